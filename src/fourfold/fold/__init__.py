@@ -1,0 +1,29 @@
+"""Records to counts: pure functions, Arrow in, Arrow out, no I/O and no clock.
+
+``fold`` is the way in for any dataframe; the engines call ``fold_columns`` and ``fold_binary`` on Arrow batches.
+"""
+
+from fourfold.fold.binary import fold_binary, fold_delay
+from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
+from fourfold.fold.frames import is_frame, to_arrow
+from fourfold.fold.groups import Groups, event_seconds, group_records
+from fourfold.fold.numeric import choose_binning
+from fourfold.fold.stream import fold_duplicates, fold_keys
+
+__all__ = [
+    "Groups",
+    "Plan",
+    "better_binnings",
+    "choose_binning",
+    "event_seconds",
+    "fold",
+    "fold_binary",
+    "fold_columns",
+    "fold_delay",
+    "fold_duplicates",
+    "fold_keys",
+    "group_records",
+    "is_frame",
+    "plan_columns",
+    "to_arrow",
+]

@@ -1,0 +1,219 @@
+"""All columns of a table of records: which series each type of column becomes, and their counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fourfold import counts
+from fourfold.counts import KINDS, Binning, Floats, Ints
+from fourfold.errors import InputError
+from fourfold.fold.category import fold_category
+from fourfold.fold.frames import Frame, to_arrow
+from fourfold.fold.groups import Groups, event_seconds, group_records
+from fourfold.fold.numeric import choose_binning, counts_table, fold_numeric, needs_new_binning
+from fourfold.fold.vector import is_vector, vector_parts
+from fourfold.model import DAY, HOUR
+
+BUCKETS = {"hour": HOUR, "1h": HOUR, "day": DAY, "1d": DAY}
+MOST_SMALL_INTEGERS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What was fixed when a stream's columns were first seen.
+
+    ``binnings`` holds each numeric series' binnings, each with the bucket from which it is in force, the oldest
+    first; ``small`` names the integer columns that are counted as categories too, for they had at most 256
+    distinct values.
+    """
+
+    binnings: Mapping[str, Sequence[tuple[int, Binning]]] = dataclasses.field(default_factory=dict)
+    small: frozenset[str] = frozenset()
+
+    def binning(self, series: str, second: int) -> Binning:
+        """The binning in force at an event time; the unit binning for a series that has none yet."""
+        versions = self.binnings.get(series)
+        if not versions:
+            return Binning(0.0, 1.0)
+        return next((b for start, b in reversed(versions) if start <= second), versions[0][1])
+
+    def by_version(self) -> dict[tuple[str, int], Binning]:
+        """All binnings, by series and version."""
+        return {(name, b.version): b for name, versions in self.binnings.items() for _, b in versions}
+
+    def changes(self) -> list[int]:
+        """The event times at which some binning changes."""
+        return sorted({start for versions in self.binnings.values() for start, _ in versions[1:]})
+
+    def adding(self, new: Mapping[str, Binning], start: int = 0) -> Plan:
+        """The plan with further binnings, in force from ``start`` on."""
+        binnings = {**self.binnings}
+        for name, binning in new.items():
+            binnings[name] = sorted([*binnings.get(name, ()), (start, binning)], key=lambda entry: entry[1].version)
+        return Plan(binnings, self.small)
+
+
+def fold(
+    frame: Frame,
+    *,
+    time: str | None = None,
+    every: str = "1d",
+    by: Sequence[str] = (),
+    plan: Plan | None = None,
+) -> pa.Table:
+    """The counts of all columns of a dataframe, by time bucket and by each of the slices in ``by``.
+
+    Args:
+        frame: any dataframe (see ``to_arrow``).
+        time: the event-time column; without it all records are in the bucket at 1970-01-01.
+        every: the bucket, "1h" or "1d".
+        by: columns by whose values the records are counted too.
+        plan: the binnings to use; without it they are chosen from this frame.
+
+    Raises:
+        InputError: where a column that is named does not exist, or ``every`` is no bucket.
+    """
+    table = to_arrow(frame)
+    if every not in BUCKETS:
+        raise InputError(f"every={every!r} is not a bucket; use one of {sorted(BUCKETS)}")
+    for name in [*by, *([time] if time is not None else [])]:
+        if name not in table.column_names:
+            raise InputError(f"there is no column {name!r}; there are {table.column_names}")
+    plan = plan or plan_columns(table, Plan())
+    if time is None:
+        seconds = np.zeros(table.num_rows, np.int64)
+    elif table[time].null_count:
+        raise InputError(f"the time column {time!r} holds {table[time].null_count} nulls; fill or drop these records")
+    else:
+        seconds = event_seconds(table[time])
+        table = table.drop_columns([time])
+    groups = group_records(seconds, BUCKETS[every], table.select(list(by)) if by else None)
+    return fold_columns(table, seconds, groups, plan)
+
+
+def plan_columns(table: pa.Table, known: Plan, seconds: Ints | None = None) -> Plan:
+    """The plan with what ``known`` lacks chosen from this table."""
+    new, small = {}, set(known.small)
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_integer(column.type) and name not in known.binnings and _is_small(column):
+            small.add(name)
+        for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds):
+            if series not in known.binnings:
+                present = values if valid is None else values[valid]
+                if len(present):
+                    new[series] = choose_binning(present)
+    return dataclasses.replace(known, small=frozenset(small)).adding(new)
+
+
+def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan: Plan) -> pa.Table:
+    """The counts of each column of a table of plain types, in each of the groups.
+
+    ``seconds`` are the records' event times; timestamps are counted as seconds behind these.
+    """
+    stages = np.searchsorted(plan.changes(), seconds, side="right")
+    present = np.unique(stages)
+    if len(present) > 1:  # a binning changes within these records: fold each side of the change by itself
+        parts = []
+        for stage in present:
+            mask = stages == stage
+            part = table.filter(pa.array(mask))
+            parts.append(fold_columns(part, seconds[mask], [g.where(mask).used() for g in groups], plan))
+        return pa.concat_tables(parts)
+    moment = int(seconds[0]) if len(seconds) else 0
+    parts = []
+    for name in table.column_names:
+        array = table[name].combine_chunks()
+        texts = _texts(name, array, plan)
+        numeric = list(_numeric_series(name, array, seconds))
+        for grouping in groups:
+            if texts is not None:
+                parts.append(fold_category(texts, grouping, name))
+            for series, values, valid in numeric:
+                parts.append(fold_numeric(values, valid, grouping, series, plan.binning(series, moment)))
+            if texts is None and all(series != name for series, _, _ in numeric):
+                parts.append(_fold_opaque(array, grouping, name))
+    return pa.concat_tables(parts).combine_chunks() if parts else counts.empty()
+
+
+def better_binnings(table: pa.Table, seconds: Ints, plan: Plan) -> dict[str, Binning]:
+    """New binnings for the numeric series in which these records use far too few or too many bins."""
+    moment = int(seconds[-1]) if len(seconds) else 0
+    found = {}
+    for name in table.column_names:
+        for series, values, valid in _numeric_series(name, table[name].combine_chunks(), seconds):
+            present = values if valid is None else values[valid]
+            if series in plan.binnings:
+                better = needs_new_binning(present, plan.binning(series, moment))
+                if better is not None:
+                    found[series] = better
+    return found
+
+
+def _texts(name: str, array: pa.Array, plan: Plan) -> pa.Array | None:
+    """The column's values as text where it is counted as categories."""
+    kind = array.type
+    if pa.types.is_string(kind):
+        return array
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind) or (pa.types.is_integer(kind) and name in plan.small):
+        return array.cast(pa.string())
+    return None
+
+
+_Series = tuple[str, Floats, npt.NDArray[np.bool_] | None]
+
+
+def _numeric_series(name: str, array: pa.Array, seconds: Ints | None) -> Iterator[_Series]:
+    """The numeric series that a column becomes: values, and which records are not null (None: all)."""
+    kind, types = array.type, pa.types
+    if types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind):
+        yield name, _floats(array), _valid(array)
+    elif types.is_timestamp(kind):
+        micros = _floats(array.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
+        event = seconds if seconds is not None else np.zeros(len(micros), np.int64)
+        yield name, event - micros / 1e6, _valid(array)
+    elif is_vector(kind):
+        for part, values, valid in vector_parts(array):
+            yield f"{name}.{part}", values, valid
+    elif types.is_list(kind) or types.is_map(kind):
+        lengths = pc.list_value_length(array) if types.is_list(kind) else pa.array(np.diff(array.offsets.to_numpy()))
+        yield f"{name}.length", _floats(lengths.fill_null(0)), _valid(array)
+    elif types.is_binary(kind):
+        yield f"{name}.length", _floats(pc.binary_length(array)), _valid(array)
+
+
+def _floats(array: pa.Array) -> Floats:
+    """The values as floats; what stands at nulls does not matter."""
+    if array.null_count:
+        array = pc.fill_null(array, False if pa.types.is_boolean(array.type) else pa.scalar(0).cast(array.type))
+    if pa.types.is_boolean(array.type):
+        return array.to_numpy(zero_copy_only=False).astype(np.float64)
+    values: Floats = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _valid(array: pa.Array) -> npt.NDArray[np.bool_] | None:
+    return array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
+
+
+def _is_small(column: pa.ChunkedArray) -> bool:
+    return len(column) > column.null_count and len(pc.unique(column)) <= MOST_SMALL_INTEGERS
+
+
+def _fold_opaque(array: pa.Array, groups: Groups, name: str) -> pa.Table:
+    """A nested or vector column itself: how many records, and how many are null."""
+    size = groups.size
+    nulls = np.bincount(groups.ids[array.is_null().to_numpy(zero_copy_only=False)], minlength=size)
+    nothing: Any = np.zeros(0, np.int64)
+    assert KINDS["opaque"].tallies == ("rows", "null")
+    return counts_table(
+        name, "opaque", groups, np.column_stack([groups.sizes, nulls]), np.zeros((size, 0)),
+        nothing, nothing, np.zeros(size, np.int64),
+    )  # fmt: skip

@@ -1,0 +1,177 @@
+"""Any dataframe to an Arrow table whose columns have unique names and one of few plain types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fourfold.errors import InputError
+
+Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C stream interface
+
+
+def is_frame(value: object) -> bool:
+    """Whether ``to_arrow`` takes the value for a dataframe (a dict or list of dicts is data, not a frame)."""
+    if isinstance(value, (pa.Table, pa.RecordBatch)):
+        return True
+    native = nw.from_native(value, pass_through=True, eager_or_interchange_only=False)
+    return isinstance(native, (nw.DataFrame, nw.LazyFrame)) or hasattr(value, "__arrow_c_stream__")
+
+
+def to_arrow(data: Frame) -> pa.Table:
+    """A dataframe, a dict of columns or a list of dicts as an Arrow table of plain types.
+
+    No copy is made where the data is Arrow already (Polars, PyArrow, DuckDB) or a plain NumPy column. Names are
+    made unique regardless of case, as SQL engines and Delta tables demand: an empty name becomes ``unnamed``,
+    a repeated one gets ``_2``, ``_3``, …
+
+    Raises:
+        InputError: where the data is none of these, or a column cannot be held by Arrow.
+    """
+    try:
+        table = _native_to_arrow(data)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
+    names = unique_names([str(name) for name in table.column_names])
+    columns = [plain(column) for column in table.columns]
+    if not columns:  # a table of no columns still has a number of rows
+        return table
+    return pa.table(columns, names=names)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, each made non-empty and different from those before it regardless of case.
+
+    >>> unique_names(["a", "A", "", "a"])
+    ['a', 'A_2', 'unnamed', 'a_3']
+    """
+    seen: set[str] = set()
+    out = []
+    for name in names:
+        base = candidate = name or "unnamed"
+        number = 2
+        while candidate.casefold() in seen:
+            candidate, number = f"{base}_{number}", number + 1
+        seen.add(candidate.casefold())
+        out.append(candidate)
+    return out
+
+
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column in the type that the log keeps: int64, float64, decimal, string, bool, timestamp, or nested."""
+    kind = column.type
+    target = plain_type(kind)
+    if kind == target:
+        return column
+    if pa.types.is_uint64(kind):
+        largest = pc.max(column).as_py()
+        if largest is not None and largest > np.iinfo(np.int64).max:
+            return column.cast(pa.float64(), safe=False)
+    if pa.types.is_time(kind):
+        unit = "s" if pa.types.is_time32(kind) and kind.unit == "s" else kind.unit
+        return column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64()) if unit else column
+    if pa.types.is_duration(kind):
+        seconds = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
+        return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), seconds)
+    try:
+        return column.cast(target, safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.chunked_array([pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())])
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type that ``plain`` casts a type to."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if types.is_integer(kind):
+        return pa.int64()
+    if types.is_floating(kind) or types.is_duration(kind):
+        return pa.float64()
+    if types.is_decimal(kind):
+        return kind if types.is_decimal128(kind) else pa.float64()
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return pa.timestamp("us", "UTC")
+    if types.is_time(kind):
+        return pa.int64()
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind) or types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(field.name, plain_type(field.type)) for field in kind])
+    if types.is_map(kind):
+        return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
+    if types.is_boolean(kind) or types.is_string(kind) or types.is_binary(kind) or types.is_null(kind):
+        return kind
+    return pa.string()
+
+
+def _native_to_arrow(data: Frame) -> pa.Table:
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, Mapping):
+        return _records_to_arrow([data]) if _is_record(data) else pa.table(dict(data))
+    if isinstance(data, (list, tuple)):
+        return _records_to_arrow(data)
+    native = nw.from_native(data, pass_through=True)
+    if isinstance(native, nw.LazyFrame):
+        return native.collect(backend="pyarrow").to_native()
+    if isinstance(native, nw.DataFrame) or hasattr(data, "columns"):
+        if native.implementation.is_pandas() if isinstance(native, nw.DataFrame) else hasattr(data, "iloc"):
+            return _pandas_to_arrow(data)
+        if isinstance(native, nw.DataFrame):
+            return native.to_arrow()
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.table(data)
+    raise InputError(
+        f"data is a {type(data).__name__}; expected a pandas, Polars, PyArrow or DuckDB frame, a dict, "
+        "or a list of dicts"
+    )
+
+
+def _is_record(data: Mapping[str, Any]) -> bool:
+    """One record, not columns: no value is a column-like sequence."""
+    return not any(isinstance(v, (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)) for v in data.values())
+
+
+def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return pa.table({name: _array([record.get(name) for record in records]) for name in names})
+
+
+def _array(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except pa.ArrowInvalid:  # 1 beside 2.5, or integers beyond 64 bits
+        if all(v is None or isinstance(v, (int, float, np.number)) for v in values):
+            return pa.array([None if v is None else float(v) for v in values], pa.float64())
+        raise
+
+
+def _pandas_to_arrow(frame: Any) -> pa.Table:
+    """A pandas frame column by column: repeated names and mixed objects, which ``pa.Table`` refuses, are taken.
+
+    NaN in a float column stays NaN (it is counted as such, beside null); the index is left out.
+    """
+    columns = []
+    for position in range(frame.shape[1]):
+        series = frame.iloc[:, position]
+        plain_float = isinstance(series.dtype, np.dtype) and series.dtype.kind == "f"
+        values = series.to_numpy() if plain_float else series
+        try:
+            array = pa.array(values, from_pandas=not plain_float)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            texts = [None if value is None or value != value else str(value) for value in series]
+            array = pa.array(texts, pa.string())
+        columns.append(array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array]))
+    return pa.table(columns, names=[str(name) for name in frame.columns])

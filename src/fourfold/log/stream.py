@@ -1,0 +1,211 @@
+"""One stream of keyed records as a Delta table: append, what is new since a version, compact, delete by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.dataset as pds
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from fourfold.errors import StoreError
+from fourfold.log.inbox import Message
+from fourfold.log.schema import conform, undecided
+from fourfold.records import KEY, META
+
+COMPACT_AT = 48  # files; reading one costs about a millisecond
+KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
+_CONFIGURATION = {
+    "delta.setTransactionRetentionDuration": "interval 30 days",
+    "delta.logRetentionDuration": "interval 30 days",
+}
+
+
+class TruncatedLogError(StoreError):
+    """The files between two versions are gone: counts have to be folded from the start."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What happened to a stream between two versions, as datasets of records.
+
+    ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
+    log yet.
+    """
+
+    version: int
+    before: pds.Dataset
+    added: pds.Dataset
+    removed: pds.Dataset
+
+
+class StreamLog:
+    """The Delta table of one stream; it exists from the first append on."""
+
+    def __init__(self, folder: Path, stream: str) -> None:
+        self.folder, self.stream = folder, stream
+        self._table: DeltaTable | None = None
+
+    @property
+    def version(self) -> int | None:
+        """The newest version, or None where nothing was logged yet."""
+        table = self._open()
+        return None if table is None else table.version()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All columns, those of fourfold's own among them."""
+        table = self._open()
+        return META if table is None else pa.schema(table.schema().to_arrow())
+
+    def append(self, messages: Sequence[Message]) -> None:
+        """Append batches in one commit; a batch that was appended before is left out.
+
+        Raises:
+            SchemaError: where a batch does not fit; nothing is appended then.
+        """
+        table = self._open()
+        if table is not None:
+            messages = [m for m in messages if (table.transaction_version(m.writer) or -1) < m.sequence]
+        if not messages:
+            return
+        known = self.schema if table is not None else None
+        batches = []
+        for message in messages:
+            batch = message.table if known is None else conform(message.table, known, self.stream)
+            batch = undecided(batch, known)
+            known = pa.unify_schemas([known, batch.schema]) if known is not None else batch.schema
+            batches.append(batch)
+        latest = {m.writer: m.sequence for m in messages}
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with _translated(self.folder):
+            write_deltalake(
+                self.folder,
+                pa.concat_tables(batches, promote_options="default").combine_chunks(),
+                mode="append",
+                schema_mode="merge",
+                configuration=_CONFIGURATION if table is None else None,
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
+                ),
+            )
+
+    def check(self, message: Message) -> None:
+        """Raise SchemaError where a batch does not fit the stream as it is now."""
+        if self._open() is not None:
+            conform(message.table, self.schema, self.stream)
+
+    def changes(self, since: int | None) -> Changes:
+        """What was added and removed since a version; since None, everything is added.
+
+        Raises:
+            TruncatedLogError: where the log between the versions was cleaned away.
+        """
+        table = self._open()
+        if table is None:
+            nothing = _dataset([], META)
+            return Changes(-1, nothing, nothing, nothing)
+        version, schema = table.version(), self.schema
+        if since is None:
+            files = list(map(_local, table.file_uris()))
+            return Changes(version, _dataset([], schema), _dataset(files, schema), _dataset([], schema))
+        added, removed = self._actions(since, version)
+        with _translated(self.folder, TruncatedLogError):
+            before = set(map(_local, DeltaTable(self.folder, version=since).file_uris()))
+        # what was compacted and then deleted from cannot be told apart file by file: fold it anew
+        if not removed <= before or not all(map(_exists, before | added)):
+            raise TruncatedLogError(f"stream {self.stream!r}: files between version {since} and {version} are gone")
+        return Changes(
+            version,
+            _dataset(sorted(before - removed), schema),
+            _dataset(sorted(added), schema),
+            _dataset(sorted(removed), schema),
+        )
+
+    def compact(self) -> bool:
+        """Put small files together where there are many; what was replaced a week ago is removed."""
+        table = self._open()
+        if table is None or len(table.file_uris()) < COMPACT_AT:
+            return False
+        with _translated(self.folder):
+            table.optimize.compact()
+            table.vacuum(retention_hours=KEEP_REPLACED, dry_run=False)
+        return True
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove all records of these keys; the counts follow at the next fold."""
+        table = self._open()
+        if table is None:
+            return
+        quoted = ["'" + key.replace("'", "''") + "'" for key in keys]
+        for at in range(0, len(quoted), 1_000):
+            with _translated(self.folder):
+                table.delete(f"{KEY} IN ({', '.join(quoted[at : at + 1_000])})")
+
+    def _open(self) -> DeltaTable | None:
+        with _translated(self.folder):
+            if self._table is None:
+                if not (self.folder / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(self.folder)):
+                    return None
+                self._table = DeltaTable(self.folder)
+            elif _newer_exists(self.folder, self._table.version()):
+                self._table.update_incremental()
+        return self._table
+
+    def _actions(self, since: int, version: int) -> tuple[set[str], set[str]]:
+        """The files that carried data in, and those that carried it out, in the commits after ``since``."""
+        added: set[str] = set()
+        removed: set[str] = set()
+        for number in range(since + 1, version + 1):
+            commit = self.folder / "_delta_log" / f"{number:020d}.json"
+            try:
+                lines = commit.read_text(encoding="utf-8").splitlines()
+            except FileNotFoundError as error:
+                raise TruncatedLogError(f"{commit} is gone") from error
+            for action in map(json.loads, lines):
+                for name, files in (("add", added), ("remove", removed)):
+                    if name in action and action[name].get("dataChange", True):
+                        files.add(str(self.folder / unquote(action[name]["path"])))
+        return added - removed, removed - added
+
+
+def _dataset(files: Sequence[str], schema: pa.Schema) -> pds.Dataset:
+    if not files:
+        return pds.dataset(schema.empty_table())
+    return pds.dataset(list(files), schema=schema, format="parquet")
+
+
+def _local(uri: str) -> str:
+    return uri.removeprefix("file://")
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _newer_exists(folder: Path, version: int) -> bool:
+    return (folder / "_delta_log" / f"{version + 1:020d}.json").exists()
+
+
+class _translated:
+    """Errors of the Delta engine as our own, with the folder they are about."""
+
+    def __init__(self, folder: Path, error: type[StoreError] = StoreError) -> None:
+        self.folder, self.error = folder, error
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (DeltaError, OSError)):
+            raise self.error(f"the log at {self.folder}: {error}") from error
+        if isinstance(error, RuntimeError) and "fork" in str(error).lower():
+            raise StoreError(
+                "a forked process cannot read the log (it can write it); read from a process that was spawned"
+            ) from error

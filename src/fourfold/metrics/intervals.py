@@ -1,0 +1,52 @@
+"""95 % intervals for what is read off counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
+Interval = tuple[float, float]
+
+
+def wilson(successes: float, trials: float) -> Interval:
+    """The score interval of a proportion: Wilson, JASA 22 (1927), 209–212.
+
+    >>> low, high = wilson(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
+    share = successes / trials
+    z2 = Z * Z / trials
+    middle = (share + z2 / 2) / (1 + z2)
+    half = Z / (1 + z2) * math.sqrt(max(share * (1 - share) / trials + z2 / (4 * trials), 0.0))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def normal(value: float, variance: float, low: float = -math.inf, high: float = math.inf) -> Interval:
+    """value ± 1.96 standard errors, kept within the range that the value can have."""
+    half = Z * math.sqrt(max(variance, 0.0))
+    return max(low, value - half), min(high, value + half)
+
+
+def logit(value: float, variance: float) -> Interval | None:
+    """A normal interval on the logit scale, for a value within (0, 1); None at its ends."""
+    if not 0 < value < 1:
+        return None
+    middle, half = math.log(value / (1 - value)), Z * math.sqrt(max(variance, 0.0)) / (value * (1 - value))
+    return _expit(middle - half), _expit(middle + half)
+
+
+def delta_variance(gradient: Sequence[float], cells: Sequence[int]) -> float:
+    """The variance of a smooth function of multinomial cell counts, by the delta method.
+
+    ``gradient`` is by the cells' shares. Source: Agresti, Categorical Data Analysis, 3rd ed., section 16.1.
+    """
+    total = sum(cells)
+    mean = sum(g * c for g, c in zip(gradient, cells, strict=True)) / total
+    square = sum(g * g * c for g, c in zip(gradient, cells, strict=True)) / total
+    return (square - mean * mean) / total
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0

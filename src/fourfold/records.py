@@ -1,0 +1,16 @@
+"""The columns that fourfold adds to each record in the log, and the types of a joined record."""
+
+import pyarrow as pa
+
+KEY, EVENT_TIME, LOG_TIME, RUN, BATCH, ROW = "_ff_key", "_ff_time", "_ff_log_time", "_ff_run", "_ff_batch", "_ff_row"
+
+META = pa.schema(
+    [
+        (KEY, pa.string()),
+        (EVENT_TIME, pa.timestamp("us", "UTC")),  # when it happened
+        (LOG_TIME, pa.timestamp("us", "UTC")),  # when it was logged
+        (RUN, pa.string()),  # the run that logged it
+        (BATCH, pa.string()),
+        (ROW, pa.int64()),  # its place in the batch: batch and row order records of the same log time
+    ]
+)

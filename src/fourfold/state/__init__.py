@@ -1,0 +1,10 @@
+"""What is remembered: catalogue, runs and counts, in SQLite.
+
+``Database`` opens it; the modules ``catalogue``, ``series`` and ``runs`` are the queries, each a function of a
+connection, so that several of them make one transaction.
+"""
+
+from fourfold.state import catalogue, runs, series
+from fourfold.state.database import Database
+
+__all__ = ["Database", "catalogue", "runs", "series"]

@@ -1,0 +1,93 @@
+"""The connection to the state store, brought up to date by migrations when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock
+
+from fourfold.errors import StoreError
+
+HEAD = "0001"  # the newest migration; a test compares it with the folder
+_BUSY_SECONDS = 60
+
+
+class Database:
+    """The state of one store: SQLite in WAL mode, which several processes read and write at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
+        sa.event.listen(self.engine, "connect", _set_up)
+        sa.event.listen(self.engine, "begin", _begin)
+        try:
+            self._migrate()
+        except sa.exc.DatabaseError as error:
+            raise StoreError(f"{path} is not a state store that can be used: {error.orig}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the store and changes nothing."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed at the end, or not at all; writers wait for each other."""
+        with self.engine.connect().execution_options(fourfold_write=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        if self._version() == HEAD:
+            return
+        with FileLock(self.path.with_suffix(".lock")):
+            version = self._version()
+            if version == HEAD:
+                return
+            if version is not None and version > HEAD:
+                raise StoreError(
+                    f"{self.path} was written by a newer fourfold (state version {version}, this one knows {HEAD}); "
+                    "upgrade fourfold"
+                )
+            from alembic import command  # only a new or old store pays for this import
+
+            with self.engine.connect() as connection:
+                command.upgrade(alembic_config(connection), "head")
+                connection.commit()
+
+    def _version(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
+            return version
+
+
+def alembic_config(connection: sa.Connection | None = None) -> Any:
+    """Alembic's configuration for the migrations in this package."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _set_up(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin, not by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("fourfold_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,99 @@
+"""Runs and what they read and wrote: the lineage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from fourfold.model import Artifact, Run, RunStatus
+from fourfold.state.tables import artifact, run
+
+Connection = sa.Connection
+
+
+def save(connection: Connection, project: str, record: Run) -> None:
+    """Write down a run as it is now, with its artifacts. A run that has ended does not start again."""
+    known = connection.execute(sa.select(run.c.ended).where(run.c.id == record.id)).first()
+    if known is not None and known.ended is not None and record.ended is None:
+        return
+    values = {
+        "id": record.id, "project": project, "component": record.component, "status": record.status.value,
+        "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent,
+        "error": record.error, "code": _json(record.code), "params": _json(record.params),
+        "metrics": _json(record.metrics),
+    }  # fmt: skip
+    if known is None:
+        connection.execute(sa.insert(run), values)
+    else:
+        connection.execute(sa.update(run).where(run.c.id == record.id), values)
+    rows = [
+        {
+            "run_id": record.id, "direction": a.direction, "name": a.name, "kind": a.kind,
+            "fingerprint": a.fingerprint, "rows": a.rows, "details": _json(a.details),
+        }
+        for a in record.artifacts
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(artifact).prefix_with("OR REPLACE"), rows)
+
+
+def recent(connection: Connection, project: str, component: str | None = None, limit: int = 20) -> list[Run]:
+    """The newest runs, the newest first."""
+    query = sa.select(run).where(run.c.project == project)
+    if component is not None:
+        query = query.where(run.c.component == component)
+    rows = connection.execute(query.order_by(run.c.started.desc(), run.c.id).limit(limit)).fetchall()
+    artifacts: dict[str, list[Artifact]] = {}
+    ids = [row.id for row in rows]
+    for row in connection.execute(sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)):
+        entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, json.loads(row.details))
+        artifacts.setdefault(row.run_id, []).append(entry)
+    return [
+        Run(
+            row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent, row.error,
+            json.loads(row.code), json.loads(row.params), json.loads(row.metrics), tuple(artifacts.get(row.id, ())),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def components(connection: Connection, project: str) -> dict[str, int]:
+    """The components that have run, in the order of their first run, with how often they have."""
+    query = (
+        sa.select(run.c.component, sa.func.count().label("runs"))
+        .where(run.c.project == project)
+        .group_by(run.c.component)
+        .order_by(sa.func.min(run.c.started))
+    )
+    return {row.component: row.runs for row in connection.execute(query)}
+
+
+def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
+    """Which component feeds which: (upstream, downstream, artifact), where an output was later an input."""
+    made, used = artifact.alias("made"), artifact.alias("used")
+    maker, user = run.alias("maker"), run.alias("user_run")
+    query = (
+        sa.select(maker.c.component, user.c.component, used.c.name)
+        .distinct()
+        .select_from(made)
+        .join(maker, maker.c.id == made.c.run_id)
+        .join(used, used.c.fingerprint == made.c.fingerprint)
+        .join(user, user.c.id == used.c.run_id)
+        .where(
+            made.c.direction == "output", used.c.direction == "input", maker.c.project == project,
+            user.c.project == project, maker.c.component != user.c.component, maker.c.started <= user.c.started,
+        )
+    )  # fmt: skip
+    return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
+
+
+def mark_lost(connection: Connection, ids: Sequence[str]) -> None:
+    """Runs that never ended and whose process is gone."""
+    query = sa.update(run).where(run.c.id == sa.bindparam("r"), run.c.status == RunStatus.RUNNING.value)
+    connection.execute(query.values(status=RunStatus.LOST.value), [{"r": i} for i in ids])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,127 @@
+"""What the state store holds. The migrations make these tables; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint,
+)  # fmt: skip
+
+metadata = MetaData()
+
+# catalogue --------------------------------------------------------------------------------------------------------
+
+stream = Table(
+    "stream",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("key", String),  # the names that the key and the event time had where they were logged
+    Column("time", String),
+    Column("created", Float, nullable=False),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+# An owner is "stream:NAME" or "task:NAME": whose columns were counted.
+binning = Table(
+    "binning",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("column", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("from_bucket", BigInteger, nullable=False),
+    Column("centre", Float, nullable=False),
+    Column("scale", Float, nullable=False),
+    Column("bits", Integer, nullable=False),
+)
+
+small_integer = Table(
+    "small_integer",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("column", String, primary_key=True),
+)
+
+cursor = Table(  # up to which version of a stream's log a fold has counted
+    "cursor",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("job", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+applied = Table("applied", metadata, Column("message", String, primary_key=True))
+
+# counts -----------------------------------------------------------------------------------------------------------
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("column", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("slice", String, nullable=False),
+    UniqueConstraint("project", "owner", "column", "kind", "slice", name="uq_series"),
+)
+
+counts = Table(  # the small columns stand first, so that reading them does not touch the packed bins
+    "counts",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("level", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("binning", Integer, primary_key=True),
+    Column("tallies", LargeBinary, nullable=False),
+    Column("sums", LargeBinary, nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("size", Integer, nullable=False),
+    Column("bins", LargeBinary, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Column("registers", LargeBinary, nullable=False),
+)
+
+# runs -------------------------------------------------------------------------------------------------------------
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("component", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("ended", Float),
+    Column("at", Float),
+    Column("parent", String),
+    Column("error", Text),
+    Column("code", Text, nullable=False),
+    Column("params", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Index("ix_run_component", "project", "component", "started"),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("run_id", String, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("direction", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("rows", BigInteger),
+    Column("details", Text, nullable=False),
+    Index("ix_artifact_fingerprint", "fingerprint"),
+)

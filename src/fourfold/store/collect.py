@@ -1,0 +1,192 @@
+"""From the inbox into the log and the state: every message once, whatever dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from fourfold import counts
+from fourfold.counts import Binning
+from fourfold.errors import SchemaError, StoreError
+from fourfold.log import Inbox, Message, Quarantine, StreamLog
+from fourfold.model import EVERYTHING, Task
+from fourfold.state import Database, catalogue, runs, series
+from fourfold.store import messages
+
+_BATCHES_AT_ONCE = 2_000
+_ROWS_AT_ONCE = 1_000_000
+
+
+class Collector:
+    """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``)."""
+
+    def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: StreamLogs) -> None:
+        self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
+
+    def collect(self) -> int:
+        """Take all that is pending; returns how many messages were taken."""
+        self._forget_applied()
+        taken = 0
+        pending = self._inbox.pending()
+        for at in range(0, len(pending), _BATCHES_AT_ONCE):
+            taken += self._take([self._read(path) for path in pending[at : at + _BATCHES_AT_ONCE]])
+        return taken
+
+    def _read(self, path: Path) -> Message | None:
+        try:
+            return self._inbox.read(path)
+        except StoreError as error:
+            self._quarantine.keep("inbox", path.stem, pa.table({}), str(error))
+            path.rename(self._quarantine.folder / path.name)
+            return None
+
+    def _take(self, found: Sequence[Message | None]) -> int:
+        present = [message for message in found if message is not None]
+        by_stream: dict[tuple[str, str], list[Message]] = {}
+        for message in present:
+            if message.header["kind"] == "records":
+                by_stream.setdefault((message.header["project"], message.header["stream"]), []).append(message)
+            else:
+                self._apply(message)
+        for (project, stream), batches in by_stream.items():
+            self._append(project, stream, batches)
+        return len(present)
+
+    def _append(self, project: str, stream: str, batches: list[Message]) -> None:
+        """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
+        log = self._logs.get(project, stream)
+        with self._database.write() as connection:
+            header = batches[0].header
+            catalogue.add_stream(connection, project, stream, header["key"], header["time"])
+        waiting: list[Message] = []
+        for message in batches:
+            if waiting and sum(m.table.num_rows for m in waiting) + message.table.num_rows > _ROWS_AT_ONCE:
+                self._commit(log, waiting)
+                waiting = []
+            waiting.append(message)
+        self._commit(log, waiting)
+        log.compact()
+
+    def _commit(self, log: StreamLog, batches: list[Message]) -> None:
+        try:
+            log.append(batches)
+        except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid):
+            self._commit_singly(log, batches)
+        for message in batches:
+            _remove(message)
+
+    def _commit_singly(self, log: StreamLog, batches: list[Message]) -> None:
+        """One of these batches does not fit: append the others, and keep that one aside with the reason."""
+        for message in batches:
+            try:
+                log.append([message])
+            except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid) as error:
+                self._quarantine.keep(log.stream, message.id, message.table, str(error))
+
+    def _apply(self, message: Message) -> None:
+        """Take a message into the state, in one transaction with the note that it was taken."""
+        header = message.header
+        with self._database.write() as connection:
+            if not catalogue.was_applied(connection, message.id):
+                match header["kind"]:
+                    case "run":
+                        runs.save(connection, header["project"], messages.run_of(header))
+                    case "task":
+                        declare(connection, header["project"], Task.from_json(header["task"]))
+                    case "counts":
+                        _add_counts(connection, message)
+                catalogue.mark_applied(connection, message.id)
+        _remove(message)
+
+    def _forget_applied(self) -> None:
+        """Clear the notes on messages whose files are gone."""
+        with self._database.read() as connection:
+            noted = catalogue.applied_messages(connection)
+        present = {path.stem for path in self._inbox.pending()} if noted else set()
+        gone = [message for message in noted if message not in present]
+        if gone:
+            with self._database.write() as connection:
+                catalogue.unmark_applied(connection, gone)
+
+
+class StreamLogs:
+    """The logs of a store, opened once each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[tuple[str, str], StreamLog] = {}
+
+    def get(self, project: str, stream: str) -> StreamLog:
+        """The log of a stream; its folder's name is the stream's, with what a path cannot hold escaped."""
+        key = (project, stream)
+        if key not in self._open:
+            self._open[key] = StreamLog(self._folder / _as_folder(project) / _as_folder(stream), stream)
+        return self._open[key]
+
+
+def declare(connection: sa.Connection, project: str, task: Task) -> None:
+    """Declare a task; where it was declared otherwise before, its counts are folded anew."""
+    known = catalogue.tasks(connection, project).get(task.name)
+    if known == task:
+        return
+    if known is not None:
+        series.forget(connection, project, f"task:{task.name}")
+        catalogue.forget_cursors(connection, project, f"task:{task.name}")
+    catalogue.set_task(connection, project, task)
+
+
+def _add_counts(connection: sa.Connection, message: Message) -> None:
+    """Add the counts of a run's frame, by hour, day and run."""
+    header = message.header
+    project, owner = header["project"], f"stream:{header['stream']}"
+    binnings, small = messages.plan_of(header)
+    table = _with_known_versions(connection, project, owner, message.table.cast(counts.SCHEMA), binnings)
+    catalogue.add_stream(connection, project, header["stream"], None, None)
+    catalogue.add_small_integers(connection, project, owner, small)
+    series.add_levels(connection, project, owner, table)
+    started = np.full(table.num_rows, int(header["started"] * 1e6))
+    whole = table.filter(pa.array([key == EVERYTHING for key in table["slice"].to_pylist()], pa.bool_()))
+    series.add(connection, project, owner, series.RUN, counts.rebucket(whole, started[: whole.num_rows]))
+
+
+def _with_known_versions(
+    connection: sa.Connection, project: str, owner: str, table: pa.Table, binnings: dict[str, Binning]
+) -> pa.Table:
+    """Counts with the versions under which the state knows their binnings.
+
+    Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
+    which no new data will use.
+    """
+    known = catalogue.binnings(connection, project, owner)
+    versions = {}
+    for column, binning in binnings.items():
+        same = [b for _, b in known.get(column, ()) if (b.centre, b.scale, b.bits) == _shape(binning)]
+        if same:
+            versions[column] = same[0].version
+            continue
+        versions[column] = 1 + max((b.version for _, b in known.get(column, ())), default=-1)
+        new = Binning(*_shape(binning), versions[column])
+        start = 2**62 if column in known else 0
+        catalogue.add_binnings(connection, project, owner, {column: new}, start)
+    renamed = [versions.get(column, 0) for column in table["column"].to_pylist()]
+    index = table.schema.get_field_index("binning")
+    return table.set_column(index, table.schema.field(index), pa.array(renamed, pa.int32()))
+
+
+def _shape(binning: Binning) -> tuple[float, float, int]:
+    return binning.centre, binning.scale, binning.bits
+
+
+def _remove(message: Message) -> None:
+    if message.path is not None:
+        message.path.unlink(missing_ok=True)
+
+
+def _as_folder(name: str) -> str:
+    quoted = quote(name, safe="")
+    return quoted.replace(".", "%2E") if not quoted.strip(".") else quoted

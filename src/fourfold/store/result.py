@@ -1,0 +1,123 @@
+"""The answer to a question about a metric: rows of ``Value``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import pyarrow as pa
+
+from fourfold.model import Value, Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One metric in one window and slice."""
+
+    window: Window
+    slice: Mapping[str, str | None]
+    metric: str
+    value: Value
+
+
+class Result(Sequence[Row]):
+    """Rows of a metric, in order of time and then of slice.
+
+    As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status,
+    reason``, and for distances ``expected``: the mean under no change at this sample size.
+    """
+
+    def __init__(self, rows: Sequence[Row], by: Sequence[str]) -> None:
+        self._rows, self.by = list(rows), tuple(by)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        head = "\n".join(f"  {_line(row)}" for row in self._rows[:10])
+        more = f"\n  … {len(self) - 10} more rows" if len(self) > 10 else ""
+        return f"Result of {len(self)} rows\n{head}{more}"
+
+    @property
+    def value(self) -> Value:
+        """The value of a result of exactly one row."""
+        if len(self._rows) != 1:
+            raise ValueError(f"this result has {len(self._rows)} rows; .value is of a result of one row")
+        return self._rows[0].value
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dict a row; times as aware datetimes."""
+        return self.to_arrow().to_pylist()
+
+    def to_arrow(self) -> pa.Table:
+        """As a PyArrow table."""
+        instant = pa.timestamp("s", "UTC")
+        values = [row.value for row in self._rows]
+        columns: dict[str, pa.Array] = {
+            "start": pa.array([row.window.start for row in self._rows], pa.int64()).cast(instant),
+            "end": pa.array([row.window.end for row in self._rows], pa.int64()).cast(instant),
+        }
+        for name in self.by:
+            columns[name] = pa.array([row.slice.get(name) for row in self._rows], pa.string())
+        columns |= {
+            "metric": pa.array([row.metric for row in self._rows], pa.string()),
+            "value": pa.array([v.value for v in values], pa.float64()),
+            "low": pa.array([v.low for v in values], pa.float64()),
+            "high": pa.array([v.high for v in values], pa.float64()),
+            "n": pa.array([v.n for v in values], pa.int64()),
+            "coverage": pa.array([v.coverage for v in values], pa.float64()),
+            "status": pa.array([v.status.value for v in values], pa.string()),
+            "reason": pa.array([v.reason for v in values], pa.string()),
+        }
+        if any(v.expected is not None for v in values):
+            columns["expected"] = pa.array([v.expected for v in values], pa.float64())
+        return pa.table(columns)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> pl.DataFrame:
+        """As a Polars frame (needs the extra ``fourfold[polars]``)."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+def _line(row: Row) -> str:
+    start = row.window.start_time.strftime("%Y-%m-%d %H:%M")
+    where = " ".join(f"{k}={v}" for k, v in row.slice.items())
+    value = row.value
+    if value.value is None:
+        return f"{start} {where} {row.metric}: no data ({value.reason})"
+    interval = f" [{value.low:.4g}, {value.high:.4g}]" if value.low is not None and value.high is not None else ""
+    return f"{start} {where} {row.metric} = {value.value:.4g}{interval} n={value.n} {value.status.value}"
+
+
+def seconds(moment: dt.datetime | dt.date | str | int | float) -> int:
+    """A moment as whole seconds since 1970; what has no time zone is UTC."""
+    if isinstance(moment, str):
+        moment = dt.datetime.fromisoformat(moment)
+    if isinstance(moment, dt.datetime):
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
+    if isinstance(moment, dt.date):
+        return int(dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC).timestamp())
+    return int(moment)

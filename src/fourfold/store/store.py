@@ -1,0 +1,107 @@
+"""A store: a folder with the inbox, the log and the state, and the one way to bring them up to date."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from filelock import FileLock
+
+from fourfold.engine import DuckDB, Engine
+from fourfold.errors import ConfigError, StoreError
+from fourfold.fold import Plan
+from fourfold.log import Inbox, Quarantine, Quarantined
+from fourfold.state import Database, catalogue
+from fourfold.store.collect import Collector, StreamLogs
+from fourfold.store.folding import Folder
+
+
+class Store:
+    """One project's view of a store.
+
+    Raises:
+        ConfigError: where the address is none that this version can use.
+        StoreError: where the folder cannot be made or holds something else.
+    """
+
+    def __init__(self, address: str | os.PathLike[str], project: str, engine: Engine | None = None) -> None:
+        self.folder, self.project = store_folder(address), project
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
+        self.database = Database(self.folder / "state.db")
+        self.quarantine = Quarantine(self.folder / "quarantine")
+        self._inbox = Inbox(self.folder / "inbox")
+        self._logs = StreamLogs(self.folder / "log")
+        self._collector = Collector(self._inbox, self.database, self.quarantine, self._logs)
+        self._folds = Folder(project, self.database, engine or DuckDB(), self._logs)
+        self._lock = FileLock(self.folder / "fold.lock")
+        self._thread_lock = threading.Lock()
+
+    def catch_up(self) -> None:
+        """Take what was sent and count what is new. One process does, the others wait for it."""
+        if not self._inbox.pending() and not self._folds.pending():
+            return
+        with self._thread_lock, self._lock:
+            self._collector.collect()
+            self._folds.fold()
+
+    def collect(self) -> bool:
+        """Take what was sent into the log, without counting; False where another process is at it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            with self._thread_lock:
+                self._collector.collect()
+        finally:
+            self._lock.release()
+        return True
+
+    def delete(self, stream: str, keys: Iterable[str]) -> None:
+        """Delete all records of these keys from a stream's log; they are taken out of the counts too.
+
+        Extremes (min, max) and distinct counts cannot be taken back and stay.
+        """
+        with self._thread_lock, self._lock:
+            self._collector.collect()
+            self._logs.get(self.project, stream).delete(keys)
+            self._folds.fold()
+
+    def plan(self, stream: str) -> Plan:
+        """What is fixed of a stream's columns, for counting further data of it elsewhere."""
+        with self.database.read() as connection:
+            owner = f"stream:{stream}"
+            return Plan(
+                catalogue.binnings(connection, self.project, owner),
+                catalogue.small_integers(connection, self.project, owner),
+            )
+
+    def quarantined(self) -> list[Quarantined]:
+        """The batches that were kept aside."""
+        return self.quarantine.entries()
+
+    def log_versions(self) -> dict[str, int | None]:
+        """The version of each stream's log; None for streams of which only counts are kept."""
+        with self.database.read() as connection:
+            names = catalogue.streams(connection, self.project)
+        return {name: self._logs.get(self.project, name).version for name in names}
+
+    def close(self) -> None:
+        """Close the connections to the state."""
+        self.database.close()
+
+
+def store_folder(address: str | os.PathLike[str]) -> Path:
+    """The folder that a store's address names."""
+    text = os.fspath(address)
+    if "://" in text:
+        raise ConfigError(
+            f"store={text!r}: this version keeps stores in a folder; stores on object storage and behind a "
+            "collector are not there yet. Give a path, such as '.fourfold'."
+        )
+    if not text:
+        raise ConfigError("store='': give a path, such as '.fourfold'")
+    return Path(text).expanduser()
