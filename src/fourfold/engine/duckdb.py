@@ -228,7 +228,7 @@ def _winner(choose: str, fields: str, side: str) -> str:
 
 
 def _stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Table]:
-    reader = connection.execute(query).to_arrow_reader(BATCH_ROWS)
+    reader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
     for batch in reader:
         if batch.num_rows:
             yield pa.Table.from_batches([batch])

@@ -19,7 +19,9 @@ def is_frame(value: object) -> bool:
     """Whether ``to_arrow`` takes the value for a dataframe (a dict or list of dicts is data, not a frame)."""
     if isinstance(value, (pa.Table, pa.RecordBatch)):
         return True
-    native = nw.from_native(value, pass_through=True, eager_or_interchange_only=False)
+    native = nw.from_native(value, pass_through=True, allow_series=True)
+    if isinstance(native, nw.Series):
+        return False
     return isinstance(native, (nw.DataFrame, nw.LazyFrame)) or hasattr(value, "__arrow_c_stream__")
 
 

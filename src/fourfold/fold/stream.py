@@ -12,12 +12,16 @@ from fourfold.fold.numeric import counts_table
 TALLIES = {name: i for i, name in enumerate(KINDS["stream"].tallies)}
 
 
-def fold_keys(keys: pa.Array, groups: Groups) -> pa.Table:
-    """How many records, and how many without a key: one row a group, column "" and kind "stream"."""
+def fold_keys(keys: pa.Array | None, groups: Groups) -> pa.Table:
+    """How many records, and how many without a key: one row a group, column "" and kind "stream".
+
+    ``keys`` is None for records that are not meant to have any.
+    """
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     tallies[:, TALLIES["rows"]] = groups.sizes
-    null = keys.is_null().to_numpy(zero_copy_only=False)
-    tallies[:, TALLIES["null_key"]] = np.bincount(groups.ids[null], minlength=groups.size)
+    if keys is not None:
+        null = keys.is_null().to_numpy(zero_copy_only=False)
+        tallies[:, TALLIES["null_key"]] = np.bincount(groups.ids[null], minlength=groups.size)
     return _table(tallies, groups)
 
 

@@ -334,7 +334,7 @@ def _reliability(counts: Counts, n_bins: int) -> list[tuple[str, float, float, f
     happened = np.bincount(place, positives, n_bins)
     predicted = np.bincount(place, score * (positives + negatives), n_bins)
     return [
-        (f"{i / n_bins:g}–{(i + 1) / n_bins:g}", predicted[i] / n[i], happened[i], n[i])
+        (f"{i / n_bins:g}–{(i + 1) / n_bins:g}", float(predicted[i] / n[i]), float(happened[i]), float(n[i]))
         for i in range(n_bins)
         if n[i] > 0
     ]

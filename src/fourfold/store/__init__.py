@@ -1,7 +1,7 @@
 """The three stores as one: takes what was sent, folds what is new, and answers questions."""
 
-from fourfold.store.overview import ComponentView, StreamView, TaskView
+from fourfold.store.read import metric
 from fourfold.store.result import Result, Row
-from fourfold.store.store import Store
+from fourfold.store.store import Store, store_folder
 
-__all__ = ["ComponentView", "Result", "Row", "Store", "StreamView", "TaskView"]
+__all__ = ["Result", "Row", "Store", "metric", "store_folder"]

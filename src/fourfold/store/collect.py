@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from fourfold import counts
@@ -48,11 +49,19 @@ class Collector:
     def _take(self, found: Sequence[Message | None]) -> int:
         present = [message for message in found if message is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
+        for_state = []
         for message in present:
-            if message.header["kind"] == "records":
-                by_stream.setdefault((message.header["project"], message.header["stream"]), []).append(message)
-            else:
-                self._apply(message)
+            match message.header["kind"]:
+                case "records":
+                    place = message.header["project"], message.header["stream"]
+                    by_stream.setdefault(place, []).append(message)
+                case "rejected":
+                    stream, reason = message.header["stream"], message.header["reason"]
+                    self._quarantine.keep(stream, message.id, message.table, reason)
+                    _remove(message)
+                case _:
+                    for_state.append(message)
+        self._apply(for_state)
         for (project, stream), batches in by_stream.items():
             self._append(project, stream, batches)
         return len(present)
@@ -88,20 +97,27 @@ class Collector:
             except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid) as error:
                 self._quarantine.keep(log.stream, message.id, message.table, str(error))
 
-    def _apply(self, message: Message) -> None:
-        """Take a message into the state, in one transaction with the note that it was taken."""
-        header = message.header
+    def _apply(self, found: Sequence[Message]) -> None:
+        """Take messages into the state, in one transaction with the note that they were taken."""
+        if not found:
+            return
         with self._database.write() as connection:
-            if not catalogue.was_applied(connection, message.id):
+            fresh = [m for m in found if not catalogue.was_applied(connection, m.id)]
+            counted: dict[tuple[str, str], list[Message]] = {}
+            for message in fresh:
+                header = message.header
                 match header["kind"]:
                     case "run":
                         runs.save(connection, header["project"], messages.run_of(header))
                     case "task":
                         declare(connection, header["project"], Task.from_json(header["task"]))
                     case "counts":
-                        _add_counts(connection, message)
+                        counted.setdefault((header["project"], header["stream"]), []).append(message)
                 catalogue.mark_applied(connection, message.id)
-        _remove(message)
+            for (project, stream), batch in counted.items():
+                _add_counts(connection, project, stream, batch)
+        for message in found:
+            _remove(message)
 
     def _forget_applied(self) -> None:
         """Clear the notes on messages whose files are gone."""
@@ -140,18 +156,21 @@ def declare(connection: sa.Connection, project: str, task: Task) -> None:
     catalogue.set_task(connection, project, task)
 
 
-def _add_counts(connection: sa.Connection, message: Message) -> None:
-    """Add the counts of a run's frame, by hour, day and run."""
-    header = message.header
-    project, owner = header["project"], f"stream:{header['stream']}"
-    binnings, small = messages.plan_of(header)
-    table = _with_known_versions(connection, project, owner, message.table.cast(counts.SCHEMA), binnings)
-    catalogue.add_stream(connection, project, header["stream"], None, None)
-    catalogue.add_small_integers(connection, project, owner, small)
-    series.add_levels(connection, project, owner, table)
-    started = np.full(table.num_rows, int(header["started"] * 1e6))
-    whole = table.filter(pa.array([key == EVERYTHING for key in table["slice"].to_pylist()], pa.bool_()))
-    series.add(connection, project, owner, series.RUN, counts.rebucket(whole, started[: whole.num_rows]))
+def _add_counts(connection: sa.Connection, project: str, stream: str, batch: Sequence[Message]) -> None:
+    """Add the counts of frames that runs read or wrote, by hour, day and run."""
+    owner = f"stream:{stream}"
+    catalogue.add_stream(connection, project, stream, None, None)
+    hourly, by_run = [], []
+    for message in batch:
+        binnings, small = messages.plan_of(message.header)
+        table = _with_known_versions(connection, project, owner, message.table.cast(counts.SCHEMA), binnings)
+        catalogue.add_small_integers(connection, project, owner, small)
+        hourly.append(table)
+        whole = table.filter(pc.equal(table["slice"], EVERYTHING))
+        started = np.full(whole.num_rows, int(message.header["started"] * 1e6))
+        by_run.append(counts.rebucket(whole, started))
+    series.add_levels(connection, project, owner, counts.add(*hourly))
+    series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 
 def _with_known_versions(

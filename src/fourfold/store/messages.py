@@ -19,6 +19,11 @@ def records(project: str, stream: str, key: str | None, time: str | None) -> Hea
     return {"kind": "records", "project": project, "stream": stream, "key": key, "time": time}
 
 
+def rejected(project: str, stream: str, reason: str) -> Header:
+    """Records that cannot be logged as they are; they go to quarantine."""
+    return {"kind": "rejected", "project": project, "stream": stream, "reason": reason}
+
+
 def counted(project: str, stream: str, run: Run, plan: Plan) -> Header:
     """The counts, by hour, of a frame that a run read or wrote."""
     binnings = {name: dataclasses.astuple(plan.binning(name, 2**62)) for name in plan.binnings}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from fourfold import counts
 from fourfold.log import Quarantined
+from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
-from fourfold.store.read import metric
+from fourfold.store.read import known_binnings, metric, pooled
 from fourfold.store.store import Store
 
 
@@ -36,11 +38,33 @@ class StreamView:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ColumnView:
+    """A column: its main metrics over all there is, and its most frequent values with their shares."""
+
+    name: str
+    kind: str
+    values: dict[str, Value]
+    frequent: tuple[tuple[str, float], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task and its main metrics over all there is."""
+    """A task's main metrics: over all there is, over time, and by each slice column."""
 
     task: Task
+    every: str
     values: dict[str, Value]
+    history: dict[str, list[Value]]
+    by_slice: dict[str, list[tuple[str, dict[str, Value]]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drift:
+    """The columns of a stream that are furthest from those of another, beyond what chance makes of it."""
+
+    stream: str
+    reference: str
+    columns: tuple[tuple[str, Value], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +77,7 @@ class Problem:
     advice: str
 
 
+_COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
 HEADLINES = ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage")
 
 
@@ -104,18 +129,100 @@ def streams(store: Store) -> list[StreamView]:
     return out
 
 
+def columns(store: Store, stream: str) -> list[ColumnView]:
+    """What each column of a stream looks like."""
+    out = []
+    binnings = known_binnings(store, f"stream:{stream}")
+    with store.database.read() as connection:
+        found = series.find(connection, store.project, f"stream:{stream}")
+        for row in found:
+            _, column, kind, key = row
+            if key != EVERYTHING or not column:
+                continue
+            table = series.select(connection, [row], DAY)
+            total = pooled(counts.rows(table, binnings))
+            if total is None:
+                continue
+            asked = [name for name in _COLUMN_METRICS if kind in parse(name).metric.kinds]
+            values = {name: parse(name).metric.function(total, **parse(name).parameters) for name in asked}
+            heavy = sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1]) if total.labels else []
+            shares = tuple((label, count / total.tally("rows")) for label, count in heavy[:3])
+            out.append(ColumnView(column, kind, values, shares))
+    return out
+
+
 def tasks(store: Store) -> list[TaskView]:
     """All tasks with their main metrics."""
     store.catch_up()
     with store.database.read() as connection:
         known = catalogue.tasks(connection, store.project)
-    return [
-        TaskView(task, {name: metric(store, task.name, name).value for name in HEADLINES})
-        for task in known.values()
-    ]  # fmt: skip
+        spans = {name: series.span(connection, store.project, f"task:{name}", DAY) for name in known}
+    out = []
+    for name, task in known.items():
+        first, last = spans[name] or (0, 0)
+        every = "1d" if last - first <= 40 * DAY else "7d"
+        values = {m: metric(store, name, m) for m in HEADLINES}
+        history = {m: [row.value for row in metric(store, name, m, every=every)] for m in HEADLINES}
+        by_slice = {}
+        for dimension in task.slices if spans[name] else ():
+            found = {m: metric(store, name, m, by=dimension) for m in HEADLINES}
+            rows = [(str(row.slice[dimension]), i) for i, row in enumerate(found["coverage"])]
+            by_slice[dimension] = [(text, {m: found[m][i].value for m in HEADLINES}) for text, i in rows]
+        out.append(TaskView(task, every, {m: values[m][0].value for m in HEADLINES}, history, by_slice))
+    return out
 
 
-def drifted_columns(store: Store, against: str, stream: str, limit: int = 5) -> list[tuple[str, Value]]:
+def targets(store: Store) -> list[tuple[str, str]]:
+    """All that a metric can be asked of, as (kind, target)."""
+    store.catch_up()
+    with store.database.read() as connection:
+        known = [("task", name) for name in catalogue.tasks(connection, store.project)]
+    for view in streams(store):
+        known.append(("stream", view.name))
+        known += [("column", f"{view.name}.{column}") for column, _ in view.columns]
+    return known
+
+
+def null_rates(store: Store, limit: int = 8) -> list[tuple[str, Value]]:
+    """Where a component joins several frames: the columns of its output that are null most, as (column, rate)."""
+    with store.database.read() as connection:
+        newest = [runs.recent(connection, store.project, name, 1)[0] for name in runs.components(connection, store.project)]
+    found = []
+    for run in newest:
+        frames = [a for a in run.artifacts if a.kind == "frame"]
+        if sum(a.direction == "input" for a in frames) < 2:
+            continue
+        for output in (a for a in frames if a.direction == "output"):
+            stream = f"{run.component}.{output.name}"
+            for view in columns(store, stream):
+                missing = sum(view.values[m].value or 0 for m in ("null_rate", "nan_rate") if m in view.values)
+                if missing > 0:
+                    found.append((f"{stream}.{view.name}", Value(missing, n=view.values["null_rate"].n)))
+    unique = dict(sorted(found, key=lambda entry: entry[0]))
+    return sorted(unique.items(), key=lambda entry: -(entry[1].value or 0))[:limit]
+
+
+def drift(store: Store) -> list[Drift]:
+    """Serving against training: where a model is passed on, the frames of the same name on both of its sides."""
+    with store.database.read() as connection:
+        names = runs.components(connection, store.project)
+        newest = {name: runs.recent(connection, store.project, name, 1)[0] for name in names}
+        edges = runs.edges(connection, store.project)
+    found = []
+    for maker, user, artifact in edges:
+        if not any(a.kind == "model" and a.name == artifact for a in newest[user].artifacts):
+            continue
+        frames = [
+            {a.name for a in newest[side].artifacts if a.kind == "frame" and a.direction == "input"}
+            for side in (maker, user)
+        ]
+        for name in sorted(frames[0] & frames[1]):
+            columns_ = drifted_columns(store, f"{maker}.{name}", f"{user}.{name}")
+            found.append(Drift(f"{user}.{name}", f"{maker}.{name}", tuple(columns_)))
+    return found
+
+
+def drifted_columns(store: Store, against: str, stream: str, limit: int = 6) -> list[tuple[str, Value]]:
     """The columns of a stream that are furthest from another's, by how far beyond chance their distance is."""
     with store.database.read() as connection:
         here = {(r[1], r[2]) for r in series.find(connection, store.project, f"stream:{stream}")}

@@ -1,0 +1,70 @@
+"""``fourfold demo``: a year of real flights through a real pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fourfold import config, sdk
+from fourfold.cli import status
+from fourfold.cli.options import JsonOption, StoreOption, print_json
+from fourfold.cli.render import console
+from fourfold.errors import ConfigError
+from fourfold.store import store_folder
+
+PROJECT = "flights"
+MARKER = "demo"  # a file that tells the demo's own store from others
+
+
+def command(
+    store: StoreOption = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Add to the store instead of starting anew.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Replay a year of flights out of New York through a pipeline, and show what fourfold saw."""
+    try:
+        from fourfold.examples import flights
+    except ImportError as error:
+        raise ConfigError(f"the demo needs more packages ({error.name}): pip install 'fourfold[demo]'") from error
+    folder = store_folder(config.load(store).store)
+    if not keep:
+        _clear(folder)
+    out = console()
+    session = sdk.init(folder, PROJECT)
+    (folder / MARKER).touch()
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, console=out, disable=json) as progress:
+        bar = progress.add_task("start", total=1.0)
+        flights.main(lambda text, share: progress.update(bar, description=text, completed=share))
+        progress.update(bar, description="fold", completed=0.85)
+        session.store.catch_up()
+        progress.update(bar, description="read", completed=0.95)
+        view = status.compute(session.store)
+        progress.update(bar, description="done", completed=1.0)
+    if json:
+        print_json([view])
+        return
+    status.draw(view, out)
+    where = "" if folder == Path(config.DEFAULT_STORE) else f" --store {folder}"
+    out.print("\nTry next:", style="bold")
+    for line in (
+        f"fourfold metrics late recall --by carrier --every 4w --project {PROJECT}{where}",
+        f"fourfold streams join_weather.output --project {PROJECT}{where}",
+        f"fourfold runs predict --project {PROJECT}{where}",
+    ):
+        out.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier demo's store; nothing else is ever removed."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / MARKER).is_file():
+        raise ConfigError(
+            f"{folder} holds a store that is not the demo's; choose another with --store, or add to it with --keep"
+        )
+    shutil.rmtree(folder)

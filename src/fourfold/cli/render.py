@@ -1,0 +1,111 @@
+"""Values as people read them: numbers with their interval, times ago, histories as a line of blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from fourfold.model import Run, RunStatus, Status, Value
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MARKS = {
+    RunStatus.SUCCEEDED: ("●", "green"), RunStatus.RUNNING: ("◐", "cyan"), RunStatus.FAILED: ("✖", "red"),
+    RunStatus.LOST: ("?", "yellow"),
+}  # fmt: skip
+
+
+def console() -> Console:
+    """Where commands print."""
+    return Console(highlight=False)
+
+
+def number(value: float | None) -> str:
+    """A number in at most four significant digits, thousands apart.
+
+    >>> number(0.61234), number(12345.0), number(None)
+    ('0.612', '12,345', '–')
+    """
+    if value is None:
+        return "–"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3g}"
+
+
+def with_interval(value: Value) -> Text:
+    """The number with its 95 % interval, or why there is none."""
+    if value.value is None:
+        return Text(f"no data: {value.reason}", style="dim")
+    text = Text(number(value.value), style="bold")
+    if value.low is not None and value.high is not None and value.high > value.low:
+        text.append(f" {number(value.low)}–{number(value.high)}", style="dim")
+    if value.status is Status.PROVISIONAL:
+        text.append(" provisional", style="yellow")
+    return text
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; what is little but not nothing does not read as nothing.
+
+    >>> percent(0.9712), percent(0.00004), percent(None)
+    ('97.1 %', '<0.1 %', '–')
+    """
+    if share is None:
+        return "–"
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def sparkline(values: Sequence[Value]) -> Text:
+    """A history as blocks, from its lowest to its highest value; a dot where there is no data."""
+    known = [v.value for v in values if v.value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    line = Text()
+    for value in values:
+        if value.value is None:
+            line.append("·", style="dim")
+            continue
+        place = int((value.value - low) / (high - low) * (len(_BLOCKS) - 1) + 0.5) if high > low else 3
+        line.append(_BLOCKS[place], style="yellow" if value.status is Status.PROVISIONAL else "cyan")
+    return line
+
+
+def ago(moment: float | None, now: float | None = None) -> str:
+    """How long ago a moment was.
+
+    >>> ago(940, 1000), ago(1000 - 7300, 1000), ago(None)
+    ('1 min ago', '2 h ago', 'never')
+    """
+    if moment is None:
+        return "never"
+    passed = (time.time() if now is None else now) - moment
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if passed >= size:
+            return f"{passed / size:.0f} {'day' if unit == 'days' and round(passed / size) == 1 else unit} ago"
+    return "just now" if passed >= 0 else "in the future"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in its natural unit.
+
+    >>> duration(0.0123), duration(75.0), duration(None)
+    ('12 ms', '1.2 min', 'running')
+    """
+    if seconds is None:
+        return "running"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+
+
+def day(second: int | None) -> str:
+    """A day by its first second."""
+    return "–" if second is None else time.strftime("%Y-%m-%d", time.gmtime(second))
+
+
+def health(run: Run) -> Text:
+    """A run's state as a mark and a word."""
+    mark, colour = _MARKS[run.status]
+    return Text(f"{mark} {run.status.value}", style=colour)

@@ -1,0 +1,60 @@
+"""``fourfold runs``: what ran, when, for how long, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from fourfold.cli.render import ago, console, day, duration, health, number
+from fourfold.errors import suggest
+from fourfold.model import Run
+from fourfold.store import overview
+
+
+def command(
+    component: Annotated[str | None, typer.Argument(help="Only this component's runs.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the newest runs, with their duration, error, inputs and outputs."""
+    opened = open_store(store, project)
+    found = overview.recent_runs(opened, component, limit)
+    if component is not None and not found:
+        raise suggest("component", component, [view.name for view in overview.components(opened)])
+    if json:
+        print_json([{**_fields(run), "duration": run.duration} for run in found])
+        return
+    if not found:
+        console().print("No runs yet. Put [bold]@ff.component[/] above a function, or use [bold]with ff.run(…)[/].")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("component", "status", "started", "about", "duration", "code", "read", "wrote"):
+        table.add_column(name)
+    for run in found:
+        table.add_row(
+            Text(run.component, style="bold"), health(run), ago(run.started), day(int(run.at)) if run.at else "–",
+            duration(run.duration), _code(run), _artifacts(run, "input"), _artifacts(run, "output"),
+        )  # fmt: skip
+        if run.error:
+            table.add_row("", Text(run.error.splitlines()[-1], style="red"))
+    console().print(table)
+
+
+def _fields(run: Run) -> dict[str, object]:
+    return {name: getattr(run, name) for name in run.__dataclass_fields__}
+
+
+def _code(run: Run) -> Text:
+    commit = str(run.code.get("commit", ""))[:8]
+    return Text(commit + ("+" if run.code.get("dirty") else "") or "–", style="dim")
+
+
+def _artifacts(run: Run, direction: str) -> Text:
+    found = [a for a in run.artifacts if a.direction == direction]
+    return Text(", ".join(f"{a.name} ({number(a.rows)})" if a.rows is not None else a.name for a in found) or "–")

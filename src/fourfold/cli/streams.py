@@ -1,0 +1,70 @@
+"""``fourfold streams``: what is logged or passed on, and what each column looks like."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from fourfold.cli.render import console, day, number, percent
+from fourfold.errors import suggest
+from fourfold.store import overview
+
+
+def command(
+    stream: Annotated[str | None, typer.Argument(help="Show this stream's columns.")] = None,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the streams; or, of one stream, what each column looks like."""
+    opened = open_store(store, project)
+    found = overview.streams(opened)
+    if stream is not None:
+        if stream not in {view.name for view in found}:
+            raise suggest("stream", stream, [view.name for view in found])
+        columns = overview.columns(opened, stream)
+        print_json(columns) if json else console().print(_columns(columns))
+        return
+    if json:
+        print_json(found)
+    elif not found:
+        console().print("No streams yet. Log records with [bold]ff.log(\"predict\", frame, key=…, time=…)[/].")
+    else:
+        console().print(_streams(found))
+
+
+def _streams(found: list[overview.StreamView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("stream", "kept", "records", "from", "to", "columns"):
+        table.add_column(name, justify="right" if name == "records" else "left")
+    for view in found:
+        listed = ", ".join(name for name, _ in view.columns[:6]) + (" …" if len(view.columns) > 6 else "")
+        table.add_row(
+            Text(view.name, style="bold"), "records" if view.logged else "counts", number(view.rows),
+            day(view.first_day), day(view.last_day), Text(listed),
+        )  # fmt: skip
+    return table
+
+
+def _columns(columns: list[overview.ColumnView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("column", "kind", "records", "null", "mean", "median", "min", "max", "distinct", "most frequent"):
+        table.add_column(name, justify="left" if name in ("column", "kind", "most frequent") else "right")
+    for view in columns:
+        values = view.values
+        cells = [number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")]
+        distinct = number(values["distinct"].value) if "distinct" in values else "–"
+        table.add_row(
+            Text(view.name, style="bold"), view.kind, number(values["null_rate"].n), percent(_missing(view)), *cells,
+            distinct, Text(", ".join(f"{label} {percent(share)}" for label, share in view.frequent)),
+        )  # fmt: skip
+    return table
+
+
+def _missing(view: overview.ColumnView) -> float | None:
+    """Null or NaN: pandas has one for the other."""
+    return (view.values["null_rate"].value or 0) + (view.values["nan_rate"].value or 0 if "nan_rate" in view.values else 0)

@@ -1,0 +1,1 @@
+"""Pipelines instrumented with fourfold, to read and to copy from."""

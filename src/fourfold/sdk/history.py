@@ -1,0 +1,114 @@
+"""What a component's earlier runs looked like, for use inside the present one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from fourfold.counts import Counts, rows
+from fourfold.errors import InputError, suggest
+from fourfold.metrics import parse
+from fourfold.model import EVERYTHING, Run, RunStatus, Value
+from fourfold.sdk.session import current_run, session
+from fourfold.state import runs, series
+from fourfold.store import Store
+from fourfold.store.read import known_binnings, pooled
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnHistory:
+    """One column's counts in earlier runs, the oldest first; asked of all these runs together, or of each."""
+
+    name: str
+    counts: Sequence[Counts]
+
+    def metric(self, name: str) -> Value:
+        """A column metric ("mean", "quantile(0.9)") of these runs' records together."""
+        total = pooled(self.counts)
+        return self._value(name, total) if total is not None else Value.no_data("no earlier runs")
+
+    def each(self, name: str) -> list[Value]:
+        """A column metric of each of these runs."""
+        return [self._value(name, entry) for entry in self.counts]
+
+    def quantile(self, q: float) -> Value:
+        """The q-quantile of these runs' values together."""
+        return self.metric(f"quantile({q!r})")
+
+    def mean(self) -> Value:
+        """The mean of these runs' values together."""
+        return self.metric("mean")
+
+    def std(self) -> Value:
+        """The standard deviation of these runs' values together."""
+        return self.metric("std")
+
+    def null_rate(self) -> Value:
+        """The share of nulls in these runs together."""
+        return self.metric("null_rate")
+
+    def _value(self, name: str, entry: Counts) -> Value:
+        question = parse(name, "column")
+        if question.metric.distance or entry.kind not in question.metric.kinds:
+            raise InputError(f"{name} cannot be asked of {self.name!r}, which is counted as {entry.kind}")
+        value = question.metric.function(entry, **question.parameters)
+        assert isinstance(value, Value)
+        return value
+
+
+class History:
+    """A component's earlier runs that succeeded, the oldest first."""
+
+    def __init__(self, store: Store, component: str, found: Sequence[Run]) -> None:
+        self._store, self.component, self.runs = store, component, tuple(found)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def last(self, n: int) -> History:
+        """Only the n newest of these runs."""
+        if n < 1:
+            raise InputError(f"last({n}): give a number of runs, at least 1")
+        return History(self._store, self.component, self.runs[-n:])
+
+    def column(self, name: str) -> ColumnHistory:
+        """A column of the frames that these runs wrote, or else read.
+
+        Raises:
+            UnknownNameError: no frame of theirs has such a column; lists those there are.
+        """
+        artifacts = {(a.direction, a.name) for run in self.runs for a in run.artifacts if a.kind == "frame"}
+        known = []
+        with self._store.database.read() as connection:
+            for _, artifact in sorted(artifacts, key=lambda a: (a[0] != "output", a[1])):
+                owner = f"stream:{self.component}.{artifact}"
+                available = [r for r in series.find(connection, self._store.project, owner) if r[3] == EVERYTHING]
+                known += [row[1] for row in available if row[1]]
+                wanted = [row for row in available if row[1] == name]
+                wanted = [row for row in wanted if row[2] == "numeric"] or wanted
+                if not wanted:
+                    continue
+                starts = {int(run.started * 1e6) for run in self.runs}
+                table = series.select(connection, wanted[:1], series.RUN, min(starts), max(starts) + 1)
+                table = table.sort_by("bucket")
+                kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
+                found = rows(table, known_binnings(self._store, owner))
+                return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
+        if not self.runs:
+            return ColumnHistory(name, [])
+        raise suggest(f"column in the frames of {self.component!r}", name, known)
+
+
+def history(component: str) -> History:
+    """The earlier runs of a component: those that succeeded, without the run that asks.
+
+    ``ff.history("featurize").last(10).column("age").quantile(0.9)``
+    """
+    now = session()
+    now.flush()
+    now.store.catch_up()
+    asking = current_run.get()
+    with now.store.database.read() as connection:
+        found = runs.recent(connection, now.project, component, 10_000)
+    earlier = [r for r in found if r.status is RunStatus.SUCCEEDED and (asking is None or r.id != asking.id)]
+    return History(now.store, component, earlier[::-1])

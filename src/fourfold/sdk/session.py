@@ -1,0 +1,315 @@
+"""One process's connection to a store: the buffer of records, the thread that sends them, and the questions.
+
+What the host calls costs microseconds and never raises after set-up: records go to a bounded buffer, and a
+thread turns them into messages at least every second. After a fork, parent and child each send their own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextvars
+import logging
+import os
+import sys
+import threading
+import time as clock
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from fourfold import config
+from fourfold.errors import InputError
+from fourfold.log import Inbox, new_writer
+from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, with_batch
+from fourfold.store import Result, Store, messages, store_folder
+from fourfold.store import metric as read_metric
+from fourfold.store.read import Moment
+
+LIMIT = 100_000  # records in the buffer; beyond, they are dropped and counted
+SEND_EVERY = 0.5  # seconds
+COLLECT_AT = 64  # messages in the inbox, at which a sender moves them into the log
+logger = logging.getLogger("fourfold")
+current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
+
+
+class Session:
+    """What ``ff.init`` sets up; a process has one."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.settings = settings
+        self.project = settings.project
+        self.queue: collections.deque[tuple[Any, ...]] = collections.deque()
+        self.dropped = 0
+        self._inbox = Inbox(store_folder(settings.store) / "inbox")
+        self._store: Store | None = None
+        self._lock = threading.RLock()  # guards the sequence, sending and the store
+        self._warned: set[str] = set()
+        self._process = os.getpid()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._writer, self._sequence = new_writer(), 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send_forever, name="fourfold", daemon=True)
+        self._thread.start()
+
+    @property
+    def store(self) -> Store:
+        """The store to ask; opened when it is first needed."""
+        with self._lock:
+            if self._store is None:
+                self._store = Store(self.settings.store, self.project)
+            return self._store
+
+    def send(self, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
+        """Send a message; when this returns it is safe."""
+        with self._lock:
+            self._sequence += 1
+            return self._inbox.put(self._writer, self._sequence, header, table)
+
+    def send_batch(self, stream: str, prepared: Prepared) -> None:
+        """Send records for a stream's log."""
+        with self._lock:
+            self._sequence += 1
+            table = with_batch(prepared.table, f"{self._writer}-{self._sequence:012d}")
+            header = messages.records(self.project, stream, prepared.key, prepared.time)
+            self._inbox.put(self._writer, self._sequence, header, table)
+
+    def send_frame(self, stream: str, data: Any, key: str | None, time: str | None) -> None:
+        """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
+        run = current_run.get()
+        try:
+            prepared = from_frame(data, key, time, clock.time_ns(), run.id if run else None)
+        except InputError as error:
+            self.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
+            self.send(messages.rejected(self.project, stream, str(error)), _as_kept(data))
+            return
+        self.send_batch(stream, prepared)
+
+    def flush(self) -> None:
+        """Send all that is in the buffer; when this returns it is safe."""
+        with self._lock:
+            records: dict[str, list[Record]] = {}
+            for _ in range(len(self.queue)):
+                record = Record._make(self.queue.popleft())
+                records.setdefault(record.stream, []).append(record)
+            for stream, found in records.items():
+                self._send_records(stream, found)
+            if self.dropped:
+                self.warn(
+                    f"{self.dropped} records were dropped: they came faster than they could be written "
+                    f"(the buffer holds {LIMIT:,})", once="dropped",
+                )  # fmt: skip
+
+    def close(self) -> None:
+        """Send what is left and stop the thread."""
+        self._stop.set()
+        self.flush()
+        if self._store is not None:
+            self._store.close()
+
+    def warn(self, message: str, *, once: str | None = None) -> None:
+        """Tell the host's log; the same thing once a process."""
+        if (once or message) not in self._warned:
+            self._warned.add(once or message)
+            logger.warning("%s", message)
+
+    def guard(self, what: str, action: Callable[[], None]) -> None:
+        """Do something that must not disturb the host: an error becomes a warning."""
+        try:
+            action()
+        except Exception as error:
+            self.warn(f"{what}: {type(error).__name__}: {error}", once=f"{what}{type(error)}")
+
+    def forked(self) -> None:
+        """In the child of a fork: the parent sends what it had; the child starts with nothing."""
+        self._lock = threading.RLock()
+        self.queue.clear()
+        self.dropped = 0
+        self._process = os.getpid()
+        self._store = None  # a connection must not be used on both sides of a fork
+        self._begin()
+        if "multiprocessing.util" in sys.modules:  # its children end without the interpreter's own exit
+            sys.modules["multiprocessing.util"].Finalize(None, self.close, exitpriority=100)
+
+    def hold(self) -> None:
+        """Before a fork: let no message be half written."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """After a fork, in the parent."""
+        self._lock.release()
+
+    def _send_records(self, stream: str, records: list[Record]) -> None:
+        singles = [r for r in records if r.data is None or is_record(r.data, r.key)]
+        for record in records:
+            if record.data is not None and not is_record(record.data, record.key):  # a dict of columns
+                self.guard(
+                    f"ff.log({stream!r})", lambda r=record: self.send_frame(stream, r.data, r.key, r.time)
+                )  # type: ignore[misc]
+        if not singles:
+            return
+        for prepared, error in from_records(singles):
+            if error is None:
+                self.send_batch(stream, prepared)
+            else:
+                self.warn(f"ff.log({stream!r}): {error} The record is kept in quarantine.")
+                self.send(messages.rejected(self.project, stream, str(error)), prepared.table)
+
+    def _send_forever(self) -> None:
+        stop = self._stop
+        while not stop.wait(SEND_EVERY):
+            self.guard("sending records", self.flush)
+            if self._process == _FIRST_PROCESS and len(self._inbox.pending()) > COLLECT_AT:
+                self.guard("moving records into the log", lambda: self.store.collect() and None)
+
+
+def init(store: str | os.PathLike[str] | None = None, project: str | None = None) -> Session:
+    """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
+
+    Args:
+        store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
+        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default".
+
+    Raises:
+        ConfigError: the store or fourfold.toml cannot be used.
+    """
+    global _session
+    settings = config.load(store, project)
+    previous, _session = _session, Session(settings)
+    if previous is not None:
+        previous.close()
+    for declared in settings.tasks:
+        _session.send(messages.task(_session.project, declared))
+    return _session
+
+
+def session() -> Session:
+    """The process's session, set up with what the environment says where ``init`` was not called."""
+    return _session if _session is not None else init()
+
+
+def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, **fields: Any) -> None:
+    """Log records of a stream: one, as keywords or a dict, or a dataframe as one batch.
+
+    One record costs microseconds: it goes to a buffer that a thread sends at least every second. A frame is sent
+    before this returns. Nothing is raised after set-up: what cannot be logged is warned of and kept aside.
+
+    Args:
+        stream: the stream's name, such as the component's.
+        data: a pandas, Polars, PyArrow or DuckDB frame, a list of dicts, a dict; or None, with keywords.
+        key: what identifies the record: the key's column where ``data`` is given, else the key itself.
+        time: when it happened: the column's name where ``data`` is given, else the moment; default: now.
+            A moment without a time zone is UTC; a number is seconds since 1970.
+        **fields: the record's other columns.
+    """
+    now = _session or session()
+    if data is None or type(data) is dict:
+        queue = now.queue
+        if len(queue) < LIMIT:
+            run = current_run.get()
+            queue.append(
+                (stream, data and data.copy(), fields, key, time, clock.time_ns(), run and run.id)
+            )  # fmt: skip
+        else:
+            now.dropped += 1
+        return
+    now.guard(f"ff.log({stream!r})", lambda: now.send_frame(stream, data, key, time))
+
+
+def flush() -> None:
+    """Send what is in the buffer; when this returns, it survives the death of this process."""
+    session().flush()
+
+
+def task(
+    name: str,
+    *,
+    prediction: str,
+    label: str,
+    kind: str = "binary",
+    threshold: float = 0.5,
+    slices: Sequence[str] = (),
+    horizon: str = "30d",
+) -> None:
+    """Declare a task: the join of a prediction stream with a label stream, before or after they are logged.
+
+    Args:
+        name: the task's name, for ``ff.metric``.
+        prediction: "stream.column" of the score.
+        label: "stream.column" of the label: 0 or 1, or a boolean.
+        kind: "binary".
+        threshold: a score at or above it decides "positive".
+        slices: columns of the prediction stream by which metrics can be split.
+        horizon: how long after its prediction a label still counts, by the two event times.
+
+    Raises:
+        ConfigError: names the field, its value and what is expected.
+    """
+    declared = config.make_task(
+        name, prediction=prediction, label=label, kind=kind, threshold=threshold, slices=slices, horizon=horizon
+    )
+    now = session()
+    now.send(messages.task(now.project, declared))
+
+
+def metric(
+    target: str,
+    metric: str,
+    *,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    by: str | Sequence[str] | None = None,
+    every: str | None = None,
+    against: str | tuple[Moment, Moment] | None = None,
+) -> Result:
+    """A metric of a task ("late"), a stream ("predict") or a column ("predict.score"), by window and slice.
+
+    See ``fourfold.store.metric`` for the arguments and the errors; what was logged in this process is included.
+    """
+    now = session()
+    now.flush()
+    return read_metric(now.store, target, metric, start=start, end=end, by=by, every=every, against=against)
+
+
+def _as_kept(data: Any) -> pa.Table:
+    """Whatever was handed over, in a form that can be kept."""
+    try:
+        from fourfold.fold import to_arrow
+
+        return to_arrow(data)
+    except Exception:
+        return pa.table({"data": [repr(data)[:100_000]]})
+
+
+_session: Session | None = None
+_FIRST_PROCESS = os.getpid()
+
+
+def _at_exit() -> None:
+    if _session is not None:
+        _session.guard("sending records at exit", _session.close)
+
+
+def _before_fork() -> None:
+    if _session is not None:
+        _session.hold()
+
+
+def _after_fork_in_parent() -> None:
+    if _session is not None:
+        _session.release()
+
+
+def _after_fork_in_child() -> None:
+    if _session is not None:
+        _session.forked()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )
