@@ -43,7 +43,9 @@ def load(
     tasks = tuple(_task_of(name, fields) for name, fields in declared.pop("task", {}).items())
     unknown = declared.keys() - {"store", "project"}
     if unknown:
-        raise ConfigError(f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project and [task.NAME]")
+        raise ConfigError(
+            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project and [task.NAME]"
+        )
     chosen_store = store or environment.get("FOURFOLD_STORE") or declared.get("store") or DEFAULT_STORE
     chosen_project = project or environment.get("FOURFOLD_PROJECT") or declared.get("project") or DEFAULT_PROJECT
     return Settings(os.fspath(chosen_store), chosen_project, tasks)
@@ -72,13 +74,17 @@ def make_task(
         raise ConfigError(f"task {name!r}: threshold={threshold!r} is not a number")
     if isinstance(slices, str):
         raise ConfigError(f"task {name!r}: slices={slices!r} is one text; give a list of columns, as in [{slices!r}]")
-    streams = []
+    parts: list[tuple[str, str]] = []
     for field, value in (("prediction", prediction), ("label", label)):
         stream, _, column = value.rpartition(".") if isinstance(value, str) else ("", "", "")
         if not stream or not column:
             raise ConfigError(f"task {name!r}: {field}={value!r} is not of the form 'stream.column'")
-        streams += [stream, column]
-    return Task(name, *streams, kind, float(threshold), tuple(slices), seconds_of(horizon, f"task {name!r}: horizon"))
+        parts.append((stream, column))
+    (predictions, score), (labels, truth) = parts
+    return Task(
+        name, predictions, score, labels, truth, kind, float(threshold), tuple(slices),
+        seconds_of(horizon, f"task {name!r}: horizon"),
+    )  # fmt: skip
 
 
 def seconds_of(length: str, what: str) -> int:

@@ -349,7 +349,8 @@ def _add_aligned(column: pa.ChunkedArray, group: Ints, first: Ints) -> tuple[npt
     starts = offsets_of(out_lengths)
     place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
     out = np.zeros(starts[-1], flat.dtype)
-    np.add.at(out, np.repeat(starts[group], lengths) + place, flat)
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is said to, by the metric
+        np.add.at(out, np.repeat(starts[group], lengths) + place, flat)
     return out, out_lengths
 
 
@@ -398,7 +399,7 @@ def _heaviest(
     for row in wide:
         window = slice(count_starts[row], count_starts[row + 1])
         texts = labels[label_starts[row] : label_starts[row + 1]].to_pylist()
-        heavy = sorted(range(len(texts)), key=lambda i: (-abs(int(counts[window][i])), texts[i]))  # noqa: B023
+        heavy = sorted(range(len(texts)), key=lambda i: (-abs(int(counts[window][i])), texts[i]))
         light = np.array(heavy[MAX_CATEGORIES:])
         dropped[row] = counts[window][light].sum()
         keep_counts[count_starts[row] + light] = False
@@ -423,4 +424,5 @@ def _largest_rank(entries: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if not len(entries):
         return entries
     register = entries >> RANK_BITS
-    return entries[np.append(register[1:] != register[:-1], True)]
+    last: npt.NDArray[Any] = entries[np.append(register[1:] != register[:-1], True)]
+    return last

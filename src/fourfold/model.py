@@ -11,6 +11,7 @@ from typing import Any
 
 HOUR = 3_600
 DAY = 86_400
+KEEP_HOURS = 60 * DAY  # how long counts by hour are kept; days stay
 EVERYTHING = "{}"  # the slice that holds all records
 
 

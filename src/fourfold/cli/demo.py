@@ -36,7 +36,12 @@ def command(
     out = console()
     session = sdk.init(folder, PROJECT)
     (folder / MARKER).touch()
-    columns = (TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=out, disable=json) as progress:
         bar = progress.add_task("start", total=1.0)
         flights.main(lambda text, share: progress.update(bar, description=text, completed=share))

@@ -45,7 +45,17 @@ def command(
 def _table(found: Result) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     distance = any(row.value.expected is not None for row in found)
-    for name in ("from", "to", *found.by, "value", "95 % interval", "n", "labelled", "", *(["expected"] if distance else [])):
+    for name in (
+        "from",
+        "to",
+        *found.by,
+        "value",
+        "95 % interval",
+        "n",
+        "labelled",
+        "",
+        *(["expected"] if distance else []),
+    ):
         table.add_column(Text(name), justify="right" if name in ("value", "n", "labelled", "expected") else "left")
     for row in found:
         value = row.value

@@ -15,9 +15,13 @@ from fourfold import config
 from fourfold.errors import StoreError
 from fourfold.store import Store, store_folder
 
-StoreOption = Annotated[str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")]
-ProjectOption = Annotated[str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT or 'default'.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print {\"rows\": [...]} for programs.")]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")
+]
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT or 'default'.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help='Print {"rows": [...]} for programs.')]
 
 
 def open_store(store: str | None, project: str | None) -> Store:

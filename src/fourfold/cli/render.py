@@ -12,8 +12,8 @@ from fourfold.model import Run, RunStatus, Status, Value
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MARKS = {
-    RunStatus.SUCCEEDED: ("●", "green"), RunStatus.RUNNING: ("◐", "cyan"), RunStatus.FAILED: ("✖", "red"),
-    RunStatus.LOST: ("?", "yellow"),
+    RunStatus.SUCCEEDED: ("● ok", "green"), RunStatus.RUNNING: ("◐ running", "cyan"),
+    RunStatus.FAILED: ("✖ failed", "red"), RunStatus.LOST: ("? lost", "yellow"),
 }  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def console() -> Console:
 
 
 def number(value: float | None) -> str:
-    """A number in at most four significant digits, thousands apart.
+    """A number in three significant digits, thousands apart.
 
     >>> number(0.61234), number(12345.0), number(None)
     ('0.612', '12,345', '–')
@@ -36,15 +36,22 @@ def number(value: float | None) -> str:
 
 
 def with_interval(value: Value) -> Text:
-    """The number with its 95 % interval, or why there is none."""
+    """The number and half its 95 % interval's width, yellow while labels can still come; or why there is none."""
     if value.value is None:
-        return Text(f"no data: {value.reason}", style="dim")
-    text = Text(number(value.value), style="bold")
+        return Text("no data", style="dim")
+    text = Text(number(value.value), style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
     if value.low is not None and value.high is not None and value.high > value.low:
-        text.append(f" {number(value.low)}–{number(value.high)}", style="dim")
-    if value.status is Status.PROVISIONAL:
-        text.append(" provisional", style="yellow")
+        text.append(f" ±{(value.high - value.low) / 2:.2g}", style="dim")
     return text
+
+
+def rate(value: Value) -> Text:
+    """A value between 0 and 1 in a fixed width, as ``with_interval``."""
+    if value.value is None or value.low is None or value.high is None:
+        return with_interval(value)
+    half = f"{(value.high - value.low) / 2:.3f}".removeprefix("0")
+    text = Text(f"{value.value:.3f}", style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
+    return text.append(f" ±{half}", style="dim")
 
 
 def percent(share: float | None) -> str:
@@ -108,4 +115,4 @@ def day(second: int | None) -> str:
 def health(run: Run) -> Text:
     """A run's state as a mark and a word."""
     mark, colour = _MARKS[run.status]
-    return Text(f"{mark} {run.status.value}", style=colour)
+    return Text(mark, style=colour)

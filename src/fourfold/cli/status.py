@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from rich.console import Console, Group
-from rich.panel import Panel
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, duration, health, number, percent, sparkline, with_interval
-from fourfold.model import Value
+from fourfold.cli.render import ago, console, duration, health, number, percent, sparkline, rate
+from fourfold.model import Status
 from fourfold.store import Store, overview
 
 _TITLES = {
     "recall": "recall", "precision": "precision", "roc_auc": "ROC AUC",
-    "expected_calibration_error": "calibration error", "coverage": "labelled",
+    "expected_calibration_error": "calibration", "coverage": "labelled",
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ class View:
 
     components: list[overview.ComponentView]
     tasks: list[overview.TaskView]
-    nulls: list[tuple[str, Value]]
+    joins: list[overview.Join]
     drift: list[overview.Drift]
     problems: list[overview.Problem]
 
@@ -43,7 +43,7 @@ def command(store: StoreOption = None, project: ProjectOption = None, json: Json
 def compute(store: Store) -> View:
     """What there is to show."""
     return View(
-        overview.components(store), overview.tasks(store), overview.null_rates(store), overview.drift(store),
+        overview.components(store), overview.tasks(store), overview.joins(store), overview.drift(store),
         overview.problems(store),
     )  # fmt: skip
 
@@ -55,31 +55,44 @@ def draw(view: View, out: Console) -> None:
         out.print("[bold]fourfold demo[/] to see a pipeline being monitored.")
         return
     if view.components:
-        out.print(Panel(_pipeline(view.components), title="pipeline", title_align="left"))
+        _section(out, "pipeline", _pipeline(view.components))
     for task in view.tasks:
-        out.print(Panel(_task(task), title=Text(f"task {task.task.name}"), title_align="left"))
-    if view.nulls:
-        out.print(Panel(_nulls(view.nulls), title="null rate of the joined columns", title_align="left"))
+        _section(out, f"task {task.task.name}", _task(task))
+    for join in view.joins:
+        _section(out, f"joins of {join.component}: share of nulls", _join(join))
     for found in view.drift:
-        title = Text(f"most drifted: {found.stream} against {found.reference}")
-        out.print(Panel(_drift(found), title=title, title_align="left"))
-    for problem in view.problems:
-        out.print(Text.assemble(("! ", "yellow"), (problem.subject, "bold"), f": {problem.message}. ", (problem.advice, "dim")))
+        _section(out, f"most drifted: {found.stream} against {found.reference}", _drift(found))
+    if view.problems:
+        _section(out, "to look at", Group(*map(_problem, view.problems)))
+
+
+def _section(out: Console, title: str, body: RenderableType) -> None:
+    out.print(Rule(Text(f" {title} ", style="bold"), align="left", style="dim"))
+    out.print(body)
+    out.print()
+
+
+def _problem(problem: overview.Problem) -> Text:
+    return Text.assemble(
+        ("! ", "yellow"), (problem.subject, "bold"), f": {problem.message}. ", (problem.advice, "dim")
+    )  # fmt: skip
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
     for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=name.startswith(">"))
+        table.add_column(
+            name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=name.startswith(">")
+        )
     return table
 
 
 def _pipeline(components: list[overview.ComponentView]) -> Table:
-    table = _table("component", "health", "last run", ">duration", ">runs", ">failed", "feeds")
+    table = _table("component", "health", "last run", ">took", ">runs", ">failed", "feeds")
     for entry in components:
         table.add_row(
             Text(entry.name, style="bold"), health(entry.last), ago(entry.last.started), duration(entry.last.duration),
-            number(entry.runs), f"{entry.failed} of the last {min(entry.runs, 10)}", Text(", ".join(entry.feeds) or "–"),
+            number(entry.runs), f"{entry.failed}/{min(entry.runs, 10)}", Text(", ".join(entry.feeds) or "–"),
         )  # fmt: skip
     return table
 
@@ -88,34 +101,42 @@ def _task(view: overview.TaskView) -> Group:
     task = view.task
     about = Text(
         f"{task.prediction_stream}.{task.prediction_column} against {task.label_stream}.{task.label_column}, "
-        f"threshold {task.threshold:g}", style="dim",
-    )  # fmt: skip
-    over_time = _table("metric", "all, with 95 % interval", f"every {view.every}, lowest to highest", "newest")
+        f"threshold {task.threshold:g}",
+        style="dim",
+    )
+    if view.values["coverage"].value is None:
+        return Group(about, Text(view.values["coverage"].reason, style="yellow"))
+    over_time = _table("", "all time", f"each {view.every}, lowest to highest", "newest")
     for name, title in _TITLES.items():
-        history = view.history[name]
-        newest = next((v for v in reversed(history) if v.value is not None), None)
-        over_time.add_row(title, with_interval(view.values[name]), sparkline(history), with_interval(newest) if newest else "–")
-    parts: list[Text | Table] = [about, over_time]
+        known = [value for value in view.history[name] if value.value is not None]
+        over_time.add_row(
+            title, rate(view.values[name]), sparkline(view.history[name]),
+            rate(known[-1]) if known else "–",
+        )  # fmt: skip
+    parts: list[RenderableType] = [about, over_time]
     for dimension, rows in view.by_slice.items():
-        table = _table(dimension, ">predicted", ">labelled", "recall", "precision", "ROC AUC", "calibration error")
+        table = _table(dimension, ">records", ">labelled", *list(_TITLES.values())[:4])
         for name, values in rows:
             table.add_row(
                 Text(name), number(values["coverage"].n), percent(values["coverage"].value),
-                *(with_interval(values[metric]) for metric in list(_TITLES)[:4]),
+                *(rate(values[metric]) for metric in list(_TITLES)[:4]),
             )  # fmt: skip
         parts += [Text(), table]
+    if any(value.status is Status.PROVISIONAL for value in view.values.values()):
+        parts.append(Text("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
     return Group(*parts)
 
 
-def _nulls(nulls: list[tuple[str, Value]]) -> Table:
-    table = _table("column", ">null", ">records")
-    for name, value in nulls:
-        table.add_row(Text(name), percent(value.value), number(value.n))
+def _join(join: overview.Join) -> Table:
+    table = _table("column", "", ">null", ">records")
+    for kind, columns in (("key", join.keys), ("joined", join.gained)):
+        for name, value in columns:
+            table.add_row(Text(name), Text(kind, style="dim"), percent(value.value), number(value.n))
     return table
 
 
 def _drift(found: overview.Drift) -> Table:
-    table = _table("column", ">stability index", ">by chance", ">records")
+    table = _table("column", ">stability index", ">by chance alone", ">records")
     for column, value in found.columns:
         style = "yellow" if (value.value or 0) > 0.2 else ""
         table.add_row(Text(column), Text(number(value.value), style=style), number(value.expected), number(value.n))

@@ -32,7 +32,7 @@ def command(
     if json:
         print_json(found)
     elif not found:
-        console().print("No streams yet. Log records with [bold]ff.log(\"predict\", frame, key=…, time=…)[/].")
+        console().print('No streams yet. Log records with [bold]ff.log("predict", frame, key=…, time=…)[/].')
     else:
         console().print(_streams(found))
 
@@ -56,7 +56,9 @@ def _columns(columns: list[overview.ColumnView]) -> Table:
         table.add_column(name, justify="left" if name in ("column", "kind", "most frequent") else "right")
     for view in columns:
         values = view.values
-        cells = [number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")]
+        cells = [
+            number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")
+        ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
         table.add_row(
             Text(view.name, style="bold"), view.kind, number(values["null_rate"].n), percent(_missing(view)), *cells,
@@ -67,4 +69,6 @@ def _columns(columns: list[overview.ColumnView]) -> Table:
 
 def _missing(view: overview.ColumnView) -> float | None:
     """Null or NaN: pandas has one for the other."""
-    return (view.values["null_rate"].value or 0) + (view.values["nan_rate"].value or 0 if "nan_rate" in view.values else 0)
+    return (view.values["null_rate"].value or 0) + (
+        view.values["nan_rate"].value or 0 if "nan_rate" in view.values else 0
+    )

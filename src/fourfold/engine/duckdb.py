@@ -18,11 +18,21 @@ from fourfold import counts
 from fourfold.counts import Floats
 from fourfold.engine.protocol import Changed, Folded
 from fourfold.fold import (
-    Plan, better_binnings, choose_binning, event_seconds, fold_binary, fold_columns, fold_delay,
-    fold_duplicates, fold_keys, group_records, plan_columns,
+    Plan,
+    better_binnings,
+    bucket_starts,
+    choose_binning,
+    event_seconds,
+    fold_binary,
+    fold_columns,
+    fold_delay,
+    fold_duplicates,
+    fold_keys,
+    group_records,
+    plan_columns,
 )  # fmt: skip
 from fourfold.fold.binary import SCORE_BITS
-from fourfold.model import DAY, HOUR, Task
+from fourfold.model import DAY, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
 
 BATCH_ROWS = 1 << 18
@@ -44,7 +54,7 @@ class DuckDB:
                 columns = batch.drop_columns(list(META.names))
                 plan = plan_columns(columns, plan, seconds)
                 slices = batch.select([d for d in dimensions if d and d in batch.column_names])
-                groups = group_records(seconds, HOUR, slices, everything="" in dimensions)
+                groups = group_records(bucket_starts(seconds), slices, everything="" in dimensions)
                 keys = batch[KEY].combine_chunks()
                 table = pa.concat_tables(
                     [fold_columns(columns, seconds, groups, plan), *(fold_keys(keys, g) for g in groups)]
@@ -54,7 +64,8 @@ class DuckDB:
         for batch in self._duplicates(log, [d for d in dimensions if d]):
             sign = batch["sign"].to_numpy()
             slices = _slices(batch, [d for d in dimensions if d])
-            for grouping in group_records(event_seconds(batch["time"]), HOUR, slices, everything="" in dimensions):
+            starts = bucket_starts(event_seconds(batch["time"]))
+            for grouping in group_records(starts, slices, everything="" in dimensions):
                 adder.add(fold_duplicates(sign, grouping))
         if newest is not None and "" in dimensions:
             plan = plan.adding(better_binnings(*newest, plan), (int(newest[1].max()) // DAY + 1) * DAY)
@@ -65,6 +76,7 @@ class DuckDB:
         adder = _Adder()
         for batch in self._joined(task, predictions, labels):
             seconds = event_seconds(batch["time"])
+            starts = bucket_starts(seconds)
             score, label, delay = (_numbers(batch[name]) for name in ("score", "label", "delay"))
             sign = batch["sign"].to_numpy()
             orphan = batch["orphan"].to_numpy()
@@ -74,8 +86,8 @@ class DuckDB:
             moment = int(seconds[0])
             slices = _slices(batch, task.slices).filter(pa.array(~orphan))  # an orphan has no slice
             groups = [
-                *group_records(seconds, HOUR),
-                *group_records(seconds[~orphan], HOUR, slices, everything=False),
+                *group_records(starts),
+                *group_records(starts[~orphan], slices, everything=False),
             ]
             for i, grouping in enumerate(groups):
                 mask = slice(None) if i == 0 else ~orphan

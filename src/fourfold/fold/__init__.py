@@ -6,7 +6,7 @@
 from fourfold.fold.binary import fold_binary, fold_delay
 from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
 from fourfold.fold.frames import is_frame, to_arrow
-from fourfold.fold.groups import Groups, event_seconds, group_records
+from fourfold.fold.groups import Groups, bucket_starts, event_seconds, group_records
 from fourfold.fold.numeric import choose_binning
 from fourfold.fold.stream import fold_duplicates, fold_keys
 
@@ -14,6 +14,7 @@ __all__ = [
     "Groups",
     "Plan",
     "better_binnings",
+    "bucket_starts",
     "choose_binning",
     "event_seconds",
     "fold",

@@ -94,7 +94,7 @@ def fold(
     else:
         seconds = event_seconds(table[time])
         table = table.drop_columns([time])
-    groups = group_records(seconds, BUCKETS[every], table.select(list(by)) if by else None)
+    groups = group_records(seconds // BUCKETS[every] * BUCKETS[every], table.select(list(by)) if by else None)
     return fold_columns(table, seconds, groups, plan)
 
 
@@ -191,11 +191,9 @@ def _numeric_series(name: str, array: pa.Array, seconds: Ints | None) -> Iterato
 
 def _floats(array: pa.Array) -> Floats:
     """The values as floats; what stands at nulls does not matter."""
-    if array.null_count:
-        array = pc.fill_null(array, False if pa.types.is_boolean(array.type) else pa.scalar(0).cast(array.type))
     if pa.types.is_boolean(array.type):
-        return array.to_numpy(zero_copy_only=False).astype(np.float64)
-    values: Floats = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        array = array.cast(pa.uint8())
+    values: Floats = array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False)
     return values
 
 

@@ -17,7 +17,7 @@ Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C str
 
 def is_frame(value: object) -> bool:
     """Whether ``to_arrow`` takes the value for a dataframe (a dict or list of dicts is data, not a frame)."""
-    if isinstance(value, (pa.Table, pa.RecordBatch)):
+    if isinstance(value, (pa.Table, pa.RecordBatch)) or nw.dependencies.is_pandas_dataframe(value):
         return True
     native = nw.from_native(value, pass_through=True, allow_series=True)
     if isinstance(native, nw.Series):
@@ -125,14 +125,13 @@ def _native_to_arrow(data: Frame) -> pa.Table:
         return _records_to_arrow([data]) if _is_record(data) else pa.table(dict(data))
     if isinstance(data, (list, tuple)):
         return _records_to_arrow(data)
+    if nw.dependencies.is_pandas_dataframe(data):
+        return _pandas_to_arrow(data)
     native = nw.from_native(data, pass_through=True)
     if isinstance(native, nw.LazyFrame):
         return native.collect(backend="pyarrow").to_native()
-    if isinstance(native, nw.DataFrame) or hasattr(data, "columns"):
-        if native.implementation.is_pandas() if isinstance(native, nw.DataFrame) else hasattr(data, "iloc"):
-            return _pandas_to_arrow(data)
-        if isinstance(native, nw.DataFrame):
-            return native.to_arrow()
+    if isinstance(native, nw.DataFrame):
+        return native.to_arrow()
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data)
     raise InputError(

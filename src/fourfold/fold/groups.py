@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.counts import Ints
-from fourfold.model import EVERYTHING, slice_key
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_key
 
 CHUNK = 1 << 14  # records worked on at a time: 128 KiB a float column, which stays in the processor's cache
 
@@ -77,16 +77,21 @@ class Groups:
             yield Chunk(slice(at, at + len(ids)), order, wide - wide[0], starts, wide[starts])
 
 
-def group_records(
-    seconds: Ints, bucket: int, slices: pa.Table | None = None, *, everything: bool = True
-) -> list[Groups]:
-    """The groups of records at the given event times: all of them, and one set for each column of ``slices``.
+def bucket_starts(seconds: Ints) -> Ints:
+    """The bucket of each event time: its hour, or its day where the hours will not be kept (see ``KEEP_HOURS``)."""
+    if not len(seconds):
+        return seconds
+    oldest = int(seconds.max()) // DAY * DAY + DAY - KEEP_HOURS
+    return np.where(seconds >= oldest, seconds // HOUR * HOUR, seconds // DAY * DAY)
 
-    ``seconds`` are event times since 1970; ``bucket`` is the bucket's length in seconds.
+
+def group_records(starts: Ints, slices: pa.Table | None = None, *, everything: bool = True) -> list[Groups]:
+    """The groups of records: all of them by bucket, and one set for each column of ``slices``.
+
+    ``starts`` is the start of each record's bucket, a whole hour, in seconds since 1970.
     """
-    starts = seconds // bucket
-    codes, distinct = _factorise(starts)
-    buckets = distinct * bucket
+    codes, hours = _factorise(starts // HOUR)
+    buckets = hours * HOUR
     out = [Groups(codes, [EVERYTHING] * len(buckets), buckets)] if everything else []
     for name in slices.column_names if slices is not None else ():
         assert slices is not None

@@ -16,7 +16,9 @@ PROJECTIONS = 16
 
 def is_vector(kind: pa.DataType) -> bool:
     """Whether a column type is a list of numbers."""
-    return pa.types.is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    return bool(
+        pa.types.is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    )
 
 
 def vector_names(column: str) -> list[str]:
@@ -53,7 +55,8 @@ def vector_parts(array: pa.ListArray) -> Iterator[tuple[str, Floats, npt.NDArray
 def directions(width: int) -> Floats:
     """16 fixed random unit directions (width × 16): the same in every process, for a given width."""
     drawn = np.random.default_rng([20130101, width]).standard_normal((width, PROJECTIONS))
-    return drawn / np.maximum(np.sqrt((drawn * drawn).sum(axis=0)), 1e-300)
+    unit: Floats = drawn / np.maximum(np.sqrt((drawn * drawn).sum(axis=0)), 1e-300)
+    return unit
 
 
 def _spread(values: Floats, valid: npt.NDArray[np.bool_]) -> Floats:

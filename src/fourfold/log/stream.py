@@ -83,7 +83,7 @@ class StreamLog:
             batches.append(batch)
         latest = {m.writer: m.sequence for m in messages}
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(self.folder):
+        with _Translated(self.folder):
             write_deltalake(
                 self.folder,
                 pa.concat_tables(batches, promote_options="default").combine_chunks(),
@@ -116,7 +116,7 @@ class StreamLog:
             files = list(map(_local, table.file_uris()))
             return Changes(version, _dataset([], schema), _dataset(files, schema), _dataset([], schema))
         added, removed = self._actions(since, version)
-        with _translated(self.folder, TruncatedLogError):
+        with _Translated(self.folder, TruncatedLogError):
             before = set(map(_local, DeltaTable(self.folder, version=since).file_uris()))
         # what was compacted and then deleted from cannot be told apart file by file: fold it anew
         if not removed <= before or not all(map(_exists, before | added)):
@@ -128,14 +128,14 @@ class StreamLog:
             _dataset(sorted(removed), schema),
         )
 
-    def compact(self) -> bool:
+    def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Put small files together where there are many; what was replaced a week ago is removed."""
         table = self._open()
-        if table is None or len(table.file_uris()) < COMPACT_AT:
+        if table is None or len(table.file_uris()) < at_least:
             return False
-        with _translated(self.folder):
+        with _Translated(self.folder):
             table.optimize.compact()
-            table.vacuum(retention_hours=KEEP_REPLACED, dry_run=False)
+            table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
         return True
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -145,11 +145,11 @@ class StreamLog:
             return
         quoted = ["'" + key.replace("'", "''") + "'" for key in keys]
         for at in range(0, len(quoted), 1_000):
-            with _translated(self.folder):
+            with _Translated(self.folder):
                 table.delete(f"{KEY} IN ({', '.join(quoted[at : at + 1_000])})")
 
     def _open(self) -> DeltaTable | None:
-        with _translated(self.folder):
+        with _Translated(self.folder):
             if self._table is None:
                 if not (self.folder / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(self.folder)):
                     return None
@@ -193,7 +193,7 @@ def _newer_exists(folder: Path, version: int) -> bool:
     return (folder / "_delta_log" / f"{version + 1:020d}.json").exists()
 
 
-class _translated:
+class _Translated:
     """Errors of the Delta engine as our own, with the folder they are about."""
 
     def __init__(self, folder: Path, error: type[StoreError] = StoreError) -> None:

@@ -35,6 +35,7 @@ class Metric:
 
 
 _COLUMN = ("numeric", "category", "opaque")
+_VALUES = ("category", "numeric")  # where a column has both forms, its values tell more than bins
 _BINARY = ("binary",)
 
 METRICS: dict[str, Metric] = {
@@ -55,10 +56,11 @@ METRICS: dict[str, Metric] = {
         Metric("quantile", quality.quantile, ("numeric",), bins=True),
         Metric("distinct", quality.distinct, ("category",), bins=True),
         *(
-            Metric(function.__name__, function, ("numeric", "category"), bins=True, distance=True)
-            for function in (
-                drift.population_stability_index, drift.jensen_shannon, drift.hellinger, drift.total_variation,
-                drift.kolmogorov_smirnov, drift.wasserstein,
+            Metric(function.__name__, function, kinds, bins=True, distance=True)
+            for function, kinds in (
+                (drift.population_stability_index, _VALUES), (drift.jensen_shannon, _VALUES),
+                (drift.hellinger, _VALUES), (drift.total_variation, _VALUES),
+                (drift.kolmogorov_smirnov, ("numeric",)), (drift.wasserstein, ("numeric",)),
             )
         ),
         *(
@@ -129,9 +131,10 @@ def parse(text: str, target: str | None = None) -> Question:
             if parameter not in names:
                 raise InputError(f"metric {text!r}: {metric.name} has no parameter {parameter!r}, only {names}")
             given[parameter] = _number(node, text, parameter)
-    for parameter in inspect.signature(metric.function).parameters.values():
-        if parameter.name in metric.parameters and parameter.default is parameter.empty and parameter.name not in given:
-            raise InputError(f"metric {text!r}: give {parameter.name}, as in {metric.name}(0.9)")
+    signature = inspect.signature(metric.function).parameters
+    for required in metric.parameters:
+        if signature[required].default is inspect.Parameter.empty and required not in given:
+            raise InputError(f"metric {text!r}: give {required}, as in {metric.name}(0.9)")
     return Question(metric, given, text.strip())
 
 

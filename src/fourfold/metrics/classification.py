@@ -204,7 +204,9 @@ def coverage(counts: Counts) -> Value:
 def predictions(counts: Counts) -> Value:
     """How many keys were predicted; a repeated prediction counts once."""
     n = counts.tally("predicted")
-    return Value(float(n), n=n, coverage=counts_coverage(counts)) if n else Value.no_data("no predictions in this window")
+    return (
+        Value(float(n), n=n, coverage=counts_coverage(counts)) if n else Value.no_data("no predictions in this window")
+    )
 
 
 def orphan_labels(counts: Counts) -> Value:
@@ -228,8 +230,8 @@ def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
     assert counts.binning is not None
     bins, where = np.unique(counts.bins >> 1, return_inverse=True)
     positive = (counts.bins & 1).astype(bool)
-    positives = np.bincount(where[positive], counts.counts[positive], len(bins))
-    negatives = np.bincount(where[~positive], counts.counts[~positive], len(bins))
+    positives = np.bincount(where[positive], counts.counts[positive], len(bins)).astype(np.float64)
+    negatives = np.bincount(where[~positive], counts.counts[~positive], len(bins)).astype(np.float64)
     return counts.binning.middles(bins), positives, negatives
 
 

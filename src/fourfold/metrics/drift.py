@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.counts import Counts, Floats, reproject
+from fourfold.counts import Counts, Floats, Ints
 from fourfold.model import Value
 
 GROUPS = 10
@@ -108,7 +108,7 @@ def _grouped(current: Counts, reference: Counts, distance: Callable[[Floats, Flo
     value = float(distance(pair.current[None, :], pair.reference[None, :])[0])
     pooled = (pair.current + pair.reference) / (n + m)
     random = np.random.default_rng(0)  # the same question has the same answer
-    drawn = distance(random.multinomial(n, pooled, _SIMULATIONS), random.multinomial(m, pooled, _SIMULATIONS))
+    drawn = distance(*(random.multinomial(size, pooled, _SIMULATIONS).astype(np.float64) for size in (n, m)))
     return Value(value, n=n, expected=float(drawn.mean()))
 
 
@@ -124,11 +124,37 @@ def _pair(current: Counts, reference: Counts) -> Pair | Value:
     if current.kind == "category":
         return _categories(current, reference)
     assert reference.binning is not None
-    current = reproject(current, reference.binning)
-    bins, where = np.unique(np.concatenate([current.bins, reference.bins]), return_inverse=True)
-    here = np.bincount(where[: len(current.bins)], current.counts, len(bins))
-    there = np.bincount(where[len(current.bins) :], reference.counts, len(bins))
-    return Pair(here, there, reference.binning.middles(bins))
+    places = reference.binning.middles(reference.bins)
+    where, positions = _aligned(current, reference, places)
+    here = np.bincount(where, current.counts, len(positions)).astype(np.float64)
+    there = np.zeros(len(positions))
+    there[np.searchsorted(positions, places)] = reference.counts
+    return Pair(here, there, positions)
+
+
+def _aligned(current: Counts, reference: Counts, places: Floats) -> tuple[Ints, Floats]:
+    """Each current bin's position among all positions, which are the sorted middles of bins that are used.
+
+    On another binning, a bin that overlaps the nearest of the reference's is taken to be that one: else values
+    that both have often, such as whole numbers, would fall into neighbouring bins and look like drift.
+    """
+    assert current.binning is not None and reference.binning is not None
+    middles = current.binning.middles(current.bins)
+    if current.binning != reference.binning:
+        right = np.clip(np.searchsorted(places, middles), 1, max(len(places) - 1, 1))
+        left = right - 1
+        right = np.minimum(right, len(places) - 1)
+        nearest = np.where(np.abs(places[left] - middles) <= np.abs(places[right] - middles), left, right)
+        reach = _half_width(current) + _half_width(reference)[nearest]
+        middles = np.where(np.abs(places[nearest] - middles) <= reach, places[nearest], middles)
+    positions = np.union1d(middles, places)
+    return np.searchsorted(positions, middles), positions
+
+
+def _half_width(counts: Counts) -> Floats:
+    assert counts.binning is not None
+    lower, upper = counts.binning.edges(counts.bins)
+    return (upper - lower) / 2
 
 
 def _categories(current: Counts, reference: Counts) -> Pair:
@@ -150,7 +176,7 @@ def _deciles(pair: Pair) -> Pair:
     group = group.astype(np.int64)
     here, there = np.bincount(group, pair.current, GROUPS), np.bincount(group, pair.reference, GROUPS)
     used = (here + there) > 0
-    return Pair(here[used], there[used], None)
+    return Pair(here[used].astype(np.float64), there[used].astype(np.float64), None)
 
 
 def _scale(pair: Pair) -> float:

@@ -164,7 +164,7 @@ def _moments(counts: Counts) -> tuple[float, float] | None:
     if n <= 0:
         return None
     offset = counts.sum("offset") / n
-    variance = max(counts.sum("offset_squared") / n - offset**2, 0.0) * binning.scale**2
+    variance = max(counts.sum("offset_squared") / n - offset * offset, 0.0) * binning.scale * binning.scale
     return binning.centre + binning.scale * offset, variance
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import collections
 import contextvars
+import functools
 import logging
 import os
 import sys
@@ -116,7 +117,7 @@ class Session:
             self._warned.add(once or message)
             logger.warning("%s", message)
 
-    def guard(self, what: str, action: Callable[[], None]) -> None:
+    def guard(self, what: str, action: Callable[[], object]) -> None:
         """Do something that must not disturb the host: an error becomes a warning."""
         try:
             action()
@@ -143,12 +144,15 @@ class Session:
         self._lock.release()
 
     def _send_records(self, stream: str, records: list[Record]) -> None:
-        singles = [r for r in records if r.data is None or is_record(r.data, r.key)]
+        singles = []
         for record in records:
-            if record.data is not None and not is_record(record.data, record.key):  # a dict of columns
+            if record.data is None or is_record(record.data, record.key):
+                singles.append(record)
+            else:  # a dict of columns
                 self.guard(
-                    f"ff.log({stream!r})", lambda r=record: self.send_frame(stream, r.data, r.key, r.time)
-                )  # type: ignore[misc]
+                    f"ff.log({stream!r})",
+                    functools.partial(self.send_frame, stream, record.data, record.key, record.time),
+                )
         if not singles:
             return
         for prepared, error in from_records(singles):
@@ -163,7 +167,7 @@ class Session:
         while not stop.wait(SEND_EVERY):
             self.guard("sending records", self.flush)
             if self._process == _FIRST_PROCESS and len(self._inbox.pending()) > COLLECT_AT:
-                self.guard("moving records into the log", lambda: self.store.collect() and None)
+                self.guard("moving records into the log", self.store.collect)
 
 
 def init(store: str | os.PathLike[str] | None = None, project: str | None = None) -> Session:
@@ -310,6 +314,4 @@ def _after_fork_in_child() -> None:
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

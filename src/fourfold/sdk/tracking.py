@@ -10,7 +10,7 @@ import inspect
 import time as clock
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold.errors import ConfigError, InputError
-from fourfold.fold import Plan, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
+from fourfold.fold import Plan, bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
 from fourfold.fold.groups import event_seconds
-from fourfold.model import HOUR, Artifact, Run, RunStatus
+from fourfold.model import Artifact, Run, RunStatus
 from fourfold.sdk import fingerprint
 from fourfold.sdk.code import code_version
 from fourfold.sdk.session import Session, current_run, session
@@ -83,9 +83,7 @@ class Tracked:
 
     def __enter__(self) -> Tracked:
         parent = current_run.get()
-        self._record = dataclasses.replace(
-            self._record, parent=parent.id if parent else None, started=clock.time()
-        )
+        self._record = dataclasses.replace(self._record, parent=parent.id if parent else None, started=clock.time())
         self._token = current_run.set(self)
         self._send(self._record)
         return self
@@ -111,9 +109,7 @@ class Tracked:
         )
 
     def _send(self, record: Run) -> None:
-        self._session.guard(
-            "recording a run", lambda: (self._session.send(messages.run(self._session.project, record)), None)[1]
-        )
+        self._session.guard("recording a run", lambda: self._session.send(messages.run(self._session.project, record)))
 
     def record(self, direction: str, name: str, value: Any, time: str | None, by: Sequence[str]) -> None:
         """Record a value if it is an artifact, by those of the columns that it has."""
@@ -173,7 +169,7 @@ class Tracked:
             event = np.full(table.num_rows, moment)
         plan = plan_columns(table, _known_plan(self._session, stream), event)
         _plans[id(self._session), stream] = plan
-        groups = group_records(event, HOUR, table.select(list(by)) if by else None)
+        groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
         counted = pa.concat_tables(
             [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
         )
@@ -224,7 +220,8 @@ def component(
     name = function
 
     def decorate(target: Callable[P, R]) -> Callable[P, R]:
-        return _Component(target, name or target.__name__, at, time, tuple(by)).wrapped()
+        wrapped: Callable[P, R] = _Component(target, name or target.__name__, at, time, tuple(by)).wrapped()
+        return wrapped
 
     return decorate
 
@@ -239,7 +236,9 @@ class _Component:
         self.function, self.name, self.at, self.time, self.by = function, name, at, time, by
         self._signature = inspect.signature(function)
         if at is not None and at not in self._signature.parameters:
-            raise ConfigError(f"component {name!r}: at={at!r} is not a parameter; there are {list(self._signature.parameters)}")
+            raise ConfigError(
+                f"component {name!r}: at={at!r} is not a parameter; there are {list(self._signature.parameters)}"
+            )
 
     def wrapped(self) -> Any:
         function = self.function
@@ -265,9 +264,10 @@ class _Component:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
                 with self._start(args, kwargs):
-                    return (yield from function(*args, **kwargs))
+                    returned: Any = yield from function(*args, **kwargs)
+                    return returned
 
             return generator
 

@@ -54,7 +54,9 @@ def binnings(connection: Connection, project: str, owner: str) -> dict[str, list
     return found
 
 
-def add_binnings(connection: Connection, project: str, owner: str, new: Mapping[str, Binning], from_bucket: int) -> None:
+def add_binnings(
+    connection: Connection, project: str, owner: str, new: Mapping[str, Binning], from_bucket: int
+) -> None:
     """Fix binnings from a bucket on; a version that is fixed already stays as it is."""
     rows = [
         {
@@ -69,9 +71,7 @@ def add_binnings(connection: Connection, project: str, owner: str, new: Mapping[
 
 def small_integers(connection: Connection, project: str, owner: str) -> frozenset[str]:
     """The integer columns that are counted as categories too."""
-    query = sa.select(small_integer.c.column).where(
-        small_integer.c.project == project, small_integer.c.owner == owner
-    )
+    query = sa.select(small_integer.c.column).where(small_integer.c.project == project, small_integer.c.owner == owner)
     return frozenset(connection.scalars(query))
 
 

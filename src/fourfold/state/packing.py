@@ -42,9 +42,7 @@ def pack(table: pa.Table) -> Iterator[Packed]:
         )  # fmt: skip
 
 
-def unpack(
-    keys: Sequence[Sequence[Any]], packed: Sequence[Sequence[Any]], *, with_bins: bool
-) -> pa.Table:
+def unpack(keys: Sequence[Sequence[Any]], packed: Sequence[Sequence[Any]], *, with_bins: bool) -> pa.Table:
     """A counts table from keys (column, kind, slice, bucket, binning, by column) and rows of ``Packed``.
 
     Without bins, ``packed`` holds only tallies, sums, low and high.

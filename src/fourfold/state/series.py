@@ -12,12 +12,11 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
-from fourfold.model import DAY, HOUR
+from fourfold.model import DAY, HOUR, KEEP_HOURS
 from fourfold.state.packing import Packed, pack, unpack
 from fourfold.state.tables import counts, series
 
 RUN = 0  # the level of counts of one run; its bucket is the run's start in microseconds
-KEEP_HOURS = 60 * DAY  # how long counts by hour are kept; days stay
 _MOST_IDS = 500  # bound in one statement
 
 Connection = sa.Connection
@@ -60,10 +59,12 @@ def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Tabl
     if hourly.num_rows == 0:
         return
     buckets = hourly["bucket"].to_numpy()
-    add(connection, project, owner, DAY, monoid.rebucket(hourly, buckets // DAY * DAY))
+    missing = {level: _nulls_before(connection, project, owner, level, hourly) for level in (DAY, HOUR)}
+    add(connection, project, owner, DAY, monoid.add(monoid.rebucket(hourly, buckets // DAY * DAY), missing[DAY]))
     _, newest = span(connection, project, owner, DAY) or (0, int(buckets.max()) // DAY * DAY)
     oldest = min(newest, int(time.time())) + DAY - KEEP_HOURS
-    add(connection, project, owner, HOUR, monoid.add(hourly.filter(pa.array(buckets >= oldest))))
+    recent = hourly.filter(pa.array(buckets >= oldest))
+    add(connection, project, owner, HOUR, monoid.add(recent, missing[HOUR]))
     drop_before(connection, project, owner, HOUR, oldest)
 
 
@@ -145,6 +146,35 @@ def forget(connection: Connection, project: str, owner: str, *, kinds: Iterable[
 def slice_dimension(key: str) -> str:
     """The column that a slice is by; "" for the slice of all records."""
     return next(iter(json.loads(key)), "")
+
+
+def _nulls_before(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> pa.Table:
+    """For columns that are new: all records that were counted before they came, as nulls.
+
+    So that a column which is logged from some day on has the same counts as if all had been folded at once.
+    """
+    known = find(connection, project, owner)
+    seen = {(column, kind, slice_dimension(key)) for _, column, kind, key in known}
+    here = zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
+    new = {(column, kind, slice_dimension(key)) for column, kind, key in set(here) if column} - seen
+    totals = select(connection, [row for row in known if row[2] == "stream"], level, bins=False) if new else None
+    if totals is None or totals.num_rows == 0:
+        return monoid.empty()
+    rows = []
+    for total in totals.select(["slice", "bucket", "tallies"]).to_pylist():
+        records, dimension = total["tallies"][0], slice_dimension(total["slice"])
+        for column, kind, of in new:
+            if of == dimension:
+                names = monoid.KINDS[kind]
+                rows.append(
+                    {
+                        "column": column, "kind": kind, "slice": total["slice"], "bucket": total["bucket"],
+                        "binning": 0, "sums": [0.0] * len(names.sums), "low": float("nan"), "high": float("nan"),
+                        "tallies": [records if name in ("rows", "null") else 0 for name in names.tallies],
+                        "bins": [], "labels": [], "counts": [], "registers": [],
+                    }
+                )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=monoid.SCHEMA)
 
 
 def _existing(

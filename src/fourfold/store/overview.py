@@ -59,6 +59,15 @@ class TaskView:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Join:
+    """A component that joins frames: the share of nulls in its keys, and in the columns it gained."""
+
+    component: str
+    keys: tuple[tuple[str, Value], ...]
+    gained: tuple[tuple[str, Value], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Drift:
     """The columns of a stream that are furthest from those of another, beyond what chance makes of it."""
 
@@ -78,6 +87,7 @@ class Problem:
 
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
+_EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
 HEADLINES = ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage")
 
 
@@ -120,12 +130,9 @@ def streams(store: Store) -> list[StreamView]:
             probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
             table = series.select(connection, [probe], DAY, bins=False) if probe else None
             rows = sum(tallies[0] for tallies in table["tallies"].to_pylist()) if table is not None else 0
-            out.append(
-                StreamView(
-                    name, key, versions[name] is not None, rows, *(span or (None, None)),
-                    tuple((column, "+".join(kinds)) for column, kinds in columns.items()),
-                )
-            )  # fmt: skip
+            first, last = span or (None, None)
+            kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
+            out.append(StreamView(name, key, versions[name] is not None, rows, first, last, kinds))
     return out
 
 
@@ -145,7 +152,11 @@ def columns(store: Store, stream: str) -> list[ColumnView]:
                 continue
             asked = [name for name in _COLUMN_METRICS if kind in parse(name).metric.kinds]
             values = {name: parse(name).metric.function(total, **parse(name).parameters) for name in asked}
-            heavy = sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1]) if total.labels else []
+            heavy = (
+                sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1])
+                if total.labels
+                else []
+            )
             shares = tuple((label, count / total.tally("rows")) for label, count in heavy[:3])
             out.append(ColumnView(column, kind, values, shares))
     return out
@@ -160,7 +171,7 @@ def tasks(store: Store) -> list[TaskView]:
     out = []
     for name, task in known.items():
         first, last = spans[name] or (0, 0)
-        every = "1d" if last - first <= 40 * DAY else "7d"
+        every = next(e for e, length in _EVERY if (last - first) / length <= 31 or e == _EVERY[-1][0])
         values = {m: metric(store, name, m) for m in HEADLINES}
         history = {m: [row.value for row in metric(store, name, m, every=every)] for m in HEADLINES}
         by_slice = {}
@@ -183,23 +194,39 @@ def targets(store: Store) -> list[tuple[str, str]]:
     return known
 
 
-def null_rates(store: Store, limit: int = 8) -> list[tuple[str, Value]]:
-    """Where a component joins several frames: the columns of its output that are null most, as (column, rate)."""
+def joins(store: Store, limit: int = 6) -> list[Join]:
+    """Of the components that join frames: the null rates of the keys they join on, and of what the join gained.
+
+    Keys are the columns that two inputs share; gained is what the output has and its first input lacks. Only
+    columns with nulls are listed, the worst first.
+    """
     with store.database.read() as connection:
-        newest = [runs.recent(connection, store.project, name, 1)[0] for name in runs.components(connection, store.project)]
+        newest = [runs.recent(connection, store.project, c, 1)[0] for c in runs.components(connection, store.project)]
     found = []
     for run in newest:
-        frames = [a for a in run.artifacts if a.kind == "frame"]
-        if sum(a.direction == "input" for a in frames) < 2:
+        inputs, outputs = (
+            [{view.name: view for view in columns(store, f"{run.component}.{a.name}")} for a in run.artifacts
+             if a.kind == "frame" and a.direction == direction]
+            for direction in ("input", "output")
+        )  # fmt: skip
+        if len(inputs) < 2 or len(outputs) != 1:
             continue
-        for output in (a for a in frames if a.direction == "output"):
-            stream = f"{run.component}.{output.name}"
-            for view in columns(store, stream):
-                missing = sum(view.values[m].value or 0 for m in ("null_rate", "nan_rate") if m in view.values)
-                if missing > 0:
-                    found.append((f"{stream}.{view.name}", Value(missing, n=view.values["null_rate"].n)))
-    unique = dict(sorted(found, key=lambda entry: entry[0]))
-    return sorted(unique.items(), key=lambda entry: -(entry[1].value or 0))[:limit]
+        shared = {name for i, one in enumerate(inputs) for other in inputs[:i] for name in one.keys() & other.keys()}
+        largest = max(inputs, key=lambda views: max((v.values["null_rate"].n for v in views.values()), default=0))
+        keys = [view for name, view in outputs[0].items() if name in shared]
+        gained = [view for name, view in outputs[0].items() if name not in largest]
+        found.append(Join(run.component, _missing(keys, limit), _missing(gained, limit)))
+    return found
+
+
+def _missing(views: list[ColumnView], limit: int) -> tuple[tuple[str, Value], ...]:
+    """Columns with nulls or NaNs (pandas has one for the other) and their share, the worst first."""
+    shares = []
+    for view in views:
+        share = sum(view.values[name].value or 0.0 for name in ("null_rate", "nan_rate") if name in view.values)
+        if share > 0:
+            shares.append((view.name, Value(share, n=view.values["null_rate"].n)))
+    return tuple(sorted(dict(shares).items(), key=lambda entry: -(entry[1].value or 0))[:limit])
 
 
 def drift(store: Store) -> list[Drift]:
@@ -258,7 +285,9 @@ def problems(store: Store) -> list[Problem]:
                 found.append(Problem(name, task.name, text, advice))
     for entry in components(store):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            message = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
+            message = (
+                f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
+            )
             found.append(Problem("failed_run", entry.name, message, f"see fourfold runs {entry.name}"))
     return found
 

@@ -192,15 +192,9 @@ def _load(
                 f"{question.metric.name} cannot be asked of {target.column or target.owner!r}: it is counted as "
                 f"{' and '.join(found)}, not as {' or '.join(kinds)}"
             )
-        wanted = [
-            row for row in available if row[2] == kind and series.slice_dimension(row[3]) == dimension
-        ]
-        table = series.select(
-            connection, wanted, level, windows[0].start, windows[-1].end, bins=question.needs_bins
-        )
-    return _Series(
-        _by_place(table, windows, known_binnings(store, target.owner)), sorted({row[3] for row in wanted})
-    )
+        wanted = [row for row in available if row[2] == kind and series.slice_dimension(row[3]) == dimension]
+        table = series.select(connection, wanted, level, windows[0].start, windows[-1].end, bins=question.needs_bins)
+    return _Series(_by_place(table, windows, known_binnings(store, target.owner)), sorted({row[3] for row in wanted}))
 
 
 def _by_place(

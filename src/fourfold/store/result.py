@@ -63,7 +63,8 @@ class Result(Sequence[Row]):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One dict a row; times as aware datetimes."""
-        return self.to_arrow().to_pylist()
+        dicts: list[dict[str, Any]] = self.to_arrow().to_pylist()
+        return dicts
 
     def to_arrow(self) -> pa.Table:
         """As a PyArrow table."""
@@ -91,7 +92,8 @@ class Result(Sequence[Row]):
 
     def to_pandas(self) -> pd.DataFrame:
         """As a pandas frame."""
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
 
     def to_polars(self) -> pl.DataFrame:
         """As a Polars frame (needs the extra ``fourfold[polars]``)."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import ConfigError, StoreError
@@ -51,13 +51,11 @@ class Store:
 
     def collect(self) -> bool:
         """Take what was sent into the log, without counting; False where another process is at it."""
-        if not self._lock.acquire(blocking=False):
-            return False
         try:
-            with self._thread_lock:
+            with self._thread_lock, self._lock.acquire(blocking=False):
                 self._collector.collect()
-        finally:
-            self._lock.release()
+        except Timeout:
+            return False
         return True
 
     def delete(self, stream: str, keys: Iterable[str]) -> None:

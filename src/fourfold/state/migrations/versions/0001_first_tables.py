@@ -122,5 +122,16 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables, those that others refer to last."""
-    for name in ("counts", "artifact", "task", "stream", "small_integer", "series", "run", "cursor", "binning", "applied"):
+    for name in (
+        "counts",
+        "artifact",
+        "task",
+        "stream",
+        "small_integer",
+        "series",
+        "run",
+        "cursor",
+        "binning",
+        "applied",
+    ):
         op.drop_table(name)

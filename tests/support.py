@@ -1,0 +1,93 @@
+"""What several tests need: a way to send records at chosen log times, and counts in a form that compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fourfold.counts import KEYS
+from fourfold.log import Inbox, new_writer
+from fourfold.model import DAY, Task
+from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.state import series
+from fourfold.store import Store, messages
+
+START = 1_700_006_400  # a midnight
+
+
+class Sender:
+    """Sends batches as a process would, with log times of our choosing (in seconds)."""
+
+    def __init__(self, store: Store) -> None:
+        self.inbox, self.project = Inbox(Path(store.folder) / "inbox"), store.project
+        self.writer, self.sequence = new_writer(), 0
+
+    def records(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows with ``key``, ``time`` and ``log_time`` (seconds) beside their columns; one batch."""
+        self.sequence += 1
+        names = [
+            name for name in dict.fromkeys(n for row in rows for n in row) if name not in ("key", "time", "log_time")
+        ]
+        columns: dict[str, Any] = {name: pa.array([row.get(name) for row in rows]) for name in names}
+        columns[KEY] = pa.array([row["key"] for row in rows], pa.string())
+        for meta, name in ((EVENT_TIME, "time"), (LOG_TIME, "log_time")):
+            columns[meta] = pa.array([int(row[name] * 1e6) for row in rows], META.field(meta).type)
+        columns[RUN] = pa.nulls(len(rows), pa.string())
+        columns[BATCH] = pa.array(["b"] * len(rows))  # log times order the records, not how they were batched
+        columns[ROW] = pa.array([0] * len(rows), pa.int64())
+        header = messages.records(self.project, stream, "key", "time")
+        self.inbox.put(self.writer, self.sequence, header, pa.table(columns))
+
+    def task(self, task: Task) -> None:
+        self.sequence += 1
+        self.inbox.put(self.writer, self.sequence, messages.task(self.project, task))
+
+
+Comparable = dict[tuple[Any, ...], dict[str, Any]]
+
+
+def comparable(table: pa.Table, *, extremes: bool = True) -> Comparable:
+    """A counts table as nested dicts, with the order of rows and labels taken out; sums rounded."""
+    out: Comparable = {}
+    for row in table.to_pylist():
+        names = row["labels"] or row["bins"]
+        entry: dict[str, Any] = {
+            "tallies": row["tallies"],
+            "sums": [float(f"{s:.9g}") if math.isfinite(s) else str(s) for s in row["sums"]],
+            "counts": dict(zip(names, row["counts"], strict=True)),
+        }
+        if extremes:
+            entry["extremes"] = [None if row[n] is None or math.isnan(row[n]) else row[n] for n in ("low", "high")]
+            entry["registers"] = row["registers"]
+        key = tuple(row[name] for name in KEYS)
+        assert key not in out
+        out[key] = entry
+    return out
+
+
+def stored(store: Store, owner: str, level: int = DAY) -> pa.Table:
+    """All counts of an owner."""
+    with store.database.read() as connection:
+        return series.select(connection, series.find(connection, store.project, owner), level)
+
+
+def close(a: Comparable, b: Comparable, tolerance: float = 1e-7) -> bool:
+    """Equal in every count, and in the sums up to rounding."""
+    if a.keys() != b.keys():
+        return False
+    for key, left in a.items():
+        right = b[key]
+        if {k: v for k, v in left.items() if k != "sums"} != {k: v for k, v in right.items() if k != "sums"}:
+            return False
+        for x, y in zip(left["sums"], right["sums"], strict=True):
+            if x != y and not (
+                isinstance(x, float)
+                and isinstance(y, float)
+                and math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)
+            ):
+                return False
+    return True
