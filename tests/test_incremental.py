@@ -20,7 +20,7 @@ from fourfold.store import Store, metric
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
-EXAMPLES = 200 if settings.default.max_examples > 100 else 12  # more where the profile "thorough" is chosen
+EXAMPLES = 200 if settings().max_examples > 100 else 12  # more where the profile "thorough" is chosen
 TASK = Task("late", "predict", "score", "arrivals", "late", threshold=0.5, slices=("side",), horizon=HORIZON)
 BINNINGS = {
     "task:late": {"": Binning(0.5, 0.25, 10), "delay": Binning(3600.0, 3600.0)},
@@ -32,7 +32,8 @@ keys = st.sampled_from([f"k{i}" for i in range(6)] + ["'; DROP TABLE run; --"])
 hours = st.integers(0, 100)
 predictions = st.builds(
     lambda key, hour, score, side: ("predict", {"key": key, "time": START + hour * HOUR, "score": score, "side": side}),
-    keys, hours, st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0, 1.7])), st.sampled_from(["a", "b", None]),
+    keys, hours, st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0, 1.7])),
+    st.sampled_from(["a", "b", None]),
 )  # fmt: skip
 labels = st.builds(
     lambda key, hour, late: ("arrivals", {"key": key, "time": START + hour * HOUR, "late": late}),

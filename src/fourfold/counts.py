@@ -139,6 +139,12 @@ class Counts:
         """The exact count of that name, as listed in ``KINDS``."""
         return int(self.tallies[KINDS[self.kind].tallies.index(name)])
 
+    @property
+    def finite(self) -> int:
+        """How many records have a finite value (numeric counts)."""
+        rows, null, nan, positive, negative, *_ = self.tallies.tolist()
+        return int(rows - null - nan - positive - negative)
+
     def sum(self, name: str) -> float:
         """The sum of that name, as listed in ``KINDS``."""
         return float(self.sums[KINDS[self.kind].sums.index(name)])
@@ -297,7 +303,7 @@ def reproject(counts: Counts, target: Binning) -> Counts:
     source = counts.binning
     if source is None or source == target or counts.kind != "numeric":
         return counts
-    finite = int(counts.counts.sum())
+    finite = counts.finite  # not the sum of the bins: these may not have been read
     shift, ratio = (source.centre - target.centre) / target.scale, source.scale / target.scale
     offset, squared = counts.sums
     sums = np.array([ratio * offset + finite * shift,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, duration, health, number, percent, sparkline, rate
+from fourfold.cli.render import ago, console, duration, health, number, percent, rate, sparkline
 from fourfold.model import Status
 from fourfold.store import Store, overview
 

@@ -31,7 +31,7 @@ from fourfold.fold import (
     group_records,
     plan_columns,
 )  # fmt: skip
-from fourfold.fold.binary import SCORE_BITS
+from fourfold.fold.binary import DELAY_BINNING, SCORE_BITS
 from fourfold.model import DAY, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
 
@@ -82,7 +82,7 @@ class DuckDB:
             orphan = batch["orphan"].to_numpy()
             late = delay > task.horizon
             labelled = ~np.isnan(label) & ~late & ~orphan
-            plan = _plan_task(plan, score, delay, labelled)
+            plan = _plan_task(plan, score)
             moment = int(seconds[0])
             slices = _slices(batch, task.slices).filter(pa.array(~orphan))  # an orphan has no slice
             groups = [
@@ -262,10 +262,10 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
     return numbers
 
 
-def _plan_task(plan: Plan, score: Floats, delay: Floats, labelled: np.ndarray) -> Plan:
-    """Fix the binnings of the scores and delays from the first that are seen."""
+def _plan_task(plan: Plan, score: Floats) -> Plan:
+    """Fix the scores' binning from the first that are seen; delays have one for all."""
     if "" not in plan.binnings and np.isfinite(score).any():
         plan = plan.adding({"": choose_binning(score, SCORE_BITS)})
-    if "delay" not in plan.binnings and labelled.any():
-        plan = plan.adding({"delay": choose_binning(delay[labelled])})
+    if "delay" not in plan.binnings:
+        plan = plan.adding({"delay": DELAY_BINNING})
     return plan

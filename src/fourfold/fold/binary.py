@@ -10,6 +10,7 @@ from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table, fold_numeric
 
 TALLIES = {name: i for i, name in enumerate(KINDS["binary"].tallies)}
+DELAY_BINNING = Binning(0.0, 60.0)  # delays are read within 0.8 % of (delay + a minute)
 SCORE_BITS = 12  # finer than a column's: ranks within a bin are lost to AUC and average precision
 
 

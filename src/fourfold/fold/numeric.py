@@ -31,9 +31,11 @@ def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
         return Binning(0.0, 1.0, bits, version)
     lower, centre, upper = (float(q) for q in np.quantile(finite / 2, (0.25, 0.5, 0.75)))  # halves never overflow
     centre *= 2
+    largest = float(np.abs(finite).max())
+    zero = max(float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).eps) * largest)  # but for rounding
     with np.errstate(over="ignore", invalid="ignore"):
-        candidates = ((upper - lower) / 1.349 * 2, float(np.std(finite)), abs(centre), 1.0)
-    scale = next(s for s in candidates if np.isfinite(s) and s > np.finfo(np.float64).tiny)
+        candidates = ((upper - lower) / 1.349 * 2, float(np.std(finite)), abs(centre), 1.0, largest)
+    scale = next(s for s in candidates if math.isfinite(s) and s > zero)
     return Binning(centre, scale, bits, version)
 
 

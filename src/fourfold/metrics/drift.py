@@ -170,13 +170,15 @@ def _categories(current: Counts, reference: Counts) -> Pair:
 
 
 def _deciles(pair: Pair) -> Pair:
-    """Bins put together into at most ten groups, at the reference's deciles."""
+    """Bins put together at the reference's deciles; what lies beyond its extremes is in two groups of its own."""
     share = np.cumsum(pair.reference) / pair.reference.sum()
-    group = np.minimum(np.floor((share - pair.reference / pair.reference.sum() / 2) * GROUPS), GROUPS - 1)
-    group = group.astype(np.int64)
-    here, there = np.bincount(group, pair.current, GROUPS), np.bincount(group, pair.reference, GROUPS)
+    middle = share - pair.reference / pair.reference.sum() / 2
+    group = 1 + np.clip(np.floor(middle * GROUPS), 0, GROUPS - 1).astype(np.int64)
+    first, last = np.flatnonzero(pair.reference)[[0, -1]]
+    group[:first], group[last + 1 :] = 0, GROUPS + 1
+    here, there = (np.bincount(group, side, GROUPS + 2).astype(np.float64) for side in (pair.current, pair.reference))
     used = (here + there) > 0
-    return Pair(here[used].astype(np.float64), there[used].astype(np.float64), None)
+    return Pair(here[used], there[used], None)
 
 
 def _scale(pair: Pair) -> float:

@@ -67,7 +67,7 @@ def maximum(counts: Counts) -> Value:
 
 def mean(counts: Counts) -> Value:
     """The mean of the finite values, with a normal interval."""
-    n, moments = finite_rows(counts), _moments(counts)
+    n, moments = counts.finite, _moments(counts)
     if moments is None:
         return Value.no_data("no finite values in this window", n)
     centre, variance = moments
@@ -84,7 +84,7 @@ def standard_deviation(counts: Counts) -> Value:
 
     Its interval is by the delta method, with the fourth moment from the bins: Var s² ≈ (m₄ − s⁴)/n.
     """
-    n, moments = finite_rows(counts), _moments(counts)
+    n, moments = counts.finite, _moments(counts)
     if moments is None or n < 2:
         return Value.no_data(f"{n} finite values in this window; two are needed", n)
     centre, variance = moments
@@ -106,7 +106,7 @@ def quantile(counts: Counts, q: float) -> Value:
     """
     if not 0 <= q <= 1:
         raise InputError(f"quantile({q}): q is a share, from 0 to 1")
-    n = finite_rows(counts)
+    n = counts.finite
     if n <= 0:
         return Value.no_data("no finite values in this window", n)
     half = Z * math.sqrt(n * q * (1 - q))
@@ -134,12 +134,6 @@ def distinct(counts: Counts) -> Value:
     return Value(estimate, estimate - error, estimate + error, n)
 
 
-def finite_rows(counts: Counts) -> int:
-    """How many records have a finite value."""
-    present = counts.tally("rows") - counts.tally("null") - counts.tally("nan")
-    return present - counts.tally("positive_infinity") - counts.tally("negative_infinity")
-
-
 def _rate(counts: Counts, *names: str) -> Value:
     n = counts.tally("rows")
     if n <= 0:
@@ -149,7 +143,7 @@ def _rate(counts: Counts, *names: str) -> Value:
 
 
 def _finite(value: float, counts: Counts, reason: str) -> Value:
-    n = finite_rows(counts)
+    n = counts.finite
     return Value(value, value, value, n) if n > 0 and math.isfinite(value) else Value.no_data(reason, n)
 
 
@@ -160,7 +154,7 @@ def _binning(counts: Counts) -> Binning:
 
 def _moments(counts: Counts) -> tuple[float, float] | None:
     """Mean and variance (n in the denominator) of the finite values."""
-    n, binning = finite_rows(counts), _binning(counts)
+    n, binning = counts.finite, _binning(counts)
     if n <= 0:
         return None
     offset = counts.sum("offset") / n

@@ -10,9 +10,10 @@ import atexit
 import collections
 import contextvars
 import functools
+import itertools
 import logging
+import multiprocessing.util
 import os
-import sys
 import threading
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from fourfold.log import Inbox, new_writer
 from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, with_batch
 from fourfold.store import Result, Store, messages, store_folder
 from fourfold.store import metric as read_metric
-from fourfold.store.read import Moment
+from fourfold.store.result import Moment
 
 LIMIT = 100_000  # records in the buffer; beyond, they are dropped and counted
 SEND_EVERY = 0.5  # seconds
@@ -48,7 +49,12 @@ class Session:
         self._lock = threading.RLock()  # guards the sequence, sending and the store
         self._warned: set[str] = set()
         self._process = os.getpid()
+        multiprocessing.util.register_after_fork(self, Session._close_at_exit)
         self._begin()
+
+    def _close_at_exit(self) -> None:
+        """In a child of ``multiprocessing``, which ends without the interpreter's own exit."""
+        multiprocessing.util.Finalize(None, self.close, exitpriority=100)
 
     def _begin(self) -> None:
         self._writer, self._sequence = new_writer(), 0
@@ -96,8 +102,13 @@ class Session:
             for _ in range(len(self.queue)):
                 record = Record._make(self.queue.popleft())
                 records.setdefault(record.stream, []).append(record)
-            for stream, found in records.items():
-                self._send_records(stream, found)
+            while records:
+                stream, found = records.popitem()
+                try:
+                    self._send_records(stream, found)
+                except OSError:  # a full disk may be emptied: keep them for the next time
+                    self.queue.extendleft(reversed([*found, *itertools.chain(*records.values())]))
+                    raise
             if self.dropped:
                 self.warn(
                     f"{self.dropped} records were dropped: they came faster than they could be written "
@@ -132,8 +143,6 @@ class Session:
         self._process = os.getpid()
         self._store = None  # a connection must not be used on both sides of a fork
         self._begin()
-        if "multiprocessing.util" in sys.modules:  # its children end without the interpreter's own exit
-            sys.modules["multiprocessing.util"].Finalize(None, self.close, exitpriority=100)
 
     def hold(self) -> None:
         """Before a fork: let no message be half written."""
@@ -285,7 +294,14 @@ def _as_kept(data: Any) -> pa.Table:
 
         return to_arrow(data)
     except Exception:
-        return pa.table({"data": [repr(data)[:100_000]]})
+        return pa.table({"data": [_shown(data)]})
+
+
+def _shown(data: Any) -> str:
+    try:
+        return repr(data)[:100_000]
+    except Exception as error:
+        return f"a {type(data).__name__} that cannot be shown: {type(error).__name__}"
 
 
 _session: Session | None = None

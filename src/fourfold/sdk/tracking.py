@@ -46,7 +46,7 @@ class Tracked:
             component=component,
             status=RunStatus.RUNNING,
             started=clock.time(),
-            at=None if at is None else float(seconds(at)),
+            at=None if at is None else float(seconds(at, "at")),
             parent=None,
             code=code_version(code),
             params=dict(params or {}),
@@ -220,7 +220,9 @@ def component(
     name = function
 
     def decorate(target: Callable[P, R]) -> Callable[P, R]:
-        wrapped: Callable[P, R] = _Component(target, name or target.__name__, at, time, tuple(by)).wrapped()
+        wrapped: Callable[P, R] = _Component(
+            target, target.__name__ if name is None else name, at, time, tuple(by)
+        ).wrapped()
         return wrapped
 
     return decorate
@@ -333,8 +335,15 @@ def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _moment(value: Any) -> Any:
-    return value if isinstance(value, (dt.date, str, int, float)) and not isinstance(value, bool) else None
+def _moment(value: Any) -> int | None:
+    """The logical time that an argument gives; none where it is no moment, for a call must not fail by it."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return seconds(value, "at")
+    except InputError as error:
+        session().warn(str(error))
+        return None
 
 
 def _check_name(name: object) -> None:

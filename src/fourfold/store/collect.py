@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from fourfold.store import messages
 
 _BATCHES_AT_ONCE = 2_000
 _ROWS_AT_ONCE = 1_000_000
+_LONGEST_FOLDER = 200
 
 
 class Collector:
@@ -207,5 +208,17 @@ def _remove(message: Message) -> None:
 
 
 def _as_folder(name: str) -> str:
-    quoted = quote(name, safe="")
-    return quoted.replace(".", "%2E") if not quoted.strip(".") else quoted
+    """A name as a folder's: letters, digits, "_", "-" and inner dots stay, every other byte becomes ~ and its hex.
+
+    No "%" and no "..": the Delta engine reads paths as URLs.
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else _escaped(c) for c in name)
+    if plain.startswith("."):
+        plain = _escaped(".") + plain[1:]
+    if len(plain) > _LONGEST_FOLDER:
+        plain = f"{plain[: _LONGEST_FOLDER - 33]}~{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return plain or "~"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"~{byte:02x}" for byte in character.encode(errors="surrogatepass"))

@@ -17,10 +17,9 @@ from fourfold.errors import InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.model import DAY, HOUR, Status, Task, Value, Window, slice_key
 from fourfold.state import catalogue, series
-from fourfold.store.result import Result, Row, seconds
+from fourfold.store.result import Moment, Result, Row, seconds
 from fourfold.store.store import Store
 
-Moment = dt.datetime | dt.date | str | int | float
 _UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
@@ -77,7 +76,7 @@ def metric(
     step = _step(every)
     windows, level = _windows(store, found, start, end, step)
     if not windows:
-        span = Window(0, 0) if start is None or end is None else Window(seconds(start), seconds(end))
+        span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
         return Result([Row(span, {}, question.text, Value.no_data(f"nothing was logged for {target!r} yet"))], [])
     loaded = _load(store, found, question, dimension, windows, level)
     if dimension and not loaded.slices:
@@ -229,7 +228,7 @@ def _references(
         if isinstance(against, str):
             other, window = resolve(store, against), ever
         else:
-            other, window = target, Window(seconds(against[0]), seconds(against[1]))
+            other, window = target, Window(seconds(against[0], "against"), seconds(against[1], "against"))
         loads = [_load(store, other, question, "", [window], level)] * len(windows)
     return [pooled(entry.by_place.values()) for entry in loads]
 
@@ -243,8 +242,8 @@ def _windows(
         hours = series.span(connection, store.project, target.owner, HOUR)
     if days is None:
         return [], DAY
-    first = seconds(start) if start is not None else days[0]
-    last = seconds(end) if end is not None else days[1] + DAY
+    first = seconds(start, "start") if start is not None else days[0]
+    last = seconds(end, "end") if end is not None else days[1] + DAY
     if first >= last:
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")
     level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR

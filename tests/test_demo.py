@@ -1,0 +1,128 @@
+"""The whole of it on real data: the demo, and its metrics against scikit-learn on the same joined records."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+from sklearn import metrics as sk
+
+from fourfold.model import Status
+from fourfold.store import Store, metric
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("demo")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [str(Path(sys.executable).parent / "fourfold"), "demo", "--json", "--store", str(folder / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, env={**os.environ})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    (view,) = json.loads(done.stdout)["rows"]
+    assert done.stderr == ""
+    return {"store": folder / "store", "view": view, "cpu": cpu, "memory": after.ru_maxrss * 1024}
+
+
+def logged(demo: dict[str, Any], stream: str) -> pd.DataFrame:
+    frame: pd.DataFrame = DeltaTable(demo["store"] / "log" / "flights" / stream).to_pyarrow_table().to_pandas()
+    return frame
+
+
+@pytest.fixture(scope="module")
+def joined(demo: dict[str, Any]) -> pd.DataFrame:
+    """The records as logged, joined by pandas."""
+    labels = logged(demo, "arrivals")[["_ff_key", "late", "_ff_time"]]
+    return logged(demo, "predict").merge(labels, on="_ff_key", suffixes=("", "_label"))
+
+
+def test_the_demo_stays_within_its_time_and_memory(demo: dict[str, Any]) -> None:
+    assert demo["cpu"] < 240
+    assert demo["memory"] < 2e9
+
+
+def test_the_pipeline_is_connected_by_what_it_passes_on(demo: dict[str, Any]) -> None:
+    feeds = {c["name"]: c["feeds"] for c in demo["view"]["components"]}
+    assert feeds == {
+        "ingest": ["join_weather"], "join_weather": ["featurize"], "featurize": ["train"], "train": ["predict"],
+        "predict": [], "arrivals": [],
+    }  # fmt: skip
+    assert {c["name"]: c["runs"] for c in demo["view"]["components"]}["predict"] > 270
+    assert not demo["view"]["problems"]
+
+
+def test_the_known_null_keys_are_found(demo: dict[str, Any]) -> None:
+    (join,) = demo["view"]["joins"]
+    nulls = {name: value["value"] * value["n"] for name, value in join["keys"]}
+    assert nulls["tailnum"] == pytest.approx(2_512)
+
+
+def test_metrics_of_the_flights_equal_scikit_learns(demo: dict[str, Any], joined: pd.DataFrame) -> None:
+    store = Store(demo["store"], "flights")
+    y, score = joined.late.astype(bool).to_numpy(), joined.score.to_numpy()
+    decided = score >= 0.3
+    exact = {
+        "accuracy": sk.accuracy_score(y, decided), "precision": sk.precision_score(y, decided),
+        "recall": sk.recall_score(y, decided), "f1": sk.f1_score(y, decided),
+        "matthews_corrcoef": sk.matthews_corrcoef(y, decided), "log_loss": sk.log_loss(y, score),
+        "brier_score_loss": sk.brier_score_loss(y, score),
+    }  # fmt: skip
+    assert {name: metric(store, "late", name).value.value for name in exact} == pytest.approx(exact, abs=1e-9)
+    near = {"roc_auc": sk.roc_auc_score(y, score), "average_precision": sk.average_precision_score(y, score)}
+    assert {name: metric(store, "late", name).value.value for name in near} == pytest.approx(near, abs=0.002)
+    score = logged(demo, "predict").score.to_numpy()
+    binning = store.plan("predict").binnings["score"][0][1]
+    for q in (0.01, 0.5, 0.99):
+        exact_q = np.quantile(score, q, method="inverted_cdf")
+        found = metric(store, "predict.score", f"quantile({q})").value.value
+        assert found == pytest.approx(exact_q, abs=0.008 * (abs(exact_q - binning.centre) + binning.scale))
+
+
+def test_metrics_by_carrier_and_day_equal_those_of_each_group(demo: dict[str, Any], joined: pd.DataFrame) -> None:
+    store = Store(demo["store"], "flights")
+    by_carrier = metric(store, "late", "recall", by="carrier")
+    for row in by_carrier:
+        part = joined[(joined.carrier == row.slice["carrier"]) & joined.late]
+        if row.value.value is not None:
+            assert row.value.value == pytest.approx((part.score >= 0.3).mean())
+            assert row.value.n == len(part)
+    assert len(by_carrier) == 16
+    day = joined._ff_time.dt.floor("D")
+    for row in list(metric(store, "late", "accuracy", every="1d"))[10:20]:
+        part = joined[day == row.window.start_time]
+        assert row.value.value == pytest.approx(((part.score >= 0.3) == part.late).mean())
+
+
+def test_labels_come_with_their_delay_and_cancelled_flights_never_get_one(
+    demo: dict[str, Any], joined: pd.DataFrame
+) -> None:
+    store = Store(demo["store"], "flights")
+    coverage = metric(store, "late", "coverage").value
+    assert coverage.value is not None
+    assert 0.96 < coverage.value < 0.99
+    delay = (joined._ff_time_label - joined._ff_time).dt.total_seconds()
+    median = metric(store, "late", "label_delay(0.5)").value.value
+    assert median == pytest.approx(delay.median(), rel=0.01)
+    slow = {row.slice["carrier"]: row.value.value for row in metric(store, "late", "label_delay(0.5)", by="carrier")}
+    assert (slow["MQ"] or 0) > 4 * 86_400 > 86_400 > (slow["UA"] or 0)
+    assert metric(store, "late", "recall", every="4w")[0].value.status is Status.PROVISIONAL
+
+
+def test_a_year_by_day_and_carrier_is_answered_and_does_not_depend_on_the_number_of_records(
+    demo: dict[str, Any],
+) -> None:
+    store = Store(demo["store"], "flights")
+    started = time.perf_counter()
+    found = metric(store, "late", "recall", by="carrier", every="1d")
+    assert time.perf_counter() - started < 10, "its speed is measured in bench/"
+    assert len(found) == 16 * 275 or len(found) == 16 * 276

@@ -1,0 +1,187 @@
+"""The record log: appends, schema changes, quarantine, compaction, several writers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from fourfold.errors import SchemaError, StoreError
+from fourfold.log import Inbox, Message, Quarantine, StreamLog
+from fourfold.log.schema import conform
+from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.store import Store, metric
+from tests.support import START, Sender
+
+
+def batch(columns: dict[str, pa.Array], first: int = 0) -> pa.Table:
+    rows = len(next(iter(columns.values())))
+    meta = {
+        KEY: pa.array([f"k{first + i}" for i in range(rows)]),
+        EVENT_TIME: pa.array([START * 1_000_000] * rows, META.field(EVENT_TIME).type),
+        LOG_TIME: pa.array([START * 1_000_000] * rows, META.field(LOG_TIME).type),
+        RUN: pa.nulls(rows, pa.string()),
+        BATCH: pa.array(["b"] * rows),
+        ROW: pa.array(range(rows), pa.int64()),
+    }
+    return pa.table({**columns, **meta})
+
+
+def message(sequence: int, table: pa.Table, writer: str = "w") -> Message:
+    return Message(writer, sequence, {"kind": "records"}, table)
+
+
+def keys(dataset: object) -> list[str]:
+    return sorted(dataset.to_table(columns=[KEY])[KEY].to_pylist())  # type: ignore[attr-defined]
+
+
+def test_what_is_new_since_a_version_is_read_and_nothing_else(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    assert log.version is None
+    log.append([message(1, batch({"x": pa.array([1.0, 2.0])}))])
+    first = log.changes(None)
+    assert (first.version, keys(first.added)) == (0, ["k0", "k1"])
+    log.append([message(2, batch({"x": pa.array([3.0])}, 2))])
+    second = log.changes(0)
+    assert (keys(second.before), keys(second.added), keys(second.removed)) == (["k0", "k1"], ["k2"], [])
+
+
+def test_a_batch_of_the_same_writer_and_number_is_appended_once(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    for _ in range(3):
+        log.append([message(1, batch({"x": pa.array([1.0])}))])
+    log.append([message(1, batch({"x": pa.array([1.0])}, 1), writer="another")])
+    assert keys(log.changes(None).added) == ["k0", "k1"]
+
+
+def test_compaction_changes_no_records_and_hides_nothing_that_is_new(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    for i in range(6):
+        log.append([message(i + 1, batch({"x": pa.array([float(i)])}, i))])
+        if i == 3:
+            seen = log.changes(None).version
+    assert log.compact(at_least=2)
+    found = log.changes(seen)
+    assert (keys(found.before), keys(found.added)) == ([f"k{i}" for i in range(4)], ["k4", "k5"])
+    assert len(keys(log.changes(None).added)) == 6
+
+
+def test_deletion_by_key_removes_exactly_these_keys_whatever_they_hold(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    table = batch({"x": pa.array([1.0, 2.0, 3.0])})
+    hostile = "k' OR '1'='1"
+    log.append([message(1, table.set_column(table.schema.get_field_index(KEY), KEY, pa.array(["a", hostile, "c"])))])
+    log.delete([hostile])
+    assert keys(log.changes(None).added) == ["a", "c"]
+    log.delete([])
+    assert keys(log.changes(None).added) == ["a", "c"]
+
+
+def test_new_columns_widen_the_schema(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    log.append([message(1, batch({"x": pa.array([1.0])}))])
+    log.append([message(2, batch({"x": pa.array([2.0]), "new": pa.array(["a"])}, 1))])
+    assert sorted(log.changes(None).added.to_table()["new"].to_pylist(), key=str) == [None, "a"]
+
+
+@pytest.mark.parametrize("name", ["", "a b,;{}()=", "é", "a'b\"c", "x" * 300])
+def test_any_column_name_can_be_logged_and_read(tmp_path: Path, name: str) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    log.append([message(1, batch({name or "unnamed": pa.array([1.0])}))])
+    assert log.changes(None).added.to_table()[name or "unnamed"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("known", "values", "expected"),
+    [
+        (pa.int64(), pa.array([1.0, None, float("nan")]), [1, None, None]),  # pandas' integers with nulls
+        (pa.float64(), pa.array([1, 2]), [1.0, 2.0]),
+        (pa.string(), pa.nulls(2), [None, None]),
+        (pa.float64(), pa.array([None, None], pa.string()), [None, None]),
+    ],
+)
+def test_a_change_of_type_that_loses_nothing_is_cast(
+    known: pa.DataType, values: pa.Array, expected: list[object]
+) -> None:
+    table = conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    assert (table["c"].type, table["c"].to_pylist()) == (known, expected)
+
+
+@pytest.mark.parametrize(
+    ("known", "values"),
+    [
+        (pa.int64(), pa.array([1.5])),
+        (pa.int64(), pa.array(["1"])),
+        (pa.string(), pa.array([1])),
+        (pa.bool_(), pa.array([1])),
+        (pa.float64(), pa.array([[1.0]])),
+    ],
+)
+def test_a_changed_type_is_refused_with_the_column_and_both_types(known: pa.DataType, values: pa.Array) -> None:
+    with pytest.raises(SchemaError) as caught:
+        conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    for part in ("'s'", "'c'", str(known), str(values.type)):
+        assert part in str(caught.value)
+
+
+def test_a_batch_that_does_not_fit_is_kept_aside_and_the_others_are_counted(store: Store) -> None:
+    sender = Sender(store)
+    row = {"time": START, "log_time": START}
+    sender.records("predict", [{"key": "a", "score": 0.5, **row}])
+    store.catch_up()
+    sender.records("predict", [{"key": "b", "score": "high", **row}])
+    sender.records("predict", [{"key": "c", "score": 0.7, **row}])
+    assert metric(store, "predict", "rows").value.value == 2.0
+    (kept,) = store.quarantined()
+    assert (kept.stream, kept.rows) == ("predict", 1)
+    assert "column 'score': the batch has type string, the stream double" in kept.reason
+    assert pa.parquet.read_table(kept.path)["score"].to_pylist() == ["high"]
+
+
+def test_a_damaged_message_is_put_aside_and_stops_nothing(store: Store) -> None:
+    sender = Sender(store)
+    (store.folder / "inbox" / "w-000000000001.arrow").write_bytes(b"not arrow")
+    sender.records("predict", [{"key": "a", "score": 0.5, "time": START, "log_time": START}])
+    assert metric(store, "predict", "rows").value.value == 1.0
+    assert "not a message of fourfold" in store.quarantined()[0].reason
+    assert (store.folder / "quarantine" / "w-000000000001.arrow").read_bytes() == b"not arrow"
+
+
+def test_streams_of_hostile_names_stay_in_the_logs_folder(store: Store) -> None:
+    sender = Sender(store)
+    names = ["..", ".", "../../etc", "a/b", "C:\\x", "é", "a.b", "%2E%2E", "~", "x" * 300]
+    for name in names:
+        sender.records(name, [{"key": "a", "x": 0.5, "time": START, "log_time": START}])
+    store.catch_up()
+    for name in names:
+        assert metric(store, name, "rows").value.value == 1.0
+    folders = list((store.folder / "log" / "test").iterdir())
+    assert len(folders) == len(names)
+    assert all(DeltaTable.is_deltatable(str(p)) for p in folders)
+
+
+def test_an_inbox_holds_whole_messages_only(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    (tmp_path / ".w-000000000001.arrow").write_bytes(b"half")
+    name = inbox.put("w", 2, {"kind": "run"}, pa.table({"x": [1]}))
+    (path,) = inbox.pending()
+    found = inbox.read(path)
+    assert (found.id, found.writer, found.sequence, found.header) == (name, "w", 2, {"kind": "run"})
+    assert found.table.to_pydict() == {"x": [1]}
+
+
+def test_quarantine_keeps_a_batch_once(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "q")
+    assert quarantine.entries() == []
+    for _ in range(2):
+        quarantine.keep("s", "w-1", pa.table({"x": [1]}), "why")
+    assert [entry.batch for entry in quarantine.entries()] == ["w-1"]
+
+
+def test_a_log_that_is_no_delta_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s" / "_delta_log").mkdir(parents=True)
+    (tmp_path / "s" / "_delta_log" / f"{0:020d}.json").write_text("nonsense")
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        StreamLog(tmp_path / "s", "s").changes(None)

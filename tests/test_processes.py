@@ -1,0 +1,129 @@
+"""Several processes and sudden deaths: nothing acknowledged is lost, nothing is counted twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fourfold.model import Task
+from fourfold.store import Store, metric
+from tests.support import START, Sender
+
+KILLS = 50
+
+# A parent that has everything imported forks a child for each trial: it logs and folds until it is killed.
+VICTIM = """
+import os, sys, time
+import fourfold as ff
+import fourfold.store.read, fourfold.engine  # what a fold needs is loaded before the fork
+
+store, acknowledged, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+for trial in range(kills):
+    child = os.fork()
+    if child == 0:
+        ff.init(store, "test")
+        ff.task("late", prediction="predict.score", label="arrivals.late", slices=["side"])
+        out = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        for i in range(1_000_000):
+            key = f"{trial}-{i}"
+            ff.log("predict", key=key, score=0.9, side="l", time=1_700_000_000)
+            ff.log("arrivals", key=key, late=True, time=1_700_003_600)
+            ff.flush()
+            os.write(out, f"{key}\\n".encode())
+            if i % 4 == trial % 4:
+                ff.metric("late", "recall")
+    print(child, flush=True)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    folder, acknowledged = tmp_path / "store", tmp_path / "acknowledged"
+    Store(folder, "test").close()
+    chance = random.Random(0)
+    victim = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", VICTIM, folder, acknowledged, str(KILLS)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "ready\n"
+    for _ in range(KILLS):
+        child = int(victim.stdout.readline())
+        time.sleep(chance.uniform(0.02, 0.5))
+        os.kill(child, signal.SIGKILL)
+    assert victim.wait() == 0
+    victim.stdout.close()
+
+    promised = set(acknowledged.read_text().split())
+    assert len(promised) >= KILLS, "the children got something done"
+    store = Store(folder, "test")
+    store.catch_up()
+    found = {}
+    for stream in ("predict", "arrivals"):
+        table = store._logs.get("test", stream).changes(None).added.to_table(columns=["_ff_key"])
+        keys = table["_ff_key"].to_pylist()
+        assert len(keys) == len(set(keys)), "no record is in the log twice"
+        assert promised <= set(keys), "each that was acknowledged is there"
+        found[stream] = len(keys)
+        assert metric(store, stream, "rows").value.value == len(keys), "each is counted once"
+        assert metric(store, stream, "duplicate_keys").value.value == 0.0
+    assert metric(store, "late", "predictions").value.value == found["predict"]
+    assert metric(store, "late", "true_positives").value.value == min(found.values())
+    assert metric(store, "predict", "rows", by="side")[0].value.value == found["predict"]
+
+
+WRITER = """
+import sys
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+for i in range(2_000):
+    ff.log("predict", key=f"{sys.argv[2]}-{i}", score=(i % 100) / 100, side=sys.argv[2], time=1_700_000_000)
+    ff.log("arrivals", key=f"{sys.argv[2]}-{i}", late=i % 2, time=1_700_003_600)
+    if i % 100 == 0:
+        ff.flush()
+"""
+
+
+def test_four_processes_log_into_one_store_while_a_fifth_reads(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, folder, str(n)], stderr=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    store = Store(folder, "test")
+    Sender(store).task(Task("late", "predict", "score", "arrivals", "late", slices=("side",)))
+    seen = [0.0]
+    while any(writer.poll() is None for writer in writers):
+        store.catch_up()
+        if any(name == "predict" for name in store.log_versions()):
+            value = metric(store, "predict", "rows").value.value
+            seen.append(value or 0.0)
+    said = [writer.communicate()[1] for writer in writers]
+    assert ([writer.returncode for writer in writers], said) == ([0] * 4, [""] * 4)
+    assert seen == sorted(seen), "what was counted stays counted"
+    assert metric(store, "predict", "rows").value.value == 8_000.0
+    assert [row.value.value for row in metric(store, "late", "predictions", by="side")] == [2_000.0] * 4
+    assert metric(store, "late", "accuracy").value.n == 8_000
+    assert metric(store, "late", "coverage").value.value == 1.0
+
+
+def test_several_processes_that_read_at_once_fold_once(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = Store(folder, "test")
+    sender = Sender(store)
+    for i in range(50):
+        sender.records("predict", [{"key": f"k{i}", "time": START, "log_time": START + i, "score": 0.5}])
+    code = "import sys, fourfold as ff; ff.init(sys.argv[1], 'test'); print(ff.metric('predict', 'rows').value.value)"
+    readers = [
+        subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]  # fmt: skip
+    assert [reader.communicate()[0].strip() for reader in readers] == ["50.0"] * 4
