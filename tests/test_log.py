@@ -79,6 +79,17 @@ def test_deletion_by_key_removes_exactly_these_keys_whatever_they_hold(tmp_path:
     assert keys(log.changes(None).added) == ["a", "c"]
 
 
+@pytest.mark.parametrize("name", ["a b", "50%", "é", "#1", "a+b"])
+def test_a_store_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / name / "store", "test")
+    sender = Sender(store)
+    for i in range(2):
+        sender.records("predict", [{"key": str(i), "score": 0.5, "time": START, "log_time": START}])
+        assert metric(store, "predict", "rows").value.value == i + 1
+    store.delete("predict", ["0"])
+    assert metric(store, "predict", "rows").value.value == 1.0
+
+
 def test_new_columns_widen_the_schema(tmp_path: Path) -> None:
     log = StreamLog(tmp_path / "s", "s")
     log.append([message(1, batch({"x": pa.array([1.0])}))])

@@ -433,6 +433,15 @@ def test_a_store_that_cannot_be_written_does_not_disturb_the_host(
     assert any("No space left" in record.message for record in caplog.records)
 
 
+def test_a_run_whose_process_was_killed_is_said_to_be_lost(session: Session) -> None:
+    code = "import os, sys, fourfold as ff; ff.init(sys.argv[1], 'test')\nwith ff.run('train'): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, session.settings.store], check=False)
+    with ff.run("alive"):
+        assert {r.component: r.status for r in recorded(session)} == {
+            "train": RunStatus.LOST, "alive": RunStatus.RUNNING,
+        }  # fmt: skip
+
+
 def test_records_survive_a_moment_in_which_the_store_cannot_be_written(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,8 @@ KINDS: dict[str, Kind] = {
     ),
 }  # fmt: skip
 
+_PLACES = {kind: {name: i for i, name in enumerate(names.tallies)} for kind, names in KINDS.items()}
+
 SCHEMA = pa.schema(
     [
         ("column", pa.string()),
@@ -125,8 +127,8 @@ class Counts:
     """The counts of one series in one window: what every metric is a function of."""
 
     kind: str
-    tallies: Ints
-    sums: Floats
+    tallies: list[int]
+    sums: list[float]
     low: float
     high: float
     bins: Ints
@@ -137,17 +139,17 @@ class Counts:
 
     def tally(self, name: str) -> int:
         """The exact count of that name, as listed in ``KINDS``."""
-        return int(self.tallies[KINDS[self.kind].tallies.index(name)])
+        return self.tallies[_PLACES[self.kind][name]]
 
     @property
     def finite(self) -> int:
         """How many records have a finite value (numeric counts)."""
-        rows, null, nan, positive, negative, *_ = self.tallies.tolist()
-        return int(rows - null - nan - positive - negative)
+        rows, null, nan, positive, negative, *_ = self.tallies
+        return rows - null - nan - positive - negative
 
     def sum(self, name: str) -> float:
         """The sum of that name, as listed in ``KINDS``."""
-        return float(self.sums[KINDS[self.kind].sums.index(name)])
+        return self.sums[KINDS[self.kind].sums.index(name)]
 
 
 def empty() -> pa.Table:
@@ -245,26 +247,30 @@ def rebucket(table: pa.Table, buckets: npt.NDArray[np.int64]) -> pa.Table:
 
 def rows(table: pa.Table, binnings: dict[tuple[str, int], Binning]) -> Iterator[Counts]:
     """Each row as a ``Counts``; ``binnings`` is by column and version."""
-    names = ("tallies", "sums", "bins", "counts", "registers")
-    parts = {name: lists(table[name]) for name in names}
-    ends = {name: np.cumsum(parts[name][1]).tolist() for name in names}
-    starts = {name: [0, *ends[name][:-1]] for name in names}
-    labels = table["labels"].to_pylist() if "category" in table["kind"].to_pylist() else None
+    parts = {name: lists(table[name]) for name in ("tallies", "sums", "bins", "counts", "registers")}
+    ends = {name: offsets_of(lengths).tolist() for name, (_, lengths) in parts.items()}
+    tallies, sums = parts["tallies"][0].tolist(), parts["sums"][0].tolist()  # few a row: quicker as Python's numbers
     low, high = table["low"].to_numpy().tolist(), table["high"].to_numpy().tolist()
     kinds, columns, versions = (table[name].to_pylist() for name in ("kind", "column", "binning"))
-    for i in range(table.num_rows):
-        cut = [parts[name][0][starts[name][i] : ends[name][i]] for name in names]
+    labels = table["labels"].to_pylist() if "category" in kinds else None
+    nothing = parts["bins"][0][:0]
+
+    def cut(name: str, i: int) -> Any:
+        start, end = ends[name][i], ends[name][i + 1]
+        return parts[name][0][start:end] if end > start else nothing
+
+    for i, (kind, column, version) in enumerate(zip(kinds, columns, versions, strict=True)):
         yield Counts(
-            kind=kinds[i],
-            tallies=cut[0],
-            sums=cut[1],
+            kind=kind,
+            tallies=tallies[ends["tallies"][i] : ends["tallies"][i + 1]],
+            sums=sums[ends["sums"][i] : ends["sums"][i + 1]],
             low=low[i],
             high=high[i],
-            bins=cut[2],
+            bins=cut("bins", i),
             labels=labels[i] if labels is not None else [],
-            counts=cut[3],
-            registers=cut[4],
-            binning=binnings.get((columns[i], versions[i])),
+            counts=cut("counts", i),
+            registers=cut("registers", i),
+            binning=binnings.get((column, version)),
         )
 
 
@@ -286,8 +292,8 @@ def total(parts: Sequence[Counts]) -> Counts:
     registers = np.unique(np.concatenate([p.registers for p in parts]))
     return Counts(
         kind=head.kind,
-        tallies=np.sum([p.tallies for p in parts], axis=0),
-        sums=np.sum([p.sums for p in parts], axis=0),
+        tallies=[sum(column) for column in zip(*(p.tallies for p in parts), strict=True)],
+        sums=[sum(column) for column in zip(*(p.sums for p in parts), strict=True)],
         low=float(np.fmin.reduce([p.low for p in parts])),
         high=float(np.fmax.reduce([p.high for p in parts])),
         bins=bins,
@@ -306,8 +312,10 @@ def reproject(counts: Counts, target: Binning) -> Counts:
     finite = counts.finite  # not the sum of the bins: these may not have been read
     shift, ratio = (source.centre - target.centre) / target.scale, source.scale / target.scale
     offset, squared = counts.sums
-    sums = np.array([ratio * offset + finite * shift,
-                     ratio**2 * squared + 2 * ratio * shift * offset + finite * shift**2])  # fmt: skip
+    sums = [
+        ratio * offset + finite * shift,
+        ratio * ratio * squared + 2 * ratio * shift * offset + finite * shift * shift,
+    ]
     middles = np.clip(source.middles(counts.bins), counts.low, counts.high)
     bins, where = np.unique(bins_of(middles, target), return_inverse=True)
     moved = np.zeros(len(bins), np.int64)

@@ -134,6 +134,8 @@ class Run:
     ended: float | None = None
     at: float | None = None  # the logical time: which hour's or day's data the run is about
     parent: str | None = None
+    host: str = ""
+    process: int = 0
     error: str | None = None
     code: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)

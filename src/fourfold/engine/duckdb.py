@@ -53,7 +53,7 @@ class DuckDB:
                 seconds = event_seconds(batch[EVENT_TIME])
                 columns = batch.drop_columns(list(META.names))
                 plan = plan_columns(columns, plan, seconds)
-                slices = batch.select([d for d in dimensions if d and d in batch.column_names])
+                slices = _slice_columns(batch, [d for d in dimensions if d])
                 groups = group_records(bucket_starts(seconds), slices, everything="" in dimensions)
                 keys = batch[KEY].combine_chunks()
                 table = pa.concat_tables(
@@ -249,6 +249,12 @@ def _stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Ta
 def _quoted(name: str) -> str:
     """An identifier; what users call their columns is bound, never trusted."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _slice_columns(batch: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The slice columns of a log; one that was not logged yet is null, as it will read once it is."""
+    absent = pa.nulls(batch.num_rows, pa.string())
+    return pa.table({name: batch[name] if name in batch.column_names else absent for name in names})
 
 
 def _slices(batch: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -118,7 +118,8 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
 
     ``seconds`` are the records' event times; timestamps are counted as seconds behind these.
     """
-    stages = np.searchsorted(plan.changes(), seconds, side="right")
+    changes = plan.changes()
+    stages = np.searchsorted(changes, seconds, side="right") if changes else seconds[:0]
     present = np.unique(stages)
     if len(present) > 1:  # a binning changes within these records: fold each side of the change by itself
         parts = []

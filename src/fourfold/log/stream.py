@@ -113,11 +113,11 @@ class StreamLog:
             return Changes(-1, nothing, nothing, nothing)
         version, schema = table.version(), self.schema
         if since is None:
-            files = list(map(_local, table.file_uris()))
+            files = self._files(table)
             return Changes(version, _dataset([], schema), _dataset(files, schema), _dataset([], schema))
         added, removed = self._actions(since, version)
         with _Translated(self.folder, TruncatedLogError):
-            before = set(map(_local, DeltaTable(self.folder, version=since).file_uris()))
+            before = set(self._files(DeltaTable(self.folder, version=since)))
         # what was compacted and then deleted from cannot be told apart file by file: fold it anew
         if not removed <= before or not all(map(_exists, before | added)):
             raise TruncatedLogError(f"stream {self.stream!r}: files between version {since} and {version} are gone")
@@ -158,6 +158,11 @@ class StreamLog:
                 self._table.update_incremental()
         return self._table
 
+    def _files(self, table: DeltaTable) -> list[str]:
+        """The data files of a version; the log writes their paths as parts of a URL."""
+        paths = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
+        return [str(self.folder / unquote(path)) for path in paths]
+
     def _actions(self, since: int, version: int) -> tuple[set[str], set[str]]:
         """The files that carried data in, and those that carried it out, in the commits after ``since``."""
         added: set[str] = set()
@@ -179,10 +184,6 @@ def _dataset(files: Sequence[str], schema: pa.Schema) -> pds.Dataset:
     if not files:
         return pds.dataset(schema.empty_table())
     return pds.dataset(list(files), schema=schema, format="parquet")
-
-
-def _local(uri: str) -> str:
-    return uri.removeprefix("file://")
 
 
 def _exists(path: str) -> bool:

@@ -237,7 +237,7 @@ def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
 
 def _cells(counts: Counts, threshold: float | None) -> Cells:
     if threshold is None:
-        tp, fp, fn, tn = counts.tallies[2:6].tolist()
+        tp, fp, fn, tn = counts.tallies[2:6]
         return tp, fp, fn, tn
     score, positives, negatives = score_counts(counts)
     decided = score >= threshold
@@ -287,7 +287,8 @@ def _proportion(
     if trials <= 0:
         n = counts.tally("labelled")
         return _unlabelled(counts) or Value.no_data(f"no {what} among {n} labels", n, counts_coverage(counts))
-    return Value(hits / trials, *wilson(hits, trials), trials, counts_coverage(counts))
+    low, high = wilson(hits, trials)
+    return Value(hits / trials, low, high, trials, counts_coverage(counts))
 
 
 def _smooth(

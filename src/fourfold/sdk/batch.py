@@ -27,7 +27,7 @@ class Record(NamedTuple):
     key: Any
     time: Any
     logged: int  # nanoseconds since 1970
-    run: str | None
+    run: Any  # the run it was logged in, or None
 
 
 class Prepared(NamedTuple):
@@ -59,7 +59,7 @@ def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | 
         keys.append(key_text(key))
         times.append(_micros(time, record.logged))
     logged = [record.logged // 1_000 for record in records]
-    runs = [record.run for record in records]
+    runs = [record.run.id if record.run is not None else None for record in records]
     try:
         table = to_arrow(rows) if any(rows) else pa.table({})
     except InputError as error:

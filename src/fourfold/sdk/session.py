@@ -15,8 +15,8 @@ import logging
 import multiprocessing.util
 import os
 import threading
-import time as clock
 from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
 from typing import Any
 
 import pyarrow as pa
@@ -88,7 +88,7 @@ class Session:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
         run = current_run.get()
         try:
-            prepared = from_frame(data, key, time, clock.time_ns(), run.id if run else None)
+            prepared = from_frame(data, key, time, time_ns(), run.id if run else None)
         except InputError as error:
             self.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
             self.send(messages.rejected(self.project, stream, str(error)), _as_kept(data))
@@ -222,10 +222,7 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     if data is None or type(data) is dict:
         queue = now.queue
         if len(queue) < LIMIT:
-            run = current_run.get()
-            queue.append(
-                (stream, data and data.copy(), fields, key, time, clock.time_ns(), run and run.id)
-            )  # fmt: skip
+            queue.append((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
         else:
             now.dropped += 1
         return

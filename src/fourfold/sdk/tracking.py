@@ -7,6 +7,8 @@ import dataclasses
 import datetime as dt
 import functools
 import inspect
+import os
+import socket
 import time as clock
 import traceback
 import uuid
@@ -47,7 +49,8 @@ class Tracked:
             status=RunStatus.RUNNING,
             started=clock.time(),
             at=None if at is None else float(seconds(at, "at")),
-            parent=None,
+            host=socket.gethostname(),
+            process=os.getpid(),
             code=code_version(code),
             params=dict(params or {}),
         )

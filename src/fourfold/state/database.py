@@ -22,7 +22,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
+        self.engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
+        )
         sa.event.listen(self.engine, "connect", _set_up)
         sa.event.listen(self.engine, "begin", _begin)
         try:

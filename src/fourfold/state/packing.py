@@ -42,13 +42,12 @@ def pack(table: pa.Table) -> Iterator[Packed]:
         )  # fmt: skip
 
 
-def unpack(keys: Sequence[Sequence[Any]], packed: Sequence[Sequence[Any]], *, with_bins: bool) -> pa.Table:
-    """A counts table from keys (column, kind, slice, bucket, binning, by column) and rows of ``Packed``.
+def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]], *, with_bins: bool) -> pa.Table:
+    """A counts table from its keys (column, kind, slice, bucket, binning) and the fields of ``Packed``, by column.
 
-    Without bins, ``packed`` holds only tallies, sums, low and high.
+    Without bins, only tallies, sums, low and high are there.
     """
     rows = len(keys[0])
-    columns = list(zip(*packed, strict=True)) if packed else [()] * 8
     none = np.zeros(rows + 1, np.int64)
     bins, counts, registers = (np.zeros(0, np.int64) for _ in range(3))
     labels: pa.Array = pa.array([], pa.string())

@@ -20,7 +20,8 @@ def save(connection: Connection, project: str, record: Run) -> None:
         return
     values = {
         "id": record.id, "project": project, "component": record.component, "status": record.status.value,
-        "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent,
+        "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent, "host": record.host,
+        "process": record.process,
         "error": record.error, "code": _json(record.code), "params": _json(record.params),
         "metrics": _json(record.metrics),
     }  # fmt: skip
@@ -52,7 +53,8 @@ def recent(connection: Connection, project: str, component: str | None = None, l
         artifacts.setdefault(row.run_id, []).append(entry)
     return [
         Run(
-            row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent, row.error,
+            row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
+            row.host, row.process, row.error,
             json.loads(row.code), json.loads(row.params), json.loads(row.metrics), tuple(artifacts.get(row.id, ())),
         )
         for row in rows
@@ -87,6 +89,12 @@ def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
         )
     )  # fmt: skip
     return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
+
+
+def running(connection: Connection, host: str) -> dict[str, int]:
+    """The runs that have not ended on a host, in all projects, with their processes."""
+    query = sa.select(run.c.id, run.c.process).where(run.c.status == RunStatus.RUNNING.value, run.c.host == host)
+    return {row.id: row.process for row in connection.execute(query)}
 
 
 def mark_lost(connection: Connection, ids: Sequence[str]) -> None:

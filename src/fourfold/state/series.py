@@ -197,9 +197,9 @@ def _existing(
 def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any], bins: bool) -> pa.Table:
     if not rows:
         return monoid.empty()
-    ids, buckets, versions, *_ = zip(*rows, strict=True)
+    ids, buckets, versions, *packed = zip(*rows, strict=True)
     keys = [*zip(*(names[i] for i in ids), strict=True), buckets, versions]
-    return unpack(keys, [row[3:] for row in rows], with_bins=bins)
+    return unpack(keys, packed, with_bins=bins)
 
 
 def _series_ids(connection: Connection, project: str, owner: str, delta: pa.Table) -> dict[tuple[str, str, str], int]:

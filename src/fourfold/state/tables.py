@@ -117,6 +117,8 @@ run = Table(
     Column("ended", Float),
     Column("at", Float),
     Column("parent", String),
+    Column("host", String, nullable=False),
+    Column("process", Integer, nullable=False),
     Column("error", Text),
     Column("code", Text, nullable=False),
     Column("params", Text, nullable=False),

@@ -19,7 +19,8 @@ from fourfold.model import EVERYTHING, Task
 from fourfold.state import Database, catalogue, runs, series
 from fourfold.store import messages
 
-_BATCHES_AT_ONCE = 2_000
+_MESSAGES_AT_ONCE = 2_000
+_BYTES_AT_ONCE = 256 << 20
 _ROWS_AT_ONCE = 1_000_000
 _LONGEST_FOLDER = 200
 
@@ -34,10 +35,15 @@ class Collector:
         """Take all that is pending; returns how many messages were taken."""
         self._forget_applied()
         taken = 0
-        pending = self._inbox.pending()
-        for at in range(0, len(pending), _BATCHES_AT_ONCE):
-            taken += self._take([self._read(path) for path in pending[at : at + _BATCHES_AT_ONCE]])
-        return taken
+        waiting: list[Path] = []
+        size = 0
+        for path in self._inbox.pending():
+            waiting.append(path)
+            size += path.stat().st_size
+            if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
+                taken += self._take([self._read(path) for path in waiting])
+                waiting, size = [], 0
+        return taken + self._take([self._read(path) for path in waiting])
 
     def _read(self, path: Path) -> Message | None:
         try:

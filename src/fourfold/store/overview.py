@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
 
 from fourfold import counts
 from fourfold.log import Quarantined
@@ -94,6 +96,7 @@ HEADLINES = ("recall", "precision", "roc_auc", "expected_calibration_error", "co
 def components(store: Store) -> list[ComponentView]:
     """The components that have run, in the order of their first run."""
     store.catch_up()
+    _find_lost(store)
     with store.database.read() as connection:
         counted = runs.components(connection, store.project)
         edges = runs.edges(connection, store.project)
@@ -109,6 +112,7 @@ def components(store: Store) -> list[ComponentView]:
 def recent_runs(store: Store, component: str | None = None, limit: int = 20) -> list[Run]:
     """The newest runs, the newest first."""
     store.catch_up()
+    _find_lost(store)
     with store.database.read() as connection:
         return runs.recent(connection, store.project, component, limit)
 
@@ -290,6 +294,28 @@ def problems(store: Store) -> list[Problem]:
             )
             found.append(Problem("failed_run", entry.name, message, f"see fourfold runs {entry.name}"))
     return found
+
+
+def _find_lost(store: Store) -> None:
+    """Runs of this machine that have not ended but whose process has: they were killed."""
+    with store.database.read() as connection:
+        open_runs = runs.running(connection, socket.gethostname())
+    lost = [run for run, process in open_runs.items() if not _is_alive(process)]
+    if lost:
+        with store.database.write() as connection:
+            runs.mark_lost(connection, lost)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # there, signal 0 is not a question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _quarantined(entry: Quarantined) -> Problem:

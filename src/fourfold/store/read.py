@@ -15,7 +15,7 @@ from fourfold import counts
 from fourfold.counts import Binning, Counts
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import Question, parse
-from fourfold.model import DAY, HOUR, Status, Task, Value, Window, slice_key
+from fourfold.model import DAY, EVERYTHING, HOUR, Status, Task, Value, Window
 from fourfold.state import catalogue, series
 from fourfold.store.result import Moment, Result, Row, seconds
 from fourfold.store.store import Store
@@ -84,14 +84,14 @@ def metric(
     references = _references(store, found, question, against, windows, level)
     until = _settled_until(store, found)
     rows = []
+    places = [(key, json.loads(key)) for key in loaded.slices or [EVERYTHING]]
     for i, window in enumerate(windows):
-        for key in loaded.slices or [slice_key({})]:
-            place = {} if not dimension else json.loads(key)
+        for key, place in places:
             for label, value in _values(question, loaded.by_place.get((i, key)), references, i, found):
                 if value.coverage is not None and value.status is Status.SETTLED:
                     value = _mature(value, window, until)
-                extra = {"bin": label} if label is not None else {}
-                rows.append(Row(window, {**place, **extra}, question.text, value))
+                where = place if label is None else {**place, "bin": label}
+                rows.append(Row(window, where, question.text, value))
     slices = [dimension] if dimension else []
     return Result(rows, [*slices, "bin"] if question.metric.curve else slices)
 
@@ -204,12 +204,17 @@ def _by_place(
         return {}
     starts = np.array([w.start for w in windows])
     place = np.searchsorted(starts, table["bucket"].to_numpy(), side="right") - 1
-    table = counts.rebucket(table, place)
-    out: dict[tuple[int, str], list[Counts]] = {}
-    places, keys = table["bucket"].to_pylist(), table["slice"].to_pylist()
-    for window, key, entry in zip(places, keys, counts.rows(table, binnings), strict=True):
-        out.setdefault((window, key), []).append(entry)
-    return {at: parts[0] if len(parts) == 1 else pooled(parts) or parts[0] for at, parts in out.items()}
+    if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
+        table = counts.rebucket(table, place)
+        place = table["bucket"].to_numpy()
+    out: dict[tuple[int, str], Counts] = {}
+    several: dict[tuple[int, str], list[Counts]] = {}  # versions of a binning, to be put together
+    at = zip(place.tolist(), table["slice"].to_pylist(), strict=True)
+    for key, entry in zip(at, counts.rows(table, binnings), strict=True):
+        if key in out:
+            several.setdefault(key, [out[key]]).append(entry)
+        out[key] = entry
+    return out | {key: pooled(parts) or parts[0] for key, parts in several.items()}
 
 
 def _references(
@@ -239,7 +244,6 @@ def _windows(
     """The windows asked for, and the level (hour or day) of the counts to read for them."""
     with store.database.read() as connection:
         days = series.span(connection, store.project, target.owner, DAY)
-        hours = series.span(connection, store.project, target.owner, HOUR)
     if days is None:
         return [], DAY
     first = seconds(start, "start") if start is not None else days[0]
@@ -250,6 +254,8 @@ def _windows(
     if level == HOUR:
         if first % HOUR or last % HOUR:
             raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
+        with store.database.read() as connection:
+            hours = series.span(connection, store.project, target.owner, HOUR)
         if hours is None or first < hours[0]:
             kept = dt.datetime.fromtimestamp(hours[0] if hours else days[1], dt.UTC)
             if start is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,4 +103,10 @@ def store_folder(address: str | os.PathLike[str]) -> Path:
         )
     if not text:
         raise ConfigError("store='': give a path, such as '.fourfold'")
-    return Path(text).expanduser()
+    folder = Path(text).expanduser()
+    if re.search("%[0-9a-fA-F]{2}", str(folder.absolute())):
+        raise ConfigError(
+            f"store={str(folder.absolute())!r}: the Delta engine reads '%' and two digits in a path as another "
+            "character; choose a folder without"
+        )
+    return folder

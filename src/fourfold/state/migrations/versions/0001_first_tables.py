@@ -46,6 +46,8 @@ def upgrade() -> None:
         sa.Column("ended", sa.Float(), nullable=True),
         sa.Column("at", sa.Float(), nullable=True),
         sa.Column("parent", sa.String(), nullable=True),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("process", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("params", sa.Text(), nullable=False),

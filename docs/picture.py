@@ -1,0 +1,14 @@
+"""Draws the README's picture: the demo's screen. Run it after `make demo`: .venv/bin/python docs/picture.py"""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from fourfold.cli import status
+from fourfold.cli.demo import PROJECT
+from fourfold.store import Store
+
+console = Console(width=86, record=True, file=io.StringIO(), force_terminal=True)
+status.draw(status.compute(Store(".fourfold", PROJECT)), console)
+console.save_svg(str(Path(__file__).parent / "demo.svg"), title="fourfold demo")
