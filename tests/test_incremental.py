@@ -20,7 +20,7 @@ from fourfold.store import Store, metric
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
-EXAMPLES = 200 if settings().max_examples > 100 else 12  # more where the profile "thorough" is chosen
+EXAMPLES = 200 if settings().max_examples > 100 else 30  # more where the profile "thorough" is chosen
 TASK = Task("late", "predict", "score", "arrivals", "late", threshold=0.5, slices=("side",), horizon=HORIZON)
 BINNINGS = {
     "task:late": {"": Binning(0.5, 0.25, 10), "delay": Binning(3600.0, 3600.0)},

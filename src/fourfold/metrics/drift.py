@@ -65,11 +65,9 @@ def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
     Its mean under no change is √(π/2) ln 2 · √(1/n + 1/m), that of the Kolmogorov distribution (an upper bound
     where the values are tied).
     """
-    pair = _pair(current, reference)
+    pair = _ordered(current, reference)
     if isinstance(pair, Value):
         return pair
-    if pair.positions is None:
-        return Value.no_data("categories have no order; use total_variation", min(pair.sizes))
     n, m = pair.sizes
     p, q = np.cumsum(pair.current) / n, np.cumsum(pair.reference) / m
     expected = min(1.0, math.sqrt(math.pi / 2) * math.log(2) * math.sqrt(1 / n + 1 / m))
@@ -82,11 +80,10 @@ def wasserstein(current: Counts, reference: Counts) -> Value:
     The scale is the interquartile range / 1.349, or the standard deviation where that is zero. Under no change
     the cumulative difference at x is normal with variance F(1 − F)(1/n + 1/m): its mean modulus is summed up.
     """
-    pair = _pair(current, reference)
+    pair = _ordered(current, reference)
     if isinstance(pair, Value):
         return pair
-    if pair.positions is None:
-        return Value.no_data("categories have no distances; use total_variation", min(pair.sizes))
+    assert pair.positions is not None
     n, m = pair.sizes
     p, q = np.cumsum(pair.current) / n, np.cumsum(pair.reference) / m
     widths = np.diff(pair.positions)
@@ -96,6 +93,14 @@ def wasserstein(current: Counts, reference: Counts) -> Value:
     return Value(
         float(np.abs(p - q)[:-1] @ widths) / scale, n=n, expected=float(chance[:-1] @ widths) / scale
     )  # fmt: skip
+
+
+def _ordered(current: Counts, reference: Counts) -> Pair | Value:
+    """The two by their positions, or why they have none."""
+    pair = _pair(current, reference)
+    if isinstance(pair, Pair) and pair.positions is None:
+        return Value.no_data("categories have no order; use total_variation", min(pair.sizes))
+    return pair
 
 
 def _grouped(current: Counts, reference: Counts, distance: Callable[[Floats, Floats], Floats]) -> Value:
