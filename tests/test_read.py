@@ -194,3 +194,5 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ff.StoreError, match="cannot be made"):
         Store(tmp_path / "file" / "store", "p")
+    with pytest.raises(ff.StoreError, match="cannot be made"):
+        ff.init(tmp_path / "file" / "store")

@@ -407,12 +407,26 @@ def test_what_cannot_be_logged_is_warned_of_kept_and_never_raised(
     assert bool(kept) == bool(caplog.records), (kept, caplog.records)
 
 
-def test_a_record_of_another_type_is_kept_aside_and_the_rest_is_logged(session: Session) -> None:
+def test_a_record_of_another_type_is_kept_aside_and_the_rest_is_logged(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
     ff.log("predict", key="a", score=0.5)
     ff.log("predict", key="b", score="high")
     ff.log("predict", key="c", score=0.7)
     assert rows() == 2.0
     assert [p.kind for p in overview.problems(session.store)] == ["quarantine"]
+    assert caplog.records
+
+
+def test_a_wrong_record_among_many_does_not_make_a_batch_of_each(session: Session) -> None:
+    session._stop.set()
+    session._thread.join()
+    for i in range(500):
+        ff.log("predict", key=i, score="high" if i % 50 == 7 else i / 500, note=None if i % 3 else "x")
+    ff.flush()
+    assert len(session._inbox.pending()) < 10
+    assert rows() == 490.0
+    assert sum(entry.rows for entry in session.store.quarantined()) == 10
 
 
 def test_a_store_that_cannot_be_written_does_not_disturb_the_host(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,14 +57,15 @@ def command(
         print_json([view])
         return
     status.draw(view, out)
-    where = "" if folder == Path(config.DEFAULT_STORE) else f" --store {folder}"
-    out.print("\nTry next:", style="bold")
+    program = "fourfold" if shutil.which("fourfold") else os.path.relpath(sys.argv[0])
+    where = "" if folder == Path(config.DEFAULT_STORE) else f" --store {shlex.quote(str(folder))}"
+    out.print("Try next:", style="bold")
     for line in (
-        f"fourfold metrics late recall --by carrier --every 4w --project {PROJECT}{where}",
-        f"fourfold streams join_weather.output --project {PROJECT}{where}",
-        f"fourfold runs predict --project {PROJECT}{where}",
+        "metrics late recall --by carrier --every 4w",
+        "streams join_weather.output",
+        "runs predict",
     ):
-        out.print(f"  {line}", markup=False, soft_wrap=True)
+        out.print(f"  {program} {line} --project {PROJECT}{where}", markup=False, soft_wrap=True)
 
 
 def _clear(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, number, percent
+from fourfold.cli.render import console, grid, number, percent
 from fourfold.errors import InputError
 from fourfold.metrics import METRICS
 from fourfold.store import Result, overview
@@ -43,36 +44,26 @@ def command(
 
 
 def _table(found: Result) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    several = len({row.window for row in found}) > 1
     distance = any(row.value.expected is not None for row in found)
-    for name in (
-        "from",
-        "to",
-        *found.by,
-        "value",
-        "95 % interval",
-        "n",
-        "labelled",
-        "",
-        *(["expected"] if distance else []),
-    ):
-        table.add_column(Text(name), justify="right" if name in ("value", "n", "labelled", "expected") else "left")
+    table = grid(
+        "from", *([] if several else ["to"]), *found.by, ">value", "95 % interval", ">n", ">labelled",
+        *([">expected"] if distance else []), "~",
+    )  # fmt: skip
     for row in found:
         value = row.value
         known = value.value is not None
-        interval = f"{number(value.low)} – {number(value.high)}" if value.low is not None else ""
         table.add_row(
-            _moment(row.window.start), _moment(row.window.end), *(Text(str(row.slice.get(name))) for name in found.by),
-            number(value.value), interval, number(value.n), percent(value.coverage),
+            _moment(row.window.start), *([] if several else [_moment(row.window.end)]),
+            *(Text(str(row.slice.get(name))) for name in found.by), number(value.value),
+            f"{number(value.low)} – {number(value.high)}" if value.low is not None else "",
+            number(value.n), percent(value.coverage), *([number(value.expected)] if distance else []),
             Text(value.status.value if known else value.reason, style="dim" if known else "yellow"),
-            *([number(value.expected)] if distance else []),
         )  # fmt: skip
     return table
 
 
 def _moment(second: int) -> str:
-    import time
-
     return time.strftime("%Y-%m-%d" if second % 86_400 == 0 else "%Y-%m-%d %H:%M", time.gmtime(second))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from fourfold.model import Run, RunStatus, Status, Value
@@ -32,7 +34,25 @@ def number(value: float | None) -> str:
         return "–"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def grid(*columns: str) -> Table:
+    """An unframed table; a column whose name begins with ">" is aligned right, one with "~" gives way and wraps."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        table.add_column(Text(name.lstrip(">~")), justify=justify, no_wrap=not name.startswith("~"))
+    return table
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first of some names.
+
+    >>> some(["a", "b", "c"], 2)
+    'a, b, …'
+    """
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
 def with_interval(value: Value) -> Text:
@@ -116,3 +136,12 @@ def health(run: Run) -> Text:
     """A run's state as a mark and a word."""
     mark, colour = _MARKS[run.status]
     return Text(mark, style=colour)
+
+
+def shortened(text: str, most: int = 12) -> str:
+    """A text cut to a length.
+
+    >>> shortened("2013-09-13T12:00:00Z")
+    '2013-09-13T…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"

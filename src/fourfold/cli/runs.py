@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, day, duration, health, number
+from fourfold.cli.render import ago, console, day, duration, grid, health, number
 from fourfold.errors import suggest
 from fourfold.model import Run
 from fourfold.store import overview
@@ -33,17 +32,18 @@ def command(
     if not found:
         console().print("No runs yet. Put [bold]@ff.component[/] above a function, or use [bold]with ff.run(…)[/].")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("component", "status", "started", "about", "duration", "code", "read", "wrote"):
-        table.add_column(name)
+    table = grid("component", "status", "started", "about", ">took", "code", "~read", "~wrote")
+    errors = []
     for run in found:
         table.add_row(
             Text(run.component, style="bold"), health(run), ago(run.started), day(int(run.at)) if run.at else "–",
             duration(run.duration), _code(run), _artifacts(run, "input"), _artifacts(run, "output"),
         )  # fmt: skip
         if run.error:
-            table.add_row("", Text(run.error.splitlines()[-1], style="red"))
+            errors.append(Text.assemble((run.component, "bold"), " ", (run.error.splitlines()[-1], "red")))
     console().print(table)
+    for error in errors:
+        console().print(error)
 
 
 def _fields(run: Run) -> dict[str, object]:

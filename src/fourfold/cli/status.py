@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, duration, health, number, percent, rate, sparkline
+from fourfold.cli.render import ago, console, duration, grid, health, number, percent, rate, sparkline
 from fourfold.model import Status
 from fourfold.store import Store, overview
 
@@ -78,17 +78,8 @@ def _problem(problem: overview.Problem) -> Text:
     )  # fmt: skip
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for name in columns:
-        table.add_column(
-            name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=name.startswith(">")
-        )
-    return table
-
-
 def _pipeline(components: list[overview.ComponentView]) -> Table:
-    table = _table("component", "health", "last run", ">took", ">runs", ">failed", "feeds")
+    table = grid("component", "health", "last run", ">took", ">runs", ">failed", "feeds")
     for entry in components:
         table.add_row(
             Text(entry.name, style="bold"), health(entry.last), ago(entry.last.started), duration(entry.last.duration),
@@ -106,7 +97,7 @@ def _task(view: overview.TaskView) -> Group:
     )
     if view.values["coverage"].value is None:
         return Group(about, Text(view.values["coverage"].reason, style="yellow"))
-    over_time = _table("", "all time", f"each {view.every}, lowest to highest", "newest")
+    over_time = grid("", "all time", f"each {view.every}, lowest to highest", "newest")
     for name, title in _TITLES.items():
         known = [value for value in view.history[name] if value.value is not None]
         over_time.add_row(
@@ -115,7 +106,7 @@ def _task(view: overview.TaskView) -> Group:
         )  # fmt: skip
     parts: list[RenderableType] = [about, over_time]
     for dimension, rows in view.by_slice.items():
-        table = _table(dimension, ">records", ">labelled", *list(_TITLES.values())[:4])
+        table = grid(dimension, ">records", ">labelled", *list(_TITLES.values())[:4])
         for name, values in rows:
             table.add_row(
                 Text(name), number(values["coverage"].n), percent(values["coverage"].value),
@@ -128,7 +119,7 @@ def _task(view: overview.TaskView) -> Group:
 
 
 def _join(join: overview.Join) -> Table:
-    table = _table("column", "", ">null", ">records")
+    table = grid("column", "", ">null", ">records")
     for kind, columns in (("key", join.keys), ("joined", join.gained)):
         for name, value in columns:
             table.add_row(Text(name), Text(kind, style="dim"), percent(value.value), number(value.n))
@@ -136,7 +127,7 @@ def _join(join: overview.Join) -> Table:
 
 
 def _drift(found: overview.Drift) -> Table:
-    table = _table("column", ">stability index", ">by chance alone", ">records")
+    table = grid("column", ">stability index", ">by chance alone", ">records")
     for column, value in found.columns:
         style = "yellow" if (value.value or 0) > 0.2 else ""
         table.add_row(Text(column), Text(number(value.value), style=style), number(value.expected), number(value.n))

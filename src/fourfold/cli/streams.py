@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, day, number, percent
+from fourfold.cli.render import console, day, grid, number, percent, shortened, some
 from fourfold.errors import suggest
 from fourfold.store import overview
 
@@ -38,11 +38,9 @@ def command(
 
 
 def _streams(found: list[overview.StreamView]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("stream", "kept", "records", "from", "to", "columns"):
-        table.add_column(name, justify="right" if name == "records" else "left")
+    table = grid("stream", "kept", ">records", "from", "to", "~columns")
     for view in found:
-        listed = ", ".join(name for name, _ in view.columns[:6]) + (" …" if len(view.columns) > 6 else "")
+        listed = some([name for name, _ in view.columns])
         table.add_row(
             Text(view.name, style="bold"), "records" if view.logged else "counts", number(view.rows),
             day(view.first_day), day(view.last_day), Text(listed),
@@ -51,19 +49,15 @@ def _streams(found: list[overview.StreamView]) -> Table:
 
 
 def _columns(columns: list[overview.ColumnView]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("column", "kind", "records", "null", "mean", "median", "min", "max", "distinct", "most frequent"):
-        table.add_column(name, justify="left" if name in ("column", "kind", "most frequent") else "right")
+    table = grid("column", ">null", ">mean", ">median", ">min", ">max", ">distinct", "mostly")
     for view in columns:
         values = view.values
         cells = [
             number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")
         ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
-        table.add_row(
-            Text(view.name, style="bold"), view.kind, number(values["null_rate"].n), percent(_missing(view)), *cells,
-            distinct, Text(", ".join(f"{label} {percent(share)}" for label, share in view.frequent)),
-        )  # fmt: skip
+        mostly = [f"{shortened(label)} {percent(share)}" for label, share in view.frequent[:1]]
+        table.add_row(Text(view.name, style="bold"), percent(_missing(view)), *cells, distinct, Text("".join(mostly)))
     return table
 
 

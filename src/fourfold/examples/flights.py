@@ -109,7 +109,7 @@ def main(progress: Callable[[str, float], Any] = lambda text, share: None) -> No
     progress("featurize", 0.1)
     features, labelled = featurize(joined), label(joined)
     progress("train", 0.15)
-    model = train(features["past"], labelled[["flight_id", "late"]])
+    model = train(features["past"], labelled[labelled.month <= 3][["flight_id", "late"]])
 
     days = dict(iter(features["coming"].groupby(features["coming"].scheduled.dt.floor("D"))))
     reports = dict(iter(labelled[labelled.month >= 4].groupby(labelled.reported.dt.floor("D"))))

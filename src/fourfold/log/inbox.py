@@ -41,11 +41,18 @@ class Message:
 
 
 class Inbox:
-    """The messages under a folder that have not been taken yet."""
+    """The messages under a folder that have not been taken yet.
+
+    Raises:
+        StoreError: where the folder cannot be made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder {folder} cannot be made: {error}") from error
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
         """Write a message; when this returns it is safe. Returns its id."""

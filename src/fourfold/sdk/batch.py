@@ -41,8 +41,8 @@ class Prepared(NamedTuple):
 def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | None]]:
     """Records of one stream as batches.
 
-    Where values of a column do not go together, the records that differ from the first become a batch of their
-    own with the error.
+    Where values of a column do not go together, records of the same types become batches of their own; those that
+    cannot be held at all come as text, with the error.
     """
     rows, keys, times = [], [], []
     name_of_key = name_of_time = None
@@ -63,10 +63,14 @@ def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | 
     try:
         table = to_arrow(rows) if any(rows) else pa.table({})
     except InputError as error:
-        if len(records) == 1:
-            text = pa.table({"record": [repr(rows[0])]})
+        alike: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+        for record, row in zip(records, rows, strict=True):
+            shape = tuple(sorted((name, type(value).__name__) for name, value in row.items() if value is not None))
+            alike.setdefault(shape, []).append(record)
+        if len(alike) == 1:
+            text = pa.table({"record": [shown(row) for row in rows]})
             return [(Prepared(text, None, None), error)]
-        return [part for record in records for part in from_records([record])]
+        return [part for group in alike.values() for part in from_records(group)]
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged, RUN: runs}
     return [(Prepared(_with_meta(table, meta), name_of_key, name_of_time), None)]
 
@@ -117,6 +121,14 @@ def key_text(key: Any) -> str | None:
     if isinstance(key, (float, np.floating)) and math.isfinite(key) and float(key).is_integer():
         return str(int(key))
     return str(key)
+
+
+def shown(value: Any) -> str:
+    """A value as text, whatever it does when asked for it."""
+    try:
+        return repr(value)[:100_000]
+    except Exception as error:
+        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 
 def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from fourfold import config
 from fourfold.errors import InputError
 from fourfold.log import Inbox, new_writer
-from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, with_batch
+from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, shown, with_batch
 from fourfold.store import Result, Store, messages, store_folder
 from fourfold.store import metric as read_metric
 from fourfold.store.result import Moment
@@ -291,14 +291,7 @@ def _as_kept(data: Any) -> pa.Table:
 
         return to_arrow(data)
     except Exception:
-        return pa.table({"data": [_shown(data)]})
-
-
-def _shown(data: Any) -> str:
-    try:
-        return repr(data)[:100_000]
-    except Exception as error:
-        return f"a {type(data).__name__} that cannot be shown: {type(error).__name__}"
+        return pa.table({"data": [shown(data)]})
 
 
 _session: Session | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fourfold.model import EVERYTHING, Task
 from fourfold.state import Database, catalogue, runs, series
 from fourfold.store import messages
 
+logger = logging.getLogger("fourfold")
 _MESSAGES_AT_ONCE = 2_000
 _BYTES_AT_ONCE = 256 << 20
 _ROWS_AT_ONCE = 1_000_000
@@ -102,7 +104,8 @@ class Collector:
             try:
                 log.append([message])
             except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid) as error:
-                self._quarantine.keep(log.stream, message.id, message.table, str(error))
+                kept = self._quarantine.keep(log.stream, message.id, message.table, str(error))
+                logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
 
     def _apply(self, found: Sequence[Message]) -> None:
         """Take messages into the state, in one transaction with the note that they were taken."""

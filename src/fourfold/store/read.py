@@ -17,7 +17,7 @@ from fourfold.errors import InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.model import DAY, EVERYTHING, HOUR, Status, Task, Value, Window
 from fourfold.state import catalogue, series
-from fourfold.store.result import Moment, Result, Row, seconds
+from fourfold.store.result import Moment, Result, Slice, seconds
 from fourfold.store.store import Store
 
 _UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -77,23 +77,24 @@ def metric(
     windows, level = _windows(store, found, start, end, step)
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
-        return Result([Row(span, {}, question.text, Value.no_data(f"nothing was logged for {target!r} yet"))], [])
+        return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet")])
     loaded = _load(store, found, question, dimension, windows, level)
     if dimension and not loaded.slices:
         raise suggest(f"slice of {target}", dimension, _known_dimensions(store, found))
     references = _references(store, found, question, against, windows, level)
     until = _settled_until(store, found)
-    rows = []
+    at: list[Window] = []
+    slices: list[Slice] = []
+    values: list[Value] = []
     places = [(key, json.loads(key)) for key in loaded.slices or [EVERYTHING]]
     for i, window in enumerate(windows):
         for key, place in places:
             for label, value in _values(question, loaded.by_place.get((i, key)), references, i, found):
-                if value.coverage is not None and value.status is Status.SETTLED:
-                    value = _mature(value, window, until)
-                where = place if label is None else {**place, "bin": label}
-                rows.append(Row(window, where, question.text, value))
-    slices = [dimension] if dimension else []
-    return Result(rows, [*slices, "bin"] if question.metric.curve else slices)
+                at.append(window)
+                slices.append(place if label is None else {**place, "bin": label})
+                values.append(_mature(value, window, until) if value.coverage is not None else value)
+    by_columns = [*([dimension] if dimension else []), *(["bin"] if question.metric.curve else [])]
+    return Result(question.text, by_columns, at, slices, values)
 
 
 def resolve(store: Store, target: str) -> Target:

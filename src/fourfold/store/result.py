@@ -13,6 +13,7 @@ from fourfold.errors import InputError
 from fourfold.model import Value, Window
 
 Moment = dt.datetime | dt.date | str | int | float
+Slice = Mapping[str, str | None]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ class Row:
     """One metric in one window and slice."""
 
     window: Window
-    slice: Mapping[str, str | None]
+    slice: Slice
     metric: str
     value: Value
 
@@ -36,33 +37,43 @@ class Result(Sequence[Row]):
     reason``, and for distances ``expected``: the mean under no change at this sample size.
     """
 
-    def __init__(self, rows: Sequence[Row], by: Sequence[str]) -> None:
-        self._rows, self.by = list(rows), tuple(by)
+    def __init__(
+        self,
+        metric: str,
+        by: Sequence[str],
+        windows: Sequence[Window],
+        slices: Sequence[Slice],
+        values: Sequence[Value],
+    ) -> None:
+        self.metric, self.by = metric, tuple(by)
+        self._windows, self._slices, self._values = windows, slices, values
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        return self._rows[index]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Row(self._windows[index], self._slices[index], self.metric, self._values[index])
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._values)
 
     def __iter__(self) -> Iterator[Row]:
-        return iter(self._rows)
+        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        head = "\n".join(f"  {_line(row)}" for row in self._rows[:10])
+        head = "\n".join(f"  {_line(row)}" for row in self[:10])
         more = f"\n  … {len(self) - 10} more rows" if len(self) > 10 else ""
         return f"Result of {len(self)} rows\n{head}{more}"
 
     @property
     def value(self) -> Value:
         """The value of a result of exactly one row."""
-        if len(self._rows) != 1:
-            raise ValueError(f"this result has {len(self._rows)} rows; .value is of a result of one row")
-        return self._rows[0].value
+        if len(self) != 1:
+            raise ValueError(f"this result has {len(self)} rows; .value is of a result of one row")
+        return self._values[0]
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One dict a row; times as aware datetimes."""
@@ -72,15 +83,15 @@ class Result(Sequence[Row]):
     def to_arrow(self) -> pa.Table:
         """As a PyArrow table."""
         instant = pa.timestamp("s", "UTC")
-        values = [row.value for row in self._rows]
+        values = self._values
         columns: dict[str, pa.Array] = {
-            "start": pa.array([row.window.start for row in self._rows], pa.int64()).cast(instant),
-            "end": pa.array([row.window.end for row in self._rows], pa.int64()).cast(instant),
+            "start": pa.array([window.start for window in self._windows], pa.int64()).cast(instant),
+            "end": pa.array([window.end for window in self._windows], pa.int64()).cast(instant),
         }
         for name in self.by:
-            columns[name] = pa.array([row.slice.get(name) for row in self._rows], pa.string())
+            columns[name] = pa.array([place.get(name) for place in self._slices], pa.string())
         columns |= {
-            "metric": pa.array([row.metric for row in self._rows], pa.string()),
+            "metric": pa.array([self.metric] * len(self), pa.string()),
             "value": pa.array([v.value for v in values], pa.float64()),
             "low": pa.array([v.low for v in values], pa.float64()),
             "high": pa.array([v.high for v in values], pa.float64()),
