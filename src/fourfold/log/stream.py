@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -195,18 +196,26 @@ def _newer_exists(folder: Path, version: int) -> bool:
 
 
 class _Translated:
-    """Errors of the Delta engine as our own, with the folder they are about."""
+    """Errors of the Delta engine as our own, with the folder they are about.
+
+    The engine's threads do not survive a fork: a child of a process that has used it would be aborted, so it is
+    refused before it comes to that.
+    """
+
+    used_in: int | None = None  # the process in which the engine's threads are
 
     def __init__(self, folder: Path, error: type[StoreError] = StoreError) -> None:
         self.folder, self.error = folder, error
 
     def __enter__(self) -> None:
-        return None
+        if _Translated.used_in is None:
+            _Translated.used_in = os.getpid()
+        elif _Translated.used_in != os.getpid():
+            raise StoreError(
+                "this process was forked from one that had read the log already; it can log, but not read. Start "
+                "processes that read with spawn or forkserver (multiprocessing.get_context('spawn'))"
+            )
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DeltaError, OSError)):
             raise self.error(f"the log at {self.folder}: {error}") from error
-        if isinstance(error, RuntimeError) and "fork" in str(error).lower():
-            raise StoreError(
-                "a forked process cannot read the log (it can write it); read from a process that was spawned"
-            ) from error

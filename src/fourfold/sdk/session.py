@@ -46,6 +46,7 @@ class Session:
         self.dropped = 0
         self._inbox = Inbox(store_folder(settings.store) / "inbox")
         self._store: Store | None = None
+        self._inherited: Store | None = None
         self._lock = threading.RLock()  # guards the sequence, sending and the store
         self._warned: set[str] = set()
         self._process = os.getpid()
@@ -141,7 +142,7 @@ class Session:
         self.queue.clear()
         self.dropped = 0
         self._process = os.getpid()
-        self._store = None  # a connection must not be used on both sides of a fork
+        self._inherited, self._store = self._store, None  # a connection must be neither used nor closed in a child
         self._begin()
 
     def hold(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ class Database:
         self.engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
         )
+        weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
         sa.event.listen(self.engine, "connect", _set_up)
         sa.event.listen(self.engine, "begin", _begin)
         try:
