@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +37,7 @@ class Target:
 class _Series:
     """The counts of one series by window and slice."""
 
-    by_place: Mapping[tuple[int, str], Counts]
+    by_place: Iterable[tuple[tuple[int, str], Counts]]
     slices: list[str]
 
 
@@ -86,10 +86,14 @@ def metric(
     at: list[Window] = []
     slices: list[Slice] = []
     values: list[Value] = []
+    # each row's counts are asked as they are read and then let go, so that a long answer holds values only
+    answers = {key: _answer(question, entry, references, key[0]) for key, entry in loaded.by_place}
+    empty = Value.no_data(f"no {'predictions' if found.kind == 'task' else 'records'} in this window")
     places = [(key, json.loads(key)) for key in loaded.slices or [EVERYTHING]]
     for i, window in enumerate(windows):
         for key, place in places:
-            for label, value in _values(question, loaded.by_place.get((i, key)), references, i, found):
+            answer = answers.get((i, key), empty)
+            for label, value in answer.items() if isinstance(answer, dict) else ((None, answer),):
                 at.append(window)
                 slices.append(place if label is None else {**place, "bin": label})
                 values.append(_mature(value, window, until) if value.coverage is not None else value)
@@ -142,23 +146,19 @@ def known_binnings(store: Store, owner: str) -> dict[tuple[str, int], Binning]:
     return {(column, b.version): b for column, versions in known.items() for _, b in versions}
 
 
-def _values(
-    question: Question, found: Counts | None, references: Sequence[Counts | None], window: int, target: Target
-) -> Iterable[tuple[str | None, Value]]:
-    metric_ = question.metric
-    if found is None:
-        return [(None, Value.no_data(_empty_reason(target)))]
-    if metric_.distance:
-        reference = references[window]
-        if reference is None:
-            return [(None, Value.no_data("the reference has no data", int(found.counts.sum())))]
-        return [(None, metric_.function(found, reference, **question.parameters))]
-    answer = metric_.function(found, **question.parameters)
-    return answer.items() if metric_.curve else [(None, answer)]
-
-
-def _empty_reason(target: Target) -> str:
-    return "no predictions in this window" if target.kind == "task" else "no records in this window"
+def _answer(
+    question: Question, found: Counts, references: Sequence[Counts | None], window: int
+) -> Value | dict[str, Value]:
+    """The metric of one window and slice; of a curve, its values by name."""
+    ask = question.metric.function
+    if not question.metric.distance:
+        answer: Value | dict[str, Value] = ask(found, **question.parameters)
+        return answer
+    reference = references[window]
+    if reference is None:
+        return Value.no_data("the reference has no data", int(found.counts.sum()))
+    distance: Value = ask(found, reference, **question.parameters)
+    return distance
 
 
 def _mature(value: Value, window: Window, until: int) -> Value:
@@ -199,23 +199,23 @@ def _load(
 
 def _by_place(
     table: pa.Table, windows: Sequence[Window], binnings: dict[tuple[str, int], Binning]
-) -> dict[tuple[int, str], Counts]:
-    """Counts by number of window and slice."""
+) -> Iterable[tuple[tuple[int, str], Counts]]:
+    """Counts by number of window and slice, each once."""
     if table.num_rows == 0:
-        return {}
+        return []
     starts = np.array([w.start for w in windows])
     place = np.searchsorted(starts, table["bucket"].to_numpy(), side="right") - 1
     if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
         table = counts.rebucket(table, place)
         place = table["bucket"].to_numpy()
-    out: dict[tuple[int, str], Counts] = {}
-    several: dict[tuple[int, str], list[Counts]] = {}  # versions of a binning, to be put together
     at = zip(place.tolist(), table["slice"].to_pylist(), strict=True)
-    for key, entry in zip(at, counts.rows(table, binnings), strict=True):
-        if key in out:
-            several.setdefault(key, [out[key]]).append(entry)
-        out[key] = entry
-    return out | {key: pooled(parts) or parts[0] for key, parts in several.items()}
+    found = zip(at, counts.rows(table, binnings), strict=True)
+    if len(table["binning"].unique()) == 1:
+        return found
+    together: dict[tuple[int, str], list[Counts]] = {}  # by the versions of the binning
+    for key, entry in found:
+        together.setdefault(key, []).append(entry)
+    return [(key, total) for key, parts in together.items() if (total := pooled(parts)) is not None]
 
 
 def _references(
@@ -228,15 +228,15 @@ def _references(
             raise InputError(f"against= is for distances between distributions; {question.metric.name} is none")
         return []
     ever = Window(-(2**60), 2**60)
+
+    def total(of: Target, window: Window) -> Counts | None:
+        return pooled(entry for _, entry in _load(store, of, question, "", [window], level).by_place)
+
     if against is None:  # all that was before
-        loads = [_load(store, target, question, "", [Window(ever.start, w.start)], level) for w in windows]
-    else:
-        if isinstance(against, str):
-            other, window = resolve(store, against), ever
-        else:
-            other, window = target, Window(seconds(against[0], "against"), seconds(against[1], "against"))
-        loads = [_load(store, other, question, "", [window], level)] * len(windows)
-    return [pooled(entry.by_place.values()) for entry in loads]
+        return [total(target, Window(ever.start, window.start)) for window in windows]
+    if isinstance(against, str):
+        return [total(resolve(store, against), ever)] * len(windows)
+    return [total(target, Window(seconds(against[0], "against"), seconds(against[1], "against")))] * len(windows)
 
 
 def _windows(
