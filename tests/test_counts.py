@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourfold import counts
-from fourfold.counts import Binning, Counts, bins_of
+from fourfold.binning import Binning, bins_of
+from fourfold.counts import Counts
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
 from fourfold.store.read import pooled

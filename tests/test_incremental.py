@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourfold.counts import KINDS, Binning
+from fourfold.binning import Binning
+from fourfold.counts import KINDS
 from fourfold.model import DAY, HOUR, Task
 from fourfold.state import catalogue
 from fourfold.store import Store, metric

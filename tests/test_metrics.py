@@ -16,7 +16,8 @@ from sklearn import metrics as sk
 
 import fourfold as ff
 from fourfold import counts
-from fourfold.counts import KINDS, Binning, Counts
+from fourfold.binning import Binning
+from fourfold.counts import KINDS, Counts
 from fourfold.fold import Groups, Plan, choose_binning, fold, fold_binary
 from fourfold.fold.binary import SCORE_BITS
 from fourfold.metrics import METRICS, parse

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from fourfold import counts
-from fourfold.counts import Binning
+from fourfold.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
 from fourfold.model import DAY, Run, RunStatus

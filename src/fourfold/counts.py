@@ -34,8 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from fourfold.binning import Binning, Ints, bins_of
 
 MAX_CATEGORIES = 256
 REGISTER_BITS = 11  # 2,048 HyperLogLog registers: a standard error of 1.04 / sqrt(2048) = 2.3 %
@@ -85,41 +84,6 @@ SCHEMA = pa.schema(
         ("registers", pa.list_(pa.int32())),
     ]
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Binning:
-    """Log-linear bins around a centre: fine near it, a constant share of the distance far from it.
-
-    With t = (x − centre) / scale and 1 + |t| = 2^e · (1 + f), the bin is 2^bits · e + floor(2^bits · f), and for
-    t < 0 its negative minus one. At the default of 6 bits a bin is scale/64 wide near the centre and at most
-    1/64 of (|x − centre| + scale) everywhere, so its middle is within 0.8 % of that of every value in it.
-    """
-
-    centre: float
-    scale: float
-    bits: int = 6
-    version: int = 0
-
-    def edges(self, bins: Ints) -> tuple[Floats, Floats]:
-        """The lower and upper edge of each bin, in the column's unit."""
-        outside = np.where(bins < 0, ~bins, bins)  # the distance from the centre, in bins
-        near, far = self._distance(outside), self._distance(outside + 1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            lower = self.centre + self.scale * np.where(bins < 0, -far, near)
-            upper = self.centre + self.scale * np.where(bins < 0, -near, far)
-        return lower, upper
-
-    def middles(self, bins: Ints) -> Floats:
-        """The middle of each bin, in the column's unit."""
-        lower, upper = self.edges(bins)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return lower / 2 + upper / 2
-
-    def _distance(self, outside: Ints) -> Floats:
-        exponent, fraction = np.divmod(outside, 1 << self.bits)
-        with np.errstate(over="ignore"):
-            return np.ldexp(1.0 + fraction / (1 << self.bits), exponent.astype(np.int32)) - 1.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -321,17 +285,6 @@ def reproject(counts: Counts, target: Binning) -> Counts:
     moved = np.zeros(len(bins), np.int64)
     np.add.at(moved, where, counts.counts)
     return dataclasses.replace(counts, sums=sums, bins=bins, counts=moved, binning=target)
-
-
-def bins_of(values: Floats, binning: Binning) -> Ints:
-    """The bin of each finite value, straight from the float's bits: no logarithm."""
-    with np.errstate(over="ignore", under="ignore"):
-        # a centre of zero is taken as −0.0, so that x = −0.0 lands at +0.0 and not below the centre
-        t = (values - (binning.centre or -0.0)) / binning.scale
-        sign = t.view(np.int64) >> 63
-        distance = 1.0 + np.abs(t)
-    shift = 52 - binning.bits
-    return ((distance.view(np.int64) >> shift) - (1023 << binning.bits)) ^ sign
 
 
 def _lengths(column: pa.ListArray) -> Ints:

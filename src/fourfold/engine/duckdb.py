@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from fourfold import counts
-from fourfold.counts import Floats
+from fourfold.binning import Floats, Ints
 from fourfold.engine.protocol import Changed, Folded
 from fourfold.fold import (
     Plan,
@@ -47,7 +47,7 @@ class DuckDB:
     def fold_stream(self, log: Changed, dimensions: Sequence[str], plan: Plan) -> Folded:
         """See ``Engine.fold_stream``."""
         adder = _Adder()
-        newest: tuple[pa.Table, counts.Ints] | None = None
+        newest: tuple[pa.Table, Ints] | None = None
         for dataset, turn in ((log.added, 1), (log.removed, -1)):
             for batch in _batches(dataset):
                 seconds = event_seconds(batch[EVENT_TIME])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fourfold.counts import KINDS, Binning, Floats, Ints, add, bins_of, negate
+from fourfold.binning import Binning, Floats, Ints, bins_of
+from fourfold.counts import KINDS, add, negate
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table, fold_numeric
 

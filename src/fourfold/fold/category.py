@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fourfold import counts
-from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Ints
+from fourfold.binning import Ints
+from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold import counts
-from fourfold.counts import KINDS, Binning, Floats, Ints
+from fourfold.binning import Binning, Floats, Ints
+from fourfold.counts import KINDS
 from fourfold.errors import InputError
 from fourfold.fold.category import fold_category
 from fourfold.fold.frames import Frame, to_arrow

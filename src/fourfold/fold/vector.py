@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fourfold.counts import Floats
+from fourfold.binning import Floats
 
 PROJECTIONS = 16
 

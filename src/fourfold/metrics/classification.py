@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.counts import Counts, Floats
+from fourfold.binning import Floats
+from fourfold.counts import Counts
 from fourfold.metrics.intervals import Interval, delta_variance, logit, normal, wilson
 from fourfold.model import Value
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.counts import Counts, Floats, Ints
+from fourfold.binning import Floats, Ints
+from fourfold.counts import Counts
 from fourfold.model import Value
 
 GROUPS = 10

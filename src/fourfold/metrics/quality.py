@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Binning, Counts, Floats
+from fourfold.binning import Binning, Floats
+from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Counts
 from fourfold.errors import InputError
 from fourfold.metrics.intervals import Z, normal, wilson
 from fourfold.model import Value

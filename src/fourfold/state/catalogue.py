@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from fourfold.counts import Binning
+from fourfold.binning import Binning
 from fourfold.model import Task
 from fourfold.state.tables import applied, binning, cursor, small_integer, stream, task
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fourfold.counts import SCHEMA, Ints, lists, offsets_of, ragged
+from fourfold.binning import Ints
+from fourfold.counts import SCHEMA, lists, offsets_of, ragged
 
 
 class Packed(NamedTuple):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from fourfold import counts
-from fourfold.counts import Binning
+from fourfold.binning import Binning
 from fourfold.errors import SchemaError, StoreError
 from fourfold.log import Inbox, Message, Quarantine, StreamLog
 from fourfold.model import EVERYTHING, Task

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fourfold.counts import Binning
+from fourfold.binning import Binning
 from fourfold.fold import Plan
 from fourfold.model import Artifact, Run, RunStatus, Task
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold import counts
-from fourfold.counts import Binning, Counts
+from fourfold.binning import Binning
+from fourfold.counts import Counts
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.model import DAY, EVERYTHING, HOUR, Status, Task, Value, Window
