@@ -263,7 +263,7 @@ def total(parts: Sequence[Counts]) -> Counts:
         bins=bins,
         labels=list(merged),
         counts=counts,
-        registers=_largest_rank(registers),
+        registers=largest_rank(registers),
         binning=head.binning,
     )
 
@@ -382,11 +382,11 @@ def _add_registers(column: pa.ChunkedArray, group: Ints, size: int) -> tuple[npt
     if not len(flat):
         return flat, np.zeros(size, np.int64)
     span = 1 << (REGISTER_BITS + RANK_BITS)
-    entries = _largest_rank(np.unique(np.repeat(group, lengths).astype(np.int64) * span + flat))
+    entries = largest_rank(np.unique(np.repeat(group, lengths).astype(np.int64) * span + flat))
     return (entries % span).astype(np.int32), np.bincount(entries // span, minlength=size)
 
 
-def _largest_rank(entries: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def largest_rank(entries: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Of sorted entries ``register × 32 + rank``, the last one of each register."""
     if not len(entries):
         return entries

@@ -59,11 +59,6 @@ class Window:
         """The start as an aware datetime."""
         return dt.datetime.fromtimestamp(self.start, dt.UTC)
 
-    @property
-    def end_time(self) -> dt.datetime:
-        """The end as an aware datetime."""
-        return dt.datetime.fromtimestamp(self.end, dt.UTC)
-
 
 def slice_key(values: Mapping[str, str | None]) -> str:
     """A slice's canonical text: JSON with sorted keys; ``{}`` is the slice of all records.

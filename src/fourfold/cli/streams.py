@@ -57,12 +57,5 @@ def _columns(columns: list[overview.ColumnView]) -> Table:
         ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
         mostly = [f"{shortened(label)} {percent(share)}" for label, share in view.frequent[:1]]
-        table.add_row(Text(view.name, style="bold"), percent(_missing(view)), *cells, distinct, Text("".join(mostly)))
+        table.add_row(Text(view.name, style="bold"), percent(view.missing), *cells, distinct, Text("".join(mostly)))
     return table
-
-
-def _missing(view: overview.ColumnView) -> float | None:
-    """Null or NaN: pandas has one for the other."""
-    return (view.values["null_rate"].value or 0) + (
-        view.values["nan_rate"].value or 0 if "nan_rate" in view.values else 0
-    )

@@ -73,10 +73,7 @@ def hyperloglog_entries(hashes: npt.NDArray[np.uint64]) -> Ints:
 
 def _registers(entries: Ints, group: Ints, size: int) -> tuple[Ints, Ints]:
     span = 1 << (REGISTER_BITS + RANK_BITS)
-    distinct = np.unique(group * span + entries)
-    if len(distinct):
-        register = distinct >> RANK_BITS
-        distinct = distinct[np.append(register[1:] != register[:-1], True)]
+    distinct = counts.largest_rank(np.unique(group * span + entries))
     return distinct % span, np.bincount(distinct // span, minlength=size)
 
 

@@ -75,8 +75,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         if largest is not None and largest > np.iinfo(np.int64).max:
             return column.cast(pa.float64(), safe=False)
     if pa.types.is_time(kind):
-        unit = "s" if pa.types.is_time32(kind) and kind.unit == "s" else kind.unit
-        return column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64()) if unit else column
+        return column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64())
     if pa.types.is_duration(kind):
         seconds = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
         return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), seconds)

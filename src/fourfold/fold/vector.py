@@ -21,11 +21,6 @@ def is_vector(kind: pa.DataType) -> bool:
     )
 
 
-def vector_names(column: str) -> list[str]:
-    """The numeric columns that a vector column is counted as."""
-    return [f"{column}.norm", *(f"{column}.projection_{i:02d}" for i in range(PROJECTIONS))]
-
-
 def vector_parts(array: pa.ListArray) -> Iterator[tuple[str, Floats, npt.NDArray[np.bool_]]]:
     """Name suffix, values and validity of each part of a vector column.
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from fourfold import config
 from fourfold.errors import InputError
+from fourfold.fold import Plan, to_arrow
 from fourfold.log import Inbox, new_writer
 from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, shown, with_batch
 from fourfold.store import Result, Store, messages, store_folder
@@ -44,6 +45,7 @@ class Session:
         self.project = settings.project
         self.queue: collections.deque[tuple[Any, ...]] = collections.deque()
         self.dropped = 0
+        self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._inbox = Inbox(store_folder(settings.store) / "inbox")
         self._store: Store | None = None
         self._inherited: Store | None = None
@@ -70,6 +72,16 @@ class Session:
             if self._store is None:
                 self._store = Store(self.settings.store, self.project)
             return self._store
+
+    def plan(self, stream: str) -> Plan:
+        """What is fixed of a stream's columns: as this process fixed it, else as the store knows it."""
+        if stream not in self._plans:
+            self._plans[stream] = self.store.plan(stream)
+        return self._plans[stream]
+
+    def keep_plan(self, stream: str, plan: Plan) -> None:
+        """Fix more of a stream's columns."""
+        self._plans[stream] = plan
 
     def send(self, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
         """Send a message; when this returns it is safe."""
@@ -288,8 +300,6 @@ def metric(
 def _as_kept(data: Any) -> pa.Table:
     """Whatever was handed over, in a form that can be kept."""
     try:
-        from fourfold.fold import to_arrow
-
         return to_arrow(data)
     except Exception:
         return pa.table({"data": [shown(data)]})

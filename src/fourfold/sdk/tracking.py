@@ -21,19 +21,18 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold.errors import ConfigError, InputError
-from fourfold.fold import Plan, bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
+from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
 from fourfold.fold.groups import event_seconds
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.sdk import fingerprint
 from fourfold.sdk.code import code_version
-from fourfold.sdk.session import Session, current_run, session
+from fourfold.sdk.session import current_run, session
 from fourfold.store import messages
 from fourfold.store.result import seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _SCALARS = (str, int, float, bool, type(None))
-_plans: dict[tuple[int, str], Plan] = {}
 
 
 class Tracked:
@@ -170,8 +169,8 @@ class Tracked:
             table = table.drop_columns([time])
         else:
             event = np.full(table.num_rows, moment)
-        plan = plan_columns(table, _known_plan(self._session, stream), event)
-        _plans[id(self._session), stream] = plan
+        plan = plan_columns(table, self._session.plan(stream), event)
+        self._session.keep_plan(stream, plan)
         groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
         counted = pa.concat_tables(
             [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
@@ -312,12 +311,6 @@ class _Component:
         """Record those of the values that are frames, files or models."""
         for name, value in named.items():
             tracked.record(direction, name, value, self.time, self.by)
-
-
-def _known_plan(session_: Session, stream: str) -> Plan:
-    """The plan for a stream: as this process made it, else as the store knows it."""
-    known = _plans.get((id(session_), stream))
-    return known if known is not None else session_.store.plan(stream)
 
 
 def _described(error: BaseException) -> str:

@@ -60,7 +60,7 @@ class Folder:
             if changes.version == since:
                 continue
             with self._database.read() as connection:
-                plan = self._plan(connection, owner)
+                plan = load_plan(connection, self._project, owner)
             folded = self._engine.fold_stream(changes, together, plan)
             with self._database.write() as connection:
                 if anew:
@@ -83,7 +83,7 @@ class Folder:
         if anew:
             changed = [_changes(log, None) for log in logs]
         with self._database.read() as connection:
-            plan = self._plan(connection, owner)
+            plan = load_plan(connection, self._project, owner)
         folded = self._engine.fold_task(task, changed[0][0], changed[1][0], plan)
         with self._database.write() as connection:
             if anew:
@@ -93,12 +93,6 @@ class Folder:
                 if changes.version >= 0:
                     catalogue.set_cursor(connection, self._project, job, log.stream, changes.version)
 
-    def _plan(self, connection: sa.Connection, owner: str) -> Plan:
-        return Plan(
-            catalogue.binnings(connection, self._project, owner),
-            catalogue.small_integers(connection, self._project, owner),
-        )
-
     def _remember(self, connection: sa.Connection, owner: str, before: Plan, folded: Folded) -> None:
         known = before.by_version()
         for column, versions in folded.plan.binnings.items():
@@ -107,6 +101,13 @@ class Folder:
                     catalogue.add_binnings(connection, self._project, owner, {column: binning}, start)
         catalogue.add_small_integers(connection, self._project, owner, folded.plan.small - before.small)
         series.add_levels(connection, self._project, owner, folded.counts)
+
+
+def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
+    """What is fixed of an owner's columns."""
+    return Plan(
+        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner)
+    )  # fmt: skip
 
 
 def dimensions(stream: str, tasks: dict[str, Task]) -> list[str]:

@@ -48,6 +48,11 @@ class ColumnView:
     values: dict[str, Value]
     frequent: tuple[tuple[str, float], ...]
 
+    @property
+    def missing(self) -> float:
+        """The share of nulls and NaNs; pandas has one for the other."""
+        return sum(self.values[name].value or 0.0 for name in ("null_rate", "nan_rate") if name in self.values)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaskView:
@@ -154,8 +159,8 @@ def columns(store: Store, stream: str) -> list[ColumnView]:
             total = pooled(counts.rows(table, binnings))
             if total is None:
                 continue
-            asked = [name for name in _COLUMN_METRICS if kind in parse(name).metric.kinds]
-            values = {name: parse(name).metric.function(total, **parse(name).parameters) for name in asked}
+            asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
+            values = {q.text: q.metric.function(total, **q.parameters) for q in asked}
             heavy = (
                 sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1])
                 if total.labels
@@ -201,13 +206,11 @@ def targets(store: Store) -> list[tuple[str, str]]:
 def joins(store: Store, limit: int = 6) -> list[Join]:
     """Of the components that join frames: the null rates of the keys they join on, and of what the join gained.
 
-    Keys are the columns that two inputs share; gained is what the output has and its first input lacks. Only
+    Keys are the columns that two inputs share; gained is what the output has and its largest input lacks. Only
     columns with nulls are listed, the worst first.
     """
-    with store.database.read() as connection:
-        newest = [runs.recent(connection, store.project, c, 1)[0] for c in runs.components(connection, store.project)]
     found = []
-    for run in newest:
+    for run in _newest_runs(store).values():
         inputs, outputs = (
             [{view.name: view for view in columns(store, f"{run.component}.{a.name}")} for a in run.artifacts
              if a.kind == "frame" and a.direction == direction]
@@ -224,21 +227,23 @@ def joins(store: Store, limit: int = 6) -> list[Join]:
 
 
 def _missing(views: list[ColumnView], limit: int) -> tuple[tuple[str, Value], ...]:
-    """Columns with nulls or NaNs (pandas has one for the other) and their share, the worst first."""
-    shares = []
-    for view in views:
-        share = sum(view.values[name].value or 0.0 for name in ("null_rate", "nan_rate") if name in view.values)
-        if share > 0:
-            shares.append((view.name, Value(share, n=view.values["null_rate"].n)))
-    return tuple(sorted(dict(shares).items(), key=lambda entry: -(entry[1].value or 0))[:limit])
+    """Columns with nulls or NaNs and their share, the worst first."""
+    shares = {v.name: Value(v.missing, n=v.values["null_rate"].n) for v in views if v.missing > 0}
+    return tuple(sorted(shares.items(), key=lambda entry: -(entry[1].value or 0))[:limit])
+
+
+def _newest_runs(store: Store) -> dict[str, Run]:
+    """Each component's newest run."""
+    with store.database.read() as connection:
+        names = runs.components(connection, store.project)
+        return {name: runs.recent(connection, store.project, name, 1)[0] for name in names}
 
 
 def drift(store: Store) -> list[Drift]:
     """Serving against training: where a model is passed on, the frames of the same name on both of its sides."""
     with store.database.read() as connection:
-        names = runs.components(connection, store.project)
-        newest = {name: runs.recent(connection, store.project, name, 1)[0] for name in names}
         edges = runs.edges(connection, store.project)
+    newest = _newest_runs(store)
     found = []
     for maker, user, artifact in edges:
         if not any(a.kind == "model" and a.name == artifact for a in newest[user].artifacts):

@@ -18,6 +18,7 @@ from fourfold.errors import InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.model import DAY, EVERYTHING, HOUR, Status, Task, Value, Window
 from fourfold.state import catalogue, series
+from fourfold.store.folding import load_plan
 from fourfold.store.result import Moment, Result, Slice, seconds
 from fourfold.store.store import Store
 
@@ -143,8 +144,7 @@ def pooled(parts: Iterable[Counts]) -> Counts | None:
 def known_binnings(store: Store, owner: str) -> dict[tuple[str, int], Binning]:
     """All binnings of an owner, by column and version."""
     with store.database.read() as connection:
-        known = catalogue.binnings(connection, store.project, owner)
-    return {(column, b.version): b for column, versions in known.items() for _, b in versions}
+        return load_plan(connection, store.project, owner).by_version()
 
 
 def _answer(

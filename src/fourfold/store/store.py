@@ -16,7 +16,7 @@ from fourfold.fold import Plan
 from fourfold.log import Inbox, Quarantine, Quarantined
 from fourfold.state import Database, catalogue
 from fourfold.store.collect import Collector, StreamLogs
-from fourfold.store.folding import Folder
+from fourfold.store.folding import Folder, load_plan
 
 
 class Store:
@@ -72,11 +72,7 @@ class Store:
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns, for counting further data of it elsewhere."""
         with self.database.read() as connection:
-            owner = f"stream:{stream}"
-            return Plan(
-                catalogue.binnings(connection, self.project, owner),
-                catalogue.small_integers(connection, self.project, owner),
-            )
+            return load_plan(connection, self.project, f"stream:{stream}")
 
     def quarantined(self) -> list[Quarantined]:
         """The batches that were kept aside."""
