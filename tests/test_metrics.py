@@ -35,8 +35,7 @@ def task_counts(score: Floats, label: Floats, threshold: float = 0.5, chunks: in
         n = len(s)
         no = np.zeros(n, bool)
         groups = Groups(np.zeros(n, np.int64), ["{}"], np.zeros(1, np.int64))
-        sign = np.ones(n, np.int64)
-        parts.append(fold_binary(s, y, ~np.isnan(y), no, no, sign, groups, threshold, binning))
+        parts.append(fold_binary(s, y, ~np.isnan(y), no, no, groups, threshold, binning))
     return next(counts.rows(counts.add(*parts), {("", 0): binning}))
 
 

@@ -59,7 +59,7 @@ class DuckDB:
                 table = pa.concat_tables(
                     [fold_columns(columns, seconds, groups, plan), *(fold_keys(keys, g) for g in groups)]
                 )
-                adder.add(table if turn > 0 else counts.negate(counts.add(table)))
+                adder.add(table if turn > 0 else counts.negate(table))
                 newest = (columns, seconds) if turn > 0 else newest
         for batch in self._duplicates(log, [d for d in dimensions if d]):
             sign = batch["sign"].to_numpy()
@@ -75,30 +75,12 @@ class DuckDB:
         """See ``Engine.fold_task``."""
         adder = _Adder()
         for batch in self._joined(task, predictions, labels):
-            seconds = event_seconds(batch["time"])
-            starts = bucket_starts(seconds)
-            score, label, delay = (_numbers(batch[name]) for name in ("score", "label", "delay"))
-            sign = batch["sign"].to_numpy()
-            orphan = batch["orphan"].to_numpy()
-            late = delay > task.horizon
-            labelled = ~np.isnan(label) & ~late & ~orphan
-            plan = _plan_task(plan, score)
-            moment = int(seconds[0])
-            slices = _slices(batch, task.slices).filter(pa.array(~orphan))  # an orphan has no slice
-            groups = [
-                *group_records(starts),
-                *group_records(starts[~orphan], slices, everything=False),
-            ]
-            for i, grouping in enumerate(groups):
-                mask = slice(None) if i == 0 else ~orphan
-                joined = labelled[mask] & np.isfinite(score[mask]) & np.isin(label[mask], (0, 1))
-                adder.add(
-                    fold_binary(
-                        score[mask], label[mask], labelled[mask], (~np.isnan(label) & late)[mask], orphan[mask],
-                        sign[mask], grouping, task.threshold, plan.binning("", moment),
-                    )
-                )  # fmt: skip
-                adder.add(fold_delay(delay[mask], joined, sign[mask], grouping, plan.binning("delay", moment)))
+            plan = _plan_task(plan, _numbers(batch["score"]))
+            for sign in (1, -1):
+                part = batch.filter(pc.equal(batch["sign"], sign)).combine_chunks()
+                if part.num_rows:
+                    for table in _fold_joined(task, part, plan):
+                        adder.add(table if sign > 0 else counts.negate(table))
         return Folded(counts.drop_zero(adder.total()), plan)
 
     def _duplicates(self, log: Changed, dimensions: Sequence[str]) -> Iterator[pa.Table]:
@@ -166,6 +148,26 @@ class DuckDB:
                 {sides}
                 """,
             )
+
+
+def _fold_joined(task: Task, batch: pa.Table, plan: Plan) -> Iterator[pa.Table]:
+    """The counts of joined records: of all of them, then by each slice, in which orphans have no place."""
+    seconds = event_seconds(batch["time"])
+    starts, moment = bucket_starts(seconds), int(seconds[0])
+    score, label, delay = (_numbers(batch[name]) for name in ("score", "label", "delay"))
+    orphan = batch["orphan"].to_numpy()
+    late = ~np.isnan(label) & (delay > task.horizon)
+    labelled = ~np.isnan(label) & ~late & ~orphan
+    joined = labelled & np.isfinite(score) & np.isin(label, (0, 1))
+    slices = _slices(batch, task.slices).filter(pa.array(~orphan))
+    everything = [(np.ones(len(orphan), bool), grouping) for grouping in group_records(starts)]
+    sliced = [(~orphan, grouping) for grouping in group_records(starts[~orphan], slices, everything=False)]
+    for mask, grouping in [*everything, *sliced]:
+        yield fold_binary(
+            score[mask], label[mask], labelled[mask], late[mask], orphan[mask], grouping, task.threshold,
+            plan.binning("", moment),
+        )  # fmt: skip
+        yield fold_delay(delay[mask], joined[mask], grouping, plan.binning("delay", moment))
 
 
 class _Adder:
