@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from fourfold.counts import KEYS
+from fourfold import counts
+from fourfold.counts import KEYS, Counts
+from fourfold.fold import Plan
+from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, new_writer
-from fourfold.model import DAY, Task
+from fourfold.model import ALL, DAY, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.state import series
 from fourfold.store import Store, messages
@@ -45,6 +49,29 @@ class Sender:
     def task(self, task: Task) -> None:
         self.sequence += 1
         self.inbox.put(self.writer, self.sequence, messages.task(self.project, task))
+
+
+def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **more: Any) -> dict[str, Counts]:
+    """The counts of predictions joined with their labels, by column, folded in chunks with the first one's plan.
+
+    A label that is null has not come.
+    """
+    columns = {"prediction": pa.array(prediction), "label": pa.array(label, from_pandas=True)}
+    columns |= {name: pa.array(values) for name, values in more.items()}
+    n = len(columns["prediction"])
+    has_label = columns["label"].is_valid()
+    columns |= {
+        "key": pa.array([f"k{i:09d}" for i in range(n)]),
+        "time": pa.array(np.zeros(n, np.int64), META.field(EVENT_TIME).type),
+        "delay": pa.array(np.zeros(n)), "orphan": pa.array(np.zeros(n, bool)), "has_label": has_label,
+        "withdrawn": pa.array(np.zeros(n, bool)), "pairs": has_label.cast(pa.int64()),
+    }  # fmt: skip
+    table, plan, parts = pa.table(columns), Plan(), []
+    for part in np.array_split(np.arange(n), chunks):
+        records = Joined(judged(task, table.take(pa.array(part))), task)
+        plan = plan_task(records, plan)
+        parts += list(fold_task(records, {}, {ALL: ["", *(s.metric for s in task.sums)]}, plan))
+    return {found.column: found for found in counts.rows(counts.add(*parts), plan.by_version())}
 
 
 Comparable = dict[tuple[Any, ...], dict[str, Any]]

@@ -28,12 +28,8 @@ def test_tasks_can_be_declared_in_the_file(tmp_path: Path) -> None:
         '[task.late]\nprediction = "predict.score"\nlabel = "arrivals.late"\nslices = ["carrier"]\nhorizon = "12h"\n'
     )
     (task,) = config.load(environment={}).tasks
-    assert (task.name, task.prediction_stream, task.label_column, task.slices) == (
-        "late",
-        "predict",
-        "late",
-        ("carrier",),
-    )
+    assert (task.name, task.prediction.stream, task.label.column) == ("late", "predict", "late")
+    assert [dimension.names for dimension in task.slices] == [("carrier",)]
     assert task.horizon == DAY // 2
     session = ff.init(tmp_path / "store")
     ff.log("predict", key="a", score=0.9, carrier="AA")
@@ -65,7 +61,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -
         ("a.b", {}, "has no dot"),
         ("t", {"prediction": "score"}, "prediction='score' is not of the form 'stream.column'"),
         ("t", {"label": 3}, "label=3 is not of the form"),
-        ("t", {"kind": "regression"}, "kind='regression' is not known"),
+        ("t", {"kind": "clustering"}, "kind='clustering' is not known"),
         ("t", {"threshold": "high"}, "threshold='high' is not a number"),
         ("t", {"threshold": float("nan")}, "threshold=nan"),
         ("t", {"slices": "carrier"}, r"give a list of columns, as in \['carrier'\]"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,16 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fourfold import config
 from fourfold.binning import Binning
 from fourfold.counts import KINDS
-from fourfold.model import DAY, HOUR, Task
+from fourfold.model import DAY, HOUR
 from fourfold.state import catalogue
 from fourfold.store import Store, metric
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
 EXAMPLES = 200 if settings().max_examples > 100 else 30  # more where the profile "thorough" is chosen
-TASK = Task("late", "predict", "score", "arrivals", "late", threshold=0.5, slices=("side",), horizon=HORIZON)
+TASK = config.make_task(
+    "late", prediction="predict.score", label="arrivals.late", threshold=0.5, slices=["side"], horizon="3d"
+)
 BINNINGS = {
     "task:late": {"": Binning(0.5, 0.25, 10), "delay": Binning(3600.0, 3600.0)},
     "stream:predict": {"score": Binning(0.5, 0.25)},
@@ -68,6 +73,7 @@ def a_store(template: list[Path] = []) -> Iterator[Store]:  # noqa: B006 - the m
 
 def oracle(records: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, int], dict[str, int]]:
     """The task's tallies by slice and day, from the records in the order of their log times."""
+    copies = collections.Counter((stream, record["key"]) for stream, record in records)
     first: dict[str, dict[str, Any]] = {}
     last: dict[str, dict[str, Any]] = {}
     for stream, record in records:
@@ -86,6 +92,7 @@ def oracle(records: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, int], d
     for key in first.keys() | last.keys():
         prediction, label = first.get(key), last.get(key)
         truth = label["late"] if label is not None else None
+        matched = label is not None and prediction is not None
         if prediction is None:
             if truth is not None:
                 count(["{}"], label["time"], "orphan")  # type: ignore[index]
@@ -96,6 +103,10 @@ def oracle(records: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, int], d
         score = prediction["score"]
         if score is None:
             names.append("unscored")
+        if matched:
+            names += ["matched"] + ["pairs"] * (copies["predict", key] * copies["arrivals", key])
+        if label is not None and truth is None:
+            names.append("withdrawn")
         if truth is not None and label is not None:
             if label["time"] - prediction["time"] > HORIZON:
                 names.append("expired")
@@ -252,7 +263,7 @@ def test_a_task_declared_anew_is_counted_anew(store: Store) -> None:
     sender.records("predict", [prediction("k", 0, 0.4, 0)])
     sender.records("arrivals", [label("k", 1, 1, 1)])
     assert metric(store, "late", "recall").value.value == 0.0
-    sender.task(Task("late", "predict", "score", "arrivals", "late", threshold=0.3, horizon=HORIZON))
+    sender.task(dataclasses.replace(TASK, threshold=0.3))
     assert metric(store, "late", "recall").value.value == 1.0
 
 

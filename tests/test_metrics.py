@@ -15,28 +15,21 @@ from scipy import stats
 from sklearn import metrics as sk
 
 import fourfold as ff
-from fourfold import counts
+from fourfold import config, counts
 from fourfold.binning import Binning
 from fourfold.counts import KINDS, Counts
-from fourfold.fold import Groups, Plan, choose_binning, fold, fold_binary
-from fourfold.fold.binary import SCORE_BITS
+from fourfold.fold import Plan, fold
 from fourfold.metrics import METRICS, parse
 from fourfold.model import Status, Value
+from tests.support import fold_joined
 
 Floats = Any
 
 
 def task_counts(score: Floats, label: Floats, threshold: float = 0.5, chunks: int = 1) -> Counts:
     """The counts of a binary task, folded in some chunks with the binning of the first."""
-    score, label = np.asarray(score, float), np.asarray(label, float)
-    binning = choose_binning(score[: max(len(score) // chunks, 1)], SCORE_BITS)
-    parts = []
-    for s, y in zip(np.array_split(score, chunks), np.array_split(label, chunks), strict=True):
-        n = len(s)
-        no = np.zeros(n, bool)
-        groups = Groups(np.zeros(n, np.int64), ["{}"], np.zeros(1, np.int64))
-        parts.append(fold_binary(s, y, ~np.isnan(y), no, no, groups, threshold, binning))
-    return next(counts.rows(counts.add(*parts), {("", 0): binning}))
+    task = config.make_task("t", prediction="p.score", label="l.label", threshold=threshold)
+    return fold_joined(task, np.asarray(score, float), np.asarray(label, float), chunks=chunks)[""]
 
 
 def column_counts(data: Floats, binning: Binning | None = None) -> Counts:
@@ -51,7 +44,7 @@ def column_counts(data: Floats, binning: Binning | None = None) -> Counts:
 
 
 def value(name: str, *arguments: Counts) -> Value:
-    question = parse(name)
+    question = parse(name, kind="binary" if arguments[0].kind == "binary" else None)
     found = question.metric.function(*arguments, **question.parameters)
     assert isinstance(found, Value)
     return found
@@ -188,12 +181,17 @@ def test_rates_have_wilsons_interval() -> None:
     assert [found.low, found.high] == pytest.approx([low, high])
 
 
-@pytest.mark.parametrize("name", [m.name for m in METRICS.values() if m.target == "task" and not m.series])
+@pytest.mark.parametrize(
+    "name",
+    [m.name for found in METRICS.values() for m in found if "binary" in m.tasks and not m.series and not m.of_task],
+)
 def test_no_labels_is_no_data_with_a_reason(name: str) -> None:
     unlabelled = task_counts([0.2, 0.9], [np.nan, np.nan])
     found = parse(name).metric.function(unlabelled)
     found = next(iter(found.values())) if isinstance(found, dict) else found
-    if name in ("coverage", "predictions", "orphan_labels", "expired_labels"):
+    if name in ("match_rate", "fan_out"):
+        assert found.reason.startswith("no labels")
+    elif name in ("coverage", "predictions", "orphan_labels", "expired_labels", "withdrawn_labels"):
         assert found.value is not None
     else:
         assert (found.value, found.status) == (None, Status.NO_DATA)
@@ -276,7 +274,7 @@ def test_distances_of_categories_compare_value_by_value() -> None:
     assert value("kolmogorov_smirnov", here, there).status is Status.NO_DATA
 
 
-DISTANCES = [m.name for m in METRICS.values() if m.distance]
+DISTANCES = [m.name for found in METRICS.values() for m in found if m.distance]
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -325,4 +323,5 @@ def test_every_tally_that_is_named_is_counted_somewhere() -> None:
     assert named == {
         "predicted": 4, "labelled": 2, "true_positive": 1, "false_positive": 1, "false_negative": 0,
         "true_negative": 0, "unscored": 1, "invalid_label": 1, "expired": 0, "orphan": 0, "not_probability": 1,
+        "withdrawn": 0, "matched": 4, "pairs": 4,
     }  # fmt: skip

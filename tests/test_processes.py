@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.dataset as pds
 import pytest
 
-from fourfold.model import Task
+from fourfold import config
 from fourfold.store import Store, metric
 from tests.support import START, Sender
 
@@ -69,8 +70,8 @@ def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_t
     store.catch_up()
     found = {}
     for stream in ("predict", "arrivals"):
-        table = store._logs.get("test", stream).changes(None).added.to_table(columns=["_ff_key"])
-        keys = table["_ff_key"].to_pylist()
+        changes = store._logs.get("test", stream).changes(None)
+        keys = pds.dataset(list(changes.added)).to_table(["_ff_key"])["_ff_key"].to_pylist()
         assert len(keys) == len(set(keys)), "no record is in the log twice"
         assert promised <= set(keys), "each that was acknowledged is there"
         found[stream] = len(keys)
@@ -100,7 +101,7 @@ def test_four_processes_log_into_one_store_while_a_fifth_reads(tmp_path: Path) -
         for n in range(4)
     ]
     store = Store(folder, "test")
-    Sender(store).task(Task("late", "predict", "score", "arrivals", "late", slices=("side",)))
+    Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"]))
     seen = [0.0]
     while any(writer.poll() is None for writer in writers):
         store.catch_up()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import fourfold as ff
-from fourfold.model import DAY, HOUR, Status, Task
+from fourfold import config
+from fourfold.model import DAY, HOUR, Status
 from fourfold.store import Store, metric
 from tests.support import START, Sender
 
-TASK = Task("late", "predict", "score", "arrivals", "late", slices=("side",), horizon=3 * DAY)
+TASK = config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"], horizon="3d")
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ def test_slices_add_up_to_the_whole_and_carry_their_name(filled: Store) -> None:
         "coverage",
         "status",
         "reason",
+        "awaited",
     ]
 
 
@@ -137,10 +139,10 @@ def test_a_distance_is_against_all_before_another_column_or_another_window(fille
     [
         (("lat", "recall"), {}, r"No task, stream or column named 'lat'. Did you mean 'late'\?"),
         (("predict.scor", "mean"), {}, r"No column of stream 'predict' named 'scor'. Did you mean 'score'\?"),
-        (("late", "recal"), {}, r"No metric of a task named 'recal'. Did you mean 'recall'\?"),
-        (("late", "null_rate"), {}, "No metric of a task named 'null_rate'"),
+        (("late", "recal"), {}, r"No metric of a binary task named 'recal'. Did you mean 'recall'\?"),
+        (("late", "null_rate"), {}, "No metric of a binary task named 'null_rate'"),
         (("late", "recall"), {"by": "sidde"}, r"No slice of late named 'sidde'. Did you mean 'side'\?"),
-        (("late", "recall"), {"by": ["side", "x"]}, "one slice column at a time"),
+        (("late", "recall"), {"by": ["side", "x"]}, "No slice of late named 'side × x'"),
         (("late", "recall"), {"every": "monthly"}, "every='monthly' is not a length of time"),
         (("late", "recall"), {"every": "0d"}, "every='0d'"),
         (("late", "recall"), {"start": START + DAY, "end": START}, "the window is empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import re
 import tomllib
@@ -11,10 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.errors import ConfigError
-from fourfold.model import DAY, HOUR, Task
+from fourfold.model import DAY, HOUR, Dimension, Part, Source, Sums, Task
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
-TASK_KINDS = ("binary",)
+CUTOFFS = (1, 5, 10)
+CELLS = {  # how the cells of a binary task are named where they are given a value: decided, actual
+    "true_positive": ("1", "1"), "false_positive": ("1", "0"), "false_negative": ("0", "1"),
+    "true_negative": ("0", "0"),
+}  # fmt: skip
+_ONLY = {  # declarations that have a meaning for some kinds only
+    "threshold": ("binary", "decision"), "probabilities": ("multiclass",), "classes": ("multiclass",),
+    "query": ("ranking",), "cutoffs": ("ranking",), "outcome": ("decision",), "values": ("binary", "multiclass"),
+    "version": ("binary", "multiclass", "multilabel", "regression"),
+}  # fmt: skip
+TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "decision")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,40 +62,130 @@ def load(
     return Settings(os.fspath(chosen_store), chosen_project, tasks)
 
 
+Slicing = str | Mapping[str, Any]
+
+
 def make_task(
     name: str,
     *,
     prediction: str,
     label: str,
     kind: str = "binary",
-    threshold: float = 0.5,
-    slices: Sequence[str] = (),
+    threshold: float | None = None,
+    slices: Sequence[Slicing | Sequence[Slicing]] = (),
     horizon: str = "30d",
+    version: str | None = None,
+    probabilities: str | None = None,
+    classes: Sequence[str] | None = None,
+    query: str | None = None,
+    cutoffs: Sequence[int] | None = None,
+    outcome: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    sums: Sequence[Sums] = (),
 ) -> Task:
-    """A task from its declaration.
+    """A task from its declaration; ``fourfold.sdk.task`` says what each field means.
 
     Raises:
         ConfigError: names the field, its value and what is expected.
     """
     if not isinstance(name, str) or not name or "." in name:
         raise ConfigError(f"task name {name!r}: give a name that is not empty and has no dot")
+    what = f"task {name!r}"
     if kind not in TASK_KINDS:
-        raise ConfigError(f"task {name!r}: kind={kind!r} is not known; there is {', '.join(TASK_KINDS)}")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or threshold != threshold:
-        raise ConfigError(f"task {name!r}: threshold={threshold!r} is not a number")
+        raise ConfigError(f"{what}: kind={kind!r} is not known; there is {', '.join(TASK_KINDS)}")
+    given = {
+        "threshold": threshold, "probabilities": probabilities, "classes": classes, "query": query,
+        "cutoffs": cutoffs, "outcome": outcome, "values": values, "version": version,
+    }  # fmt: skip
+    for field, value in given.items():
+        if value is not None and kind not in _ONLY[field]:
+            raise ConfigError(f"{what}: {field}={value!r} is for kind={' or '.join(_ONLY[field])}, not {kind}")
+    if threshold is not None and (
+        isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or threshold != threshold
+    ):
+        raise ConfigError(f"{what}: threshold={threshold!r} is not a number")
     if isinstance(slices, str):
-        raise ConfigError(f"task {name!r}: slices={slices!r} is one text; give a list of columns, as in [{slices!r}]")
-    parts: list[tuple[str, str]] = []
-    for field, value in (("prediction", prediction), ("label", label)):
-        stream, _, column = value.rpartition(".") if isinstance(value, str) else ("", "", "")
-        if not stream or not column:
-            raise ConfigError(f"task {name!r}: {field}={value!r} is not of the form 'stream.column'")
-        parts.append((stream, column))
-    (predictions, score), (labels, truth) = parts
+        raise ConfigError(f"{what}: slices={slices!r} is one text; give a list of columns, as in [{slices!r}]")
+    if kind == "ranking" and not query:
+        raise ConfigError(f"{what}: kind='ranking' needs query=, the column that says to which query an item belongs")
+    for cutoff in cutoffs or ():
+        if isinstance(cutoff, bool) or not isinstance(cutoff, int) or cutoff < 1:
+            raise ConfigError(f"{what}: cutoffs={list(cutoffs or ())!r}: {cutoff!r} is not a rank from 1 up")
+    predicted = _source(what, "prediction", prediction)
+    columns = {
+        field: _column(what, field, value, predicted.stream)
+        for field, value in (("version", version), ("probabilities", probabilities), ("query", query))
+    }
     return Task(
-        name, predictions, score, labels, truth, kind, float(threshold), tuple(slices),
-        seconds_of(horizon, f"task {name!r}: horizon"),
+        name, predicted, _source(what, "label", label), kind,
+        _threshold(kind, threshold), tuple(_dimension(what, entry) for entry in slices),
+        seconds_of(horizon, f"{what}: horizon"), **columns,
+        classes=tuple(map(str, classes or ())),
+        cutoffs=tuple(sorted(set(cutoffs or CUTOFFS))) if kind == "ranking" else (),
+        outcome=_source(what, "outcome", outcome) if outcome is not None else None,
+        values=_values(what, kind, values or {}), sums=tuple(sums),
     )  # fmt: skip
+
+
+def _threshold(kind: str, given: float | None) -> float | None:
+    if given is None:
+        return 0.5 if kind == "binary" else None
+    return float(given)
+
+
+def _source(what: str, field: str, value: Any) -> Source:
+    stream, _, column = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    if not stream or not column:
+        raise ConfigError(f"{what}: {field}={value!r} is not of the form 'stream.column'")
+    return Source(stream, column)
+
+
+def _column(what: str, field: str, value: Any, stream: str) -> str:
+    """A column of the prediction stream, with or without the stream's name before it."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{what}: {field}={value!r} is not the name of a column of {stream!r}")
+    return value.removeprefix(f"{stream}.")
+
+
+def _dimension(what: str, entry: Any) -> Dimension:
+    """A slice's declaration: a column, a mapping (buckets or SQL), or a list of these, crossed."""
+    parts = tuple(_part(what, one) for one in (entry if isinstance(entry, (list, tuple)) else [entry]))
+    names = [part.name for part in parts]
+    if not parts or len(set(names)) < len(names):
+        raise ConfigError(f"{what}: slices: {entry!r} names no column, or one twice")
+    return Dimension(tuple(sorted(parts, key=lambda part: part.name)))
+
+
+def _part(what: str, entry: Any) -> Part:
+    if isinstance(entry, str) and entry:
+        return Part(entry)
+    if isinstance(entry, Mapping):
+        fields = dict(entry)
+        match sorted(fields):
+            case ["buckets", "column"] if type(fields["buckets"]) is int and 2 <= fields["buckets"] <= 100:
+                return Part(str(fields["column"]), fields["buckets"])
+            case ["name", "sql"] if fields["name"] and fields["sql"]:
+                return Part(str(fields["name"]), sql=str(fields["sql"]))
+    raise ConfigError(
+        f"{what}: slices: {entry!r} is neither a column's name, nor {{'column': 'distance', 'buckets': 4}} (2 to "
+        "100), nor {'name': 'night', 'sql': 'hour < 6'}, nor a list of these"
+    )
+
+
+def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:
+    """What each cell of the confusion matrix is worth: by its name for a binary task, else predicted → actual."""
+    found = []
+    for key, value in values.items():
+        if kind == "binary" and key not in CELLS:
+            raise ConfigError(f"{what}: values: {key!r} is not a cell; there are {', '.join(CELLS)}")
+        cells = {CELLS[key]: value} if kind == "binary" else {(key, a): v for a, v in dict(value).items()}
+        for (predicted, actual), worth in cells.items():
+            if isinstance(worth, bool) or not isinstance(worth, (int, float)) or worth != worth:
+                raise ConfigError(f"{what}: values: {worth!r} for {key!r} is not a number")
+            found.append((str(predicted), str(actual), float(worth)))
+    return tuple(sorted(found))
 
 
 def seconds_of(length: str, what: str) -> int:
@@ -105,7 +206,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _task_of(name: str, fields: Any) -> Task:
-    known = {"prediction", "label", "kind", "threshold", "slices", "horizon"}
+    known = set(inspect.signature(make_task).parameters) - {"name", "sums"}
     if not isinstance(fields, dict) or not {"prediction", "label"} <= fields.keys() <= known:
         raise ConfigError(f"fourfold.toml, [task.{name}]: needs prediction and label; may have {sorted(known)}")
     return make_task(name, **fields)

@@ -44,11 +44,23 @@ KEYS = ("column", "kind", "slice", "bucket", "binning")
 
 
 class Kind(NamedTuple):
-    """The names of a kind's tallies and sums, in the order in which they are stored."""
+    """The names of a kind's tallies and sums, in the order in which they are stored.
+
+    ``labelled``: its counts are by text (``labels``) and not by number (``bins``); ``most`` of these are kept a row.
+    """
 
     tallies: tuple[str, ...]
     sums: tuple[str, ...] = ()
+    labelled: bool = False
+    most: int | None = None
 
+
+# What can become of a prediction, whatever the kind of its task; ``matched`` has some label record, and ``pairs`` is
+# how many rows a plain join of the two streams makes of it.
+OUTCOMES = (
+    "predicted", "labelled", "unscored", "invalid_label", "expired", "withdrawn", "orphan", "matched", "pairs",
+)  # fmt: skip
+RANKS = tuple(range(1, 11))  # of the actual class among those predicted, that are counted exactly
 
 KINDS: dict[str, Kind] = {
     "stream": Kind(("rows", "null_key", "duplicate_key")),
@@ -56,13 +68,44 @@ KINDS: dict[str, Kind] = {
         ("rows", "null", "nan", "positive_infinity", "negative_infinity", "negative", "zero"),
         ("offset", "offset_squared"),  # of t = (x − centre) / scale over the finite values
     ),
-    "category": Kind(("rows", "null", "other")),
+    "category": Kind(("rows", "null", "other"), labelled=True, most=MAX_CATEGORIES),
     "opaque": Kind(("rows", "null")),
+    # bins: score bin × 4 + 0 (negative), 1 (positive) or 2 (without a label)
     "binary": Kind(
-        ("predicted", "labelled", "true_positive", "false_positive", "false_negative", "true_negative",
-         "unscored", "invalid_label", "expired", "orphan", "not_probability"),
+        (*OUTCOMES, "true_positive", "false_positive", "false_negative", "true_negative", "not_probability"),
         ("log_loss", "log_loss_squared", "brier", "brier_squared"),
     ),
+    # labels: JSON, [predicted, actual]; [predicted] where there is no label yet
+    "multiclass": Kind(
+        (*OUTCOMES, "correct", "with_probabilities", *(f"rank_{k}" for k in RANKS)),
+        ("log_loss", "log_loss_squared"),
+        labelled=True,
+    ),
+    # labels: JSON, [class, "true_positive" | "false_positive" | "false_negative"]
+    "multilabel": Kind(
+        (*OUTCOMES, "exact"),
+        ("precision", "precision_squared", "recall", "recall_squared", "f1", "f1_squared", "jaccard",
+         "jaccard_squared", "wrong", "wrong_squared"),
+        labelled=True,
+    ),
+    # e = actual − predicted, t = (actual − centre) / scale of the predictions' binning;
+    # bins: score bin × 2^17 + residual bin + 2^16, both coarse; + 0 where there is no label
+    "regression": Kind(
+        (*OUTCOMES, "zero_actual"),
+        ("above", "above_squared", "below", "below_squared", "error_fourth", "t", "t2", "t3", "t4", "error2_t",
+         "error2_t2", "percentage", "percentage_squared", "symmetric", "symmetric_squared"),
+    ),
+    "ranking": Kind((*OUTCOMES, "items", "labelled_items", "without_relevant")),
+    # labels: JSON, [predicted, done, outcome or null]
+    "decision": Kind(
+        (*OUTCOMES, "followed", "overridden", "followed_with_outcome", "overridden_with_outcome"),
+        ("followed_outcome", "followed_outcome_squared", "overridden_outcome", "overridden_outcome_squared"),
+        labelled=True,
+    ),
+    "custom": Kind(("records", "undefined")),  # sums: each expression's, then all products of two of them
+    # labels: JSON, [actual, JSON of both versions' predictions]
+    "paired": Kind(("pairs",), labelled=True),
+    "paired_errors": Kind(("pairs",), ("absolute", "absolute_squared", "squared", "squared_squared")),
 }  # fmt: skip
 
 _PLACES = {kind: {name: i for i, name in enumerate(names.tallies)} for kind, names in KINDS.items()}
@@ -100,6 +143,7 @@ class Counts:
     counts: Ints
     registers: Ints
     binning: Binning | None = None
+    column: str = ""
 
     def tally(self, name: str) -> int:
         """The exact count of that name, as listed in ``KINDS``."""
@@ -165,11 +209,13 @@ def add(*tables: pa.Table) -> pa.Table:
     tallies, tally_lengths = _add_aligned(table["tallies"], group, first)
     sums, sum_lengths = _add_aligned(table["sums"], group, first)
     bins, labels, counts, sizes = _add_bins(table, group, size)
-    categorical = keys["kind"].combine_chunks().dictionary_encode().to_numpy(zero_copy_only=False) == "category"
+    kinds = keys["kind"].to_pylist()
+    labelled = np.array([KINDS[kind].labelled for kind in kinds], bool)
     if labels is not None:
-        labels, counts, sizes, dropped = _heaviest(labels, counts, sizes, categorical)
+        capped = np.array([KINDS[kind].most is not None for kind in kinds], bool)
+        labels, counts, sizes, dropped = _heaviest(labels, counts, sizes, labelled, capped)
         starts = offsets_of(tally_lengths)[:-1]
-        tallies[starts[categorical] + KINDS["category"].tallies.index("other")] += dropped[categorical]
+        tallies[starts[capped] + KINDS["category"].tallies.index("other")] += dropped[capped]
     registers, register_sizes = _add_registers(table["registers"], group, size)
 
     no_rows = np.zeros(size, np.int64)
@@ -180,10 +226,10 @@ def add(*tables: pa.Table) -> pa.Table:
             ragged(sums, offsets_of(sum_lengths), pa.float64()),
             pa.array(low),
             pa.array(high),
-            ragged(bins, offsets_of(np.where(categorical, no_rows, sizes)), pa.int64()),
+            ragged(bins, offsets_of(np.where(labelled, no_rows, sizes)), pa.int64()),
             ragged(
                 labels if labels is not None else pa.array([], pa.string()),
-                offsets_of(np.where(categorical, sizes, no_rows)),
+                offsets_of(np.where(labelled, sizes, no_rows)),
                 pa.string(),
             ),
             ragged(counts, offsets_of(sizes), pa.int64()),
@@ -216,7 +262,7 @@ def rows(table: pa.Table, binnings: dict[tuple[str, int], Binning]) -> Iterator[
     tallies, sums = parts["tallies"][0].tolist(), parts["sums"][0].tolist()  # few a row: quicker as Python's numbers
     low, high = table["low"].to_numpy().tolist(), table["high"].to_numpy().tolist()
     kinds, columns, versions = (table[name].to_pylist() for name in ("kind", "column", "binning"))
-    labels = table["labels"].to_pylist() if "category" in kinds else None
+    labels = table["labels"].to_pylist() if any(KINDS[kind].labelled for kind in set(kinds)) else None
     nothing = parts["bins"][0][:0]
 
     def cut(name: str, i: int) -> Any:
@@ -235,6 +281,7 @@ def rows(table: pa.Table, binnings: dict[tuple[str, int], Binning]) -> Iterator[
             counts=cut("counts", i),
             registers=cut("registers", i),
             binning=binnings.get((column, version)),
+            column=column,
         )
 
 
@@ -248,7 +295,7 @@ def total(parts: Sequence[Counts]) -> Counts:
     for part in parts:
         for label, count in zip(part.labels, part.counts.tolist(), strict=False):
             merged[label] = merged.get(label, 0) + count
-    if head.kind == "category":
+    if KINDS[head.kind].labelled:
         counts = np.fromiter(merged.values(), np.int64, len(merged))
     else:
         counts = np.zeros(len(bins), np.int64)
@@ -265,6 +312,7 @@ def total(parts: Sequence[Counts]) -> Counts:
         counts=counts,
         registers=largest_rank(registers),
         binning=head.binning,
+        column=head.column,
     )
 
 
@@ -337,7 +385,7 @@ def _add_bins(table: pa.Table, group: Ints, size: int) -> tuple[Ints, pa.Array |
         dictionary = encoded.dictionary.take(in_order)
         codes[~binned] = np.argsort(in_order.to_numpy())[encoded.indices.to_numpy()]
 
-    order = np.lexsort((codes, element))
+    order = _in_order(element, codes)
     element, codes, counts = element[order], codes[order], counts[order]
     new = np.ones(len(codes), bool)
     new[1:] = (element[1:] != element[:-1]) | (codes[1:] != codes[:-1])
@@ -353,15 +401,26 @@ def _add_bins(table: pa.Table, group: Ints, size: int) -> tuple[Ints, pa.Array |
     return codes[numeric], dictionary.take(pa.array(codes[~numeric])), counts, sizes
 
 
+def _in_order(element: Ints, codes: Ints) -> Ints:
+    """The order by element and then by code; as one number where it fits, for sorted stretches are then merged."""
+    if not len(codes):
+        return codes
+    low, high = int(codes.min()), int(codes.max())
+    width = high - low + 1
+    if int(element.max()) * width < 1 << 62:
+        return np.argsort(element * width + (codes - low), kind="stable")
+    return np.lexsort((codes, element))
+
+
 def _heaviest(
-    labels: pa.Array, counts: Ints, sizes: Ints, categorical: npt.NDArray[np.bool_]
+    labels: pa.Array, counts: Ints, sizes: Ints, labelled: npt.NDArray[np.bool_], capped: npt.NDArray[np.bool_]
 ) -> tuple[pa.Array, Ints, Ints, Ints]:
-    """At most ``MAX_CATEGORIES`` labels a row, the heaviest; also what each row lost to *other*."""
+    """Of the capped rows at most ``MAX_CATEGORIES`` labels, the heaviest; also what each row lost to *other*."""
     dropped = np.zeros(len(sizes), np.int64)
-    wide = np.flatnonzero(categorical & (sizes > MAX_CATEGORIES))
+    wide = np.flatnonzero(capped & (sizes > MAX_CATEGORIES))
     if not len(wide):
         return labels, counts, sizes, dropped
-    label_starts, count_starts = offsets_of(np.where(categorical, sizes, 0)), offsets_of(sizes)
+    label_starts, count_starts = offsets_of(np.where(labelled, sizes, 0)), offsets_of(sizes)
     keep_labels, keep_counts = np.ones(len(labels), bool), np.ones(len(counts), bool)
     for row in wide:
         window = slice(count_starts[row], count_starts[row + 1])

@@ -16,10 +16,11 @@ EVERYTHING = "{}"  # the slice that holds all records
 
 
 class Status(StrEnum):
-    """How far a value can be trusted: its labels are all in, still arriving, or there is nothing to say."""
+    """How far a value can be trusted: its labels are all in, still arriving, guessed, or there is nothing to say."""
 
     SETTLED = "settled"
     PROVISIONAL = "provisional"
+    ESTIMATED = "estimated"
     NO_DATA = "no_data"
 
 
@@ -28,8 +29,9 @@ class Value:
     """A metric's answer: the number, its 95 % interval, and what it rests on.
 
     ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of
-    records the value rests on; ``coverage`` is labelled / predicted, for metrics that need labels;
-    ``expected`` is, for a distance, its mean under no change at this sample size.
+    records the value rests on; ``coverage`` is labelled / predicted, for metrics that need labels, and ``awaited``
+    the share of the predictions whose label can still be expected; ``expected`` is, for a distance, its mean under
+    no change at this sample size. Of an estimate, ``reason`` says what it assumes.
     """
 
     value: float | None
@@ -40,6 +42,7 @@ class Value:
     status: Status = Status.SETTLED
     reason: str = ""
     expected: float | None = None
+    awaited: float | None = None
 
     @staticmethod
     def no_data(reason: str, n: int = 0, coverage: float | None = None) -> Value:
@@ -60,6 +63,11 @@ class Window:
         return dt.datetime.fromtimestamp(self.start, dt.UTC)
 
 
+VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
+OTHER = "(other)"  # the slice of the values beyond the heaviest ``MOST_SLICES``
+MOST_SLICES = 200
+
+
 def slice_key(values: Mapping[str, str | None]) -> str:
     """A slice's canonical text: JSON with sorted keys; ``{}`` is the slice of all records.
 
@@ -69,22 +77,108 @@ def slice_key(values: Mapping[str, str | None]) -> str:
     return json.dumps(dict(values), sort_keys=True, ensure_ascii=False)
 
 
+def slice_names(key: str) -> tuple[str, ...]:
+    """The names in a slice's text, sorted.
+
+    >>> slice_names('{"carrier": "AA", "origin": null}'), slice_names("{}")
+    (('carrier', 'origin'), ())
+    """
+    return tuple(json.loads(key))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that records are split by: a column, a number's quantile buckets, or a SQL expression.
+
+    ``buckets`` is how many buckets a number falls in (0: its values as they are); ``sql`` is an expression over the
+    stream's columns, in DuckDB's dialect, that takes the place of the column.
+    """
+
+    name: str
+    buckets: int = 0
+    sql: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dimension:
+    """What slices are made by: one part, several crossed, or none (all records in one slice)."""
+
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts, sorted: those of the slices that the dimension makes."""
+        return tuple(sorted(part.name for part in self.parts))
+
+    def __str__(self) -> str:
+        return " × ".join(self.names)
+
+    def to_json(self) -> str:
+        """The definition as canonical text."""
+        return json.dumps([dataclasses.astuple(part) for part in self.parts], ensure_ascii=False)
+
+
+ALL = Dimension()  # not split
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """A column of a stream."""
+
+    stream: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}.{self.column}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over the joined records, each by a SQL expression: what a custom metric is a function of."""
+
+    metric: str
+    expressions: tuple[tuple[str, str], ...]  # name and SQL
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
     """A prediction stream joined with a label stream.
 
-    ``horizon`` is in seconds: a label whose event time is later than its prediction's by more is expired.
+    ``horizon`` is in seconds: a label whose event time is later than its prediction's by more is expired. Which of
+    the further fields have a meaning depends on ``kind``; ``config.make_task`` checks it.
     """
 
     name: str
-    prediction_stream: str
-    prediction_column: str
-    label_stream: str
-    label_column: str
+    prediction: Source
+    label: Source
     kind: str = "binary"
-    threshold: float = 0.5
-    slices: tuple[str, ...] = ()
+    threshold: float | None = 0.5
+    slices: tuple[Dimension, ...] = ()
     horizon: int = 30 * DAY
+    version: str = ""  # the prediction stream's column that says which model version made the prediction
+    probabilities: str = ""  # multiclass: the prediction stream's column of class probabilities
+    classes: tuple[str, ...] = ()  # multiclass: the classes of these, where they come as lists
+    query: str = ""  # ranking: the prediction stream's column that says to which query an item belongs
+    cutoffs: tuple[int, ...] = ()  # ranking: the ranks k down to which a list is judged
+    outcome: Source | None = None  # decision: what came of it
+    values: tuple[tuple[str, str, float], ...] = ()  # predicted, actual, and what such a record is worth
+    sums: tuple[Sums, ...] = ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that the task joins, the predictions first."""
+        sources = (self.prediction, self.label, *([self.outcome] if self.outcome else []))
+        return tuple(source.stream for source in sources)
+
+    @property
+    def by_version(self) -> Dimension | None:
+        """The dimension of the model versions."""
+        return Dimension((Part(self.version),)) if self.version else None
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All that its counts are split by, the model version among them."""
+        return tuple(dict.fromkeys((*self.slices, *([self.by_version] if self.by_version else []))))
 
     def to_json(self) -> str:
         """The definition as canonical JSON: equal definitions have equal text."""
@@ -94,7 +188,19 @@ class Task:
     def from_json(text: str) -> Task:
         """The inverse of ``to_json``."""
         fields = json.loads(text)
-        return Task(**{**fields, "slices": tuple(fields["slices"])})
+        return Task(
+            **{
+                **fields,
+                "prediction": Source(**fields["prediction"]),
+                "label": Source(**fields["label"]),
+                "outcome": Source(**fields["outcome"]) if fields["outcome"] else None,
+                "slices": tuple(Dimension(tuple(Part(**part) for part in d["parts"])) for d in fields["slices"]),
+                "classes": tuple(fields["classes"]),
+                "cutoffs": tuple(fields["cutoffs"]),
+                "values": tuple(map(tuple, fields["values"])),
+                "sums": tuple(Sums(s["metric"], tuple(map(tuple, s["expressions"]))) for s in fields["sums"]),
+            }
+        )
 
 
 class RunStatus(StrEnum):

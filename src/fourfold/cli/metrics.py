@@ -12,9 +12,11 @@ from rich.text import Text
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import console, grid, number, percent
 from fourfold.errors import InputError
-from fourfold.metrics import METRICS
+from fourfold.metrics import known_metrics
+from fourfold.model import Value
 from fourfold.store import Result, overview
 from fourfold.store import metric as read_metric
+from fourfold.store.read import resolve
 
 
 def command(
@@ -22,9 +24,12 @@ def command(
     metric: Annotated[str | None, typer.Argument(help='A metric, such as recall or "quantile(0.9)".')] = None,
     start: Annotated[str | None, typer.Option(help="The first moment, such as 2013-04-01.")] = None,
     end: Annotated[str | None, typer.Option(help="The end, exclusive.")] = None,
-    by: Annotated[str | None, typer.Option(help="A slice column.")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="A slice; of a crossed one, give each column.")] = None,
     every: Annotated[str | None, typer.Option(help="The length of a window: 1h, 1d, 7d, 4w.")] = None,
     against: Annotated[str | None, typer.Option(help="For a distance: another column as the reference.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="What was known at this moment.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Estimate what missing labels will say.")] = False,
+    versions: Annotated[str | None, typer.Option(help="Two model versions on the same keys: NEW,OLD.")] = None,
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,
@@ -35,20 +40,36 @@ def command(
         _list(overview.targets(opened), json)
         return
     if metric is None:
-        raise InputError(f"which metric of {target!r}? There are {', '.join(METRICS)}")
-    found = read_metric(opened, target, metric, start=start, end=end, by=by, every=every, against=against)
+        opened.catch_up()
+        kind = resolve(opened, target)
+        known = known_metrics(kind.kind, kind.task.kind if kind.task is not None else None)
+        raise InputError(f"which metric of {target!r}? There are {', '.join(known)}")
+    found = read_metric(
+        opened, target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
+        estimate=estimate, versions=_two(versions),
+    )  # fmt: skip
     if json:
         print_json(found.to_dicts())
     else:
         console().print(_table(found))
 
 
+def _two(versions: str | None) -> tuple[str, str] | None:
+    if versions is None:
+        return None
+    first, comma, second = versions.partition(",")
+    if not comma:
+        raise InputError(f"--versions {versions}: give two, with a comma between: NEW,OLD")
+    return first, second
+
+
 def _table(found: Result) -> Table:
     several = len({row.window for row in found}) > 1
     distance = any(row.value.expected is not None for row in found)
+    awaited = any(row.value.awaited is not None for row in found)
     table = grid(
         "from", *([] if several else ["to"]), *found.by, ">value", "95 % interval", ">n", ">labelled",
-        *([">expected"] if distance else []), "~",
+        *([">awaited"] if awaited else []), *([">expected"] if distance else []), "~",
     )  # fmt: skip
     for row in found:
         value = row.value
@@ -57,30 +78,33 @@ def _table(found: Result) -> Table:
             _moment(row.window.start), *([] if several else [_moment(row.window.end)]),
             *(Text(str(row.slice.get(name))) for name in found.by), number(value.value),
             f"{number(value.low)} – {number(value.high)}" if value.low is not None else "",
-            number(value.n), percent(value.coverage), *([number(value.expected)] if distance else []),
-            Text(value.status.value if known else value.reason, style="dim" if known else "yellow"),
+            number(value.n), percent(value.coverage), *([percent(value.awaited)] if awaited else []),
+            *([number(value.expected)] if distance else []),
+            Text(_remark(value), style="dim" if known else "yellow"),
         )  # fmt: skip
     return table
+
+
+def _remark(value: Value) -> str:
+    if value.value is None:
+        return value.reason
+    return f"{value.status.value}: {value.reason}" if value.reason else value.status.value
 
 
 def _moment(second: int) -> str:
     return time.strftime("%Y-%m-%d" if second % 86_400 == 0 else "%Y-%m-%d %H:%M", time.gmtime(second))
 
 
-def _list(found: list[tuple[str, str]], json: bool) -> None:
-    rows = [
-        {"target": target, "kind": kind, "metrics": [m.name for m in METRICS.values() if m.target == kind]}
-        for kind, target in found
-    ]
+def _list(found: list[tuple[str, str, str | None]], json: bool) -> None:
+    rows = [{"target": target, "kind": kind, "metrics": known_metrics(kind, of)} for kind, target, of in found]
     if json:
         print_json(rows)
         return
     if not rows:
         console().print("Nothing to ask yet: log records, or run [bold]fourfold demo[/].")
         return
-    for kind in ("task", "stream", "column"):
-        targets = [target for k, target in found if k == kind]
-        if targets:
-            console().print(Text.assemble((f"{kind}s ", "bold"), ", ".join(targets)))
-            known = ", ".join(m.name for m in METRICS.values() if m.target == kind)
-            console().print(Text(f"  {known}\n", style="dim"))
+    for kind, of in dict.fromkeys((kind, of) for kind, _, of in found):
+        targets = [target for k, target, o in found if (k, o) == (kind, of)]
+        title = f"{of} {kind}s " if of else f"{kind}s "
+        console().print(Text.assemble((title, "bold"), ", ".join(targets)))
+        console().print(Text(f"  {', '.join(known_metrics(kind, of))}\n", style="dim"))

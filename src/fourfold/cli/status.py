@@ -15,8 +15,10 @@ from fourfold.model import Status
 from fourfold.store import Store, overview
 
 _TITLES = {
-    "recall": "recall", "precision": "precision", "roc_auc": "ROC AUC",
-    "expected_calibration_error": "calibration", "coverage": "labelled",
+    "roc_auc": "ROC AUC", "expected_calibration_error": "calibration", "coverage": "labelled", "f1": "F1", "r2": "R²",
+    "balanced_accuracy": "balanced", "cohen_kappa": "kappa", "mean_absolute_error": "MAE",
+    "root_mean_squared_error": "RMSE", "mean_average_precision": "MAP", "mean_reciprocal_rank": "MRR", "ndcg": "NDCG",
+    "hit_rate": "hits", "override_rate": "overridden", "outcome_difference": "outcome Δ",
 }  # fmt: skip
 
 
@@ -90,32 +92,36 @@ def _pipeline(components: list[overview.ComponentView]) -> Table:
 
 def _task(view: overview.TaskView) -> Group:
     task = view.task
-    about = Text(
-        f"{task.prediction_stream}.{task.prediction_column} against {task.label_stream}.{task.label_column}, "
-        f"threshold {task.threshold:g}",
-        style="dim",
-    )
+    threshold = f", threshold {task.threshold:g}" if task.threshold is not None else ""
+    about = Text(f"{task.kind}: {task.prediction} against {task.label}{threshold}", style="dim")
     if view.values["coverage"].value is None:
         return Group(about, Text(view.values["coverage"].reason, style="yellow"))
     over_time = grid("", "all time", f"each {view.every}, lowest to highest", "newest")
-    for name, title in _TITLES.items():
+    for name in view.values:
         known = [value for value in view.history[name] if value.value is not None]
         over_time.add_row(
-            title, rate(view.values[name]), sparkline(view.history[name]),
+            _title(name), rate(view.values[name]), sparkline(view.history[name]),
             rate(known[-1]) if known else "–",
         )  # fmt: skip
     parts: list[RenderableType] = [about, over_time]
     for dimension, rows in view.by_slice.items():
-        table = grid(dimension, ">records", ">labelled", *list(_TITLES.values())[:4])
+        shown = [name for name in view.values if name != "coverage"]
+        table = grid(dimension, ">records", ">labelled", *map(_title, shown))
         for name, values in rows:
             table.add_row(
                 Text(name), number(values["coverage"].n), percent(values["coverage"].value),
-                *(rate(values[metric]) for metric in list(_TITLES)[:4]),
+                *(rate(values[metric]) for metric in shown),
             )  # fmt: skip
         parts += [Text(), table]
     if any(value.status is Status.PROVISIONAL for value in view.values.values()):
         parts.append(Text("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
     return Group(*parts)
+
+
+def _title(metric: str) -> str:
+    """A metric's name as it stands above a column: "ndcg(10)" as "NDCG@10"."""
+    name, _, k = metric.rstrip(")").partition("(")
+    return _TITLES.get(name, name) + (f"@{k}" if k else "")
 
 
 def _join(join: overview.Join) -> Table:

@@ -1,173 +1,134 @@
-"""Folding in this process: DuckDB joins, the kernel counts.
-
-What is late, repeated, corrected or removed needs no case of its own: for every key that a change touches, the
-engine works out what stood before and what stands now, takes the one back and adds the other.
-"""
+"""Folding in this process: DuckDB joins, the kernel counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from fourfold import counts
-from fourfold.binning import Floats, Ints
-from fourfold.engine.protocol import Changed, Folded
+from fourfold.binning import Ints
+from fourfold.engine import joins
+from fourfold.engine.protocol import EVERYTHING, Changed, Extent, Folded, Splits, Wanted
+from fourfold.errors import ConfigError
 from fourfold.fold import (
+    Levels,
     Plan,
+    Split,
     better_binnings,
     bucket_starts,
-    choose_binning,
     event_seconds,
-    fold_binary,
     fold_columns,
-    fold_delay,
     fold_duplicates,
     fold_keys,
     group_records,
     plan_columns,
 )  # fmt: skip
-from fourfold.fold.binary import DELAY_BINNING, SCORE_BITS
-from fourfold.model import DAY, Task
+from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
+from fourfold.model import ALL, DAY, MOST_SLICES, Dimension, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
-
-BATCH_ROWS = 1 << 18
-_ORDER = f"({LOG_TIME}, {BATCH}, {ROW})"
-# The three parts of a changed log, and whether their records stood before the change and stand after it.
-_PARTS = (("before", True, True), ("added", False, True), ("removed", True, False))
 
 
 class DuckDB:
     """The embedded engine."""
 
-    def fold_stream(self, log: Changed, dimensions: Sequence[str], plan: Plan) -> Folded:
+    def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
+        """See ``Engine.levels``."""
+        if not log.added or not dimension.parts:
+            return known
+        with _connected() as connection:
+            joins.register(connection, "log", log.added, log.schema)
+            edges = {**known.edges}
+            for part in dimension.parts:
+                if part.buckets and part.name not in edges:
+                    value = joins.number_sql(part.name, log.schema)
+                    shares = [i / part.buckets for i in range(1, part.buckets)]
+                    row = connection.execute(
+                        f"SELECT quantile_cont(v, {shares}) FROM (SELECT {value} AS v FROM log) WHERE isfinite(v)"
+                    ).fetchone()
+                    if row and row[0]:
+                        edges[part.name] = tuple(dict.fromkeys(row[0]))
+            known = dataclasses.replace(known, edges=edges)
+            if known.full:
+                return known
+            parts = _part_columns(log.schema, {dimension: known})
+            listed = ", ".join(f"{sql} AS {name}" for name, sql in parts.items())
+            rows = connection.execute(
+                f"SELECT {', '.join(parts)} FROM (SELECT {listed}, count(*) AS n FROM log GROUP BY ALL) "
+                f"ORDER BY n DESC, {', '.join(parts)} LIMIT {MOST_SLICES + len(known.kept) + 1}"
+            ).fetchall()
+        return known.admitting(rows)
+
+    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
         """See ``Engine.fold_stream``."""
         adder = _Adder()
         newest: tuple[pa.Table, Ints] | None = None
-        for dataset, turn in ((log.added, 1), (log.removed, -1)):
-            for batch in _batches(dataset):
+        divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
+        for files, turn in ((log.added, 1), (log.removed, -1)):
+            for batch in _batches(files, log.schema, as_of):
                 seconds = event_seconds(batch[EVENT_TIME])
                 columns = batch.drop_columns(list(META.names))
                 plan = plan_columns(columns, plan, seconds)
-                slices = _slice_columns(batch, [d for d in dimensions if d])
-                groups = group_records(bucket_starts(seconds), slices, everything="" in dimensions)
+                starts = bucket_starts(seconds)
+                groups = group_records(starts) if ALL in splits else []
+                groups += [split.groups(starts) for split in _split(batch, log.schema, divided)]
                 keys = batch[KEY].combine_chunks()
                 table = pa.concat_tables(
                     [fold_columns(columns, seconds, groups, plan), *(fold_keys(keys, g) for g in groups)]
                 )
                 adder.add(table if turn > 0 else counts.negate(table))
                 newest = (columns, seconds) if turn > 0 else newest
-        for batch in self._duplicates(log, [d for d in dimensions if d]):
+        for batch in _duplicates(log, divided, as_of):
             sign = batch["sign"].to_numpy()
-            slices = _slices(batch, [d for d in dimensions if d])
             starts = bucket_starts(event_seconds(batch["time"]))
-            for grouping in group_records(starts, slices, everything="" in dimensions):
+            groups = group_records(starts) if ALL in splits else []
+            for grouping in [*groups, *(split.groups(starts) for split in _splits_of(batch, divided))]:
                 adder.add(fold_duplicates(sign, grouping))
-        if newest is not None and "" in dimensions:
+        if newest is not None and ALL in splits:
             plan = plan.adding(better_binnings(*newest, plan), (int(newest[1].max()) // DAY + 1) * DAY)
         return Folded(counts.drop_zero(adder.total()), plan)
 
-    def fold_task(self, task: Task, predictions: Changed, labels: Changed, plan: Plan) -> Folded:
+    def fold_task(
+        self,
+        task: Task,
+        logs: Mapping[str, Changed],
+        splits: Splits,
+        plan: Plan,
+        extent: Extent = EVERYTHING,
+        wanted: Wanted | None = None,
+    ) -> Folded:
         """See ``Engine.fold_task``."""
         adder = _Adder()
-        for batch in self._joined(task, predictions, labels):
-            plan = _plan_task(plan, _numbers(batch["score"]))
-            for sign in (1, -1):
-                part = batch.filter(pc.equal(batch["sign"], sign)).combine_chunks()
-                if part.num_rows:
-                    for table in _fold_joined(task, part, plan):
+        if wanted is None:
+            wanted = dict.fromkeys(splits, ("", *(sums.metric for sums in task.sums)))
+        divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
+        with _connected() as connection, _explained(task):
+            join = joins.Join(connection, task, logs, divided, extent)
+            for side, sign in joins.SIDES:
+                if sign < 0 and not any(log.before or log.removed for log in logs.values()):
+                    continue  # nothing stood before
+                for batch in join.records(side):
+                    records = Joined(judged(task, batch), task)
+                    plan = plan_task(records, plan)
+                    into = dict(zip(divided, _splits_of(records.table, divided), strict=True))
+                    for table in fold_task(records, into, wanted, plan):
+                        adder.add(table if sign > 0 else counts.negate(table))
+                for batch in join.pairs(side) if task.version and "" in wanted.get(ALL, ()) else ():
+                    for table in fold_pairs(Joined(batch, task), plan):
                         adder.add(table if sign > 0 else counts.negate(table))
         return Folded(counts.drop_zero(adder.total()), plan)
 
-    def _duplicates(self, log: Changed, dimensions: Sequence[str]) -> Iterator[pa.Table]:
-        """Records that have become, or have ceased to be, repetitions of a key: time, slices and sign."""
-        with duckdb.connect() as connection:
-            rows = _register(connection, "log", log, {f"slice_{i}": (d, "VARCHAR") for i, d in enumerate(dimensions)})
-            names = "".join(f", slice_{i}" for i in range(len(dimensions)))
-            yield from _stream(
-                connection,
-                f"""
-                WITH affected AS ({_affected("log")}),
-                ranked AS (
-                    SELECT *,
-                        stood AND row_number() OVER (PARTITION BY {KEY}, stood ORDER BY {_ORDER}) > 1 AS was,
-                        stands AND row_number() OVER (PARTITION BY {KEY}, stands ORDER BY {_ORDER}) > 1 AS is_
-                    FROM ({rows}) WHERE {KEY} IN (SELECT {KEY} FROM affected)
-                )
-                SELECT {EVENT_TIME} AS time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was
-                """,
-            )
-
-    def _joined(self, task: Task, predictions: Changed, labels: Changed) -> Iterator[pa.Table]:
-        """The joined records to take back (sign −1) and to add (+1), for all keys that the change touches.
-
-        Of a key's predictions the first stands, of its labels the last; both by log time.
-        """
-        with duckdb.connect() as connection:
-            slices = {f"slice_{i}": (name, "VARCHAR") for i, name in enumerate(task.slices)}
-            predicted = _register(
-                connection, "predictions", predictions, {"score": (task.prediction_column, "DOUBLE"), **slices}
-            )
-            labelled = _register(connection, "labels", labels, {"label": (task.label_column, "DOUBLE")})
-            prediction = ", ".join(f"{name} := {name}" for name in ("score", *slices))
-            aliases = "".join(f", p.{alias} AS {alias}" for alias in slices)
-            sides = " UNION ALL ".join(
-                f"""SELECT {sign}::BIGINT AS sign, coalesce(p.time, l.time) AS time, p.score AS score{aliases},
-                        coalesce(l.label, CASE WHEN l.has_label THEN 2 END) AS label,
-                        (epoch_us(l.time) - epoch_us(p.time)) / 1e6 AS delay, p.time IS NULL AS orphan
-                    FROM (SELECT prediction_{side} AS p, label_{side} AS l FROM changed)
-                    WHERE p.time IS NOT NULL OR l.has_label"""
-                for side, sign in (("was", -1), ("is", 1))
-            )
-            yield from _stream(
-                connection,
-                f"""
-                WITH affected AS ({_affected("predictions")} UNION {_affected("labels")}),
-                p AS (
-                    SELECT {KEY},
-                        {_winner("arg_min", f"time := {EVENT_TIME}, {prediction}", "stood")} AS prediction_was,
-                        {_winner("arg_min", f"time := {EVENT_TIME}, {prediction}", "stands")} AS prediction_is
-                    FROM ({predicted}) WHERE {KEY} IN (SELECT {KEY} FROM affected) GROUP BY {KEY}
-                ),
-                l AS (
-                    SELECT {KEY},
-                        {_winner("arg_max", f"time := {EVENT_TIME}, label := label, has_label := has_label", "stood")}
-                            AS label_was,
-                        {_winner("arg_max", f"time := {EVENT_TIME}, label := label, has_label := has_label", "stands")}
-                            AS label_is
-                    FROM ({labelled}) WHERE {KEY} IN (SELECT {KEY} FROM affected) GROUP BY {KEY}
-                ),
-                changed AS (
-                    SELECT * FROM p FULL JOIN l USING ({KEY})
-                    WHERE prediction_was IS DISTINCT FROM prediction_is OR label_was IS DISTINCT FROM label_is
-                )
-                {sides}
-                """,
-            )
-
-
-def _fold_joined(task: Task, batch: pa.Table, plan: Plan) -> Iterator[pa.Table]:
-    """The counts of joined records: of all of them, then by each slice, in which orphans have no place."""
-    seconds = event_seconds(batch["time"])
-    starts, moment = bucket_starts(seconds), int(seconds[0])
-    score, label, delay = (_numbers(batch[name]) for name in ("score", "label", "delay"))
-    orphan = batch["orphan"].to_numpy()
-    late = ~np.isnan(label) & (delay > task.horizon)
-    labelled = ~np.isnan(label) & ~late & ~orphan
-    joined = labelled & np.isfinite(score) & np.isin(label, (0, 1))
-    slices = _slices(batch, task.slices).filter(pa.array(~orphan))
-    everything = [(np.ones(len(orphan), bool), grouping) for grouping in group_records(starts)]
-    sliced = [(~orphan, grouping) for grouping in group_records(starts[~orphan], slices, everything=False)]
-    for mask, grouping in [*everything, *sliced]:
-        yield fold_binary(
-            score[mask], label[mask], labelled[mask], late[mask], orphan[mask], grouping, task.threshold,
-            plan.binning("", moment),
-        )  # fmt: skip
-        yield fold_delay(delay[mask], joined[mask], grouping, plan.binning("delay", moment))
+    def joined(
+        self, task: Task, logs: Mapping[str, Changed], splits: Splits, extent: Extent = EVERYTHING
+    ) -> Iterator[pa.Table]:
+        """See ``Engine.joined``."""
+        with _connected() as connection, _explained(task):
+            yield from joins.Join(connection, task, logs, splits, extent).records("is_")
 
 
 class _Adder:
@@ -188,92 +149,102 @@ class _Adder:
         return counts.add(*self._parts)
 
 
-def _batches(dataset: pds.Dataset) -> Iterator[pa.Table]:
-    """A dataset in tables of a moderate size."""
+@contextlib.contextmanager
+def _explained(task: Task) -> Iterator[None]:
+    """What DuckDB refuses in a task's expressions, as our own error."""
+    try:
+        yield
+    except (duckdb.BinderException, duckdb.ConversionException, duckdb.CatalogException) as error:
+        raise ConfigError(f"task {task.name!r}: {error}") from error
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    """A database in memory; it takes what has no time zone for UTC, wherever it runs."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _batches(files: Sequence[str], schema: pa.Schema, as_of: int | None) -> Iterator[pa.Table]:
+    """The records of some files in tables of a moderate size."""
+    if not files:
+        return
+    dataset = pds.dataset(list(files), schema=schema, format="parquet")
+    known = None if as_of is None else pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
     waiting: list[pa.RecordBatch] = []
-    for batch in dataset.to_batches(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2):
+    for batch in dataset.to_batches(
+        batch_size=joins.BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known
+    ):  # fmt: skip
         if batch.num_rows:
             waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= BATCH_ROWS:
+        if sum(b.num_rows for b in waiting) >= joins.BATCH_ROWS:
             yield pa.Table.from_batches(waiting).combine_chunks()
             waiting = []
     if waiting:
         yield pa.Table.from_batches(waiting).combine_chunks()
 
 
-def _register(
-    connection: duckdb.DuckDBPyConnection, name: str, log: Changed, columns: dict[str, tuple[str, str]]
-) -> str:
-    """Make a log's three parts tables of the connection; returns a query over all its records.
+def _part_columns(schema: pa.Schema, splits: Splits) -> dict[str, str]:
+    return {
+        f"slice_{i}_{j}": joins.part_sql(part, schema, levels)
+        for i, (dimension, levels) in enumerate(splits.items())
+        for j, part in enumerate(dimension.parts)
+    }
 
-    ``columns`` maps each alias to a column and its SQL type; a column that the log lacks is null.
-    """
-    selects = []
-    for part, stood, stands in _PARTS:
-        dataset: pds.Dataset = getattr(log, part)
-        table = f"{name}_{part}"
-        connection.register(table, dataset)
-        present = set(dataset.schema.names)
-        picked = []
-        for alias, (column, kind) in columns.items():
-            if column not in present:
-                picked.append(f"NULL::{kind} AS {alias}")
-            else:
-                picked.append(f"TRY_CAST({_quoted(column)} AS {kind}) AS {alias}")
-            if alias == "label":
-                exists = f"{_quoted(column)} IS NOT NULL" if column in present else "false"
-                picked.append(f"{exists} AS has_label")
-        listed = "".join(f", {expression}" for expression in picked)
-        selects.append(
-            f"SELECT {KEY}, {EVENT_TIME}, {LOG_TIME}, {BATCH}, {ROW}{listed}, "
-            f"{stood} AS stood, {stands} AS stands FROM {table}"
+
+def _split(batch: pa.Table, schema: pa.Schema, splits: Splits) -> list[Split]:
+    """How the records of a log are split."""
+    if not splits:
+        return []
+    with _connected() as connection:
+        connection.register("batch", batch)
+        listed = ", ".join(f"{sql} AS {name}" for name, sql in _part_columns(schema, splits).items())
+        return _splits_of(connection.sql(f"SELECT {listed} FROM batch").to_arrow_table().combine_chunks(), splits)
+
+
+def _splits_of(table: pa.Table, splits: Splits) -> list[Split]:
+    """How records are split that carry what their dimensions make of them."""
+    return [
+        Split(
+            tuple(part.name for part in dimension.parts),
+            tuple(table[f"slice_{i}_{j}"].combine_chunks() for j in range(len(dimension.parts))),
+            levels.kept if levels.full else None,
         )
-    return " UNION ALL ".join(selects)
+        for i, (dimension, levels) in enumerate(splits.items())
+    ]
 
 
-def _affected(name: str) -> str:
-    """The keys that a change touches."""
-    parts = " UNION ".join(f"SELECT {KEY} FROM {name}_{part}" for part in ("added", "removed"))
-    return f"SELECT {KEY} FROM ({parts}) WHERE {KEY} IS NOT NULL"
-
-
-def _winner(choose: str, fields: str, side: str) -> str:
-    return f"{choose}(struct_pack({fields}), {_ORDER}) FILTER (WHERE {side})"
-
-
-def _stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Table]:
-    reader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
-    for batch in reader:
-        if batch.num_rows:
-            yield pa.Table.from_batches([batch])
-
-
-def _quoted(name: str) -> str:
-    """An identifier; what users call their columns is bound, never trusted."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _slice_columns(batch: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The slice columns of a log; one that was not logged yet is null, as it will read once it is."""
-    absent = pa.nulls(batch.num_rows, pa.string())
-    return pa.table({name: batch[name] if name in batch.column_names else absent for name in names})
-
-
-def _slices(batch: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The slice columns of a query's result under the names that users know them by."""
-    return batch.select([f"slice_{i}" for i in range(len(names))]).rename_columns(list(names))
-
-
-def _numbers(column: pa.ChunkedArray) -> Floats:
-    """A float column with NaN for null."""
-    numbers: Floats = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
-    return numbers
-
-
-def _plan_task(plan: Plan, score: Floats) -> Plan:
-    """Fix the scores' binning from the first that are seen; delays have one for all."""
-    if "" not in plan.binnings and np.isfinite(score).any():
-        plan = plan.adding({"": choose_binning(score, SCORE_BITS)})
-    if "delay" not in plan.binnings:
-        plan = plan.adding({"delay": DELAY_BINNING})
-    return plan
+def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.Table]:
+    """Records that have become, or have ceased to be, repetitions of a key: time, slices and sign."""
+    parts = _part_columns(log.schema, splits)
+    order = f"({LOG_TIME}, {BATCH}, {ROW})"
+    with _connected() as connection:
+        selects, changed = [], []
+        for part, stood, stands in joins.PARTS:
+            if files := getattr(log, part):
+                joins.register(connection, f"log_{part}", files, log.schema)
+                selects.append(f"SELECT *, {stood} AS stood, {stands} AS stands FROM log_{part}")
+                changed += [f"SELECT {KEY} FROM log_{part}"] if part != "before" else []
+        if not changed:
+            return
+        known = "" if as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(as_of)}"
+        connection.execute(f"CREATE TEMP VIEW records AS {' UNION ALL BY NAME '.join(selects)}")
+        affected = f"AND {KEY} IN ({' UNION '.join(changed)})" if log.before or log.removed else ""
+        connection.execute(
+            f"CREATE TEMP TABLE several AS SELECT {KEY} FROM records WHERE {KEY} IS NOT NULL {known} {affected} "
+            f"GROUP BY {KEY} HAVING count(*) > 1"
+        )
+        listed = "".join(f", {sql} AS {name}" for name, sql in parts.items())
+        names = "".join(f", {name}" for name in parts)
+        yield from joins.stream(
+            connection,
+            f"""
+            WITH ranked AS (
+                SELECT {EVENT_TIME} AS time {listed},
+                    stood AND row_number() OVER (PARTITION BY {KEY}, stood ORDER BY {order}) > 1 AS was,
+                    stands AND row_number() OVER (PARTITION BY {KEY}, stands ORDER BY {order}) > 1 AS is_
+                FROM records WHERE {KEY} IN (SELECT {KEY} FROM several) {known}
+            )
+            SELECT time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was
+            """,
+        )

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.dataset as pds
 
-from fourfold.fold import Plan
-from fourfold.model import Task
+from fourfold.fold import Levels, Plan
+from fourfold.model import Dimension, Task
 
 
 class Changed(Protocol):
-    """A stream's log between two versions: what was and stays, what was added, what was removed."""
+    """A stream's log between two versions, as Parquet files: what was and stays, what came, what went."""
 
     @property
-    def before(self) -> pds.Dataset:
-        """The records that were there and still are."""
+    def before(self) -> Sequence[str]:
+        """The files of records that were there and still are."""
 
     @property
-    def added(self) -> pds.Dataset:
-        """The records that are new."""
+    def added(self) -> Sequence[str]:
+        """The files of records that are new."""
 
     @property
-    def removed(self) -> pds.Dataset:
-        """The records that are gone."""
+    def removed(self) -> Sequence[str]:
+        """The files of records that are gone."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All columns; a file that lacks one has nulls in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +40,50 @@ class Folded:
     plan: Plan
 
 
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """Which joined records are meant, where not all: of some keys, known at a moment, of a stretch of time.
+
+    ``piece`` (i of n) takes the keys (of a ranking task: queries) whose hash is i modulo n; ``as_of``, ``start`` and
+    ``end`` are in microseconds since 1970, the first a log time, the others prediction times.
+    """
+
+    piece: tuple[int, int] | None = None
+    as_of: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+EVERYTHING = Extent()
+Splits = Mapping[Dimension, Levels]
+Wanted = Mapping[Dimension, Collection[str]]
+
+
 class Engine(Protocol):
     """An engine: DuckDB in this process, or a cluster."""
 
-    def fold_stream(self, log: Changed, dimensions: Sequence[str], plan: Plan) -> Folded:
-        """Count the changed records of a stream and their columns.
+    def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
+        """Which values of a dimension have a slice of their own, and the edges of buckets, once ``log`` is counted."""
 
-        ``dimensions`` are the slice columns to count by; "" stands for all records.
+    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
+        """Count the changed records of a stream and their columns, by each of the dimensions."""
+
+    def fold_task(
+        self,
+        task: Task,
+        logs: Mapping[str, Changed],
+        splits: Splits,
+        plan: Plan,
+        extent: Extent = EVERYTHING,
+        wanted: Wanted | None = None,
+    ) -> Folded:
+        """Join what changed in the task's streams and count it: taken back as it was, added as it is now.
+
+        ``wanted`` says for each dimension what to count: "" is the task itself, other names its custom metrics.
+        Without it, all is counted in all dimensions of ``splits``.
         """
 
-    def fold_task(self, task: Task, predictions: Changed, labels: Changed, plan: Plan) -> Folded:
-        """Join what changed in the two streams and count it: taken back as it was, added as it is now."""
+    def joined(
+        self, task: Task, logs: Mapping[str, Changed], splits: Splits, extent: Extent = EVERYTHING
+    ) -> Iterator[pa.Table]:
+        """The joined records themselves, as ``fold.tasks.Joined`` describes them, and the values they are split by."""

@@ -1,26 +1,27 @@
 """Records to counts: pure functions, Arrow in, Arrow out, no I/O and no clock.
 
-``fold`` is the way in for any dataframe; the engines call ``fold_columns`` and ``fold_binary`` on Arrow batches.
+``fold`` is the way in for any dataframe; the engines call ``fold_columns`` and ``tasks.fold_task`` on Arrow batches.
 """
 
-from fourfold.fold.binary import fold_binary, fold_delay
 from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
 from fourfold.fold.frames import is_frame, to_arrow
-from fourfold.fold.groups import Groups, bucket_starts, event_seconds, group_records
+from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
+from fourfold.fold.levels import Levels, bucket_names
 from fourfold.fold.numeric import choose_binning
 from fourfold.fold.stream import fold_duplicates, fold_keys
 
 __all__ = [
     "Groups",
+    "Levels",
     "Plan",
+    "Split",
     "better_binnings",
+    "bucket_names",
     "bucket_starts",
     "choose_binning",
     "event_seconds",
     "fold",
-    "fold_binary",
     "fold_columns",
-    "fold_delay",
     "fold_duplicates",
     "fold_keys",
     "group_records",

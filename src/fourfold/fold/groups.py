@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.binning import Ints
-from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_key
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, slice_key
 
 CHUNK = 1 << 14  # records worked on at a time: 128 KiB a float column, which stays in the processor's cache
 
@@ -85,6 +85,44 @@ def bucket_starts(seconds: Ints) -> Ints:
     return np.where(seconds >= oldest, seconds // HOUR * HOUR, seconds // DAY * DAY)
 
 
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One way to split records: the names of its parts, and of each record the value of each part as text.
+
+    ``kept`` holds the combinations of values that have a slice of their own, None where all have; the others fall
+    into one slice whose values are ``OTHER``.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[pa.Array, ...]
+    kept: frozenset[tuple[str | None, ...]] | None = None
+
+    def groups(self, starts: Ints, mask: npt.NDArray[np.bool_] | None = None) -> Groups:
+        """The groups of the records of the mask, by slice and bucket; the others have none."""
+        values = self.values
+        if mask is not None and not mask.all():
+            starts, values = starts[mask], tuple(v.filter(pa.array(mask)) for v in values)
+        buckets, hours = _factorise(starts // HOUR)
+        code = np.zeros(len(starts), np.int64)
+        texts: list[tuple[str | None, ...]] = [()]
+        for column in values:
+            encoded = column.cast(pa.string()).dictionary_encode(null_encoding="encode")
+            here = encoded.dictionary.to_pylist()
+            width = max(len(here), 1)
+            code, used = _factorise(code * width + encoded.indices.to_numpy().astype(np.int64))
+            texts = [(*texts[u // width], here[u % width]) for u in used.tolist()]
+        if self.kept is not None:
+            rest = (OTHER,) * len(self.names)
+            texts = [text if text in self.kept else rest for text in texts]
+            distinct = list(dict.fromkeys(texts))
+            place = {text: i for i, text in enumerate(distinct)}
+            code, texts = np.array([place[text] for text in texts], np.int64)[code], distinct
+        ids, cells = _factorise(buckets * max(len(texts), 1) + code)
+        bucket, text = np.divmod(cells, max(len(texts), 1))
+        keys = [slice_key(dict(zip(self.names, values, strict=True))) for values in texts]
+        return Groups(ids, [keys[t] for t in text], hours[bucket] * HOUR)
+
+
 def group_records(starts: Ints, slices: pa.Table | None = None, *, everything: bool = True) -> list[Groups]:
     """The groups of records: all of them by bucket, and one set for each column of ``slices``.
 
@@ -95,18 +133,8 @@ def group_records(starts: Ints, slices: pa.Table | None = None, *, everything: b
     out = [Groups(codes, [EVERYTHING] * len(buckets), buckets)] if everything else []
     for name in slices.column_names if slices is not None else ():
         assert slices is not None
-        out.append(_crossed(codes, buckets, name, slices[name]))
+        out.append(Split((name,), (slices[name].combine_chunks(),)).groups(starts))
     return out
-
-
-def _crossed(codes: Ints, buckets: Ints, name: str, column: pa.ChunkedArray) -> Groups:
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode(null_encoding="encode")
-    values: Sequence[str | None] = encoded.dictionary.to_pylist()
-    value = encoded.indices.to_numpy().astype(np.int64)
-    ids, distinct = _factorise(codes * max(len(values), 1) + value)
-    bucket, value = np.divmod(distinct, max(len(values), 1))
-    keys = [slice_key({name: text}) for text in values]
-    return Groups(ids, [keys[v] for v in value], buckets[bucket])
 
 
 def _factorise(values: Ints) -> tuple[Ints, Ints]:

@@ -31,10 +31,16 @@ def conform(table: pa.Table, known: pa.Schema, stream: str) -> pa.Table:
 
 
 def undecided(table: pa.Table, known: pa.Schema | None) -> pa.Table:
-    """Without columns that are all null and new: they have no type yet, and a missing column reads as null."""
+    """Without columns that are all null and new: they have no type yet, and a missing column reads as null.
+
+    Lists that are all empty are lists of text, which anything that comes later can be cast to.
+    """
     known_names = set(known.names) if known is not None else set()
-    keep = [f.name for f in table.schema if not pa.types.is_null(f.type) or f.name in known_names]
-    return table.select(keep)
+    table = table.select([f.name for f in table.schema if not pa.types.is_null(f.type) or f.name in known_names])
+    for i, field in enumerate(table.schema):
+        if pa.types.is_list(field.type) and pa.types.is_null(field.type.value_type):
+            table = table.set_column(i, field.name, table[i].cast(pa.list_(pa.string())))
+    return table
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, stream: str) -> pa.ChunkedArray:

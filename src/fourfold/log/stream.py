@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as pds
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -33,16 +32,17 @@ class TruncatedLogError(StoreError):
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What happened to a stream between two versions, as datasets of records.
+    """What happened to a stream between two versions, as Parquet files of records.
 
     ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
     log yet.
     """
 
     version: int
-    before: pds.Dataset
-    added: pds.Dataset
-    removed: pds.Dataset
+    schema: pa.Schema
+    before: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 class StreamLog:
@@ -57,6 +57,12 @@ class StreamLog:
         """The newest version, or None where nothing was logged yet."""
         table = self._open()
         return None if table is None else table.version()
+
+    @property
+    def rows(self) -> int:
+        """How many records there are."""
+        table = self._open()
+        return 0 if table is None else sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
 
     @property
     def schema(self) -> pa.Schema:
@@ -102,32 +108,28 @@ class StreamLog:
         if self._open() is not None:
             conform(message.table, self.schema, self.stream)
 
-    def changes(self, since: int | None) -> Changes:
-        """What was added and removed since a version; since None, everything is added.
+    def changes(self, since: int | None, until: int | None = None) -> Changes:
+        """What was added and removed since a version (None: everything was), up to another (None: the newest).
 
         Raises:
             TruncatedLogError: where the log between the versions was cleaned away.
         """
         table = self._open()
         if table is None:
-            nothing = _dataset([], META)
-            return Changes(-1, nothing, nothing, nothing)
-        version, schema = table.version(), self.schema
+            return Changes(-1, META)
+        schema, version = self.schema, table.version() if until is None else until
         if since is None:
-            files = self._files(table)
-            return Changes(version, _dataset([], schema), _dataset(files, schema), _dataset([], schema))
+            files = self._files(table) if until is None else self._files_at(version)
+            if not all(map(_exists, files)):
+                raise TruncatedLogError(f"stream {self.stream!r}: files of version {version} are gone")
+            return Changes(version, schema, added=tuple(files))
         added, removed = self._actions(since, version)
-        with _Translated(self.folder, TruncatedLogError):
-            before = set(self._files(DeltaTable(self.folder, version=since)))
+        before = set(self._files_at(since))
         # what was compacted and then deleted from cannot be told apart file by file: fold it anew
         if not removed <= before or not all(map(_exists, before | added)):
             raise TruncatedLogError(f"stream {self.stream!r}: files between version {since} and {version} are gone")
-        return Changes(
-            version,
-            _dataset(sorted(before - removed), schema),
-            _dataset(sorted(added), schema),
-            _dataset(sorted(removed), schema),
-        )
+        kept, new, gone = (tuple(sorted(files)) for files in (before - removed, added, removed))
+        return Changes(version, schema, kept, new, gone)
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Put small files together where there are many; what was replaced a week ago is removed."""
@@ -164,6 +166,10 @@ class StreamLog:
         paths = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
         return [str(self.folder / unquote(path)) for path in paths]
 
+    def _files_at(self, version: int) -> list[str]:
+        with _Translated(self.folder, TruncatedLogError):
+            return self._files(DeltaTable(self.folder, version=version))
+
     def _actions(self, since: int, version: int) -> tuple[set[str], set[str]]:
         """The files that carried data in, and those that carried it out, in the commits after ``since``."""
         added: set[str] = set()
@@ -179,12 +185,6 @@ class StreamLog:
                     if name in action and action[name].get("dataChange", True):
                         files.add(str(self.folder / unquote(action[name]["path"])))
         return added - removed, removed - added
-
-
-def _dataset(files: Sequence[str], schema: pa.Schema) -> pds.Dataset:
-    if not files:
-        return pds.dataset(schema.empty_table())
-    return pds.dataset(list(files), schema=schema, format="parquet")
 
 
 def _exists(path: str) -> bool:

@@ -8,16 +8,18 @@ scikit-learn returns 0.0 with a warning.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fourfold.binning import Floats
+from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
-from fourfold.metrics.intervals import Interval, delta_variance, logit, normal, wilson
-from fourfold.model import Value
+from fourfold.metrics.intervals import delta_variance, logit, normal, student, wilson
+from fourfold.metrics.tasks import answered, covered, unlabelled
+from fourfold.model import Task, Value
 
-Cells = tuple[int, int, int, int]  # true positives, false positives, false negatives, true negatives
+Cells = tuple[int, int, int, int]
+CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  # in this order
 
 
 def accuracy(counts: Counts, threshold: float | None = None) -> Value:
@@ -127,7 +129,7 @@ def roc_auc(counts: Counts) -> Value:
     Interval: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988), 837–845, on the logit scale; where it is
     degenerate (all ranks right or wrong) Wilson's with the smaller class as the number of trials.
     """
-    empty = _unlabelled(counts)
+    empty = unlabelled(counts)
     if empty is not None:
         return empty
     _, positives, negatives = score_counts(counts)
@@ -141,7 +143,7 @@ def roc_auc(counts: Counts) -> Value:
     spread_n = float(negatives @ (above - value) ** 2) / max(n - 1, 1)
     variance = spread_p / p + spread_n / n
     interval = logit(value, variance) if variance > 0 else None
-    return _with_coverage(value, interval or wilson(value * min(p, n), min(p, n)), counts)
+    return answered(value, interval or wilson(value * min(p, n), min(p, n)), counts)
 
 
 def average_precision(counts: Counts) -> Value:
@@ -149,7 +151,7 @@ def average_precision(counts: Counts) -> Value:
 
     Interval: logit, Boyd, Eng & Page, ECML PKDD 2013, 451–466, with the positives as the number of trials.
     """
-    empty = _unlabelled(counts)
+    empty = unlabelled(counts)
     if empty is not None:
         return empty
     _, positives, negatives = score_counts(counts)
@@ -159,19 +161,19 @@ def average_precision(counts: Counts) -> Value:
     tp, decided = np.cumsum(positives[::-1]), np.cumsum((positives + negatives)[::-1])
     value = float((positives[::-1] / p) @ (tp / np.maximum(decided, 1)))
     interval = logit(value, value * (1 - value) / p)
-    return _with_coverage(value, interval or wilson(min(value, 1.0) * p, p), counts)
+    return answered(value, interval or wilson(min(value, 1.0) * p, p), counts)
 
 
-def calibration_curve(counts: Counts, n_bins: int = 10) -> dict[str, Value]:
+def calibration_curve(counts: Counts, n_bins: int = 10) -> dict[tuple[str, ...], Value]:
     """The share of positives in each of n equally wide bins of the predicted probability, with Wilson's interval.
 
     ``expected`` is the mean probability that was predicted in the bin: a calibrated model's value.
     """
-    curve = {}
+    curve: dict[tuple[str, ...], Value] = {}
     for label, predicted, happened, n in _reliability(counts, n_bins):
-        value = Value(happened / n, *wilson(happened, n), int(n), counts_coverage(counts), expected=predicted)
-        curve[label] = value
-    return curve or {"": _unlabelled(counts) or Value.no_data("the scores are not probabilities")}
+        value = Value(happened / n, *wilson(happened, n), int(n), covered(counts), expected=predicted)
+        curve[(label,)] = value
+    return curve or {("",): unlabelled(counts) or Value.no_data("the scores are not probabilities")}
 
 
 def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
@@ -180,7 +182,7 @@ def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
     Source: Naeini, Cooper & Hauskrecht, AAAI 2015. ``expected`` is its mean for a calibrated model at this
     sample size; the interval is by the delta method.
     """
-    empty = _unlabelled(counts) or _improper(counts)
+    empty = unlabelled(counts) or _improper(counts)
     if empty is not None:
         return empty
     total = float(counts.tally("labelled"))
@@ -191,54 +193,60 @@ def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
         variance += (n / total) ** 2 * share * (1 - share) / n
         chance += n / total * math.sqrt(2 / math.pi * max(predicted * (1 - predicted), 0) / n)
     low, high = normal(value, variance, 0.0, 1.0)
-    return Value(value, low, high, int(total), counts_coverage(counts), expected=chance)
-
-
-def coverage(counts: Counts) -> Value:
-    """Labelled ÷ predicted."""
-    predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
-    if predicted <= 0:
-        return Value.no_data("no predictions in this window")
-    return Value(labelled / predicted, *wilson(labelled, predicted), predicted, labelled / predicted)
-
-
-def predictions(counts: Counts) -> Value:
-    """How many keys were predicted; a repeated prediction counts once."""
-    n = counts.tally("predicted")
-    return (
-        Value(float(n), n=n, coverage=counts_coverage(counts)) if n else Value.no_data("no predictions in this window")
-    )
-
-
-def orphan_labels(counts: Counts) -> Value:
-    """How many labels have a key that was never predicted, by the label's own time."""
-    return Value(float(counts.tally("orphan")), n=counts.tally("orphan"))
-
-
-def expired_labels(counts: Counts) -> Value:
-    """How many predictions were labelled only after the horizon."""
-    return Value(float(counts.tally("expired")), n=counts.tally("predicted"))
-
-
-def counts_coverage(counts: Counts) -> float | None:
-    """Labelled ÷ predicted, as the coverage that a value carries."""
-    predicted = counts.tally("predicted")
-    return counts.tally("labelled") / predicted if predicted > 0 else None
+    return Value(value, low, high, int(total), covered(counts), expected=chance)
 
 
 def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
     """Score (the bin's middle), positives and negatives of each score bin, from the lowest score up."""
     assert counts.binning is not None
-    bins, where = np.unique(counts.bins >> 1, return_inverse=True)
-    positive = (counts.bins & 1).astype(bool)
-    positives = np.bincount(where[positive], counts.counts[positive], len(bins)).astype(np.float64)
-    negatives = np.bincount(where[~positive], counts.counts[~positive], len(bins)).astype(np.float64)
-    return counts.binning.middles(bins), positives, negatives
+    bins, (negatives, positives, _) = states(counts)
+    some = positives + negatives > 0
+    return counts.binning.middles(bins[some]), positives[some], negatives[some]
+
+
+def states(counts: Counts) -> tuple[Ints, tuple[Floats, Floats, Floats]]:
+    """The score bins, and of each how many negatives, positives, and predictions without a label."""
+    bins, where = np.unique(counts.bins >> 2, return_inverse=True)
+    state = counts.bins & 3
+    found = [np.bincount(where[state == i], counts.counts[state == i], len(bins)).astype(np.float64) for i in range(3)]
+    return bins, (found[0], found[1], found[2])
+
+
+def value(counts: Counts, task: Task) -> Value:
+    """What the decisions were worth, all together: Σ records × the worth of their cell, as the task declares it."""
+    return _worth(counts, task, mean=False)
+
+
+def mean_value(counts: Counts, task: Task) -> Value:
+    """What a decision was worth, on average."""
+    return _worth(counts, task, mean=True)
+
+
+def _worth(counts: Counts, task: Task, *, mean: bool) -> Value:
+    worth = {(predicted, actual): value for predicted, actual, value in task.values}
+    cells = _cells(counts, None)
+    of = [worth.get(cell, 0.0) for cell in (("1", "1"), ("1", "0"), ("0", "1"), ("0", "0"))]
+    return total_worth(of, cells, counts, task, mean=mean)
+
+
+def total_worth(worth: Sequence[float], cells: Sequence[int], counts: Counts, task: Task, *, mean: bool) -> Value:
+    """Σ records × worth over cells, or its mean, with Student's interval."""
+    empty = unlabelled(counts)
+    if empty is not None:
+        return empty
+    if not task.values:
+        return Value.no_data(f"the task declares no values=; without it a cell is worth nothing: {task.name}")
+    n = sum(cells)
+    centre = sum(w * c for w, c in zip(worth, cells, strict=True)) / n
+    spread = sum(w * w * c for w, c in zip(worth, cells, strict=True)) / n - centre**2
+    low, high = student(centre, max(spread, 0.0) / max(n - 1, 1), n)
+    scale = 1 if mean else n
+    return answered(scale * centre, (scale * low, scale * high), counts)
 
 
 def _cells(counts: Counts, threshold: float | None) -> Cells:
     if threshold is None:
-        tp, fp, fn, tn = counts.tallies[2:6]
+        tp, fp, fn, tn = (counts.tally(name) for name in CELLS)
         return tp, fp, fn, tn
     score, positives, negatives = score_counts(counts)
     decided = score >= threshold
@@ -246,39 +254,17 @@ def _cells(counts: Counts, threshold: float | None) -> Cells:
     return tp, fp, int(positives.sum()) - tp, int(negatives.sum()) - fp
 
 
-def _unlabelled(counts: Counts) -> Value | None:
-    """Why there is no data, where no prediction has a label."""
-    predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
-    if labelled > 0:
-        return None
-    if predicted <= 0:
-        return Value.no_data("no predictions in this window")
-    reason = f"no labels yet for {predicted} predictions"
-    for tally, words in (
-        ("expired", "labels came later than the horizon (does the label stream pass time=?)"),
-        ("invalid_label", "labels are neither 0 nor 1"),
-        ("unscored", "predictions have no finite score"),
-    ):
-        if counts.tally(tally):
-            reason += f"; {counts.tally(tally)} {words}"
-    return Value.no_data(reason, coverage=0.0)
-
-
 def _improper(counts: Counts) -> Value | None:
     improper = counts.tally("not_probability")
     if not improper:
         return None
     reason = f"{improper} scores are outside [0, 1]: they are not probabilities"
-    return Value.no_data(reason, counts.tally("labelled"), counts_coverage(counts))
+    return Value.no_data(reason, counts.tally("labelled"), covered(counts))
 
 
 def _one_class(counts: Counts) -> Value:
     n = counts.tally("labelled")
-    return Value.no_data(f"all {n} labels are of one class", n, counts_coverage(counts))
-
-
-def _with_coverage(value: float, interval: Interval, counts: Counts) -> Value:
-    return Value(value, *interval, counts.tally("labelled"), counts_coverage(counts))
+    return Value.no_data(f"all {n} labels are of one class", n, covered(counts))
 
 
 def _proportion(
@@ -287,28 +273,28 @@ def _proportion(
     hits, trials = of(*_cells(counts, threshold))
     if trials <= 0:
         n = counts.tally("labelled")
-        return _unlabelled(counts) or Value.no_data(f"no {what} among {n} labels", n, counts_coverage(counts))
+        return unlabelled(counts) or Value.no_data(f"no {what} among {n} labels", n, covered(counts))
     low, high = wilson(hits, trials)
-    return Value(hits / trials, low, high, trials, counts_coverage(counts))
+    return Value(hits / trials, low, high, trials, covered(counts))
 
 
 def _smooth(
     counts: Counts, threshold: float | None, of: Callable[[Cells], tuple[float, float] | None], why: str, low: float
 ) -> Value:
-    empty = _unlabelled(counts)
+    empty = unlabelled(counts)
     if empty is not None:
         return empty
     found = of(_cells(counts, threshold))
     if found is None:
-        return Value.no_data(why, counts.tally("labelled"), counts_coverage(counts))
-    return _with_coverage(found[0], normal(*found, low, 1.0), counts)
+        return Value.no_data(why, counts.tally("labelled"), covered(counts))
+    return answered(found[0], normal(*found, low, 1.0), counts)
 
 
 def _cell(counts: Counts, threshold: float | None, index: int) -> Value:
-    empty = _unlabelled(counts)
+    empty = unlabelled(counts)
     if empty is not None:
         return empty
-    return Value(float(_cells(counts, threshold)[index]), n=counts.tally("labelled"), coverage=counts_coverage(counts))
+    return Value(float(_cells(counts, threshold)[index]), n=counts.tally("labelled"), coverage=covered(counts))
 
 
 def _matthews(cells: Cells) -> float | None:
@@ -318,18 +304,18 @@ def _matthews(cells: Cells) -> float | None:
 
 
 def _mean_loss(counts: Counts, name: str, most: float) -> Value:
-    empty = _unlabelled(counts) or _improper(counts)
+    empty = unlabelled(counts) or _improper(counts)
     if empty is not None:
         return empty
     n = counts.tally("labelled")
     value = counts.sum(name) / n
     low, high = normal(value, (counts.sum(f"{name}_squared") / n - value**2) / n, 0.0, most)
-    return _with_coverage(value, (low, high), counts)
+    return answered(value, (low, high), counts)
 
 
 def _reliability(counts: Counts, n_bins: int) -> list[tuple[str, float, float, float]]:
     """Of each bin of probability: its range, the mean predicted, how many happened, how many there are."""
-    if _unlabelled(counts) or _improper(counts):
+    if unlabelled(counts) or _improper(counts):
         return []
     score, positives, negatives = score_counts(counts)
     score = np.clip(score, 0.0, 1.0)

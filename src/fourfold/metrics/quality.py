@@ -31,6 +31,11 @@ def null_keys(counts: Counts) -> Value:
     return Value(float(counts.tally("null_key")), n=n) if n else Value.no_data("no records in this window")
 
 
+def null_key_rate(counts: Counts) -> Value:
+    """The share of records that have no key, and so can be joined with nothing."""
+    return _rate(counts, "null_key")
+
+
 def null_rate(counts: Counts) -> Value:
     """The share of records in which the column is null."""
     return _rate(counts, "null")

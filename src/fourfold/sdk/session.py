@@ -253,27 +253,48 @@ def task(
     prediction: str,
     label: str,
     kind: str = "binary",
-    threshold: float = 0.5,
-    slices: Sequence[str] = (),
+    threshold: float | None = None,
+    slices: Sequence[config.Slicing | Sequence[config.Slicing]] = (),
     horizon: str = "30d",
+    version: str | None = None,
+    probabilities: str | None = None,
+    classes: Sequence[str] | None = None,
+    query: str | None = None,
+    cutoffs: Sequence[int] | None = None,
+    outcome: str | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> None:
     """Declare a task: the join of a prediction stream with a label stream, before or after they are logged.
 
     Args:
         name: the task's name, for ``ff.metric``.
-        prediction: "stream.column" of the score.
-        label: "stream.column" of the label: 0 or 1, or a boolean.
-        kind: "binary".
-        threshold: a score at or above it decides "positive".
-        slices: columns of the prediction stream by which metrics can be split.
+        prediction: "stream.column" of what was predicted: a score (binary, ranking), a class (multiclass), a list of
+            classes (multilabel), a number (regression), or what was recommended (decision).
+        label: "stream.column" of what it turned out to be: 0, 1 or a boolean (binary), a class, a list of classes, a
+            number, how relevant the item was (ranking), or what was done (decision).
+        kind: "binary", "multiclass", "multilabel", "regression", "ranking" or "decision".
+        threshold: a score at or above it decides "positive" (binary: 0.5 without it). Of a decision with a threshold
+            the prediction is a score, and what was done a boolean.
+        slices: how metrics can be split: columns of the prediction stream; {"column": "distance", "buckets": 4}, a
+            number's quantile buckets; {"name": "night", "sql": "hour < 6"}, an expression; or a list of these, crossed.
         horizon: how long after its prediction a label still counts, by the two event times.
+        version: the prediction stream's column of the model version: metrics by version, and of two on the same keys.
+        probabilities: multiclass: the prediction stream's column of class probabilities, a dict or a list.
+        classes: multiclass: the classes, in the order of these lists.
+        query: ranking: the prediction stream's column that says to which query an item belongs.
+        cutoffs: ranking: the ranks k at which lists are judged; default: 1, 5, 10.
+        outcome: decision: "stream.column" of what came of it, a number such as 0 or 1.
+        values: what a record is worth: {"true_positive": 10, "false_positive": -1} (binary), or
+            {predicted: {actual: worth}} (multiclass).
 
     Raises:
         ConfigError: names the field, its value and what is expected.
     """
     declared = config.make_task(
-        name, prediction=prediction, label=label, kind=kind, threshold=threshold, slices=slices, horizon=horizon
-    )
+        name, prediction=prediction, label=label, kind=kind, threshold=threshold, slices=slices, horizon=horizon,
+        version=version, probabilities=probabilities, classes=classes, query=query, cutoffs=cutoffs, outcome=outcome,
+        values=values,
+    )  # fmt: skip
     now = session()
     now.send(messages.task(now.project, declared))
 
@@ -287,6 +308,9 @@ def metric(
     by: str | Sequence[str] | None = None,
     every: str | None = None,
     against: str | tuple[Moment, Moment] | None = None,
+    as_of: Moment | None = None,
+    estimate: bool | str = False,
+    versions: tuple[str, str] | None = None,
 ) -> Result:
     """A metric of a task ("late"), a stream ("predict") or a column ("predict.score"), by window and slice.
 
@@ -294,7 +318,10 @@ def metric(
     """
     now = session()
     now.flush()
-    return read_metric(now.store, target, metric, start=start, end=end, by=by, every=every, against=against)
+    return read_metric(
+        now.store, target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
+        estimate=estimate, versions=versions,
+    )  # fmt: skip
 
 
 def _as_kept(data: Any) -> pa.Table:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from fourfold.binning import Binning
-from fourfold.model import Task
-from fourfold.state.tables import applied, binning, cursor, small_integer, stream, task
+from fourfold.fold import Levels
+from fourfold.model import Dimension, Sums, Task
+from fourfold.state.tables import applied, backfill, binning, cursor, custom, dimension, small_integer, stream, task
 
 Connection = sa.Connection
 
@@ -29,9 +32,46 @@ def add_stream(connection: Connection, project: str, name: str, key: str | None,
 
 
 def tasks(connection: Connection, project: str) -> dict[str, Task]:
-    """The tasks of a project, by name."""
-    query = sa.select(task.c.name, task.c.definition).where(task.c.project == project).order_by(task.c.name)
-    return {row.name: Task.from_json(row.definition) for row in connection.execute(query)}
+    """The tasks of a project, by name, with their custom metrics."""
+    query = sa.select(custom).where(custom.c.project == project).order_by(custom.c.metric)
+    sums: dict[str, list[Sums]] = {}
+    for row in connection.execute(query):
+        expressions = tuple((name, sql) for name, sql in json.loads(row.expressions))
+        sums.setdefault(row.task, []).append(Sums(row.metric, expressions))
+    listed = sa.select(task.c.name, task.c.definition).where(task.c.project == project).order_by(task.c.name)
+    return {
+        row.name: dataclasses.replace(Task.from_json(row.definition), sums=tuple(sums.get(row.name, ())))
+        for row in connection.execute(listed)
+    }
+
+
+def set_custom(connection: Connection, project: str, task_name: str, sums: Sums) -> None:
+    """Define a custom metric of a task, or define it anew."""
+    connection.execute(
+        sa.insert(custom).prefix_with("OR REPLACE"),
+        {
+            "project": project, "task": task_name, "metric": sums.metric,
+            "expressions": json.dumps(sums.expressions, ensure_ascii=False),
+        },
+    )  # fmt: skip
+
+
+def levels(connection: Connection, project: str, stream_name: str, of: Dimension) -> Levels:
+    """What is fixed of a way to split a stream."""
+    text = connection.scalar(
+        sa.select(dimension.c.levels).where(
+            dimension.c.project == project, dimension.c.stream == stream_name, dimension.c.definition == of.to_json()
+        )
+    )
+    return Levels() if text is None else Levels.from_json(text)
+
+
+def set_levels(connection: Connection, project: str, stream_name: str, of: Dimension, new: Levels) -> None:
+    """Fix more of a way to split a stream."""
+    connection.execute(
+        sa.insert(dimension).prefix_with("OR REPLACE"),
+        {"project": project, "stream": stream_name, "definition": of.to_json(), "levels": new.to_json()},
+    )
 
 
 def set_task(connection: Connection, project: str, definition: Task) -> None:
@@ -82,29 +122,55 @@ def add_small_integers(connection: Connection, project: str, owner: str, columns
         connection.execute(sa.insert(small_integer).prefix_with("OR IGNORE"), rows)
 
 
-def cursors(connection: Connection, project: str, job: str) -> dict[str, int]:
-    """Up to which version of each stream a fold has counted."""
-    query = sa.select(cursor.c.stream, cursor.c.version).where(cursor.c.project == project, cursor.c.job == job)
-    return {row.stream: row.version for row in connection.execute(query)}
-
-
-def all_cursors(connection: Connection, project: str) -> dict[tuple[str, str], int]:
-    """All cursors of a project, by job and stream."""
+def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
+    """Up to which version of each stream each job of a project has counted."""
+    found: dict[str, dict[str, int]] = {}
     query = sa.select(cursor.c.job, cursor.c.stream, cursor.c.version).where(cursor.c.project == project)
-    return {(row.job, row.stream): row.version for row in connection.execute(query)}
+    for row in connection.execute(query):
+        found.setdefault(row.job, {})[row.stream] = row.version
+    return found
 
 
-def set_cursor(connection: Connection, project: str, job: str, stream_name: str, version: int) -> None:
-    """Write down how far a fold has come in a stream."""
-    connection.execute(
-        sa.insert(cursor).prefix_with("OR REPLACE"),
-        {"project": project, "job": job, "stream": stream_name, "version": version},
-    )
+def set_cursors(connection: Connection, project: str, job: str, versions: Mapping[str, int]) -> None:
+    """Write down how far a job has come."""
+    rows = [{"project": project, "job": job, "stream": name, "version": v} for name, v in versions.items()]
+    connection.execute(sa.insert(cursor).prefix_with("OR REPLACE"), rows)
 
 
-def forget_cursors(connection: Connection, project: str, job: str) -> None:
-    """Let a fold start from the beginning."""
+@dataclasses.dataclass(frozen=True)
+class Backfill:
+    """How far the first count of whole logs has come: ``piece`` of ``pieces`` is next, at these versions of them."""
+
+    versions: tuple[tuple[str, int], ...]
+    piece: int
+    pieces: int
+
+
+def backfills(connection: Connection, project: str) -> dict[str, Backfill]:
+    """The first counts that are under way, by job."""
+    query = sa.select(backfill).where(backfill.c.project == project)
+    return {
+        row.job: Backfill(tuple((name, v) for name, v in json.loads(row.versions)), row.piece, row.pieces)
+        for row in connection.execute(query)
+    }
+
+
+def set_backfill(connection: Connection, project: str, job: str, progress: Backfill | None) -> None:
+    """Write down how far a first count has come, or that it is over."""
+    if progress is None:
+        connection.execute(sa.delete(backfill).where(backfill.c.project == project, backfill.c.job == job))
+        return
+    row = {
+        "project": project, "job": job, "versions": json.dumps(progress.versions), "piece": progress.piece,
+        "pieces": progress.pieces,
+    }  # fmt: skip
+    connection.execute(sa.insert(backfill).prefix_with("OR REPLACE"), row)
+
+
+def forget_job(connection: Connection, project: str, job: str) -> None:
+    """Let a job start from the beginning."""
     connection.execute(sa.delete(cursor).where(cursor.c.project == project, cursor.c.job == job))
+    set_backfill(connection, project, job, None)
 
 
 def was_applied(connection: Connection, message: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold.binning import Ints
-from fourfold.counts import SCHEMA, lists, offsets_of, ragged
+from fourfold.counts import KINDS, SCHEMA, lists, offsets_of, ragged
 
 
 class Packed(NamedTuple):
@@ -55,7 +55,7 @@ def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]], *, w
     bin_ends = label_ends = count_ends = register_ends = none
     if with_bins and rows:
         sizes = np.array(columns[4], np.int64)
-        is_label = np.array(keys[1], object) == "category"
+        is_label = np.array([KINDS[kind].labelled for kind in keys[1]], bool)
         count_ends = offsets_of(sizes)
         counts = _unpack_counts(columns[6], sizes)
         bin_ends, label_ends = offsets_of(np.where(is_label, 0, sizes)), offsets_of(np.where(is_label, sizes, 0))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
-from fourfold.model import DAY, HOUR, KEEP_HOURS
+from fourfold.model import DAY, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.packing import Packed, pack, unpack
 from fourfold.state.tables import counts, series
 
@@ -130,22 +129,26 @@ def drop_before(connection: Connection, project: str, owner: str, level: int, bu
     )
 
 
-def forget(connection: Connection, project: str, owner: str, *, kinds: Iterable[str] | None = None,
-           dimension: str | None = None) -> None:  # fmt: skip
-    """Remove all counts of an owner, or those of some kinds or of one slice dimension ("" for all records)."""
-    rows = find(connection, project, owner)
+def forget(
+    connection: Connection,
+    project: str,
+    owner: str,
+    *,
+    names: Collection[tuple[str, ...]] | None = None,
+    custom: str | None = None,
+) -> None:
+    """Remove all counts of an owner, or those in slices of some names.
+
+    Of these, ``custom`` picks those of one custom metric; "" picks what is none.
+    """
     ids = [
-        id_ for id_, _, kind, key in rows
-        if (kinds is None or kind in kinds) and (dimension is None or slice_dimension(key) == dimension)
+        id_ for id_, column, kind, key in find(connection, project, owner)
+        if (names is None or slice_names(key) in names)
+        and (custom is None or (column if kind == "custom" else "") == custom)
     ]  # fmt: skip
     for chunk in _chunked(ids):
         connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk)))
         connection.execute(sa.delete(series).where(series.c.id.in_(chunk)))
-
-
-def slice_dimension(key: str) -> str:
-    """The column that a slice is by; "" for the slice of all records."""
-    return next(iter(json.loads(key)), "")
 
 
 def _nulls_before(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> pa.Table:
@@ -154,15 +157,15 @@ def _nulls_before(connection: Connection, project: str, owner: str, level: int, 
     So that a column which is logged from some day on has the same counts as if all had been folded at once.
     """
     known = find(connection, project, owner)
-    seen = {(column, kind, slice_dimension(key)) for _, column, kind, key in known}
+    seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
     here = zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
-    new = {(column, kind, slice_dimension(key)) for column, kind, key in set(here) if column} - seen
+    new = {(column, kind, slice_names(key)) for column, kind, key in set(here) if column} - seen
     totals = select(connection, [row for row in known if row[2] == "stream"], level, bins=False) if new else None
     if totals is None or totals.num_rows == 0:
         return monoid.empty()
     rows = []
     for total in totals.select(["slice", "bucket", "tallies"]).to_pylist():
-        records, dimension = total["tallies"][0], slice_dimension(total["slice"])
+        records, dimension = total["tallies"][0], slice_names(total["slice"])
         for column, kind, of in new:
             if of == dimension:
                 names = monoid.KINDS[kind]

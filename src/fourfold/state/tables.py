@@ -62,6 +62,34 @@ small_integer = Table(
     Column("column", String, primary_key=True),
 )
 
+dimension = Table(  # what is fixed of a way to split a stream's records: the edges of buckets, the values kept
+    "dimension",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    Column("levels", Text, nullable=False),
+)
+
+custom = Table(  # metrics that users have defined by sums of SQL expressions
+    "custom",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("expressions", Text, nullable=False),
+)
+
+backfill = Table(  # how far the first count of a whole log has come: the next piece of so many, at these versions
+    "backfill",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("versions", Text, nullable=False),
+    Column("piece", Integer, nullable=False),
+    Column("pieces", Integer, nullable=False),
+)
+
 cursor = Table(  # up to which version of a stream's log a fold has counted
     "cursor",
     metadata,

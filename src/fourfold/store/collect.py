@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from fourfold.log import Inbox, Message, Quarantine, StreamLog
 from fourfold.model import EVERYTHING, Task
 from fourfold.state import Database, catalogue, runs, series
 from fourfold.store import messages
+from fourfold.store.cells import Cell
 
 logger = logging.getLogger("fourfold")
 _MESSAGES_AT_ONCE = 2_000
@@ -156,14 +158,17 @@ class StreamLogs:
 
 
 def declare(connection: sa.Connection, project: str, task: Task) -> None:
-    """Declare a task; where it was declared otherwise before, its counts are folded anew."""
+    """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
+
+    Slices that are new are counted from the start, those that are gone are forgotten (see ``Folder``).
+    """
     known = catalogue.tasks(connection, project).get(task.name)
-    if known == task:
-        return
-    if known is not None:
+    if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
         series.forget(connection, project, f"task:{task.name}")
-        catalogue.forget_cursors(connection, project, f"task:{task.name}")
-    catalogue.set_task(connection, project, task)
+        for job in list(catalogue.cursors(connection, project)) + list(catalogue.backfills(connection, project)):
+            if Cell.from_job(job).owner == f"task:{task.name}":
+                catalogue.forget_job(connection, project, job)
+    catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
 
 
 def _add_counts(connection: sa.Connection, project: str, stream: str, batch: Sequence[Message]) -> None:

@@ -2,105 +2,249 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from fourfold.engine import Engine, Folded
-from fourfold.fold import Plan
+from fourfold.engine import Engine, Extent, Folded, Splits
+from fourfold.errors import ConfigError
+from fourfold.fold import Levels, Plan
 from fourfold.log import Changes, StreamLog, TruncatedLogError
-from fourfold.model import Task
+from fourfold.model import ALL, VERSIONS, Dimension, Sums
 from fourfold.state import Database, catalogue, series
+from fourfold.state.catalogue import Backfill
+from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
+
+PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
+logger = logging.getLogger("fourfold")
 
 
 class Folder:
     """Folds the logs of a project. Only one process at a time does (see ``Store.catch_up``).
 
-    Each job (a stream's columns in one slice dimension, or a task) remembers the log version up to which it has
-    counted, written in the same transaction as the counts. A job that is new starts from the beginning, so what
-    is declared late is counted from the start.
+    Each cell remembers the log versions up to which it has counted, written in the same transaction as the counts.
+    One that is new is counted from the start of the logs, in pieces, so that it can be interrupted; until it is
+    done, the others go on without it. Cells at the same position are counted together.
     """
 
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
+        self.failed: dict[str, str] = {}  # owners that cannot be counted, and why
 
     def pending(self) -> bool:
-        """Whether some log has records that are not counted yet."""
+        """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
         with self._database.read() as connection:
-            streams = catalogue.streams(connection, self._project)
-            tasks = catalogue.tasks(connection, self._project)
-            cursors = catalogue.all_cursors(connection, self._project)
-        versions = {name: self._logs.get(self._project, name).version for name in streams}
-        return any(
-            cursors.get((job, stream)) != version
-            for job, stream in _all_jobs(list(streams), tasks)
-            if (version := versions.get(stream)) is not None
-        )
+            found = self._owners(connection)
+            cursors = catalogue.cursors(connection, self._project)
+            under_way = catalogue.backfills(connection, self._project)
+        if under_way or cursors.keys() - {cell.job for owner in found for cell in owner.cells}:
+            return True
+        for owner in found:
+            versions = self._versions(owner.streams)
+            if versions and any(cursors.get(cell.job) != versions for cell in owner.cells):
+                return True
+        return False
 
-    def fold(self) -> None:
-        """Count everything that is new."""
-        with self._database.read() as connection:
-            streams = list(catalogue.streams(connection, self._project))
-            tasks = catalogue.tasks(connection, self._project)
-        for stream in streams:
-            self._fold_stream(stream, dimensions(stream, tasks))
-        for task in tasks.values():
-            self._fold_task(task)
+    def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.
 
-    def _fold_stream(self, stream: str, wanted: Sequence[str]) -> None:
-        log, owner = self._logs.get(self._project, stream), f"stream:{stream}"
-        if log.version is None:
-            return
+        Returns whether all is counted.
+        """
         with self._database.read() as connection:
-            cursors = {d: catalogue.cursors(connection, self._project, _job(d)).get(stream) for d in wanted}
-        for since in sorted(set(cursors.values()), key=lambda v: -1 if v is None else v):
-            together = [d for d in wanted if cursors[d] == since]
-            changes, anew = _changes(log, since)
-            if changes.version == since:
+            found = self._owners(connection)
+        self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
+        for owner in found:
+            self._guarded(owner, self._fold_new)
+        for owner in found:
+            self._guarded(owner, self._begin)
+        return all(self._first_counts(owner, go_on) for owner in found)
+
+    def progress(self, owner: str | None = None) -> dict[Cell, float]:
+        """The first counts that are under way, and what share of each is done."""
+        with self._database.read() as connection:
+            found = catalogue.backfills(connection, self._project)
+        shares = {Cell.from_job(job): entry.piece / entry.pieces for job, entry in found.items()}
+        return {cell: share for cell, share in shares.items() if owner in (None, cell.owner)}
+
+    def _owners(self, connection: sa.Connection) -> list[Owner]:
+        tasks = catalogue.tasks(connection, self._project)
+        return owners(catalogue.streams(connection, self._project), tasks.values())
+
+    def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
+        """What cannot be counted does not keep the others from it."""
+        try:
+            action(owner)
+            self.failed.pop(owner.name, None)
+        except ConfigError as error:
+            if self.failed.get(owner.name) != str(error):
+                logger.warning("%s", error)
+            self.failed[owner.name] = str(error)
+
+    def _versions(self, streams: Iterable[str]) -> dict[str, int]:
+        """The newest version of each stream that has a log."""
+        found = ((stream, self._logs.get(self._project, stream).version) for stream in streams)
+        return {stream: version for stream, version in found if version is not None}
+
+    def _forget_unwanted(self, wanted: Iterable[str]) -> None:
+        with self._database.write() as connection:
+            known = {*catalogue.cursors(connection, self._project), *catalogue.backfills(connection, self._project)}
+            for job in known - set(wanted):
+                self._forget(connection, Cell.from_job(job))
+
+    def _forget(self, connection: sa.Connection, cell: Cell) -> None:
+        names = [cell.dimension.names, *([VERSIONS] if cell.dimension == ALL and not cell.metric else [])]
+        series.forget(connection, self._project, cell.owner, names=names, custom=cell.metric)
+        catalogue.forget_job(connection, self._project, cell.job)
+
+    def _fold_new(self, owner: Owner) -> None:
+        """Count what is new for the cells that have counted before."""
+        newest = self._versions(owner.streams)
+        with self._database.read() as connection:
+            cursors = catalogue.cursors(connection, self._project)
+        behind: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
+        for cell in owner.cells:
+            if cell.job in cursors and cursors[cell.job] != newest:
+                behind.setdefault(tuple(sorted(cursors[cell.job].items())), []).append(cell)
+        for since, together in behind.items():
+            try:
+                changed = {s: self._log(s).changes(dict(since).get(s)) for s in owner.streams}
+            except TruncatedLogError:  # what was counted cannot be told from the log any more
+                with self._database.write() as connection:
+                    for cell in together:
+                        self._forget(connection, cell)
                 continue
             with self._database.read() as connection:
-                plan = load_plan(connection, self._project, owner)
-            folded = self._engine.fold_stream(changes, together, plan)
+                levels = self._levels(connection, owner, together, changed)
+                plan = load_plan(connection, self._project, owner.name)
+            folded = self._fold(owner, together, changed, levels, plan)
             with self._database.write() as connection:
-                if anew:
-                    for dimension in together:
-                        series.forget(connection, self._project, owner, dimension=dimension)
-                self._remember(connection, owner, plan, folded)
-                for dimension in together:
-                    catalogue.set_cursor(connection, self._project, _job(dimension), stream, changes.version)
+                self._remember(connection, owner, plan, folded, levels)
+                versions = {stream: change.version for stream, change in changed.items() if change.version >= 0}
+                for cell in together:
+                    catalogue.set_cursors(connection, self._project, cell.job, versions)
 
-    def _fold_task(self, task: Task) -> None:
-        owner = job = f"task:{task.name}"
-        logs = [self._logs.get(self._project, name) for name in (task.prediction_stream, task.label_stream)]
-        with self._database.read() as connection:
-            cursors = catalogue.cursors(connection, self._project, job)
-        since = [cursors.get(log.stream) for log in logs]
-        if [log.version for log in logs] == since:
+    def _begin(self, owner: Owner) -> None:
+        """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
+        versions = self._versions(owner.streams)
+        if not versions:
             return
-        changed = [_changes(log, version) for log, version in zip(logs, since, strict=True)]
-        anew = any(flag for _, flag in changed)
-        if anew:
-            changed = [_changes(log, None) for log in logs]
         with self._database.read() as connection:
-            plan = load_plan(connection, self._project, owner)
-        folded = self._engine.fold_task(task, changed[0][0], changed[1][0], plan)
+            known = {*catalogue.cursors(connection, self._project), *catalogue.backfills(connection, self._project)}
+            fresh = [cell for cell in owner.cells if cell.job not in known]
+            if not fresh:
+                return
+            whole = {stream: self._log(stream).changes(None, versions.get(stream)) for stream in owner.streams}
+            levels = self._levels(connection, owner, fresh, whole)
+        rows = sum(self._log(stream).rows for stream in versions)
+        pieces = 1 if owner.task is not None and owner.task.query else 1 + rows // PIECE_ROWS
+        if owner.task is None:
+            pieces = min(pieces, max(len(whole[owner.streams[0]].added), 1))
+        progress = Backfill(tuple(sorted(versions.items())), 0, pieces)
         with self._database.write() as connection:
-            if anew:
-                series.forget(connection, self._project, owner)
-            self._remember(connection, owner, plan, folded)
-            for log, (changes, _) in zip(logs, changed, strict=True):
-                if changes.version >= 0:
-                    catalogue.set_cursor(connection, self._project, job, log.stream, changes.version)
+            self._set_levels(connection, owner, levels)
+            for cell in fresh:
+                catalogue.set_backfill(connection, self._project, cell.job, progress)
 
-    def _remember(self, connection: sa.Connection, owner: str, before: Plan, folded: Folded) -> None:
+    def _first_counts(self, owner: Owner, go_on: Callable[[], bool]) -> bool:
+        """Go on with the owner's first counts; returns whether they are done."""
+        jobs = {cell.job: cell for cell in owner.cells}
+        done = False
+        while owner.name not in self.failed:
+            with self._database.read() as connection:
+                under_way = catalogue.backfills(connection, self._project)
+            together: dict[Backfill, list[Cell]] = {}
+            for job, progress in under_way.items():
+                if job in jobs:
+                    together.setdefault(progress, []).append(jobs[job])
+            if not together:
+                if done:  # records may have come meanwhile
+                    self._guarded(owner, self._fold_new)
+                return True
+            if done and not go_on():
+                return False
+            progress, found = next(iter(together.items()))
+            self._guarded(owner, lambda owner, p=progress, f=found: self._piece(owner, p, f))  # type: ignore[misc]
+            done = True
+        return True
+
+    def _piece(self, owner: Owner, progress: Backfill, together: Sequence[Cell]) -> None:
+        """Count one piece of a first count."""
+        versions = dict(progress.versions)
+        try:
+            logs = {s: self._log(s).changes(None, versions[s]) if s in versions else _nothing(self._log(s))
+                    for s in owner.streams}  # fmt: skip
+        except TruncatedLogError:  # too long ago: start anew, from the logs as they are
+            with self._database.write() as connection:
+                for cell in together:
+                    self._forget(connection, cell)
+            self._begin(owner)
+            return
+        extent = Extent()
+        if owner.task is None:
+            logs = {stream: _nth(log, progress.piece, progress.pieces) for stream, log in logs.items()}
+        elif progress.pieces > 1:
+            extent = Extent(piece=(progress.piece, progress.pieces))
+        with self._database.read() as connection:
+            levels = self._known_levels(connection, owner, together)
+            plan = load_plan(connection, self._project, owner.name)
+        folded = self._fold(owner, together, logs, levels, plan, extent)
+        with self._database.write() as connection:
+            self._remember(connection, owner, plan, folded, {})
+            last = progress.piece + 1 == progress.pieces
+            for cell in together:
+                after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
+                catalogue.set_backfill(connection, self._project, cell.job, after)
+                if last:
+                    catalogue.set_cursors(connection, self._project, cell.job, versions)
+
+    def _fold(
+        self, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes], levels: Splits, plan: Plan,
+        extent: Extent = Extent(),  # noqa: B008 - it is frozen
+    ) -> Folded:  # fmt: skip
+        if owner.task is None:
+            return self._engine.fold_stream(logs[owner.streams[0]], levels, plan)
+        wanted: dict[Dimension, list[str]] = {}
+        for cell in together:
+            wanted.setdefault(cell.dimension, []).append(cell.metric)
+        sums: dict[str, Sums] = {cell.metric: cell.sums for cell in together if cell.sums is not None}
+        task = dataclasses.replace(owner.task, sums=tuple(sums.values()))
+        return self._engine.fold_task(task, logs, levels, plan, extent, wanted)
+
+    def _known_levels(
+        self, connection: sa.Connection, owner: Owner, together: Sequence[Cell]
+    ) -> dict[Dimension, Levels]:
+        dimensions = dict.fromkeys(cell.dimension for cell in together)
+        return {d: catalogue.levels(connection, self._project, owner.streams[0], d) for d in dimensions}
+
+    def _levels(
+        self, connection: sa.Connection, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes]
+    ) -> dict[Dimension, Levels]:
+        """What is fixed of the cells' dimensions, once these changes are counted."""
+        known = self._known_levels(connection, owner, together)
+        return {d: self._engine.levels(logs[owner.streams[0]], d, levels) for d, levels in known.items()}
+
+    def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
+        for dimension, found in levels.items():
+            if dimension != ALL:
+                catalogue.set_levels(connection, self._project, owner.streams[0], dimension, found)
+
+    def _remember(
+        self, connection: sa.Connection, owner: Owner, before: Plan, folded: Folded, levels: Splits
+    ) -> None:  # fmt: skip
         known = before.by_version()
         for column, versions in folded.plan.binnings.items():
             for start, binning in versions:
                 if (column, binning.version) not in known:
-                    catalogue.add_binnings(connection, self._project, owner, {column: binning}, start)
-        catalogue.add_small_integers(connection, self._project, owner, folded.plan.small - before.small)
-        series.add_levels(connection, self._project, owner, folded.counts)
+                    catalogue.add_binnings(connection, self._project, owner.name, {column: binning}, start)
+        catalogue.add_small_integers(connection, self._project, owner.name, folded.plan.small - before.small)
+        self._set_levels(connection, owner, levels)
+        series.add_levels(connection, self._project, owner.name, folded.counts)
+
+    def _log(self, stream: str) -> StreamLog:
+        return self._logs.get(self._project, stream)
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
@@ -110,26 +254,12 @@ def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
     )  # fmt: skip
 
 
-def dimensions(stream: str, tasks: dict[str, Task]) -> list[str]:
-    """The slice dimensions that a stream is counted by: all records, and what the tasks on it ask for."""
-    asked = {name for task in tasks.values() if task.prediction_stream == stream for name in task.slices}
-    return ["", *sorted(asked)]
+def _nothing(log: StreamLog) -> Changes:
+    """A log of which nothing is meant yet."""
+    return Changes(-1, log.schema)
 
 
-def _all_jobs(streams: Sequence[str], tasks: dict[str, Task]) -> list[tuple[str, str]]:
-    jobs = [(_job(d), stream) for stream in streams for d in dimensions(stream, tasks)]
-    for task in tasks.values():
-        jobs += [(f"task:{task.name}", stream) for stream in (task.prediction_stream, task.label_stream)]
-    return jobs
-
-
-def _job(dimension: str) -> str:
-    return f"columns:{dimension}"
-
-
-def _changes(log: StreamLog, since: int | None) -> tuple[Changes, bool]:
-    """What is new, and whether it is the whole log because what was counted cannot be told from it any more."""
-    try:
-        return log.changes(since), False
-    except TruncatedLogError:
-        return log.changes(None), True
+def _nth(log: Changes, piece: int, pieces: int) -> Changes:
+    """One of so many parts of a log's files, as if those before it had been counted."""
+    start, end = (len(log.added) * i // pieces for i in (piece, piece + 1))
+    return dataclasses.replace(log, before=log.added[:start], added=log.added[start:end])

@@ -95,7 +95,14 @@ class Problem:
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
 _EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
-HEADLINES = ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage")
+HEADLINES = {  # of each kind of task the metrics that tell the most
+    "binary": ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "cohen_kappa", "coverage"),
+    "multilabel": ("f1", "precision", "recall", "accuracy", "coverage"),
+    "regression": ("mean_absolute_error", "root_mean_squared_error", "bias", "r2", "coverage"),
+    "ranking": ("ndcg({k})", "mean_average_precision({k})", "mean_reciprocal_rank", "hit_rate({k})", "coverage"),
+    "decision": ("override_rate", "agreement", "cohen_kappa", "outcome_difference", "coverage"),
+}
 
 
 def components(store: Store) -> list[ComponentView]:
@@ -181,25 +188,32 @@ def tasks(store: Store) -> list[TaskView]:
     for name, task in known.items():
         first, last = spans[name] or (0, 0)
         every = next(e for e, length in _EVERY if (last - first) / length <= 31 or e == _EVERY[-1][0])
-        values = {m: metric(store, name, m) for m in HEADLINES}
-        history = {m: [row.value for row in metric(store, name, m, every=every)] for m in HEADLINES}
+        asked = headlines(task)
+        values = {m: metric(store, name, m)[0].value for m in asked}
+        history = {m: [row.value for row in metric(store, name, m, every=every)] for m in asked}
         by_slice = {}
-        for dimension in task.slices if spans[name] else ():
-            found = {m: metric(store, name, m, by=dimension) for m in HEADLINES}
-            rows = [(str(row.slice[dimension]), i) for i, row in enumerate(found["coverage"])]
-            by_slice[dimension] = [(text, {m: found[m][i].value for m in HEADLINES}) for text, i in rows]
-        out.append(TaskView(task, every, {m: values[m][0].value for m in HEADLINES}, history, by_slice))
+        for dimension in task.dimensions if spans[name] else ():
+            found = {m: metric(store, name, m, by=dimension.names) for m in asked}
+            rows = [(" × ".join(map(str, row.slice.values())), i) for i, row in enumerate(found["coverage"])]
+            by_slice[str(dimension)] = [(text, {m: found[m][i].value for m in asked}) for text, i in rows]
+        out.append(TaskView(task, every, values, history, by_slice))
     return out
 
 
-def targets(store: Store) -> list[tuple[str, str]]:
-    """All that a metric can be asked of, as (kind, target)."""
+def headlines(task: Task) -> tuple[str, ...]:
+    """The metrics that tell the most about a task."""
+    return tuple(name.format(k=max(task.cutoffs, default=0)) for name in HEADLINES[task.kind])
+
+
+def targets(store: Store) -> list[tuple[str, str, str | None]]:
+    """All that a metric can be asked of: kind, target, and of a task its kind."""
     store.catch_up()
     with store.database.read() as connection:
-        known = [("task", name) for name in catalogue.tasks(connection, store.project)]
+        tasks = catalogue.tasks(connection, store.project)
+    known: list[tuple[str, str, str | None]] = [("task", name, task.kind) for name, task in tasks.items()]
     for view in streams(store):
-        known.append(("stream", view.name))
-        known += [("column", f"{view.name}.{column}") for column, _ in view.columns]
+        known.append(("stream", view.name, None))
+        known += [("column", f"{view.name}.{column}", None) for column, _ in view.columns]
     return known
 
 
@@ -280,7 +294,7 @@ def problems(store: Store) -> list[Problem]:
         known = catalogue.tasks(connection, store.project)
         names = list(catalogue.streams(connection, store.project))
     for task in known.values():
-        for stream in (task.prediction_stream, task.label_stream):
+        for stream in task.streams:
             if stream not in names:
                 advice = f"log to it, or correct the task; there are the streams {', '.join(names) or '(none yet)'}"
                 found.append(Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice))

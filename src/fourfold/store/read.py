@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import json
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,15 +11,15 @@ import pyarrow as pa
 from fourfold import counts
 from fourfold.binning import Binning
 from fourfold.counts import Counts
-from fourfold.errors import InputError, suggest
+from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import Question, parse
-from fourfold.model import DAY, EVERYTHING, HOUR, Status, Task, Value, Window
+from fourfold.metrics.custom import REGISTERED
+from fourfold.model import Dimension, Task, Value, Window, slice_names
 from fourfold.state import catalogue, series
-from fourfold.store.folding import load_plan
-from fourfold.store.result import Moment, Result, Slice, seconds
+from fourfold.store.result import Moment, Result, seconds
+from fourfold.store.source import AsOf, Source, Stored, of_dimension
 from fourfold.store.store import Store
-
-_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
+from fourfold.store.windows import windows as windows_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,13 +31,13 @@ class Target:
     column: str = ""
     task: Task | None = None
 
+    @property
+    def stream(self) -> str:
+        """The stream that slices are columns of."""
+        return self.task.prediction.stream if self.task is not None else self.owner.removeprefix("stream:")
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Series:
-    """The counts of one series by window and slice."""
 
-    by_place: Iterable[tuple[tuple[int, str], Counts]]
-    slices: list[str]
+Place = tuple[int, str]  # the number of a window, and a slice
 
 
 def metric(
@@ -53,6 +50,9 @@ def metric(
     by: str | Sequence[str] | None = None,
     every: str | None = None,
     against: str | tuple[Moment, Moment] | None = None,
+    as_of: Moment | None = None,
+    estimate: bool | str = False,
+    versions: tuple[str, str] | None = None,
 ) -> Result:
     """A metric by window and slice.
 
@@ -62,45 +62,50 @@ def metric(
         name: a metric, with its parameters ("quantile(0.9)").
         start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
         end: the last moment, exclusive.
-        by: the slice column to split by, one that a task on the stream declares.
+        by: the slice to split by, one that a task on the stream declares; of a crossed one, all its columns.
         every: the length of a window: "1h", "1d", "7d". Without it: one window.
         against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
             that was before the window.
+        as_of: what was known at this moment, by the time at which records were logged.
+        estimate: for a task, estimate what the labels that are missing will say; "error": how far such an estimate,
+            made before any label was there, was from what came true.
+        versions: two model versions: the first's metric − the second's, on the keys that both predicted.
 
     Raises:
         UnknownNameError: no such target, metric or slice; the message lists what there is.
         InputError: a window or parameter that cannot be.
+        ConfigError: the task cannot be counted, for what it declares is wrong.
     """
+    from fourfold.store import answers  # answers are made of what is here
+
     store.catch_up()
     found = resolve(store, target)
-    question = parse(name, found.kind)
-    dimension = _one_dimension(by)
-    step = _step(every)
-    windows, level = _windows(store, found, start, end, step)
+    question = parse(name, found.kind, found.task.kind if found.task is not None else None)
+    _check(question, found)
+    found = _defined(store, found, question)
+    failure = store.failure(found.owner)
+    if failure is not None:
+        raise ConfigError(failure)
+    moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
+    names = tuple(sorted([by] if isinstance(by, str) else by or ()))
+    dimension = _dimension(store, found, names) if names else Dimension()
+    source: Source = Stored(store, found.owner)
+    if moment is not None:
+        streams = found.task.streams if found.task is not None else (found.stream,)
+        source = AsOf(store, streams, found.task, dimension, moment)
+    windows, level = windows_of(source, start, end, every)
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
-        return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet")])
-    loaded = _load(store, found, question, dimension, windows, level)
-    if dimension and not loaded.slices:
-        raise suggest(f"slice of {target}", dimension, _known_dimensions(store, found))
-    references = _references(store, found, question, against, windows, level)
-    until = _settled_until(store, found)
-    at: list[Window] = []
-    slices: list[Slice] = []
-    values: list[Value] = []
-    # each row's counts are asked as they are read and then let go, so that a long answer holds values only
-    answers = {key: _answer(question, entry, references, key[0]) for key, entry in loaded.by_place}
-    empty = Value.no_data(f"no {'predictions' if found.kind == 'task' else 'records'} in this window")
-    places = [(key, json.loads(key)) for key in loaded.slices or [EVERYTHING]]
-    for i, window in enumerate(windows):
-        for key, place in places:
-            answer = answers.get((i, key), empty)
-            for label, value in answer.items() if isinstance(answer, dict) else ((None, answer),):
-                at.append(window)
-                slices.append(place if label is None else {**place, "bin": label})
-                values.append(_mature(value, window, until) if value.coverage is not None else value)
-    by_columns = [*([dimension] if dimension else []), *(["bin"] if question.metric.curve else [])]
-    return Result(question.text, by_columns, at, slices, values)
+        why = "" if moment is None else f" by {as_of}"
+        return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
+    asked = answers.Asked(store, found, question, source, windows, level, names, moment)
+    if question.metric.name in REGISTERED and REGISTERED[question.metric.name].function is not None:
+        return answers.from_log(asked, dimension)
+    if versions is not None:
+        return answers.of_versions(asked, versions)
+    if estimate:
+        return answers.estimated(asked, error=estimate == "error")
+    return answers.counted(asked, against)
 
 
 def resolve(store: Store, target: str) -> Target:
@@ -143,64 +148,26 @@ def pooled(parts: Iterable[Counts]) -> Counts | None:
 
 def known_binnings(store: Store, owner: str) -> dict[tuple[str, int], Binning]:
     """All binnings of an owner, by column and version."""
-    with store.database.read() as connection:
-        return load_plan(connection, store.project, owner).by_version()
+    return Stored(store, owner).binnings()
 
 
-def _answer(
-    question: Question, found: Counts, references: Sequence[Counts | None], window: int
-) -> Value | dict[str, Value]:
-    """The metric of one window and slice; of a curve, its values by name."""
-    ask = question.metric.function
-    if not question.metric.distance:
-        answer: Value | dict[str, Value] = ask(found, **question.parameters)
-        return answer
-    reference = references[window]
-    if reference is None:
-        return Value.no_data("the reference has no data", int(found.counts.sum()))
-    distance: Value = ask(found, reference, **question.parameters)
-    return distance
-
-
-def _mature(value: Value, window: Window, until: int) -> Value:
-    """Provisional while labels can still come: they may until the horizon is over."""
-    if value.coverage == 1.0 or window.end <= until or value.value is None:
-        return value
-    return dataclasses.replace(value, status=Status.PROVISIONAL)
-
-
-def _settled_until(store: Store, target: Target) -> int:
-    """Windows that end before this moment can get no more labels in time, by the label stream's own clock."""
-    if target.task is None:
-        return 2**62
-    with store.database.read() as connection:
-        span = series.span(connection, store.project, f"stream:{target.task.label_stream}", DAY)
-    return span[1] - target.task.horizon if span else 0
-
-
-def _load(
-    store: Store, target: Target, question: Question, dimension: str, windows: Sequence[Window], level: int
-) -> _Series:
-    """The counts that a question needs, by window and slice."""
-    column = question.metric.series or target.column
-    with store.database.read() as connection:
-        available = series.find(connection, store.project, target.owner, column=column)
-        kinds = ("numeric",) if question.metric.series else question.metric.kinds
-        kind = next((k for k in kinds if any(row[2] == k for row in available)), None)
-        if kind is None and available:
-            found = sorted({row[2] for row in available})
-            raise InputError(
-                f"{question.metric.name} cannot be asked of {target.column or target.owner!r}: it is counted as "
-                f"{' and '.join(found)}, not as {' or '.join(kinds)}"
-            )
-        wanted = [row for row in available if row[2] == kind and series.slice_dimension(row[3]) == dimension]
-        table = series.select(connection, wanted, level, windows[0].start, windows[-1].end, bins=question.needs_bins)
-    return _Series(_by_place(table, windows, known_binnings(store, target.owner)), sorted({row[3] for row in wanted}))
+def load(
+    source: Source, column: str, kinds: Sequence[str], names: tuple[str, ...], windows: Sequence[Window], level: int,
+    *, bins: bool = True,
+) -> tuple[Iterable[tuple[Place, Counts]], list[str]]:  # fmt: skip
+    """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
+    found = [row for row in source.series() if row[1] == column]
+    for kind in kinds:
+        wanted = of_dimension([row for row in found if row[2] == kind], names)
+        if wanted:
+            table = source.counts(wanted, level, windows[0].start, windows[-1].end, bins=bins)
+            return _by_place(table, windows, source.binnings()), sorted({row[3] for row in wanted})
+    return [], []
 
 
 def _by_place(
     table: pa.Table, windows: Sequence[Window], binnings: dict[tuple[str, int], Binning]
-) -> Iterable[tuple[tuple[int, str], Counts]]:
+) -> Iterable[tuple[Place, Counts]]:
     """Counts by number of window and slice, each once."""
     if table.num_rows == 0:
         return []
@@ -213,83 +180,40 @@ def _by_place(
     found = zip(at, counts.rows(table, binnings), strict=True)
     if len(table["binning"].unique()) == 1:
         return found
-    together: dict[tuple[int, str], list[Counts]] = {}  # by the versions of the binning
+    together: dict[Place, list[Counts]] = {}  # by the versions of the binning
     for key, entry in found:
         together.setdefault(key, []).append(entry)
     return [(key, total) for key, parts in together.items() if (total := pooled(parts)) is not None]
 
 
-def _references(
-    store: Store, target: Target, question: Question, against: str | tuple[Moment, Moment] | None,
-    windows: Sequence[Window], level: int,
-) -> list[Counts | None]:  # fmt: skip
-    """For a distance, each window's reference; nothing for other metrics."""
-    if not question.metric.distance:
-        if against is not None:
-            raise InputError(f"against= is for distances between distributions; {question.metric.name} is none")
-        return []
-    ever = Window(-(2**60), 2**60)
-
-    def total(of: Target, window: Window) -> Counts | None:
-        return pooled(entry for _, entry in _load(store, of, question, "", [window], level).by_place)
-
-    if against is None:  # all that was before
-        return [total(target, Window(ever.start, window.start)) for window in windows]
-    if isinstance(against, str):
-        return [total(resolve(store, against), ever)] * len(windows)
-    return [total(target, Window(seconds(against[0], "against"), seconds(against[1], "against")))] * len(windows)
+def _check(question: Question, target: Target) -> None:
+    """Ranks at which a ranking task is not judged are no question."""
+    k, task = question.parameters.get("k"), target.task
+    if task is not None and task.kind == "ranking" and k is not None and k not in task.cutoffs:
+        raise InputError(
+            f"{question.text}: task {task.name!r} is judged at {list(task.cutoffs)}; declare cutoffs=[{k:g}]"
+        )
 
 
-def _windows(
-    store: Store, target: Target, start: Moment | None, end: Moment | None, step: int | None
-) -> tuple[list[Window], int]:
-    """The windows asked for, and the level (hour or day) of the counts to read for them."""
+def _defined(store: Store, target: Target, question: Question) -> Target:
+    """The task with a custom metric's sums, which are declared where they are first asked for, and then counted."""
+    custom = REGISTERED.get(question.metric.name)
+    if target.task is None or custom is None or custom.sums is None or custom.sums in target.task.sums:
+        return target
+    store.define(target.task.name, custom.sums)
+    return resolve(store, target.task.name)
+
+
+def _dimension(store: Store, target: Target, names: tuple[str, ...]) -> Dimension:
+    """The declared dimension of these names."""
     with store.database.read() as connection:
-        days = series.span(connection, store.project, target.owner, DAY)
-    if days is None:
-        return [], DAY
-    first = seconds(start, "start") if start is not None else days[0]
-    last = seconds(end, "end") if end is not None else days[1] + DAY
-    if first >= last:
-        raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")
-    level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
-    if level == HOUR:
-        if first % HOUR or last % HOUR:
-            raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
-        with store.database.read() as connection:
-            hours = series.span(connection, store.project, target.owner, HOUR)
-        if hours is None or first < hours[0]:
-            kept = dt.datetime.fromtimestamp(hours[0] if hours else days[1], dt.UTC)
-            if start is not None:
-                raise InputError(
-                    f"start={start!r}: hours are kept for 60 days, here from {kept:%Y-%m-%d %H:%M}; "
-                    "before that, ask by whole days"
-                )
-            first = int(kept.timestamp())
-    if step is None:
-        return [Window(first, last)], level
-    if (last - first) // step > 100_000:
-        raise InputError(f"every={step} s makes more than 100,000 windows; choose a longer one")
-    return [Window(at, min(at + step, last)) for at in range(first, last, step)], level
-
-
-def _step(every: str | None) -> int | None:
-    if every is None:
-        return None
-    match = re.fullmatch(r"(\d+)([hdw])", every)
-    if not match or int(match[1]) == 0:
-        raise InputError(f"every={every!r} is not a length of time; use hours, days or weeks: '1h', '1d', '2w'")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _one_dimension(by: str | Sequence[str] | None) -> str:
-    names = [by] if isinstance(by, str) else list(by or ())
-    if len(names) > 1:
-        raise InputError(f"by={names!r}: one slice column at a time; crossed slices are not there yet")
-    return names[0] if names else ""
-
-
-def _known_dimensions(store: Store, target: Target) -> list[str]:
-    with store.database.read() as connection:
-        found = series.find(connection, store.project, target.owner)
-    return sorted({series.slice_dimension(row[3]) for row in found} - {""})
+        tasks = catalogue.tasks(connection, store.project).values()
+        known = {slice_names(row[3]) for row in series.find(connection, store.project, target.owner)}
+    declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
+    for dimension in declared:
+        if dimension.names == names:
+            return dimension
+    if names in known:  # of frames that were counted by columns
+        return Dimension()
+    listed = sorted({" × ".join(n) for n in known if n} | {str(d) for d in declared})
+    raise suggest(f"slice of {target.owner.partition(':')[2]}", " × ".join(names), listed)

@@ -34,7 +34,8 @@ class Result(Sequence[Row]):
     """Rows of a metric, in order of time and then of slice.
 
     As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status,
-    reason``, and for distances ``expected``: the mean under no change at this sample size.
+    reason``; where labels can still come ``awaited``: the share of predictions whose label is still expected; and for
+    distances ``expected``: the mean under no change at this sample size.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Result(Sequence[Row]):
             "status": pa.array([v.status.value for v in values], pa.string()),
             "reason": pa.array([v.reason for v in values], pa.string()),
         }
+        if any(v.awaited is not None for v in values):
+            columns["awaited"] = pa.array([v.awaited for v in values], pa.float64())
         if any(v.expected is not None for v in values):
             columns["expected"] = pa.array([v.expected for v in values], pa.float64())
         return pa.table(columns)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,10 +15,14 @@ from filelock import FileLock, Timeout
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import ConfigError, StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Quarantine, Quarantined
+from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog
+from fourfold.model import Sums
 from fourfold.state import Database, catalogue
+from fourfold.store.cells import Cell
 from fourfold.store.collect import Collector, StreamLogs
 from fourfold.store.folding import Folder, load_plan
+
+logger = logging.getLogger("fourfold")
 
 
 class Store:
@@ -38,17 +44,53 @@ class Store:
         self._inbox = Inbox(self.folder / "inbox")
         self._logs = StreamLogs(self.folder / "log")
         self._collector = Collector(self._inbox, self.database, self.quarantine, self._logs)
-        self._folds = Folder(project, self.database, engine or DuckDB(), self._logs)
+        self.engine = engine or DuckDB()
+        self._folds = Folder(project, self.database, self.engine, self._logs)
         self._lock = FileLock(self.folder / "fold.lock")
         self._thread_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
-    def catch_up(self) -> None:
-        """Take what was sent and count what is new. One process does, the others wait for it."""
+    def catch_up(self, patience: float = 5.0) -> None:
+        """Take what was sent and count what is new. One process does, the others wait for it.
+
+        What was declared after much was logged is counted from the start: for as many seconds as there is patience,
+        and then in the background, while questions are answered (see ``progress``).
+        """
         if not self._inbox.pending() and not self._folds.pending():
             return
+        if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._fold_in_background, name="fourfold-fold", daemon=True)
+            self._thread.start()
+
+    def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
+        """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
+        while not self._fold(0.0):
+            shares = self.progress().values()
+            report(sum(shares) / len(shares) if shares else 1.0)
+        report(1.0)
+
+    def progress(self, owner: str | None = None) -> dict[Cell, float]:
+        """What is being counted from the start, and what share of each is done."""
+        return self._folds.progress(owner)
+
+    def failure(self, owner: str) -> str | None:
+        """Why an owner ("task:late") cannot be counted, where it cannot."""
+        return self._folds.failed.get(owner)
+
+    def _fold(self, patience: float) -> bool:
+        until = time.monotonic() + patience
         with self._thread_lock, self._lock:
             self._collector.collect()
-            self._folds.fold()
+            return self._folds.fold(lambda: time.monotonic() < until)
+
+    def _fold_in_background(self) -> None:
+        try:
+            while not self._closed and not self._fold(0.0):
+                pass
+        except Exception as error:
+            if not self._closed:
+                logger.warning("counting in the background: %s: %s", type(error).__name__, error)
 
     def collect(self) -> bool:
         """Take what was sent into the log, without counting; False where another process is at it."""
@@ -59,6 +101,12 @@ class Store:
             return False
         return True
 
+    def define(self, task: str, sums: Sums) -> None:
+        """Define a custom metric of a task, and count it from the start of the logs."""
+        with self.database.write() as connection:
+            catalogue.set_custom(connection, self.project, task, sums)
+        self.catch_up()
+
     def delete(self, stream: str, keys: Iterable[str]) -> None:
         """Delete all records of these keys from a stream's log; they are taken out of the counts too.
 
@@ -68,6 +116,10 @@ class Store:
             self._collector.collect()
             self._logs.get(self.project, stream).delete(keys)
             self._folds.fold()
+
+    def log(self, stream: str) -> StreamLog:
+        """The log of a stream."""
+        return self._logs.get(self.project, stream)
 
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns, for counting further data of it elsewhere."""
@@ -85,7 +137,10 @@ class Store:
         return {name: self._logs.get(self.project, name).version for name in names}
 
     def close(self) -> None:
-        """Close the connections to the state."""
+        """Stop what goes on in the background, and close the connections to the state."""
+        self._closed = True
+        if self._thread is not None:
+            self._thread.join()
         self.database.close()
 
 

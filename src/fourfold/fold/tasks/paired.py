@@ -1,0 +1,49 @@
+"""Two model versions on the same keys: their predictions and the label, counted together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from fourfold.binning import Floats
+from fourfold.fold.columns import Plan
+from fourfold.fold.tasks.classes import paired_names
+from fourfold.fold.tasks.joined import Joined, Measured, at
+
+COLUMN = "versions"
+
+
+def measure(records: Joined, known: Plan, moment: int) -> Measured | None:
+    """What is counted of each pair of predictions; None for kinds whose versions are not compared.
+
+    ``records`` has ``other``, the second version's prediction, beside ``prediction``.
+    """
+    in_time = records.in_time
+    nothing = np.zeros(0, np.int64)
+    match records.task.kind:
+        case "binary":
+            sides = [records.numbers(name) for name in ("prediction", "other")]
+            threshold, label = records.task.threshold, records.numbers("label")
+            assert threshold is not None
+            judged = in_time & np.isfinite(sides[0]) & np.isfinite(sides[1]) & np.isin(label, (0, 1))
+            first, second = (pa.array((side >= threshold).astype(np.int8)) for side in sides)
+            actual = pa.array(np.nan_to_num(label).astype(np.int8), mask=~judged)
+        case "multiclass":
+            first, second, actual = (records.texts(name) for name in ("prediction", "other", "label"))
+            present = [~side.is_null().to_numpy(zero_copy_only=False) for side in (first, second, actual)]
+            judged = in_time & present[0] & present[1] & present[2]
+        case "regression":
+            errors = [np.abs(records.numbers("label") - records.numbers(name)) for name in ("prediction", "other")]
+            judged = in_time & np.isfinite(errors[0]) & np.isfinite(errors[1])
+            sums: dict[str, Floats] = {}
+            for name, power in (("absolute", 1), ("squared", 2)):
+                difference = at(errors[0] ** power - errors[1] ** power, judged)
+                sums |= {name: difference, f"{name}_squared": difference**2}
+            return Measured("paired_errors", {"pairs": judged}, sums, nothing, nothing, column=COLUMN)
+        case _:
+            return None
+    at_records = np.flatnonzero(judged)
+    texts = [side.cast(pa.string()) for side in (actual, first, second)]
+    codes, names = paired_names(texts[1], texts[2], at_records)
+    codes, names = paired_names(texts[0].take(pa.array(at_records)), names.take(pa.array(codes)), np.arange(len(codes)))
+    return Measured("paired", {"pairs": judged}, {}, at_records, codes, names, column=COLUMN)

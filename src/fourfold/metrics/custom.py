@@ -1,0 +1,113 @@
+"""Metrics that users define: sums of SQL expressions over joined records, or any function of labels and predictions.
+
+The first kind adds up like everything else: it is folded once and read for any window. The second is not additive:
+it is computed from the log, each time it is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fourfold.binning import Floats
+from fourfold.counts import Counts
+from fourfold.errors import ConfigError
+from fourfold.metrics.intervals import student_point
+from fourfold.model import Sums, Value
+
+SAMPLE = 100_000  # records that a function is given at most, where nothing else is asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Custom:
+    """A metric that was registered: by ``sums`` and ``value``, or by ``function``."""
+
+    name: str
+    sums: Sums | None = None
+    value: Callable[[Mapping[str, float]], float] | None = None
+    function: Callable[[Any, Any], float] | None = None
+    sample: int | None = None
+
+
+REGISTERED: dict[str, Custom] = {}
+
+
+def register(
+    name: str,
+    *,
+    sums: Mapping[str, str] | None = None,
+    value: Callable[[Mapping[str, float]], float] | None = None,
+    function: Callable[[Any, Any], float] | None = None,
+    sample: int | None = SAMPLE,
+) -> None:
+    """Define a metric of tasks, in this process.
+
+    Either ``sums`` and ``value``: each sum is a SQL expression (DuckDB's dialect) over the joined record, whose fields
+    are ``score`` (the prediction), ``actual`` (the label), ``delay`` (seconds), and any column of the two streams as
+    ``prediction.COLUMN`` and ``label.COLUMN``; ``value`` makes the metric of the sums, in which ``records`` is how
+    many labelled records there are. It adds up like all others: counted once, read for any window and slice.
+
+    Or ``function``: any function of (y_true, y_pred), two arrays. It is not additive: the labelled records of each
+    window, or ``sample`` of them drawn evenly (None: all), are read from the log whenever it is asked.
+
+    >>> register("cost", sums={"euros": "CASE WHEN actual = 1 THEN prediction.amount ELSE 0 END"},
+    ...          value=lambda sums: sums["euros"] / sums["records"])
+
+    Raises:
+        ConfigError: a name that is taken, or neither of the two is given whole.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ConfigError(f"metric {name!r}: give a name of letters, digits and _")
+    if (function is None) == (sums is None) or (sums is None) != (value is None):
+        raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")
+    if sums is not None and (not sums or len(sums) > 8 or "records" in sums):
+        raise ConfigError(f"metric {name!r}: sums={list(sums)!r}: give one to eight, none of them named 'records'")
+    defined = Sums(name, tuple((str(k), str(sql)) for k, sql in sums.items())) if sums is not None else None
+    REGISTERED[name] = Custom(name, defined, value, function, sample)
+
+
+def read(counts: Counts, custom: Custom) -> Value:
+    """The metric of summed counts; its interval is by the delta method, from the sums of the products."""
+    assert custom.sums is not None and custom.value is not None
+    n, undefined = counts.tally("records"), counts.tally("undefined")
+    if n <= 0:
+        why = f"; in {undefined} an expression is null" if undefined else ""
+        return Value.no_data(f"no labelled record to add up{why}")
+    names = [name for name, _ in custom.sums.expressions]
+    sums = np.array(counts.sums[: len(names)])
+    centre = _value(custom, names, sums, n)
+    if centre is None:
+        return Value.no_data(f"the metric is not defined for sums of {dict(zip(names, sums.tolist(), strict=True))}", n)
+    means = sums / n
+    products = np.zeros((len(names), len(names)))
+    pairs = itertools.combinations_with_replacement(range(len(names)), 2)
+    for (i, j), total in zip(pairs, counts.sums[len(names) :], strict=True):
+        products[i, j] = products[j, i] = total / n
+    covariance = (products - np.outer(means, means)) / max(n - 1, 1)
+    gradient = np.zeros(len(names))
+    for i in range(len(names)):
+        step = max(abs(means[i]), math.sqrt(max(products[i, i], 0.0)), 1e-12) * 1e-5
+        sides = []
+        for sign in (1, -1):
+            moved = means.copy()
+            moved[i] += sign * step
+            sides.append(_value(custom, names, moved * n, n))
+        if sides[0] is None or sides[1] is None:
+            return Value(centre, n=n)
+        gradient[i] = (sides[0] - sides[1]) / (2 * step)
+    half = student_point(n - 1) * math.sqrt(max(float(gradient @ covariance @ gradient), 0.0))
+    return Value(centre, centre - half, centre + half, n) if math.isfinite(half) else Value(centre, n=n)
+
+
+def _value(custom: Custom, names: list[str], sums: Floats, n: int) -> float | None:
+    assert custom.value is not None
+    try:
+        found = float(custom.value({**dict(zip(names, sums.tolist(), strict=True)), "records": n}))
+    except ZeroDivisionError:
+        return None
+    return found if math.isfinite(found) else None

@@ -1,0 +1,52 @@
+"""How mature a window is: which share of its labels can still be expected, from how late labels were so far.
+
+Predictions that have no label yet are not left out, which would make labels look quicker than they are: they are
+censored observations, as in Kaplan & Meier, JASA 53 (1958), 457–481.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fourfold.binning import Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCurve:
+    """F(t), the probability that a label comes within t seconds of its prediction; a step function."""
+
+    delays: Floats
+    arrived: Floats  # F at each of the delays
+
+    def at(self, ages: Floats) -> Floats:
+        """F at some ages."""
+        place = np.searchsorted(self.delays, ages, side="right")
+        values: Floats = np.concatenate(([0.0], self.arrived))[place]
+        return values
+
+    def awaited(self, open_predictions: Floats, ages: Floats, horizon: float) -> Floats:
+        """Of predictions without a label at some ages, how many will get one within the horizon."""
+        now, end = self.at(np.minimum(ages, horizon)), float(self.at(np.array([horizon]))[0])
+        left = 1 - now
+        chance = np.divide(np.maximum(end - now, 0.0), left, out=np.zeros_like(now), where=left > 1e-12)
+        expected: Floats = open_predictions * chance
+        return expected
+
+
+def kaplan_meier(delays: Floats, labelled: Floats, ages: Floats, unlabelled: Floats) -> LabelCurve:
+    """The curve from labels that came (so many after each delay) and predictions still without (so many at each age).
+
+    >>> curve = kaplan_meier(np.array([10.0, 20.0]), np.array([6.0, 2.0]), np.array([15.0]), np.array([2.0]))
+    >>> curve.at(np.array([5.0, 10.0, 20.0])).tolist()
+    [0.0, 0.6, 1.0]
+    """
+    times, where = np.unique(delays, return_inverse=True)
+    events = np.bincount(where, labelled, len(times)) if len(times) else np.zeros(0)
+    later = np.cumsum(events[::-1])[::-1]
+    order = np.argsort(ages)
+    censored = np.concatenate((np.cumsum(unlabelled[order][::-1])[::-1], [0.0]))
+    at_risk = later + censored[np.searchsorted(ages[order], times, side="left")]
+    hazard = np.divide(events, at_risk, out=np.zeros_like(events), where=at_risk > 0)
+    return LabelCurve(times, 1 - np.cumprod(1 - hazard))

@@ -1,0 +1,107 @@
+"""Two model versions on the same keys: the difference of a metric, with the interval that the pairing allows.
+
+The two versions judged the same records, so what is hard for both cancels out, and a small difference shows in few
+records. Source of the test: McNemar, Psychometrika 12 (1947); of the interval: the bootstrap over the cells of the
+joint table, Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 8.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fourfold.binning import Floats
+from fourfold.counts import Counts
+from fourfold.errors import InputError
+from fourfold.metrics.intervals import student
+from fourfold.model import Value
+
+_DRAWS = 2_000
+_Cells = tuple[Floats, Floats, Floats, Floats]  # true positives, false positives, false negatives, true negatives
+_BINARY: dict[str, Callable[[_Cells], Floats]] = {
+    "accuracy": lambda c: _over(c[0] + c[3], c[0] + c[1] + c[2] + c[3]),
+    "precision": lambda c: _over(c[0], c[0] + c[1]),
+    "recall": lambda c: _over(c[0], c[0] + c[2]),
+    "specificity": lambda c: _over(c[3], c[3] + c[1]),
+    "f1": lambda c: _over(2 * c[0], 2 * c[0] + c[1] + c[2]),
+    "balanced_accuracy": lambda c: (_over(c[0], c[0] + c[2]) + _over(c[3], c[3] + c[1])) / 2,
+}
+_ERRORS = {"mean_absolute_error": "absolute", "mean_squared_error": "squared"}
+METRICS = (*_BINARY, *_ERRORS)
+
+
+def difference(counts: Counts, metric: str) -> Value:
+    """The first version's metric − the second's, on the keys that both predicted and that have a label.
+
+    ``reason`` gives McNemar's p-value where the metric is the accuracy.
+
+    Raises:
+        InputError: a metric of which there is no paired difference for this kind of task.
+    """
+    n = counts.tally("pairs")
+    if n <= 0:
+        return Value.no_data("no labelled key was predicted by both versions")
+    if counts.kind == "paired_errors":
+        if metric not in _ERRORS:
+            raise InputError(f"two versions of a regression are compared by {', '.join(_ERRORS)}, not {metric}")
+        name = _ERRORS[metric]
+        mean = counts.sum(name) / n
+        variance = max(counts.sum(f"{name}_squared") / n - mean**2, 0.0) / max(n - 1, 1)
+        return Value(mean, *(student(mean, variance, n) if n > 1 else (-math.inf, math.inf)), n)
+    cells = {tuple(_flat(text)): c for text, c in zip(counts.labels, counts.counts.tolist(), strict=True)}
+    binary = all(set(cell) <= {"0", "1"} for cell in cells)
+    if metric not in _BINARY or (metric != "accuracy" and not binary):
+        known = ", ".join(_BINARY) if binary else "accuracy"
+        raise InputError(f"two versions of such a task are compared by {known}, not {metric}")
+    names = sorted(cells)
+    joint = np.array([cells[name] for name in names], np.float64)
+    drawn = np.random.default_rng(0).multinomial(n, joint / n, _DRAWS).astype(np.float64)
+    centre = float(_difference(joint[None, :], names, metric)[0])
+    if not math.isfinite(centre):
+        return Value.no_data(f"{metric} is not defined for both versions", n)
+    found = _difference(drawn, names, metric)
+    low, high = (float(q) for q in np.nanquantile(found, (0.025, 0.975)))
+    reason = f"McNemar p = {_mcnemar(cells):.3g}" if metric == "accuracy" else ""
+    return Value(centre, low, high, n, reason=reason)
+
+
+def _difference(joint: Floats, names: list[tuple[str, ...]], metric: str) -> Floats:
+    """Of tables (… × cells) the difference of the two versions' metrics."""
+    sides = []
+    for version in (1, 2):
+        if metric == "accuracy":
+            right = np.array([name[version] == name[0] for name in names])
+            sides.append(joint[:, right].sum(1) / joint.sum(1))
+            continue
+        cell = [(name[version] == "1", name[0] == "1") for name in names]
+        wanted = ((True, True), (True, False), (False, True), (False, False))
+        tp, fp, fn, tn = (joint[:, np.array([c == w for c in cell])].sum(1) for w in wanted)
+        sides.append(_BINARY[metric]((tp, fp, fn, tn)))
+    found: Floats = sides[0] - sides[1]
+    return found
+
+
+def _mcnemar(cells: dict[tuple[str, ...], int]) -> float:
+    """The exact two-sided p-value: of the records that only one version got right, is it one version's more often?"""
+    first = sum(n for (actual, a, b), n in cells.items() if a == actual != b)
+    second = sum(n for (actual, a, b), n in cells.items() if b == actual != a)
+    total, fewer = first + second, min(first, second)
+    if total == 0:
+        return 1.0
+    if total > 1_000:  # the normal distribution, with the correction for continuity
+        return float(math.erfc(max(abs(first - second) - 1, 0) / math.sqrt(2 * total)))
+    tail = sum(math.comb(total, i) for i in range(fewer + 1)) / 2**total
+    return float(min(1.0, 2 * tail))
+
+
+def _flat(text: str) -> list[str]:
+    actual, both = json.loads(text)
+    return [actual, *json.loads(both)]
+
+
+def _over(a: Floats, b: Floats) -> Floats:
+    share: Floats = np.divide(a, b, out=np.full(np.shape(a), math.nan), where=np.asarray(b) > 0)
+    return share

@@ -1,0 +1,96 @@
+"""What all kinds of tasks have in common: coverage, what became of predictions, and why there may be no data."""
+
+from __future__ import annotations
+
+from fourfold.counts import Counts
+from fourfold.metrics.intervals import Interval, wilson
+from fourfold.model import Value
+
+_REASONS = (
+    ("expired", "labels came later than the horizon (does the label stream pass time=?)"),
+    ("invalid_label", "labels are of no use (of a binary task they must be 0 or 1, of a regression finite)"),
+    ("unscored", "predictions are null or not finite"),
+    ("withdrawn", "labels were withdrawn (are null)"),
+)
+
+
+def coverage(counts: Counts) -> Value:
+    """Labelled ÷ predicted."""
+    predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
+    if predicted <= 0:
+        return Value.no_data("no predictions in this window")
+    return Value(labelled / predicted, *wilson(labelled, predicted), predicted, labelled / predicted)
+
+
+def predictions(counts: Counts) -> Value:
+    """How many keys (of a ranking task: queries) were predicted; a repeated prediction counts once."""
+    n = counts.tally("predicted")
+    return Value(float(n), n=n, coverage=covered(counts)) if n else Value.no_data("no predictions in this window")
+
+
+def orphan_labels(counts: Counts) -> Value:
+    """How many labels have a key that was never predicted, by the label's own time."""
+    return Value(float(counts.tally("orphan")), n=counts.tally("orphan"))
+
+
+def expired_labels(counts: Counts) -> Value:
+    """How many predictions were labelled only after the horizon."""
+    return Value(float(counts.tally("expired")), n=counts.tally("predicted"))
+
+
+def withdrawn_labels(counts: Counts) -> Value:
+    """How many predictions' newest label is null."""
+    return Value(float(counts.tally("withdrawn")), n=counts.tally("predicted"))
+
+
+def match_rate(counts: Counts) -> Value:
+    """Of the labels, the share whose key was predicted: the health of the join."""
+    matched, orphan = counts.tally("matched"), counts.tally("orphan")
+    if matched + orphan <= 0:
+        return Value.no_data("no labels in this window")
+    return Value(matched / (matched + orphan), *wilson(matched, matched + orphan), matched + orphan)
+
+
+def fan_out(counts: Counts) -> Value:
+    """How many rows a plain join of the two streams makes of each key that both have; 1 where none is repeated."""
+    matched = counts.tally("matched")
+    if matched <= 0:
+        return Value.no_data("no labels joined in this window")
+    return Value(counts.tally("pairs") / matched, n=matched)
+
+
+def covered(counts: Counts) -> float | None:
+    """Labelled ÷ predicted, as the coverage that a value carries."""
+    predicted = counts.tally("predicted")
+    return counts.tally("labelled") / predicted if predicted > 0 else None
+
+
+def unlabelled(counts: Counts) -> Value | None:
+    """Why there is no data, where no prediction has a label."""
+    predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
+    if labelled > 0:
+        return None
+    if predicted <= 0:
+        return Value.no_data("no predictions in this window")
+    reason = f"no labels yet for {predicted} predictions"
+    for tally, words in _REASONS:
+        if counts.tally(tally):
+            reason += f"; {counts.tally(tally)} {words}"
+    return Value.no_data(reason, coverage=0.0)
+
+
+def undefined(reason: str, counts: Counts) -> Value:
+    """No data for a reason that lies in the labels there are."""
+    return Value.no_data(reason, counts.tally("labelled"), covered(counts))
+
+
+def answered(value: float, interval: Interval, counts: Counts, n: int | None = None) -> Value:
+    """A value with its interval, the coverage, and the number of records it rests on (default: all labelled)."""
+    return Value(value, *interval, counts.tally("labelled") if n is None else n, covered(counts))
+
+
+def mean_of(counts: Counts, name: str, n: int | None = None) -> tuple[float, float]:
+    """The mean of a sum over the labelled records (or n others), and the variance of that mean."""
+    n = counts.tally("labelled") if n is None else n
+    mean = counts.sum(name) / n
+    return mean, max(counts.sum(f"{name}_squared") / n - mean * mean, 0.0) / max(n - 1, 1)

@@ -1,0 +1,166 @@
+"""Where the counts behind an answer come from: the state, or, for what was known at an earlier moment, the log."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pds
+
+from fourfold import counts
+from fourfold.binning import Binning
+from fourfold.engine import Extent
+from fourfold.model import ALL, DAY, Dimension, Task, slice_names
+from fourfold.records import EVENT_TIME, LOG_TIME, META
+from fourfold.state import catalogue, series
+from fourfold.store.folding import load_plan
+from fourfold.store.store import Store
+
+Series = tuple[int, str, str, str]  # number, column, kind and slice
+
+
+class Source(Protocol):
+    """The counts of one owner."""
+
+    def series(self) -> list[Series]:
+        """All series there are."""
+
+    def counts(
+        self,
+        wanted: Sequence[Series],
+        level: int,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        bins: bool = True,
+    ) -> pa.Table:
+        """The counts of some series, by the buckets of a level that begin in [start, end)."""
+
+    def span(self, level: int) -> tuple[int, int] | None:
+        """The first and last bucket."""
+
+    def binnings(self) -> dict[tuple[str, int], Binning]:
+        """The binnings, by column and version."""
+
+
+class Stored:
+    """What the state holds."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store, self._owner = store, owner
+
+    def series(self) -> list[Series]:
+        """See ``Source``."""
+        return self._found
+
+    @functools.cached_property
+    def _found(self) -> list[Series]:
+        with self._store.database.read() as connection:
+            return series.find(connection, self._store.project, self._owner)
+
+    def counts(
+        self,
+        wanted: Sequence[Series],
+        level: int,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        bins: bool = True,
+    ) -> pa.Table:
+        """See ``Source``."""
+        with self._store.database.read() as connection:
+            return series.select(connection, wanted, level, start, end, bins=bins)
+
+    def span(self, level: int) -> tuple[int, int] | None:
+        """See ``Source``."""
+        with self._store.database.read() as connection:
+            return series.span(connection, self._store.project, self._owner, level)
+
+    def binnings(self) -> dict[tuple[str, int], Binning]:
+        """See ``Source``."""
+        with self._store.database.read() as connection:
+            return load_plan(connection, self._store.project, self._owner).by_version()
+
+
+class AsOf:
+    """What was known at an earlier moment: the records logged until then, folded as they would have been."""
+
+    def __init__(
+        self, store: Store, streams: Sequence[str], task: Task | None, dimension: Dimension, as_of: int
+    ) -> None:  # fmt: skip
+        owner = f"task:{task.name}" if task is not None else f"stream:{streams[0]}"
+        with store.database.read() as connection:
+            plan = load_plan(connection, store.project, owner)
+            splits = {
+                d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, dimension))
+            }
+        logs = {stream: store.log(stream).changes(None) for stream in streams}
+        if task is None:
+            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, as_of=as_of)
+        else:
+            folded = store.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
+        self._table, self._plan = folded.counts, folded.plan
+        keys = zip(*(self._table[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
+        self._series = [(i, *key) for i, key in enumerate(dict.fromkeys(keys))]
+
+    def series(self) -> list[Series]:
+        """See ``Source``."""
+        return self._series
+
+    def counts(
+        self,
+        wanted: Sequence[Series],
+        level: int,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        bins: bool = True,
+    ) -> pa.Table:
+        """See ``Source``."""
+        names = {row[1:] for row in wanted}
+        keys = zip(*(self._table[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
+        table = self._table.filter(pa.array([key in names for key in keys], pa.bool_()))
+        if table.num_rows == 0:
+            return table
+        table = counts.rebucket(table, table["bucket"].to_numpy() // level * level)
+        buckets = table["bucket"].to_numpy()
+        kept = np.ones(len(buckets), bool)
+        if start is not None:
+            kept &= buckets >= start
+        if end is not None:
+            kept &= buckets < end
+        return table.filter(pa.array(kept))
+
+    def span(self, level: int) -> tuple[int, int] | None:
+        """See ``Source``."""
+        if self._table.num_rows == 0:
+            return None
+        buckets = self._table["bucket"].to_numpy() // level * level
+        return int(buckets.min()), int(buckets.max())
+
+    def binnings(self) -> dict[tuple[str, int], Binning]:
+        """See ``Source``."""
+        return self._plan.by_version()
+
+
+def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
+    """The newest day of a stream, by event time: its own clock."""
+    if as_of is None:
+        found = Stored(store, f"stream:{stream}").span(DAY)
+        return found[1] if found else None
+    log = store.log(stream).changes(None)
+    if not log.added:
+        return None
+    dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
+    known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
+    last = pc.max(dataset.to_table([EVENT_TIME], filter=known)[EVENT_TIME]).cast(pa.int64()).as_py()
+    return None if last is None else int(last) // 1_000_000 // DAY * DAY
+
+
+def of_dimension(found: Sequence[Series], names: tuple[str, ...]) -> list[Series]:
+    """The series whose slices have these names."""
+    return [row for row in found if slice_names(row[3]) == names]

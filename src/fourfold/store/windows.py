@@ -1,0 +1,57 @@
+"""Windows of event time: from what a user asks to stretches of whole buckets."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from fourfold.errors import InputError
+from fourfold.model import DAY, HOUR, Window
+from fourfold.store.result import Moment, seconds
+from fourfold.store.source import Source
+
+_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
+_MOST = 100_000
+
+
+def windows(source: Source, start: Moment | None, end: Moment | None, every: str | None) -> tuple[list[Window], int]:
+    """The windows asked for, and the level (hour or day) of the counts to read for them.
+
+    Raises:
+        InputError: no window, too many, or hours where only days are kept.
+    """
+    step = _step(every)
+    days = source.span(DAY)
+    if days is None:
+        return [], DAY
+    first = seconds(start, "start") if start is not None else days[0]
+    last = seconds(end, "end") if end is not None else days[1] + DAY
+    if first >= last:
+        raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")
+    level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
+    if level == HOUR:
+        if first % HOUR or last % HOUR:
+            raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
+        hours = source.span(HOUR)
+        if hours is None or first < hours[0]:
+            kept = dt.datetime.fromtimestamp(hours[0] if hours else days[1], dt.UTC)
+            if start is not None:
+                raise InputError(
+                    f"start={start!r}: hours are kept for 60 days, here from {kept:%Y-%m-%d %H:%M}; "
+                    "before that, ask by whole days"
+                )
+            first = int(kept.timestamp())
+    if step is None:
+        return [Window(first, last)], level
+    if (last - first) // step > _MOST:
+        raise InputError(f"every={step} s makes more than {_MOST:,} windows; choose a longer one")
+    return [Window(at, min(at + step, last)) for at in range(first, last, step)], level
+
+
+def _step(every: str | None) -> int | None:
+    if every is None:
+        return None
+    match = re.fullmatch(r"(\d+)([hdw])", every)
+    if not match or int(match[1]) == 0:
+        raise InputError(f"every={every!r} is not a length of time; use hours, days or weeks: '1h', '1d', '2w'")
+    return int(match[1]) * _UNITS[match[2]]
