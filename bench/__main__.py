@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import kernel, questions, record
+from bench import joins, kernel, questions, record
 from bench.measure import Report
 
 
@@ -15,6 +15,7 @@ def main() -> None:
     arguments = parser.parse_args()
     report = Report()
     kernel.run(report, peers=not arguments.without_peers)
+    joins.run(report)
     record.run(report)
     questions.run(report)
     report.write(Path(__file__).parent / "RESULTS.md")

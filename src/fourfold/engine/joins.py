@@ -154,12 +154,12 @@ class Join:
         """The tables ``p_wins``, ``l_wins`` and ``o_wins``: of all affected keys the records that stand in for them."""
         connection, task = self._connection, self._task
         views = {name: _view(connection, name, log, columns) for name, log, columns in sources}
-        condition = f"{KEY} IS NOT NULL"
+        condition = "key IS NOT NULL"
         if self._extent.as_of is not None:
             condition += f" AND epoch_us({LOG_TIME}) <= {int(self._extent.as_of)}"
         if self._extent.piece is not None:
             index, pieces = self._extent.piece
-            condition += f" AND hash({KEY}) % {int(pieces)} = {int(index)}"
+            condition += f" AND hash(key) % {int(pieces)} = {int(index)}"
         whole = not any(log.before or log.removed for _, log, _ in sources)
         if not whole:
             changed = [f"SELECT NULL::VARCHAR AS {KEY} WHERE false"]  # a compaction changes no record
@@ -169,15 +169,15 @@ class Join:
             if task.query:
                 connection.execute(
                     f"CREATE TEMP TABLE queries AS SELECT DISTINCT query FROM ({_united(views['p'])}) "
-                    f"WHERE {KEY} IN (SELECT {KEY} FROM affected)"
+                    f"WHERE key IN (SELECT {KEY} FROM affected)"
                 )
                 connection.execute(
-                    f"INSERT INTO affected SELECT {KEY} FROM ({_united(views['p'])}) "
+                    f"INSERT INTO affected SELECT key FROM ({_united(views['p'])}) "
                     "WHERE query IN (SELECT query FROM queries)"
                 )
         for name, view in views.items():
             # a record that came or went is of an affected key; of those before, the keys are looked for
-            sought = f"{condition} AND {KEY} IN (SELECT {KEY} FROM affected)"
+            sought = f"{condition} AND key IN (SELECT {KEY} FROM affected)"
             selects = [
                 f"SELECT * FROM ({select}) WHERE {condition if whole or part != 'before' else sought}"
                 for part, select in view.items()
@@ -238,7 +238,7 @@ def _view(
     for part, stood, stands in [entry for entry in PARTS if getattr(log, entry[0])] or [PARTS[1]]:
         register(connection, f"{name}_{part}", getattr(log, part), log.schema)
         found[part] = (
-            f"SELECT {KEY}, {KEY} AS key, {EVENT_TIME} AS time, {LOG_TIME}, {BATCH}, {ROW}{listed}, "
+            f"SELECT {KEY} AS key, {EVENT_TIME} AS time, {LOG_TIME}, {BATCH}, {ROW}{listed}, "
             f"{stood} AS stood, {stands} AS stands FROM {name}_{part}"
         )
     return found
