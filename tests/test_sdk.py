@@ -28,6 +28,7 @@ from fourfold.sdk import Session
 from fourfold.sdk import session as session_module
 from fourfold.sdk.fingerprint import of_frame
 from fourfold.store import overview
+from fourfold.store.problems import problems
 
 
 def recorded(session: Session, component: str | None = None) -> list[Run]:
@@ -415,7 +416,7 @@ def test_a_record_of_another_type_is_kept_aside_and_the_rest_is_logged(
     ff.log("predict", key="b", score="high")
     ff.log("predict", key="c", score=0.7)
     assert rows() == 2.0
-    assert [p.kind for p in overview.problems(session.store)] == ["quarantine"]
+    assert [p.kind for p in problems(session.store)] == ["quarantine"]
     assert caplog.records
 
 

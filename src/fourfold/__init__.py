@@ -8,9 +8,23 @@
 >>> ff.metric("late", "recall", every="1d")                                     # doctest: +SKIP
 """
 
+from fourfold import metrics
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
 from fourfold.model import Status, Value
-from fourfold.sdk import component, flush, history, init, log, metric, run, task
+from fourfold.sdk import (
+    compare,
+    component,
+    discrepancies,
+    flush,
+    history,
+    init,
+    log,
+    metric,
+    run,
+    skew,
+    task,
+    trace,
+)
 from fourfold.store import Result
 
 __version__ = "0.1.0"
@@ -24,12 +38,17 @@ __all__ = [
     "StoreError",
     "UnknownNameError",
     "Value",
+    "compare",
     "component",
+    "discrepancies",
     "flush",
     "history",
     "init",
     "log",
     "metric",
+    "metrics",
     "run",
+    "skew",
     "task",
+    "trace",
 ]

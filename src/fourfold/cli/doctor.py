@@ -6,12 +6,12 @@ from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import console
-from fourfold.store import overview
+from fourfold.store.problems import problems
 
 
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
     """Look for batches in quarantine, labels that join nothing, failed runs and missing streams."""
-    found = overview.problems(open_store(store, project))
+    found = problems(open_store(store, project))
     if json:
         print_json(found)
         return

@@ -114,6 +114,22 @@ def ago(moment: float | None, now: float | None = None) -> str:
     return "just now" if passed >= 0 else "in the future"
 
 
+def span(seconds: float) -> str:
+    """How much later (or earlier) something was.
+
+    >>> span(90_000), span(-30), span(0)
+    ('25 h later', '30 s earlier', 'at the same moment')
+    """
+    if not seconds:
+        return "at the same moment"
+    size, unit = next(
+        (size, unit)
+        for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"), (0, "s"))
+        if abs(seconds) >= 2 * size
+    )
+    return f"{abs(seconds) / (size or 1):.3g} {unit} {'later' if seconds > 0 else 'earlier'}"
+
+
 def duration(seconds: float | None) -> str:
     """A duration in its natural unit.
 

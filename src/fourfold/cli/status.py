@@ -13,6 +13,7 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_st
 from fourfold.cli.render import ago, console, duration, grid, health, number, percent, rate, sparkline
 from fourfold.model import Status
 from fourfold.store import Store, overview
+from fourfold.store.problems import Problem, problems
 
 _TITLES = {
     "roc_auc": "ROC AUC", "expected_calibration_error": "calibration", "coverage": "labelled", "f1": "F1", "r2": "R²",
@@ -30,7 +31,7 @@ class View:
     tasks: list[overview.TaskView]
     joins: list[overview.Join]
     drift: list[overview.Drift]
-    problems: list[overview.Problem]
+    problems: list[Problem]
 
 
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
@@ -46,7 +47,7 @@ def compute(store: Store) -> View:
     """What there is to show."""
     return View(
         overview.components(store), overview.tasks(store), overview.joins(store), overview.drift(store),
-        overview.problems(store),
+        problems(store),
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def _section(out: Console, title: str, body: RenderableType) -> None:
     out.print()
 
 
-def _problem(problem: overview.Problem) -> Text:
+def _problem(problem: Problem) -> Text:
     return Text.assemble(
         ("! ", "yellow"), (problem.subject, "bold"), f": {problem.message}. ", (problem.advice, "dim")
     )  # fmt: skip

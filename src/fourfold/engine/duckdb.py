@@ -13,8 +13,8 @@ import pyarrow.dataset as pds
 
 from fourfold import counts
 from fourfold.binning import Ints
-from fourfold.engine import joins
-from fourfold.engine.protocol import EVERYTHING, Changed, Extent, Folded, Splits, Wanted
+from fourfold.engine import joins, matching
+from fourfold.engine.protocol import EVERYTHING, Changed, Discrepancy, Extent, Folded, Splits, Wanted
 from fourfold.errors import ConfigError
 from fourfold.fold import (
     Levels,
@@ -129,6 +129,30 @@ class DuckDB:
         """See ``Engine.joined``."""
         with _connected() as connection, _explained(task):
             yield from joins.Join(connection, task, logs, splits, extent).records("is_")
+
+    def discrepancies(
+        self, here: Changed, there: Changed, columns: Sequence[str], relative: float, absolute: float, examples: int
+    ) -> list[Discrepancy]:
+        """See ``Engine.discrepancies``."""
+        with _connected() as connection:
+            return matching.discrepancies(connection, here, there, columns, relative, absolute, examples)
+
+    def keys(
+        self, log: Changed, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
+    ) -> pa.Array:
+        """See ``Engine.keys``."""
+        with _connected() as connection:
+            joins.register(connection, "log", log.added, log.schema)
+            conditions = [f"{KEY} IS NOT NULL"]
+            conditions += [
+                f"{sql} IS NOT DISTINCT FROM ?" for sql in _part_columns(log.schema, {dimension: levels}).values()
+            ]
+            for sign, moment in ((">=", extent.start), ("<", extent.end)):
+                if moment is not None:
+                    conditions.append(f"epoch_us({EVENT_TIME}) {sign} {int(moment)}")
+            query = f"SELECT DISTINCT {KEY} FROM log WHERE {' AND '.join(conditions)}"
+            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table()
+            return table[KEY].combine_chunks()
 
 
 class _Adder:

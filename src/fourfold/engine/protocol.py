@@ -54,6 +54,26 @@ class Extent:
     end: int | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Discrepancy:
+    """A column of two streams compared by key: how many keys match, differ, or have a value on one side only.
+
+    ``examples`` are keys of each kind but the matched ones; of the column "" the keys themselves are compared.
+    """
+
+    column: str
+    matched: int
+    mismatched: int
+    only_here: int
+    only_there: int
+    examples: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def wrong(self) -> int:
+        """How many keys do not match."""
+        return self.mismatched + self.only_here + self.only_there
+
+
 EVERYTHING = Extent()
 Splits = Mapping[Dimension, Levels]
 Wanted = Mapping[Dimension, Collection[str]]
@@ -87,3 +107,13 @@ class Engine(Protocol):
         self, task: Task, logs: Mapping[str, Changed], splits: Splits, extent: Extent = EVERYTHING
     ) -> Iterator[pa.Table]:
         """The joined records themselves, as ``fold.tasks.Joined`` describes them, and the values they are split by."""
+
+    def discrepancies(
+        self, here: Changed, there: Changed, columns: Sequence[str], relative: float, absolute: float, examples: int
+    ) -> list[Discrepancy]:
+        """The newest records of each key in two streams, compared: the keys first, then each column."""
+
+    def keys(
+        self, log: Changed, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
+    ) -> pa.Array:
+        """The keys of the records that have a value in a dimension, within an extent of time."""

@@ -1,7 +1,8 @@
 """The part of fourfold that runs in the user's process: it tracks, logs and asks, and never gets in the way."""
 
 from fourfold.sdk.history import ColumnHistory, History, history
-from fourfold.sdk.session import Session, flush, init, log, metric, task
+from fourfold.sdk.questions import compare, discrepancies, metric, skew, trace
+from fourfold.sdk.session import Session, flush, init, log, task
 from fourfold.sdk.tracking import Tracked, component, run
 
 __all__ = [
@@ -9,12 +10,16 @@ __all__ = [
     "History",
     "Session",
     "Tracked",
+    "compare",
     "component",
+    "discrepancies",
     "flush",
     "history",
     "init",
     "log",
     "metric",
     "run",
+    "skew",
     "task",
+    "trace",
 ]

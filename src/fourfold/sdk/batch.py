@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -52,6 +53,8 @@ def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | 
         if record.data is not None:  # key and time name fields of the data
             if isinstance(key, str):
                 name_of_key, key = key, row.pop(key, None)
+            elif isinstance(key, (list, tuple)):  # their columns stay: a query is one
+                name_of_key, key = " × ".join(map(str, key)), tuple(row.get(part) for part in key)
             if isinstance(time, str) and time in row:
                 name_of_time, time = time, row.pop(time)
         row.update(record.fields)
@@ -75,22 +78,30 @@ def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | 
     return [(Prepared(_with_meta(table, meta), name_of_key, name_of_time), None)]
 
 
-def from_frame(data: Any, key: str | None, time: str | None, logged: int, run: str | None) -> Prepared:
-    """A dataframe as one batch.
+def from_frame(
+    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
+) -> Prepared:  # fmt: skip
+    """A dataframe as one batch; the columns of a key of several parts stay among the record's.
 
     Raises:
         InputError: where the key or time column does not exist, or times cannot be read.
     """
     table = to_arrow(data)
-    for field, name in (("key", key), ("time", time)):
+    parts = [] if key is None else [key] if isinstance(key, str) else list(key)
+    for field, name in (*(("key", part) for part in parts), ("time", time)):
         if name is not None and name not in table.column_names:
             raise InputError(f"{field}={name!r} is not a column of the frame; there are {table.column_names}")
     rows, micros = table.num_rows, logged // 1_000
-    keys = _key_column(table[key]) if key is not None else pa.nulls(rows, pa.string())
+    keys: Any = pa.nulls(rows, pa.string())
+    if isinstance(key, str):
+        keys = _key_column(table[key])
+    elif parts:
+        keys = pa.array(map(key_text, zip(*(table[part].to_pylist() for part in parts), strict=True)), pa.string())
     times = _time_column(table[time], micros, time) if time is not None else pa.array(np.full(rows, micros), _INSTANT)
-    table = table.drop_columns([name for name in dict.fromkeys((key, time)) if name is not None])
+    single = key if isinstance(key, str) else None
+    table = table.drop_columns([name for name in dict.fromkeys((single, time)) if name is not None])
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: np.full(rows, micros), RUN: pa.array([run] * rows, pa.string())}
-    return Prepared(_with_meta(table, meta), key, time)
+    return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time)
 
 
 def is_record(data: Any, key: Any) -> bool:
@@ -98,8 +109,9 @@ def is_record(data: Any, key: Any) -> bool:
     if not isinstance(data, Mapping):
         return False
     sequences = (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)
-    if isinstance(key, str) and key in data:
-        return not isinstance(data[key], sequences)
+    parts = [key] if isinstance(key, str) else key if isinstance(key, (list, tuple)) else []
+    if parts and all(isinstance(part, str) and part in data for part in parts):
+        return not isinstance(data[parts[0]], sequences)
     return not any(isinstance(value, sequences) for value in data.values())
 
 
@@ -113,9 +125,14 @@ def with_batch(table: pa.Table, batch: str) -> pa.Table:
 def key_text(key: Any) -> str | None:
     """A key as the log keeps it: its text, a whole float as an integer's, and nothing for null or NaN.
 
-    >>> key_text(5.0), key_text("AA1"), key_text(float("nan"))
-    ('5', 'AA1', None)
+    A key of several parts is a JSON list of their texts; one whose part is missing is missing.
+
+    >>> key_text(5.0), key_text("AA1"), key_text(float("nan")), key_text(("q1", 3))
+    ('5', 'AA1', None, '["q1", "3"]')
     """
+    if isinstance(key, (tuple, list)):
+        parts = [key_text(part) for part in key]
+        return None if None in parts or not parts else json.dumps(parts, ensure_ascii=False)
     if key is None or key != key:
         return None
     if isinstance(key, (float, np.floating)) and math.isfinite(key) and float(key).is_integer():

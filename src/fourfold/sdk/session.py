@@ -26,9 +26,7 @@ from fourfold.errors import InputError
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import Inbox, new_writer
 from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, shown, with_batch
-from fourfold.store import Result, Store, messages, store_folder
-from fourfold.store import metric as read_metric
-from fourfold.store.result import Moment
+from fourfold.store import Store, messages, store_folder
 
 LIMIT = 100_000  # records in the buffer; beyond, they are dropped and counted
 SEND_EVERY = 0.5  # seconds
@@ -97,7 +95,7 @@ class Session:
             header = messages.records(self.project, stream, prepared.key, prepared.time)
             self._inbox.put(self._writer, self._sequence, header, table)
 
-    def send_frame(self, stream: str, data: Any, key: str | None, time: str | None) -> None:
+    def send_frame(self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None) -> None:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
         run = current_run.get()
         try:
@@ -226,7 +224,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     Args:
         stream: the stream's name, such as the component's.
         data: a pandas, Polars, PyArrow or DuckDB frame, a list of dicts, a dict; or None, with keywords.
-        key: what identifies the record: the key's column where ``data`` is given, else the key itself.
+        key: what identifies the record: the key's column where ``data`` is given, else the key itself. A key of
+            several parts is a list of columns, or a tuple of values: of a ranked item, its query and itself.
         time: when it happened: the column's name where ``data`` is given, else the moment; default: now.
             A moment without a time zone is UTC; a number is seconds since 1970.
         **fields: the record's other columns.
@@ -297,31 +296,6 @@ def task(
     )  # fmt: skip
     now = session()
     now.send(messages.task(now.project, declared))
-
-
-def metric(
-    target: str,
-    metric: str,
-    *,
-    start: Moment | None = None,
-    end: Moment | None = None,
-    by: str | Sequence[str] | None = None,
-    every: str | None = None,
-    against: str | tuple[Moment, Moment] | None = None,
-    as_of: Moment | None = None,
-    estimate: bool | str = False,
-    versions: tuple[str, str] | None = None,
-) -> Result:
-    """A metric of a task ("late"), a stream ("predict") or a column ("predict.score"), by window and slice.
-
-    See ``fourfold.store.metric`` for the arguments and the errors; what was logged in this process is included.
-    """
-    now = session()
-    now.flush()
-    return read_metric(
-        now.store, target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
-        estimate=estimate, versions=versions,
-    )  # fmt: skip
 
 
 def _as_kept(data: Any) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,7 +46,16 @@ def recent(connection: Connection, project: str, component: str | None = None, l
     query = sa.select(run).where(run.c.project == project)
     if component is not None:
         query = query.where(run.c.component == component)
-    rows = connection.execute(query.order_by(run.c.started.desc(), run.c.id).limit(limit)).fetchall()
+    return _read(connection, query.order_by(run.c.started.desc(), run.c.id).limit(limit))
+
+
+def by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Run]:
+    """The runs of these ids, as far as they are known."""
+    return {found.id: found for found in _read(connection, sa.select(run).where(run.c.id.in_(set(ids))))}
+
+
+def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
+    rows = connection.execute(query).fetchall()
     artifacts: dict[str, list[Artifact]] = {}
     ids = [row.id for row in rows]
     for row in connection.execute(sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)):

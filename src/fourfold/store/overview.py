@@ -7,7 +7,6 @@ import os
 import socket
 
 from fourfold import counts
-from fourfold.log import Quarantined
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
@@ -81,16 +80,6 @@ class Drift:
     stream: str
     reference: str
     columns: tuple[tuple[str, Value], ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that ``doctor`` has found: what, and what to do."""
-
-    kind: str
-    subject: str
-    message: str
-    advice: str
 
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
@@ -286,35 +275,6 @@ def drifted_columns(store: Store, against: str, stream: str, limit: int = 6) -> 
     return sorted(found, key=lambda entry: -((entry[1].value or 0) - (entry[1].expected or 0)))[:limit]
 
 
-def problems(store: Store) -> list[Problem]:
-    """What is not as it should be."""
-    store.catch_up()
-    found = [_quarantined(entry) for entry in store.quarantined()]
-    with store.database.read() as connection:
-        known = catalogue.tasks(connection, store.project)
-        names = list(catalogue.streams(connection, store.project))
-    for task in known.values():
-        for stream in task.streams:
-            if stream not in names:
-                advice = f"log to it, or correct the task; there are the streams {', '.join(names) or '(none yet)'}"
-                found.append(Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice))
-        for name, advice in (
-            ("orphan_labels", "check that both streams use the same key"),
-            ("expired_labels", "check time= of the label stream, or declare a longer horizon"),
-        ):
-            value = metric(store, task.name, name).value
-            if value.value:
-                text = f"{value.value:.0f} {name.replace('_', ' ')}"
-                found.append(Problem(name, task.name, text, advice))
-    for entry in components(store):
-        if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            message = (
-                f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
-            )
-            found.append(Problem("failed_run", entry.name, message, f"see fourfold runs {entry.name}"))
-    return found
-
-
 def _find_lost(store: Store) -> None:
     """Runs of this machine that have not ended but whose process has: they were killed."""
     with store.database.read() as connection:
@@ -335,8 +295,3 @@ def _is_alive(process: int) -> bool:
     except OSError:  # another user's
         return True
     return True
-
-
-def _quarantined(entry: Quarantined) -> Problem:
-    advice = f"the {entry.rows} records are kept in {entry.path}; log them again in the right form, then delete it"
-    return Problem("quarantine", entry.stream, entry.reason, advice)

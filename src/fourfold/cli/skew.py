@@ -1,0 +1,65 @@
+"""``fourfold skew``: what differs between two streams that should be alike."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from fourfold.cli.render import console, grid, number, some
+from fourfold.engine import Discrepancy
+from fourfold.metrics.skew import ColumnSkew
+from fourfold.store import discrepancies, skew
+
+
+def command(
+    reference: Annotated[str, typer.Argument(help="The stream to compare with, such as train.features.")],
+    current: Annotated[str, typer.Argument(help="The stream asked about, such as predict.")],
+    by_key: Annotated[bool, typer.Option("--by-key", help="Compare the values of each key, from the log.")] = False,
+    relative: Annotated[float, typer.Option(help="By key: numbers match within this share …")] = 1e-6,
+    absolute: Annotated[float, typer.Option(help="… plus this.")] = 0.0,
+    start: Annotated[str | None, typer.Option(help="The first day of the current stream.")] = None,
+    end: Annotated[str | None, typer.Option(help="Its end, exclusive.")] = None,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say of each column what differs: schema, type, unit, categories, missing values or distribution."""
+    opened = open_store(store, project)
+    if by_key:
+        matched = discrepancies(opened, current, reference, relative=relative, absolute=absolute)
+        if json:
+            print_json(matched)
+        else:
+            _draw_matched(matched, current, reference)
+        return
+    found = skew(opened, reference, current, start=start, end=end)
+    if json:
+        print_json(found)
+    else:
+        _draw(found)
+
+
+def _draw(found: list[ColumnSkew]) -> None:
+    table = grid("column", "~what differs", ">stability index", ">Jensen–Shannon", ">by chance")
+    for entry in found:
+        psi, js = (entry.distances.get(name) for name in ("population_stability_index", "jensen_shannon"))
+        words = "; ".join(f"{finding.kind}: {finding.message}" for finding in entry.findings)
+        table.add_row(
+            Text(entry.column, style="bold"), Text(words or "alike", style="yellow" if words else "dim"),
+            number(psi.value if psi else None), number(js.value if js else None), number(js.expected if js else None),
+        )  # fmt: skip
+    console().print(table)
+
+
+def _draw_matched(found: list[Discrepancy], here: str, there: str) -> None:
+    table = grid("column", ">matched", ">mismatched", f">only in {here}", f">only in {there}", "~such as")
+    for entry in found:
+        keys = [key for examples in entry.examples.values() for key in examples]
+        table.add_row(
+            Text(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
+            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Text(some(keys)),
+        )  # fmt: skip
+    console().print(table)

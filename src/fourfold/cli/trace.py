@@ -1,0 +1,64 @@
+"""``fourfold trace``: the way of one record through the components."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from fourfold.cli.render import console, health, percent, span
+from fourfold.sdk.batch import key_text
+from fourfold.store import trace
+from fourfold.store.trace import Step, TracedValue
+
+
+def command(
+    key: Annotated[list[str], typer.Argument(help="The key; of a key of several parts, each part.")],
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what was logged of a key: features, prediction, decision, label, each with the run that made it."""
+    found = trace(open_store(store, project), key_text(tuple(key) if len(key) > 1 else key[0]) or "")
+    if json:
+        print_json([found])
+        return
+    out = console()
+    out.print(Text.assemble("the way of ", (found.key, "bold")))
+    for step in found.steps:
+        out.print()
+        _draw(step)
+
+
+def _draw(step: Step) -> None:
+    out = console()
+    head = Text.assemble((f"{step.time:%Y-%m-%d %H:%M:%S}  ", "dim"), (step.stream, "bold"))
+    for task, role in step.roles:
+        head.append(f"  {role} of {task}", style="cyan")
+    if step.version is not None:
+        head.append(f", version {step.version}", style="cyan")
+    if step.delay is not None:
+        head.append(f", {span(step.delay)}", style="cyan")
+    out.print(head)
+    if step.run is not None:
+        commit = str(step.run.code.get("commit", ""))[:8]
+        models = [f"{a.name} {a.fingerprint[:8]}" for a in step.run.artifacts if a.kind == "model"]
+        by = " · ".join(filter(None, (step.run.component, commit and f"code {commit}", *models)))
+        out.print(Text.assemble("  by ", (by, ""), " ", health(step.run), (f"  run {step.run.id}", "dim")))
+    for note in step.notes:
+        out.print(Text(f"  ! {note}", style="yellow"))
+    for value in step.values:
+        out.print(Text.assemble("  ", (value.column, "dim"), f" = {value.value}", _place(value)))
+
+
+def _place(value: TracedValue) -> Text:
+    if value.position is None:
+        return Text()
+    place = (
+        f"above {percent(value.position)} of the values"
+        if value.kind == "numeric"
+        else f"{percent(value.position)} of the records"
+    )
+    return Text(f"   {place}", style="yellow" if value.unusual else "dim")

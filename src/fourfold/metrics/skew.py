@@ -1,0 +1,215 @@
+"""Train/serve skew in words: what it is that differs between the same column in two places.
+
+A distance alone does not say whether a column is missing, has another type, comes in another unit, spells its
+categories in another way, or has really changed. Each of these leaves its own mark in the counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from fourfold.binning import Binning
+from fourfold.counts import Counts
+from fourfold.metrics import drift, quality
+from fourfold.metrics.intervals import wilson
+from fourfold.model import Value
+
+DISTANCES = {
+    "population_stability_index": drift.population_stability_index, "jensen_shannon": drift.jensen_shannon,
+    "hellinger": drift.hellinger, "total_variation": drift.total_variation,
+    "kolmogorov_smirnov": drift.kolmogorov_smirnov, "wasserstein": drift.wasserstein,
+}  # fmt: skip
+_ORDERED = ("kolmogorov_smirnov", "wasserstein")  # distances that only numbers have
+# Conversions that people forget: what was multiplied with, and what that means.
+_UNITS = {
+    1.609344: "miles to kilometres", 0.3048: "feet to metres", 2.54: "inches to centimetres",
+    0.45359237: "pounds to kilograms", 60.0: "minutes to seconds, or hours to minutes", 3600.0: "hours to seconds",
+    24.0: "days to hours", 86_400.0: "days to seconds", 7.0: "weeks to days", 100.0: "a share to percent",
+    1_000.0: "a factor of a thousand", 1e6: "a factor of a million", 1e9: "a factor of a billion",
+}  # fmt: skip
+_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+_SHIFTED = 0.1  # of the stability index, beyond what chance makes of it: where it is said to have changed
+_EXPLAINED = 0.25  # a conversion explains a distance that it takes down to this share
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that differs. ``kind`` is "schema", "type", "unit", "categories", "nulls" or "distribution"."""
+
+    kind: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColumnSkew:
+    """A column in two places: how far apart its distributions are, and what it is that differs."""
+
+    column: str
+    findings: tuple[Finding, ...]
+    distances: Mapping[str, Value]
+
+    @property
+    def severity(self) -> float:
+        """What to look at first: missing columns and other types, then by the distance beyond chance, from 0 to 3."""
+        kinds = {finding.kind for finding in self.findings}
+        far = self.distances.get("jensen_shannon", Value(0.0))
+        beyond = max((far.value or 0.0) - (far.expected or 0.0), 0.0)
+        return 2.0 * bool(kinds & {"schema", "type"}) + bool(kinds) * 0.5 + 0.5 * beyond
+
+
+def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> ColumnSkew:
+    """What differs of a column, whose counts are given by kind; none where the column is not there."""
+    if not current or not reference:
+        where = "the reference" if not current else "this stream"
+        return ColumnSkew(column, (Finding("schema", f"only in {where}"),), {})
+    shared = [kind for kind in ("category", "numeric") if kind in current and kind in reference]
+    if not shared or ("numeric" in current) != ("numeric" in reference):
+        message = f"{_type(current)} here, {_type(reference)} in the reference"
+        return ColumnSkew(column, (Finding("type", message), *_nulls(current, reference)), {})
+    distances = {}
+    for name, function in DISTANCES.items():
+        kind = "numeric" if name in _ORDERED else shared[0]
+        if kind in shared:
+            distances[name] = function(current[kind], reference[kind])
+    findings = [*_nulls(current, reference)]
+    found = None
+    if "numeric" in shared and _changed(current["numeric"], reference["numeric"]):
+        found = _unit(current["numeric"], reference["numeric"])
+    if found is None and shared[0] == "category" and _changed(current["category"], reference["category"]):
+        found = _categories(current["category"], reference["category"])
+    if found is None and _changed(current[shared[-1]], reference[shared[-1]]):
+        found = _shift(current[shared[-1]], reference[shared[-1]])
+    return ColumnSkew(column, (*findings, *([found] if found else [])), distances)
+
+
+def _type(kinds: Mapping[str, Counts]) -> str:
+    return "numbers" if "numeric" in kinds else "text" if "category" in kinds else "neither numbers nor text"
+
+
+def _changed(current: Counts, reference: Counts) -> bool:
+    value = drift.population_stability_index(current, reference)
+    return value.value is not None and value.value > _SHIFTED + 2 * (value.expected or 0.0)
+
+
+def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> list[Finding]:
+    """Whether the share of missing values differs by more than chance and one in a hundred."""
+    sides = []
+    for kinds in (current, reference):
+        counts = kinds.get("numeric") or next(iter(kinds.values()))
+        missing = counts.tally("null") + (counts.tally("nan") if counts.kind == "numeric" else 0)
+        rows = counts.tally("rows")
+        if rows <= 0:
+            return []
+        sides.append((missing / rows, *wilson(missing, rows)))
+    (here, low, high), (there, other_low, other_high) = sides
+    if abs(here - there) < 0.01 or (low <= other_high and other_low <= high):
+        return []
+    return [Finding("nulls", f"{here:.1%} missing here, {there:.1%} in the reference")]
+
+
+def _unit(current: Counts, reference: Counts) -> Finding | None:
+    """A conversion (a factor, or a factor and an offset) after which the two distributions agree."""
+    points = []
+    for counts in (current, reference):
+        found = [quality.quantile(counts, q).value for q in _QUANTILES]
+        if any(value is None for value in found):
+            return None
+        points.append(np.array(found, np.float64))
+    here, there = points
+    candidates = []
+    if (there**2).sum() > 0:
+        candidates.append((float(here @ there / (there @ there)), 0.0))
+        spread = np.abs(there) > 1e-12
+        if spread.any():
+            candidates.append((float(np.median(here[spread] / there[spread])), 0.0))
+    if np.ptp(there) > 0:
+        slope, offset = np.polyfit(there, here, 1)
+        candidates.append((float(slope), float(offset)))
+    before = drift.population_stability_index(current, reference)
+    for factor, offset in candidates:
+        if not (math.isfinite(factor) and factor > 0) or abs(math.log(factor)) < 0.02:
+            continue
+        known = _known(factor, offset)
+        factor = known[0] if known else factor
+        after = drift.population_stability_index(_converted(current, factor, offset), reference)
+        if after.value is None or before.value is None:
+            continue
+        if after.value <= max(_EXPLAINED * before.value, 2 * (after.expected or 0.0)) and after.value < 0.25:
+            words = f": {known[1]}?" if known else ""
+            plus = f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else ""
+            return Finding("unit", f"another unit: values here are {factor:.4g} × the reference's{plus}{words}")
+    return None
+
+
+def _known(factor: float, offset: float) -> tuple[float, str] | None:
+    if abs(factor / 1.8 - 1) < 0.05 and abs(offset - 32) < 3:
+        return 1.8, "degrees Celsius to Fahrenheit"
+    if abs(factor * 1.8 - 1) < 0.05 and abs(offset + 17.8) < 2:
+        return 1 / 1.8, "degrees Fahrenheit to Celsius"
+    if offset:
+        return None
+    for unit, name in _UNITS.items():
+        for value, words in ((unit, name), (1 / unit, f"the inverse of {name}")):
+            if abs(factor / value - 1) < 0.03:
+                return value, words
+    return None
+
+
+def _converted(counts: Counts, factor: float, offset: float) -> Counts:
+    """The counts as they would be had each value been (value − offset) ÷ factor: the bins stay, their places move."""
+    assert counts.binning is not None
+    old = counts.binning
+    binning = Binning((old.centre - offset) / factor, old.scale / factor, old.bits, -1)
+    return dataclasses.replace(
+        counts, binning=binning, low=(counts.low - offset) / factor, high=(counts.high - offset) / factor
+    )  # fmt: skip
+
+
+def _categories(current: Counts, reference: Counts) -> Finding | None:
+    """New and lost values, and whether they are the old ones in another spelling."""
+    here, there = (_shares(counts) for counts in (current, reference))
+    new = {label: share for label, share in here.items() if label not in there}
+    gone = {label: share for label, share in there.items() if label not in here}
+    if not new or sum(new.values()) < 0.01:
+        return None
+    spelled = {_plain(label): label for label in there}
+    same = {label: spelled[_plain(label)] for label in new if _plain(label) in spelled}
+    if sum(new[label] for label in same) > 0.5 * sum(new.values()):
+        label = max(same, key=lambda one: new[one])
+        return Finding(
+            "categories", f"the same values in another spelling: {label!r} here, {same[label]!r} in the reference"
+        )
+    message = f"{len(new)} values are new ({sum(new.values()):.1%} of the records: {_some(new)})"
+    if gone:
+        message += f", {len(gone)} are gone ({sum(gone.values()):.1%} of the reference: {_some(gone)})"
+    return Finding("categories", message)
+
+
+def _shares(counts: Counts) -> dict[str, float]:
+    total = max(int(counts.counts.sum()) + counts.tally("other"), 1)
+    return {label: n / total for label, n in zip(counts.labels, counts.counts.tolist(), strict=True) if n > 0}
+
+
+def _plain(label: str) -> str:
+    return "".join(character for character in label.casefold() if character.isalnum())
+
+
+def _some(shares: Mapping[str, float]) -> str:
+    heavy = sorted(shares, key=lambda label: -shares[label])[:3]
+    return ", ".join(map(repr, heavy)) + (", …" if len(shares) > 3 else "")
+
+
+def _shift(current: Counts, reference: Counts) -> Finding:
+    if current.kind != "numeric":
+        here, there = _shares(current), _shares(reference)
+        most = max({*here, *there}, key=lambda label: abs(here.get(label, 0.0) - there.get(label, 0.0)))
+        message = f"{most!r} is {here.get(most, 0.0):.1%} of the records, {there.get(most, 0.0):.1%} of the reference"
+        return Finding("distribution", f"other shares: {message}")
+    medians = [quality.quantile(counts, 0.5).value for counts in (current, reference)]
+    return Finding(
+        "distribution", f"another distribution: median {medians[0]:.4g} here, {medians[1]:.4g} in the reference"
+    )

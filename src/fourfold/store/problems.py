@@ -1,0 +1,166 @@
+"""What is not as it should be in a store, and what to do about it: for ``doctor`` and the status."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+from fourfold.engine import Extent
+from fourfold.fold.tasks import Joined
+from fourfold.log import Quarantined
+from fourfold.model import MOST_SLICES, Dimension, RunStatus, Task, Value
+from fourfold.state import catalogue
+from fourfold.store import overview
+from fourfold.store.read import metric
+from fourfold.store.store import Store
+
+_ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
+_NAMED = 5  # keys and slices that a message names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that ``doctor`` has found: what, and what to do."""
+
+    kind: str
+    subject: str
+    message: str
+    advice: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelLag:
+    """How labels come in a slice: the median delay in seconds, the share labelled, and the share still expected."""
+
+    task: str
+    slice: str
+    delay: Value
+    coverage: Value
+
+    @property
+    def final(self) -> float:
+        """The share that will be labelled in the end."""
+        return (self.coverage.value or 0.0) + (self.coverage.awaited or 0.0)
+
+
+def problems(store: Store) -> list[Problem]:
+    """What is not as it should be."""
+    store.catch_up()
+    found = [_quarantined(entry) for entry in store.quarantined()]
+    found += uncountable(store)
+    with store.database.read() as connection:
+        tasks = list(catalogue.tasks(connection, store.project).values())
+        streams = list(catalogue.streams(connection, store.project))
+    failed = {problem.subject for problem in found}
+    for task in tasks:
+        found += _of_streams(task, streams)
+        if task.name not in failed:
+            found += [*_of_labels(store, task), *_of_slices(store, task)]
+    for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
+        rate = metric(store, stream, "null_key_rate").value
+        if rate.value:
+            text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
+            found.append(Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls"))
+    for entry in overview.components(store):
+        if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
+            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
+            found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
+    return found
+
+
+def uncountable(store: Store) -> list[Problem]:
+    """Tasks and streams whose declaration is wrong in a way that shows only on their records."""
+    with store.database.read() as connection:
+        owners = [f"task:{name}" for name in catalogue.tasks(connection, store.project)]
+        owners += [f"stream:{name}" for name in catalogue.streams(connection, store.project)]
+    advice = "correct the declaration; what was counted before stays"
+    return [
+        Problem("not_counted", owner.partition(":")[2], reason, advice)
+        for owner in owners
+        if (reason := store.failure(owner)) is not None
+    ]
+
+
+def label_lag(store: Store, task: Task, dimension: Dimension) -> list[LabelLag]:
+    """How labels come in each slice of a dimension (with ``ALL``: in all), as far as there are enough predictions."""
+    by = dimension.names or None
+    delays = metric(store, task.name, "label_delay(0.5)", by=by)
+    shares = metric(store, task.name, "coverage", by=by)
+    known = {tuple(row.slice.values()): row.value for row in delays}
+    return [
+        LabelLag(task.name, " × ".join(map(str, row.slice.values())), known[tuple(row.slice.values())], row.value)
+        for row in shares
+        if row.value.n >= _ENOUGH and tuple(row.slice.values()) in known
+    ]
+
+
+def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
+    for stream in task.streams:
+        if stream not in streams:
+            advice = f"log to it, or correct the task; there are the streams {', '.join(streams) or '(none yet)'}"
+            yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
+
+
+def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
+    """Labels that join nothing, come too late, or are many for one prediction; groups whose labels are late."""
+    orphans = metric(store, task.name, "orphan_labels").value
+    if orphans.value:
+        keys = ", ".join(map(repr, itertools.islice(_orphans(store, task), _NAMED)))
+        text = f"{orphans.value:.0f} orphan labels, whose keys were never predicted: {keys}"
+        yield Problem("orphan_labels", task.name, text, "check that both streams use the same key")
+    expired = metric(store, task.name, "expired_labels").value
+    if expired.value:
+        advice = "check time= of the label stream, or declare a longer horizon"
+        yield Problem("expired_labels", task.name, f"{expired.value:.0f} expired labels", advice)
+    fan = metric(store, task.name, "fan_out").value
+    if fan.value is not None and fan.value > 1.01:
+        text = f"a plain join of its streams makes {fan.value:.3g} rows of each key"
+        advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
+        yield Problem("fan_out", task.name, text, advice)
+    for dimension in task.slices:
+        whole = label_lag(store, task, Dimension())
+        if whole:
+            yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))
+
+
+def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[LabelLag]) -> Iterator[Problem]:
+    missing = [lag for lag in slices if lag.coverage.high is not None and lag.final < whole.final - 0.1
+               and lag.coverage.high + (lag.coverage.awaited or 0.0) < whole.final - 0.1]  # fmt: skip
+    usual = whole.delay.value
+    late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
+            and lag.delay.value > 2 * max(usual, 0.0) + 3600]  # fmt: skip
+    for kind, found, words in (
+        ("missing_labels", missing, [f"{lag.slice} {lag.final:.0%}" for lag in missing]),
+        ("late_labels", late, [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late]),
+    ):
+        if found:
+            named = ", ".join(words[:_NAMED]) + (", …" if len(words) > _NAMED else "")
+            usually = (
+                f"{whole.final:.0%} of all" if kind == "missing_labels" else f"{(usual or 0.0) / 3600:.3g} h for all"
+            )
+            what = "labels are missing" if kind == "missing_labels" else "labels are late (median delay)"
+            advice = f"see fourfold metrics {task.name} label_delay(0.5) --by {' --by '.join(dimension.names)}"
+            yield Problem(kind, task.name, f"{what} by {dimension}: {named}, against {usually}", advice)
+
+
+def _of_slices(store: Store, task: Task) -> Iterator[Problem]:
+    for dimension in task.slices:
+        with store.database.read() as connection:
+            levels = catalogue.levels(connection, store.project, task.prediction.stream, dimension)
+        if levels.full:
+            text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
+            yield Problem("many_slices", task.name, text, "slice by something coarser, or by an expression that groups")
+
+
+def _orphans(store: Store, task: Task) -> Iterator[str]:
+    """The keys of labels that were never predicted."""
+    bare = dataclasses.replace(task, sums=())
+    logs = {stream: store.log(stream).changes(None) for stream in task.streams}
+    for table in store.engine.joined(bare, logs, {}, Extent()):
+        yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()
+
+
+def _quarantined(entry: Quarantined) -> Problem:
+    advice = f"the {entry.rows} records are kept in {entry.path}; log them again in the right form, then delete it"
+    return Problem("quarantine", entry.stream, entry.reason, advice)

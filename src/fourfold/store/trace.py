@@ -1,0 +1,188 @@
+"""The way of one record through the components: what was logged of its key, by which run, and how usual it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pds
+
+from fourfold import counts
+from fourfold.counts import Counts
+from fourfold.errors import InputError
+from fourfold.model import DAY, EVERYTHING, Run, Task
+from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.state import catalogue, runs, series
+from fourfold.store.read import known_binnings, pooled
+from fourfold.store.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TracedValue:
+    """A value, and where it lies among all values of its column.
+
+    ``position`` is, of a number, the share of values below it (half of those in its own bin counted); of a category,
+    the share of records that have it. None where the column is not counted in a form that says so.
+    """
+
+    column: str
+    value: Any
+    kind: str  # "numeric", "category" or "opaque"
+    position: float | None = None
+
+    @property
+    def unusual(self) -> bool:
+        """Whether it lies in the outer hundredth of its column."""
+        if self.position is None:
+            return False
+        return self.position < 0.01 or (self.kind == "numeric" and self.position > 0.99)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One logged record of the key.
+
+    ``roles`` are what the record is to the tasks: ("late", "prediction"); ``notes`` what became of it there.
+    ``delay`` is, of a label or an outcome, the seconds since its prediction, by event time.
+    """
+
+    stream: str
+    time: dt.datetime
+    logged: dt.datetime
+    roles: tuple[tuple[str, str], ...]
+    values: tuple[TracedValue, ...]
+    run: Run | None = None
+    version: str | None = None
+    delay: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trace:
+    """All that is known of a key, in the order of its event times."""
+
+    key: str
+    steps: tuple[Step, ...]
+
+
+def trace(store: Store, key: str) -> Trace:
+    """The way of one record through the components. Reads the log.
+
+    Args:
+        store: where to look; it is brought up to date first.
+        key: the key as ``ff.log`` keeps it (see ``fourfold.sdk.batch.key_text``).
+
+    Raises:
+        InputError: no stream has logged this key; says which streams there are.
+    """
+    store.catch_up()
+    with store.database.read() as connection:
+        streams = list(catalogue.streams(connection, store.project))
+        tasks = list(catalogue.tasks(connection, store.project).values())
+    found = [(stream, row) for stream in streams for row in _records(store, stream, key)]
+    if not found:
+        logged = [stream for stream in streams if store.log(stream).version is not None]
+        raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or 'there is none'}")
+    with store.database.read() as connection:
+        made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])
+    places = {stream: _Places(store, stream) for stream in {stream for stream, _ in found}}
+    firsts = {stream: min((r for s, r in found if s == stream), key=_order) for stream in places}
+    lasts = {stream: max((r for s, r in found if s == stream), key=_order) for stream in places}
+    steps = []
+    for stream, row in found:
+        roles, notes, delay, version = [], [], None, None
+        for task in tasks:
+            for role in _roles(task, stream):
+                roles.append((task.name, role))
+                first = firsts.get(task.prediction.stream)
+                if role == "prediction":
+                    version = version or (str(row.get(task.version)) if row.get(task.version) is not None else None)
+                    if row is not firsts[stream]:
+                        notes.append(f"{task.name}: repeated, the first prediction stands")
+                    continue
+                column = task.label.column if role == "label" or task.outcome is None else task.outcome.column
+                if first is not None:
+                    delay = (row[EVENT_TIME] - first[EVENT_TIME]).total_seconds()
+                notes += _fate(task, role, row, column, row is lasts[stream], delay, first is not None)
+        values = tuple(places[stream].of(name, value) for name, value in row.items() if not name.startswith("_ff_"))
+        steps.append(
+            Step(
+                stream, row[EVENT_TIME], row[LOG_TIME], tuple(roles), values, made.get(row[RUN] or ""), version, delay,
+                tuple(dict.fromkeys(notes)),
+            )
+        )  # fmt: skip
+    return Trace(key, tuple(sorted(steps, key=lambda step: (step.time, step.logged))))
+
+
+def _records(store: Store, stream: str, key: str) -> list[dict[str, Any]]:
+    log = store.log(stream).changes(None)
+    if not log.added:
+        return []
+    rows = pds.dataset(list(log.added), schema=log.schema, format="parquet").to_table(filter=pds.field(KEY) == key)
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row[LOG_TIME], row[BATCH], row[ROW]
+
+
+def _roles(task: Task, stream: str) -> list[str]:
+    found = ["prediction"] if stream == task.prediction.stream else []
+    if stream == task.label.stream:
+        found.append("decision" if task.kind == "decision" else "label")
+    return found + (["outcome"] if task.outcome is not None and stream == task.outcome.stream else [])
+
+
+def _fate(
+    task: Task, role: str, row: dict[str, Any], column: str, last: bool, delay: float | None, predicted: bool
+) -> list[str]:  # fmt: skip
+    """What became of a label."""
+    if not predicted:
+        return [f"{task.name}: an orphan, this key was never predicted"]
+    if not last:
+        return [f"{task.name}: superseded, a later {role} stands"]
+    if row.get(column) is None:
+        return [f"{task.name}: withdrawn"]
+    if delay is not None and delay > task.horizon:
+        return [f"{task.name}: expired, it came after the horizon of {task.horizon // DAY} days"]
+    return []
+
+
+class _Places:
+    """Where values lie among all of their columns in one stream."""
+
+    def __init__(self, store: Store, stream: str) -> None:
+        binnings = known_binnings(store, f"stream:{stream}")
+        self._totals: dict[str, dict[str, Counts]] = {}
+        with store.database.read() as connection:
+            for row in series.find(connection, store.project, f"stream:{stream}"):
+                if row[3] == EVERYTHING and row[1]:
+                    total = pooled(counts.rows(series.select(connection, [row], DAY), binnings))
+                    if total is not None:
+                        self._totals.setdefault(row[1], {})[row[2]] = total
+
+    def of(self, column: str, value: Any) -> TracedValue:
+        kinds = self._totals.get(column, {})
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and "numeric" in kinds and np.isfinite(value):
+            return TracedValue(column, value, "numeric", _below(kinds["numeric"], float(value)))
+        if "category" in kinds and value is not None:
+            total = kinds["category"]
+            text = pa.array([value]).cast(pa.string())[0].as_py() if not isinstance(value, str) else value
+            shares = dict(zip(total.labels, total.counts.tolist(), strict=True))
+            rows = total.tally("rows")
+            known = shares.get(text)
+            return TracedValue(column, value, "category", known / rows if known is not None and rows else None)
+        return TracedValue(column, value, next(iter(kinds), "opaque"))
+
+
+def _below(total: Counts, value: float) -> float | None:
+    if total.binning is None or not len(total.bins):
+        return None
+    lower, upper = total.binning.edges(total.bins)
+    inside = (lower <= value) & (value < upper)
+    return float((total.counts[upper <= value].sum() + total.counts[inside].sum() / 2) / total.counts.sum())

@@ -1,0 +1,146 @@
+"""The way of one record, and of two groups, through the components."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fourfold as ff
+from fourfold.sdk import Session
+from fourfold.store.problems import label_lag, problems
+
+RANDOM = np.random.default_rng(8)
+N = 2_000
+DAYS = pd.Timestamp("2024-03-01", tz="UTC") + pd.to_timedelta(np.arange(N) % 20, unit="D")
+
+
+@pytest.fixture
+def pipeline(session: Session) -> Session:
+    """Features, predictions and labels; in the group "b" the feature is broken, and the labels come late."""
+    group = np.where(np.arange(N) % 3 == 0, "b", "a")
+    load = RANDOM.normal(10.0, 2.0, N)
+    truth = RANDOM.random(N) < 0.4
+    score = np.clip(np.where(group == "a", np.where(truth, 0.7, 0.3), 0.5) + RANDOM.normal(0, 0.15, N), 0, 1)
+    keys = [f"k{i}" for i in range(N)]
+    ff.log(
+        "features",
+        pd.DataFrame({"id": keys, "at": DAYS, "load": np.where(group == "b", load * 5, load)}),
+        key="id",
+        time="at",
+    )
+    with ff.run("serve"):
+        ff.log("predict", pd.DataFrame({"id": keys, "at": DAYS, "score": score, "group": group,
+                                        "model": np.where(group == "b", "v2", "v1")}), key="id", time="at")  # fmt: skip
+    later = pd.to_timedelta(np.where(group == "b", 96, 2), unit="h")
+    known = np.arange(N) % 7 != 0
+    ff.log("labels", pd.DataFrame({"id": keys, "at": DAYS + later, "truth": truth})[known], key="id", time="at")
+    ff.task("t", prediction="predict.score", label="labels.truth", slices=["group"], version="model", horizon="30d")
+    return session
+
+
+def test_a_trace_shows_each_step_with_run_version_delay_and_place(pipeline: Session) -> None:
+    ff.log("labels", key="k3", truth=None, time=dt.datetime(2024, 3, 12, tzinfo=dt.UTC))
+    features, predict, label, withdrawn = ff.trace("k3").steps
+    assert [features.stream, predict.stream, label.stream] == ["features", "predict", "labels"]
+    assert features.values[0].kind == "numeric" and features.values[0].position is not None
+    assert features.values[0].position > 0.6, "five times the load is more than nearly all others have"
+    assert predict.roles == (("t", "prediction"),) and predict.version == "v2"
+    assert predict.run is not None and predict.run.component == "serve"
+    group = {value.column: value for value in predict.values}["group"]
+    assert group.position == pytest.approx(1 / 3, abs=0.01)
+    assert label.delay == 96 * 3600 and label.notes == ("t: superseded, a later label stands",)
+    assert withdrawn.notes == ("t: withdrawn",)
+
+
+def test_repeated_predictions_and_orphans_are_told(pipeline: Session) -> None:
+    ff.log("predict", key="k1", score=0.9, group="a", model="v1")
+    ff.log("labels", key="nobody", truth=True)
+    assert [note for step in ff.trace("k1").steps for note in step.notes] == [
+        "t: repeated, the first prediction stands"
+    ]
+    (orphan,) = ff.trace("nobody").steps
+    assert orphan.notes == ("t: an orphan, this key was never predicted",)
+    with pytest.raises(ff.InputError, match="none of the logged streams: features, labels, predict"):
+        ff.trace("no such key")
+
+
+def test_groups_are_compared_at_every_component_the_most_different_first(pipeline: Session) -> None:
+    found = ff.compare({"group": "a"}, {"group": "b"})
+    assert found.n == (1_333, 667)
+    assert [d.size for d in found.differences] == sorted((d.size for d in found.differences), reverse=True)
+    by = {(d.where, d.name): d for d in found.differences}
+    assert by["predict", "model"].size > 0.9 and by["predict", "model"].a == "v1 100%"
+    assert by["features", "load"].size > 0.8
+    assert by["predict", "score"].size > 0.2
+    assert by["t", "roc_auc"].what == "metric" and by["t", "roc_auc"].size > 0.2
+    assert by["labels", "truth"].size < 0.05
+    assert by["predict", "run"].size == 0
+    whole = ff.metric("t", "recall", by="group")
+    assert by["t", "recall"].a.startswith(f"{whole[0].value.value:.4g} (")
+
+
+def test_a_window_and_an_undeclared_column_can_be_compared(pipeline: Session) -> None:
+    found = ff.compare({"model": "v1"}, {"model": "v2"}, ("2024-03-01", "2024-03-06"))
+    assert sum(found.n) == N // 20 * 5
+    for a, b, words in (
+        ({"group": "a"}, {"group": "a"}, "two different"),
+        ({"group": "a"}, {"model": "a"}, "same columns"),
+        ({"group": "a"}, {"group": "z"}, "no record"),
+        ({"nothing": "a"}, {"nothing": "b"}, "nothing"),
+    ):
+        with pytest.raises(ff.FourfoldError, match=words):
+            ff.compare(a, b)
+    with pytest.raises(ff.InputError, match="not before"):
+        ff.compare({"group": "a"}, {"group": "b"}, ("2024-03-06", "2024-03-01"))
+
+
+def test_doctor_names_groups_whose_labels_are_late_or_missing_and_orphans(pipeline: Session) -> None:
+    predictions = [{"id": f"m{i}", "at": DAYS[0], "score": 0.5, "group": "c", "model": "v1"} for i in range(60)]
+    ff.log("predict", predictions, key="id", time="at")
+    ff.log("labels", [{"id": "stray", "at": DAYS[19] + pd.Timedelta("40D"), "truth": True}], key="id", time="at")
+    pipeline.flush()
+    found = {problem.kind: problem for problem in problems(pipeline.store)}
+    assert "'stray'" in found["orphan_labels"].message
+    assert "b 96 h" in found["late_labels"].message and "c" not in found["late_labels"].message.split(":")[1]
+    assert "c 0%" in found["missing_labels"].message
+    from fourfold.model import Dimension, Part
+    from fourfold.store.read import resolve
+
+    task = resolve(pipeline.store, "t").task
+    assert task is not None
+    lags = {lag.slice: lag for lag in label_lag(pipeline.store, task, Dimension((Part("group"),)))}
+    assert lags["b"].delay.value == pytest.approx(96 * 3600, rel=0.01)
+    assert lags["a"].coverage.value == pytest.approx(6 / 7, abs=0.01)
+
+
+def test_keys_of_several_parts_join_and_rank(session: Session) -> None:
+    lists = pd.DataFrame({"q": ["q1", "q1", "q2", "q2"], "item": [1, 2, 1, 2], "score": [0.9, 0.1, 0.2, 0.8]})
+    ff.log("rank", lists, key=["q", "item"])
+    ff.log("clicks", key=("q1", 1), relevance=1)
+    ff.log("clicks", {"q": "q2", "item": 1, "relevance": 1}, key=("q", "item"))
+    ff.log("clicks", pd.DataFrame({"q": ["q2", None], "item": [2, 3], "relevance": [0, 1]}), key=["q", "item"])
+    ff.task("search", prediction="rank.score", label="clicks.relevance", kind="ranking", query="q")
+    assert ff.metric("search", "mean_reciprocal_rank").value.value == pytest.approx((1 + 0.5) / 2, rel=0.01)
+    assert ff.metric("clicks", "null_keys").value.value == 1.0
+    assert len(ff.trace(("q2", 1)).steps) == 2
+    ff.log("rank", lists, key=["q", "nothing"])
+    session.flush()
+    assert "nothing" in problems(session.store)[0].message
+
+
+def test_many_slices_are_said_to_be_cut(session: Session, tmp_path: Path) -> None:
+    n = 1_000
+    city = [f"c{i % 251 if i % 2 else i % 10}" for i in range(n)]
+    ff.log("predict", pd.DataFrame({"id": range(n), "score": RANDOM.random(n), "city": city}), key="id")
+    ff.task("t", prediction="predict.score", label="labels.truth", slices=["city"])
+    session.flush()
+    rows = ff.metric("t", "predictions", by="city")
+    assert len(rows) == 201
+    assert sum(row.value.value or 0 for row in rows) == n
+    assert {row.slice["city"] for row in rows} >= {"(other)", "c0", "c8"}
+    found = [problem for problem in problems(session.store) if problem.kind == "many_slices"]
+    assert "more than 200 values" in found[0].message
