@@ -18,10 +18,21 @@ from fourfold.binning import Floats
 from fourfold.counts import RANKS, Counts
 from fourfold.errors import InputError
 from fourfold.metrics import classification
-from fourfold.metrics.intervals import effective, student, student_point, wilson
+from fourfold.metrics.intervals import (
+    Interval,
+    effective,
+    few,
+    fisher,
+    logarithmic,
+    mover,
+    student,
+    student_point,
+    wilson,
+)
 from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
+_LACKING = 4.0  # see ``intervals.few``
 AVERAGES = ("macro", "micro", "weighted")
 # Of right, predicted and actual (each … × classes) and the number of records, the metric; NaN where it is not defined.
 Of = Callable[[Floats, Floats, Floats, Any], Floats]
@@ -34,7 +45,7 @@ def accuracy(counts: Counts) -> Value:
 
 def balanced_accuracy(counts: Counts) -> Value:
     """The mean of the recalls of the classes that occur."""
-    return _smooth(counts, lambda right, said, true, n: _mean(_divide(right, true), true > 0))
+    return unlabelled(counts) or _macro(counts, _cells(counts), 1, only_labels=True)
 
 
 def precision(counts: Counts, average: str = "macro", label: str = "") -> Value:
@@ -59,7 +70,7 @@ def cohen_kappa(counts: Counts) -> Value:
         chance = (said * true).sum(-1) / n**2
         return _divide(right.sum(-1) / n - chance, 1 - chance, math.nan)
 
-    return _smooth(counts, kappa, -1.0, "all records are of one class")
+    return _smooth(counts, kappa, fisher, "all records are of one class")
 
 
 def matthews_corrcoef(counts: Counts) -> Value:
@@ -70,7 +81,7 @@ def matthews_corrcoef(counts: Counts) -> Value:
         size = np.sqrt(n**2 - (said**2).sum(-1)) * np.sqrt(n**2 - (true**2).sum(-1))
         return _divide(both, size, math.nan)
 
-    return _smooth(counts, matthews, -1.0, "labels or predictions of one class only")
+    return _smooth(counts, matthews, fisher, "labels or predictions of one class only")
 
 
 def top_k_accuracy(counts: Counts, k: float = 2) -> Value:
@@ -89,8 +100,7 @@ def log_loss(counts: Counts) -> Value:
     if n <= 0:
         return unlabelled(counts) or undefined("the task declares no probabilities=, or none were logged", counts)
     mean, variance = mean_of(counts, "log_loss", n)
-    low, high = student(mean, variance, n)
-    return answered(mean, (max(low, 0.0), high), counts, n)
+    return answered(mean, logarithmic(mean, variance, n), counts, n)
 
 
 def confusion_matrix(counts: Counts) -> dict[tuple[str, ...], Value]:
@@ -227,7 +237,10 @@ def _vectors(cells: dict[tuple[str, str], int]) -> tuple[list[str], Floats, Floa
     return classes, right, said, true
 
 
-def _smooth(counts: Counts, of: Of, low: float = 0.0, why: str = "labels of no class") -> Value:
+def _smooth(
+    counts: Counts, of: Of, interval: Callable[[float, float, float], Interval] = effective,
+    why: str = "labels of no class",
+) -> Value:  # fmt: skip
     """A metric with an interval by the delta method: its change with one more record in each cell that is used."""
     empty = unlabelled(counts)
     if empty is not None:
@@ -251,7 +264,7 @@ def _smooth(counts: Counts, of: Of, low: float = 0.0, why: str = "labels of no c
     change = (of(more_right, more_said, more_true, n + step) - centre) * (n + step) / step
     change = np.where(np.isfinite(change), change, 0.0)
     variance = float((weight @ change**2) / n - ((weight @ change) / n) ** 2) / max(n - 1, 1)
-    return answered(centre, effective(centre, variance, n, low, 1.0), counts)
+    return answered(centre, interval(centre, few(variance, n, _LACKING), n), counts)
 
 
 def _averaged(counts: Counts, average: str, label: str, which: int) -> Value:
@@ -266,7 +279,22 @@ def _averaged(counts: Counts, average: str, label: str, which: int) -> Value:
         return _one_class(counts, label, right, said, true, which)
     if average == "micro":  # each record has one class: micro-averaged, all three are the accuracy
         return accuracy(counts)
+    if average == "macro" and which < 2:
+        return _macro(counts, cells, which)
+    if average == "weighted" and which == 1:  # each class's recall by its share: the accuracy, too
+        return accuracy(counts)
     return _smooth(counts, _average(average, which))
+
+
+def _macro(counts: Counts, cells: dict[tuple[str, str], int], which: int, *, only_labels: bool = False) -> Value:
+    """The mean of the classes' precisions or recalls; one that was never predicted, or never occurred, scores 0."""
+    _, right, said, true = _vectors(cells)
+    if only_labels:
+        right, said, true = right[true > 0], said[true > 0], true[true > 0]
+    trials = said if which == 0 else true
+    weight = 1 / len(trials)
+    parts = [(weight, int(r), int(t)) for r, t in zip(right, trials, strict=True) if t]
+    return answered(float(_divide(right, trials).mean()), mover(parts), counts)
 
 
 def _average(average: str, which: int) -> Of:

@@ -14,8 +14,8 @@ import numpy as np
 
 from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
-from fourfold.metrics.intervals import delta_variance, logit, normal, student, wilson
-from fourfold.metrics.tasks import answered, covered, unlabelled
+from fourfold.metrics.intervals import delta_variance, fisher, logarithmic, logit, mover, normal, student, wilson
+from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
 Cells = tuple[int, int, int, int]
@@ -48,49 +48,44 @@ def base_rate(counts: Counts) -> Value:
 
 
 def f1(counts: Counts, threshold: float | None = None) -> Value:
-    """The harmonic mean of precision and recall, with a delta-method interval."""
-
-    def value(cells: Cells) -> tuple[float, float] | None:
-        tp, fp, fn, _ = cells
-        size = 2 * tp + fp + fn
-        if not size:
-            return None
-        n = sum(cells)
-        down = -2 * tp / size**2 * n
-        return 2 * tp / size, delta_variance((2 * (fp + fn) / size**2 * n, down, down, 0.0), cells)
-
-    return _smooth(counts, threshold, value, "neither a positive label nor a positive decision", 0.0)
+    """The harmonic mean of precision and recall; its interval is Wilson's of J = right ÷ (positive or decided so)."""
+    empty = unlabelled(counts)
+    if empty is not None:
+        return empty
+    tp, fp, fn, _ = _cells(counts, threshold)
+    if not tp + fp + fn:
+        return undefined("neither a positive label nor a positive decision", counts)
+    low, high = wilson(tp, tp + fp + fn)  # F1 = 2 J / (1 + J)
+    return answered(2 * tp / (2 * tp + fp + fn), (2 * low / (1 + low), 2 * high / (1 + high)), counts)
 
 
 def balanced_accuracy(counts: Counts, threshold: float | None = None) -> Value:
     """The mean of recall and specificity."""
-
-    def value(cells: Cells) -> tuple[float, float] | None:
-        tp, fp, fn, tn = cells
-        if not (tp + fn and tn + fp):
-            return None
-        recalled, specific = tp / (tp + fn), tn / (tn + fp)
-        variance = recalled * (1 - recalled) / (tp + fn) + specific * (1 - specific) / (tn + fp)
-        return (recalled + specific) / 2, variance / 4
-
-    return _smooth(counts, threshold, value, "labels of one class only", 0.0)
+    empty = unlabelled(counts)
+    if empty is not None:
+        return empty
+    tp, fp, fn, tn = _cells(counts, threshold)
+    if not (tp + fn and tn + fp):
+        return undefined("labels of one class only", counts)
+    value = (tp / (tp + fn) + tn / (tn + fp)) / 2
+    return answered(value, mover([(0.5, tp, tp + fn), (0.5, tn, tn + fp)]), counts)
 
 
 def matthews_corrcoef(counts: Counts, threshold: float | None = None) -> Value:
-    """The correlation of decision and label, from −1 to 1, with a delta-method interval."""
-
-    def value(cells: Cells) -> tuple[float, float] | None:
-        centre = _matthews(cells)
-        if centre is None:
-            return None
-        n, gradient = sum(cells), []
-        for i in range(4):
-            up = [*cells]
-            up[i] += 1
-            gradient.append(((_matthews((up[0], up[1], up[2], up[3])) or 0.0) - centre) * n)
-        return centre, delta_variance(gradient, cells)
-
-    return _smooth(counts, threshold, value, "labels or decisions of one class only", -1.0)
+    """The correlation of decision and label, from −1 to 1, with a delta-method interval on the scale of Fisher's z."""
+    empty = unlabelled(counts)
+    if empty is not None:
+        return empty
+    cells = _cells(counts, threshold)
+    centre = _matthews(cells)
+    if centre is None:
+        return undefined("labels or decisions of one class only", counts)
+    n, gradient = sum(cells), []
+    for i in range(4):
+        up = [*cells]
+        up[i] += 1
+        gradient.append(((_matthews((up[0], up[1], up[2], up[3])) or 0.0) - centre) * n)
+    return answered(centre, fisher(centre, delta_variance(gradient, cells), n), counts)
 
 
 def true_positives(counts: Counts, threshold: float | None = None) -> Value:
@@ -149,18 +144,25 @@ def roc_auc(counts: Counts) -> Value:
 def average_precision(counts: Counts) -> Value:
     """Σ (recall gained) × precision, over the thresholds from the highest score down.
 
-    Interval: logit, Boyd, Eng & Page, ECML PKDD 2013, 451–466, with the positives as the number of trials.
+    Its variance is by the delta method over the score bins; the interval is on the logit scale, as Boyd, Eng & Page,
+    ECML PKDD 2013, 451–466, advise.
     """
     empty = unlabelled(counts)
     if empty is not None:
         return empty
-    _, positives, negatives = score_counts(counts)
+    _, positives, negatives = (column[::-1] for column in score_counts(counts))
     p = float(positives.sum())
     if not p:
         return _one_class(counts)
-    tp, decided = np.cumsum(positives[::-1]), np.cumsum((positives + negatives)[::-1])
-    value = float((positives[::-1] / p) @ (tp / np.maximum(decided, 1)))
-    interval = logit(value, value * (1 - value) / p)
+    tp, decided = np.cumsum(positives), np.cumsum(positives + negatives)
+    precise, gained = tp / decided, positives / p
+    value = float(gained @ precise)
+    # one more record in a bin changes the precision at its threshold and all lower ones, a positive the recall too
+    after = np.cumsum((gained * (decided - tp) / decided**2)[::-1])[::-1]
+    spoiled = np.cumsum((gained * tp / decided**2)[::-1])[::-1]
+    change = ((precise - value) / p + after) ** 2
+    variance = float(positives @ change + negatives @ spoiled**2) * p / max(p - 1, 1)
+    interval = logit(value, variance, p) if variance > 0 and p > 1 else None
     return answered(value, interval or wilson(min(value, 1.0) * p, p), counts)
 
 
@@ -278,18 +280,6 @@ def _proportion(
     return Value(hits / trials, low, high, trials, covered(counts))
 
 
-def _smooth(
-    counts: Counts, threshold: float | None, of: Callable[[Cells], tuple[float, float] | None], why: str, low: float
-) -> Value:
-    empty = unlabelled(counts)
-    if empty is not None:
-        return empty
-    found = of(_cells(counts, threshold))
-    if found is None:
-        return Value.no_data(why, counts.tally("labelled"), covered(counts))
-    return answered(found[0], normal(*found, low, 1.0), counts)
-
-
 def _cell(counts: Counts, threshold: float | None, index: int) -> Value:
     empty = unlabelled(counts)
     if empty is not None:
@@ -308,9 +298,9 @@ def _mean_loss(counts: Counts, name: str, most: float) -> Value:
     if empty is not None:
         return empty
     n = counts.tally("labelled")
-    value = counts.sum(name) / n
-    low, high = normal(value, (counts.sum(f"{name}_squared") / n - value**2) / n, 0.0, most)
-    return answered(value, (low, high), counts)
+    value, variance = mean_of(counts, name)
+    low, high = logarithmic(value, variance, n)
+    return answered(value, (low, min(high, most)), counts)
 
 
 def _reliability(counts: Counts, n_bins: int) -> list[tuple[str, float, float, float]]:

@@ -20,6 +20,9 @@ from fourfold.metrics.intervals import student
 from fourfold.model import Value
 
 _DRAWS = 2_000
+_PRIOR = (
+    0.25  # after Agresti & Min, Statistics in Medicine 24 (2005), 729–740, who add 0.5; by simulation, less will do
+)
 _Cells = tuple[Floats, Floats, Floats, Floats]  # true positives, false positives, false negatives, true negatives
 _BINARY: dict[str, Callable[[_Cells], Floats]] = {
     "accuracy": lambda c: _over(c[0] + c[3], c[0] + c[1] + c[2] + c[3]),
@@ -56,14 +59,23 @@ def difference(counts: Counts, metric: str) -> Value:
     if metric not in _BINARY or (metric != "accuracy" and not binary):
         known = ", ".join(_BINARY) if binary else "accuracy"
         raise InputError(f"two versions of such a task are compared by {known}, not {metric}")
-    names = sorted(cells)
-    joint = np.array([cells[name] for name in names], np.float64)
-    drawn = np.random.default_rng(0).multinomial(n, joint / n, _DRAWS).astype(np.float64)
+    if not binary:  # of several classes, only whether each version was right matters
+        right: dict[tuple[str, ...], int] = {}
+        for (actual, a, b), count in cells.items():
+            cell = ("1", str(int(a == actual)), str(int(b == actual)))
+            right[cell] = right.get(cell, 0) + count
+        cells = right
+    names: list[tuple[str, ...]] = [(actual, a, b) for actual in ("0", "1") for a in ("0", "1") for b in ("0", "1")]
+    joint = np.array([cells.get(name, 0) for name in names], np.float64)
+    # a part of a record in each cell that can occur, so that what few records lack is not taken for impossible
+    possible = joint + _PRIOR * np.array([binary or name[0] == "1" for name in names])
+    drawn = np.random.default_rng(0).multinomial(n, possible / possible.sum(), _DRAWS).astype(np.float64)
     centre = float(_difference(joint[None, :], names, metric)[0])
     if not math.isfinite(centre):
         return Value.no_data(f"{metric} is not defined for both versions", n)
     found = _difference(drawn, names, metric)
     low, high = (float(q) for q in np.nanquantile(found, (0.025, 0.975)))
+    low, high = min(low, centre), max(high, centre)
     reason = f"McNemar p = {_mcnemar(cells):.3g}" if metric == "accuracy" else ""
     return Value(centre, low, high, n, reason=reason)
 

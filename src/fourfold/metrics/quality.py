@@ -108,7 +108,7 @@ def quantile(counts: Counts, q: float) -> Value:
     """The smallest finite value with at least a share q of the values at or below it.
 
     Within 0.8 % of (|x − centre| + scale) of the exact one. The interval is that of the order statistics whose
-    ranks are qn ± 1.96 √(nq(1 − q)).
+    ranks are qn + ½ ± 1.96 √(nq(1 − q)), evenly spread within their bins; where both fall in one, it is that bin.
     """
     if not 0 <= q <= 1:
         raise InputError(f"quantile({q}): q is a share, from 0 to 1")
@@ -116,10 +116,16 @@ def quantile(counts: Counts, q: float) -> Value:
     if n <= 0:
         return Value.no_data("no finite values in this window", n)
     half = Z * math.sqrt(n * q * (1 - q))
-    ranks = np.clip(np.ceil([q * n, q * n - half, q * n + half]), 1, n)
-    places = np.searchsorted(np.cumsum(counts.counts), ranks)
-    value, low, high = _middles(counts)[np.minimum(places, len(counts.bins) - 1)].tolist()
-    return Value(value, low, high, n)
+    ranks = np.clip([math.ceil(q * n), q * n - half + 0.5, q * n + half + 0.5], 1, n)
+    reached = np.cumsum(counts.counts)
+    places = np.minimum(np.searchsorted(reached, ranks), len(counts.bins) - 1)
+    lower, upper = (np.clip(edge[places], counts.low, counts.high) for edge in _binning(counts).edges(counts.bins))
+    value = float(_middles(counts)[places[0]])
+    if places[1] == places[2]:
+        return Value(value, float(lower[1]), float(upper[2]), n)
+    within = (ranks - 0.5 - (reached - counts.counts)[places]) / counts.counts[places]
+    _, low, high = (lower + within * (upper - lower)).tolist()
+    return Value(value, min(low, value), max(high, value), n)
 
 
 def distinct(counts: Counts) -> Value:

@@ -7,9 +7,11 @@ import math
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
-from fourfold.metrics.intervals import effective, logarithmic, student
+from fourfold.metrics.intervals import effective, few, logarithmic, student
 from fourfold.metrics.tasks import answered, mean_of, undefined, unlabelled
 from fourfold.model import Value
+
+_LACKING_SQUARES, _LACKING_RATIO = 25.0, 15.0  # see ``intervals.few``
 
 
 def bias(counts: Counts) -> Value:
@@ -37,8 +39,9 @@ def mean_squared_error(counts: Counts) -> Value:
     empty = unlabelled(counts)
     if empty is not None:
         return empty
+    n = counts.tally("labelled")
     mean, variance = _squared(counts)
-    return answered(mean, logarithmic(mean, variance, counts.tally("labelled")), counts)
+    return answered(mean, logarithmic(mean, few(variance, n, _LACKING_SQUARES), n), counts)
 
 
 def root_mean_squared_error(counts: Counts) -> Value:
@@ -98,7 +101,7 @@ def r2(counts: Counts) -> Value:
     fourth = t4 - 4 * t1 * t3 + 6 * t1**2 * t2 - 3 * t1**4
     cross = (counts.sum("error2_t2") - 2 * t1 * counts.sum("error2_t")) / n + t1**2 * error
     squares = counts.sum("error_fourth") / n / error**2 + fourth / spread**2 - 2 * cross / (error * spread)
-    low, high = student(math.log(1 - value), max(squares, 0.0) / (n - 1), n)
+    low, high = student(math.log(1 - value), few(max(squares, 0.0) / (n - 1), n, _LACKING_RATIO), n)
     return answered(value, (1 - math.exp(min(high, 700.0)), 1 - math.exp(low)), counts)
 
 
