@@ -29,6 +29,7 @@ test: check
 	$(BIN)/pytest -n 2
 
 bench: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	$(BIN)/python -m bench
 
 clean:

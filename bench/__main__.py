@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import joins, kernel, questions, record
+from bench import estimates, joins, kernel, mext, questions, record
 from bench.measure import Report
 
 
@@ -16,6 +16,8 @@ def main() -> None:
     report = Report()
     kernel.run(report, peers=not arguments.without_peers)
     joins.run(report)
+    estimates.run(report)
+    mext.run(report)
     record.run(report)
     questions.run(report)
     report.write(Path(__file__).parent / "RESULTS.md")

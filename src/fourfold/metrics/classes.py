@@ -358,6 +358,7 @@ def _multilabel(counts: Counts, average: str, label: str, which: int) -> Value:
     slope = 1.0 if which < 2 else 2 / (1 + inner) ** 2
     variance = float((weights**2 * slope**2 * _divide(inner * (1 - inner), trials)).sum())
     centre = float(weights @ each)
+    variance = few(variance, counts.tally("labelled"), _LACKING)
     return answered(centre, effective(centre, variance, float(trials.sum()) or 1.0), counts)
 
 

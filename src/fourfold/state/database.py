@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from filelock import FileLock
@@ -15,6 +17,7 @@ from fourfold.errors import StoreError
 
 HEAD = "0002"  # the newest migration; a test compares it with the folder
 _BUSY_SECONDS = 60
+T = TypeVar("T")
 
 
 class Database:
@@ -29,6 +32,10 @@ class Database:
         weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
         sa.event.listen(self.engine, "connect", _set_up)
         sa.event.listen(self.engine, "begin", _begin)
+        self._watch = sqlite3.connect(path, check_same_thread=False)  # never writes: it sees that others have
+        self._recalled: tuple[int, dict[Any, Any]] = (-1, {})
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._watch.close).atexit = False
         try:
             self._migrate()
         except sa.exc.DatabaseError as error:
@@ -40,6 +47,23 @@ class Database:
         with self.engine.connect() as connection:
             yield connection
 
+    def recall(self, read: Callable[..., T], *arguments: Any) -> T:
+        """What a function of a connection reads: once, for as long as nothing is written, by whichever process.
+
+        What it gives is shared and must not be changed.
+        """
+        with self._lock:
+            (version,) = self._watch.execute("PRAGMA data_version").fetchone()
+            if self._recalled[0] != version:
+                self._recalled = version, {}
+            known = self._recalled[1]
+        key = (read, arguments)
+        if key not in known:
+            with self.read() as connection:
+                known[key] = read(connection, *arguments)
+        found: T = known[key]
+        return found
+
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is committed at the end, or not at all; writers wait for each other."""
@@ -48,6 +72,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._watch.close()
         self.engine.dispose()
 
     def _migrate(self) -> None:

@@ -36,10 +36,9 @@ class Folder:
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        with self._database.read() as connection:
-            found = self._owners(connection)
-            cursors = catalogue.cursors(connection, self._project)
-            under_way = catalogue.backfills(connection, self._project)
+        found = self._database.recall(_owners, self._project)
+        cursors = self._database.recall(catalogue.cursors, self._project)
+        under_way = self._database.recall(catalogue.backfills, self._project)
         if under_way or cursors.keys() - {cell.job for owner in found for cell in owner.cells}:
             return True
         for owner in found:
@@ -53,8 +52,7 @@ class Folder:
 
         Returns whether all is counted.
         """
-        with self._database.read() as connection:
-            found = self._owners(connection)
+        found = self._database.recall(_owners, self._project)
         self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
         for owner in found:
             self._guarded(owner, self._fold_new)
@@ -64,14 +62,9 @@ class Folder:
 
     def progress(self, owner: str | None = None) -> dict[Cell, float]:
         """The first counts that are under way, and what share of each is done."""
-        with self._database.read() as connection:
-            found = catalogue.backfills(connection, self._project)
+        found = self._database.recall(catalogue.backfills, self._project)
         shares = {Cell.from_job(job): entry.piece / entry.pieces for job, entry in found.items()}
         return {cell: share for cell, share in shares.items() if owner in (None, cell.owner)}
-
-    def _owners(self, connection: sa.Connection) -> list[Owner]:
-        tasks = catalogue.tasks(connection, self._project)
-        return owners(catalogue.streams(connection, self._project), tasks.values())
 
     def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
         """What cannot be counted does not keep the others from it."""
@@ -245,6 +238,10 @@ class Folder:
 
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
+
+
+def _owners(connection: sa.Connection, project: str) -> list[Owner]:
+    return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:

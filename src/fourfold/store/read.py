@@ -15,7 +15,7 @@ from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Task, Value, Window, slice_names
-from fourfold.state import catalogue, series
+from fourfold.state import catalogue
 from fourfold.store.result import Moment, Result, seconds
 from fourfold.store.source import AsOf, Source, Stored, of_dimension
 from fourfold.store.store import Store
@@ -116,21 +116,20 @@ def resolve(store: Store, target: str) -> Target:
     Raises:
         UnknownNameError: nothing of that name; lists what there is.
     """
-    with store.database.read() as connection:
-        tasks = catalogue.tasks(connection, store.project)
-        streams = list(catalogue.streams(connection, store.project))
-        if target in tasks:
-            return Target("task", f"task:{target}", task=tasks[target])
-        if target in streams:
-            return Target("stream", f"stream:{target}")
-        for stream in sorted(streams, key=len, reverse=True):
-            if target.startswith(f"{stream}."):
-                column = target[len(stream) + 1 :]
-                known = {row[1] for row in series.find(connection, store.project, f"stream:{stream}")} - {""}
-                if column in known:
-                    return Target("column", f"stream:{stream}", column)
-                if not any(other.startswith(f"{stream}.") for other in streams if other != target):
-                    raise suggest(f"column of stream {stream!r}", column, sorted(known))
+    tasks = store.database.recall(catalogue.tasks, store.project)
+    streams = list(store.database.recall(catalogue.streams, store.project))
+    if target in tasks:
+        return Target("task", f"task:{target}", task=tasks[target])
+    if target in streams:
+        return Target("stream", f"stream:{target}")
+    for stream in sorted(streams, key=len, reverse=True):
+        if target.startswith(f"{stream}."):
+            column = target[len(stream) + 1 :]
+            known = {row[1] for row in Stored(store, f"stream:{stream}").series()} - {""}
+            if column in known:
+                return Target("column", f"stream:{stream}", column)
+            if not any(other.startswith(f"{stream}.") for other in streams if other != target):
+                raise suggest(f"column of stream {stream!r}", column, sorted(known))
     component, _, column = target.partition(".")
     if column and f"{component}.output" in streams and not column.startswith("output"):
         return resolve(store, f"{component}.output.{column}")
@@ -206,9 +205,8 @@ def _defined(store: Store, target: Target, question: Question) -> Target:
 
 def _dimension(store: Store, target: Target, names: tuple[str, ...]) -> Dimension:
     """The declared dimension of these names."""
-    with store.database.read() as connection:
-        tasks = catalogue.tasks(connection, store.project).values()
-        known = {slice_names(row[3]) for row in series.find(connection, store.project, target.owner)}
+    tasks = store.database.recall(catalogue.tasks, store.project).values()
+    known = {slice_names(row[3]) for row in Stored(store, target.owner).series()}
     declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
     for dimension in declared:
         if dimension.names == names:

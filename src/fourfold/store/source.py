@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -55,12 +54,7 @@ class Stored:
 
     def series(self) -> list[Series]:
         """See ``Source``."""
-        return self._found
-
-    @functools.cached_property
-    def _found(self) -> list[Series]:
-        with self._store.database.read() as connection:
-            return series.find(connection, self._store.project, self._owner)
+        return self._store.database.recall(series.find, self._store.project, self._owner)
 
     def counts(
         self,
@@ -77,13 +71,11 @@ class Stored:
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""
-        with self._store.database.read() as connection:
-            return series.span(connection, self._store.project, self._owner, level)
+        return self._store.database.recall(series.span, self._store.project, self._owner, level)
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
-        with self._store.database.read() as connection:
-            return load_plan(connection, self._store.project, self._owner).by_version()
+        return self._store.database.recall(load_plan, self._store.project, self._owner).by_version()
 
 
 class AsOf:
