@@ -31,6 +31,11 @@ def test_how_it_works_is_as_it_says() -> None:
 
 
 @pytest.mark.usefixtures("_closed")
+def test_across_components_is_as_it_says() -> None:
+    exec(compile(code("docs/across-components.md"), "across-components.md", "exec"), {})
+
+
+@pytest.mark.usefixtures("_closed")
 def test_the_readmes_example_runs_and_answers() -> None:
     names: dict[str, object] = {}
     exec(compile(code("README.md"), "README.md", "exec"), names)

@@ -32,10 +32,9 @@ class Database:
         weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
         sa.event.listen(self.engine, "connect", _set_up)
         sa.event.listen(self.engine, "begin", _begin)
-        self._watch = sqlite3.connect(path, check_same_thread=False)  # never writes: it sees that others have
+        self._watch: sqlite3.Connection | None = None  # never writes: it sees that others have
         self._recalled: tuple[int, dict[Any, Any]] = (-1, {})
         self._lock = threading.Lock()
-        weakref.finalize(self, self._watch.close).atexit = False
         try:
             self._migrate()
         except sa.exc.DatabaseError as error:
@@ -53,6 +52,10 @@ class Database:
         What it gives is shared and must not be changed.
         """
         with self._lock:
+            if self._watch is None:
+                self._watch = sqlite3.connect(self.path, check_same_thread=False)
+                weakref.finalize(self, self._watch.close).atexit = False
+                self._recalled = -1, {}
             (version,) = self._watch.execute("PRAGMA data_version").fetchone()
             if self._recalled[0] != version:
                 self._recalled = version, {}
@@ -72,7 +75,10 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self._watch.close()
+        with self._lock:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
         self.engine.dispose()
 
     def _migrate(self) -> None:
