@@ -114,7 +114,7 @@ class Tasks(RuleBasedStateMachine):
             if not self.declared:
                 self.sender.task(self.task)
             self.store.catch_up()
-            assert not self.store.failure("task:t")
+            assert not self.store.failure("task:t", ())
             with a_store() as scratch:
                 plan = _plan_of(self.store)
                 with scratch.database.write() as connection:

@@ -41,7 +41,7 @@ class DuckDB:
         """See ``Engine.levels``."""
         if not log.added or not dimension.parts:
             return known
-        with _connected() as connection:
+        with _connected() as connection, _explained(f"slices by {dimension}"):
             joins.register(connection, "log", log.added, log.schema)
             edges = {**known.edges}
             for part in dimension.parts:
@@ -107,7 +107,7 @@ class DuckDB:
         if wanted is None:
             wanted = dict.fromkeys(splits, ("", *(sums.metric for sums in task.sums)))
         divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
-        with _connected() as connection, _explained(task):
+        with _connected() as connection, _explained(f"task {task.name!r}"):
             join = joins.Join(connection, task, logs, divided, extent)
             for side, sign in joins.SIDES:
                 if sign < 0 and not any(log.before or log.removed for log in logs.values()):
@@ -127,7 +127,7 @@ class DuckDB:
         self, task: Task, logs: Mapping[str, Changed], splits: Splits, extent: Extent = EVERYTHING
     ) -> Iterator[pa.Table]:
         """See ``Engine.joined``."""
-        with _connected() as connection, _explained(task):
+        with _connected() as connection, _explained(f"task {task.name!r}"):
             yield from joins.Join(connection, task, logs, splits, extent).records("is_")
 
     def discrepancies(
@@ -174,12 +174,12 @@ class _Adder:
 
 
 @contextlib.contextmanager
-def _explained(task: Task) -> Iterator[None]:
-    """What DuckDB refuses in a task's expressions, as our own error."""
+def _explained(what: str) -> Iterator[None]:
+    """What DuckDB refuses in users' expressions, as our own error."""
     try:
         yield
     except (duckdb.BinderException, duckdb.ConversionException, duckdb.CatalogException) as error:
-        raise ConfigError(f"task {task.name!r}: {error}") from error
+        raise ConfigError(f"{what}: {error}") from error
 
 
 def _connected() -> duckdb.DuckDBPyConnection:
@@ -220,7 +220,7 @@ def _split(batch: pa.Table, schema: pa.Schema, splits: Splits) -> list[Split]:
     """How the records of a log are split."""
     if not splits:
         return []
-    with _connected() as connection:
+    with _connected() as connection, _explained("slices"):
         connection.register("batch", batch)
         listed = ", ".join(f"{sql} AS {name}" for name, sql in _part_columns(schema, splits).items())
         return _splits_of(connection.sql(f"SELECT {listed} FROM batch").to_arrow_table().combine_chunks(), splits)

@@ -46,6 +46,8 @@ def _check_function(connection: duckdb.DuckDBPyConnection, expression: str, name
     rows = connection.execute(
         "SELECT DISTINCT function_type, stability FROM duckdb_functions() WHERE function_name = ?", [name]
     ).fetchall()
+    if not rows:
+        raise ConfigError(f"SQL expression {expression!r}: there is no function {name}")
     if any(kind == "aggregate" for kind, _ in rows) and not any(kind in ("scalar", "macro") for kind, _ in rows):
         raise ConfigError(f"SQL expression {expression!r}: {name} adds up records; the sums are made by fourfold")
     if any(stability not in (None, "CONSISTENT") for _, stability in rows):

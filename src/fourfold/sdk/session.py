@@ -22,9 +22,11 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold import config
-from fourfold.errors import InputError
+from fourfold.engine import columns_of
+from fourfold.errors import ConfigError, InputError
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import Inbox, new_writer
+from fourfold.model import Task
 from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, shown, with_batch
 from fourfold.store import Store, messages, store_folder
 
@@ -206,6 +208,7 @@ def init(store: str | os.PathLike[str] | None = None, project: str | None = None
     if previous is not None:
         previous.close()
     for declared in settings.tasks:
+        _check(declared)
         _session.send(messages.task(_session.project, declared))
     return _session
 
@@ -294,8 +297,18 @@ def task(
         version=version, probabilities=probabilities, classes=classes, query=query, cutoffs=cutoffs, outcome=outcome,
         values=values,
     )  # fmt: skip
+    _check(declared)
     now = session()
     now.send(messages.task(now.project, declared))
+
+
+def _check(declared: Task) -> None:
+    """Refuse expressions that cannot be, while whoever wrote them looks."""
+    for part in (part for dimension in declared.slices for part in dimension.parts if part.sql):
+        try:
+            columns_of(part.sql)
+        except ConfigError as error:
+            raise ConfigError(f"task {declared.name!r}: slices: {error}") from error
 
 
 def _as_kept(data: Any) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -32,7 +33,8 @@ class Folder:
 
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
-        self.failed: dict[str, str] = {}  # owners that cannot be counted, and why
+        self.failed: dict[Cell, str] = {}  # what cannot be counted, and why
+        self._warned: set[str] = set()
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
@@ -52,6 +54,7 @@ class Folder:
 
         Returns whether all is counted.
         """
+        self.failed.clear()  # each is tried anew
         found = self._database.recall(_owners, self._project)
         self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
         for owner in found:
@@ -67,14 +70,18 @@ class Folder:
         return {cell: share for cell, share in shares.items() if owner in (None, cell.owner)}
 
     def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
-        """What cannot be counted does not keep the others from it."""
+        """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
         try:
             action(owner)
-            self.failed.pop(owner.name, None)
         except ConfigError as error:
-            if self.failed.get(owner.name) != str(error):
+            if len(owner.cells) > 1:
+                for cell in owner.cells:
+                    self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
+                return
+            self.failed |= dict.fromkeys(owner.cells, str(error))
+            if str(error) not in self._warned:
+                self._warned.add(str(error))
                 logger.warning("%s", error)
-            self.failed[owner.name] = str(error)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
         """The newest version of each stream that has a log."""
@@ -143,9 +150,9 @@ class Folder:
 
     def _first_counts(self, owner: Owner, go_on: Callable[[], bool]) -> bool:
         """Go on with the owner's first counts; returns whether they are done."""
-        jobs = {cell.job: cell for cell in owner.cells}
         done = False
-        while owner.name not in self.failed:
+        while True:
+            jobs = {cell.job: cell for cell in owner.cells if cell not in self.failed}
             with self._database.read() as connection:
                 under_way = catalogue.backfills(connection, self._project)
             together: dict[Backfill, list[Cell]] = {}
@@ -159,12 +166,12 @@ class Folder:
             if done and not go_on():
                 return False
             progress, found = next(iter(together.items()))
-            self._guarded(owner, lambda owner, p=progress, f=found: self._piece(owner, p, f))  # type: ignore[misc]
+            self._guarded(dataclasses.replace(owner, cells=tuple(found)), functools.partial(self._piece, progress))
             done = True
-        return True
 
-    def _piece(self, owner: Owner, progress: Backfill, together: Sequence[Cell]) -> None:
-        """Count one piece of a first count."""
+    def _piece(self, progress: Backfill, owner: Owner) -> None:
+        """Count one piece of the first count of an owner's cells."""
+        together = owner.cells
         versions = dict(progress.versions)
         try:
             logs = {s: self._log(s).changes(None, versions[s]) if s in versions else _nothing(self._log(s))

@@ -52,10 +52,9 @@ def problems(store: Store) -> list[Problem]:
     with store.database.read() as connection:
         tasks = list(catalogue.tasks(connection, store.project).values())
         streams = list(catalogue.streams(connection, store.project))
-    failed = {problem.subject for problem in found}
     for task in tasks:
         found += _of_streams(task, streams)
-        if task.name not in failed:
+        if store.failure(f"task:{task.name}", ()) is None:
             found += [*_of_labels(store, task), *_of_slices(store, task)]
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
         rate = metric(store, stream, "null_key_rate").value
@@ -70,16 +69,13 @@ def problems(store: Store) -> list[Problem]:
 
 
 def uncountable(store: Store) -> list[Problem]:
-    """Tasks and streams whose declaration is wrong in a way that shows only on their records."""
-    with store.database.read() as connection:
-        owners = [f"task:{name}" for name in catalogue.tasks(connection, store.project)]
-        owners += [f"stream:{name}" for name in catalogue.streams(connection, store.project)]
+    """What is declared in a way that shows to be wrong only on the records."""
     advice = "correct the declaration; what was counted before stays"
-    return [
-        Problem("not_counted", owner.partition(":")[2], reason, advice)
-        for owner in owners
-        if (reason := store.failure(owner)) is not None
-    ]
+    found = {
+        (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {cell.dimension or 'all'}: {why}")
+        for cell, why in store.failures().items()
+    }
+    return [Problem("not_counted", subject, text, advice) for subject, text in sorted(found)]
 
 
 def label_lag(store: Store, task: Task, dimension: Dimension) -> list[LabelLag]:
@@ -119,6 +115,8 @@ def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
         advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
         yield Problem("fan_out", task.name, text, advice)
     for dimension in task.slices:
+        if store.failure(f"task:{task.name}", dimension.names) is not None:
+            continue
         whole = label_lag(store, task, Dimension())
         if whole:
             yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))

@@ -83,11 +83,11 @@ def metric(
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)
     found = _defined(store, found, question)
-    failure = store.failure(found.owner)
-    if failure is not None:
-        raise ConfigError(failure)
     moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
     names = tuple(sorted([by] if isinstance(by, str) else by or ()))
+    failure = store.failure(found.owner, names, question.metric.name)
+    if failure is not None:
+        raise ConfigError(failure)
     dimension = _dimension(store, found, names) if names else Dimension()
     source: Source = Stored(store, found.owner)
     if moment is not None:

@@ -74,9 +74,16 @@ class Store:
         """What is being counted from the start, and what share of each is done."""
         return self._folds.progress(owner)
 
-    def failure(self, owner: str) -> str | None:
-        """Why an owner ("task:late") cannot be counted, where it cannot."""
-        return self._folds.failed.get(owner)
+    def failure(self, owner: str, names: tuple[str, ...], custom: str = "") -> str | None:
+        """Why an owner ("task:late"), or a custom metric of it, cannot be counted by these names, where it cannot."""
+        wanted = ("", custom)
+        found = (why for cell, why in self.failures().items()
+                 if (cell.owner, cell.dimension.names) == (owner, names) and cell.metric in wanted)  # fmt: skip
+        return next(found, None)
+
+    def failures(self) -> dict[Cell, str]:
+        """All that cannot be counted, and why."""
+        return dict(self._folds.failed)
 
     def _fold(self, patience: float) -> bool:
         until = time.monotonic() + patience
