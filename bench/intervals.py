@@ -58,7 +58,7 @@ def _ranking(random: np.random.Generator, n: int) -> tuple[Any, Any, dict[str, A
     """n queries of twelve items, graded 0 to 3; the scores tell something of the grade."""
     grade = random.choice(4, (n, 12), p=(0.6, 0.2, 0.15, 0.05))
     grade[np.arange(n), random.integers(0, 12, n)] = 3
-    score = grade + random.normal(0, 1.5, (n, 12))
+    score = grade + random.normal(0, 3.0, (n, 12))
     return score.ravel(), grade.ravel().astype(float), {"query": np.repeat([f"q{i:07d}" for i in range(n)], 12)}
 
 

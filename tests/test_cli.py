@@ -100,7 +100,7 @@ def test_metrics_answers_what_the_library_answers(filled: Session, capsys: pytes
 
 def test_doctor_says_what_to_do(filled: Session, capsys: pytest.CaptureFixture[str]) -> None:
     found = {r["kind"]: r for r in rows(capsys, filled, "doctor")}
-    assert found["orphan_labels"]["message"] == "1 orphan labels"
+    assert found["orphan_labels"]["message"] == "1 orphan labels, whose keys were never predicted: 'unknown'"
     assert found["failed_run"]["advice"] == "see fourfold runs broken"
 
 
@@ -108,7 +108,8 @@ def test_doctor_says_what_to_do(filled: Session, capsys: pytest.CaptureFixture[s
     "arguments",
     [["status"], ["runs"], ["streams"], ["streams", "featurize.output"], ["metrics", "late", "recall"],
      ["metrics", "late", "recall", "--by", "side", "--every", "1d"], ["metrics", "late", "calibration_curve"],
-     ["metrics", "featurize.z", "wasserstein", "--against", "featurize.output.x"], ["metrics"], ["doctor"]],
+     ["metrics", "featurize.z", "wasserstein", "--against", "featurize.output.x"], ["metrics"], ["doctor"],
+     ["trace", "7"], ["fold"], ["skew", "predict", "predict"], ["skew", "predict", "predict", "--by-key"]],
     ids=" ".join,
 )  # fmt: skip
 def test_each_command_is_rendered_and_takes_hostile_text_as_text(

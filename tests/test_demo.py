@@ -17,6 +17,7 @@ import pytest
 from deltalake import DeltaTable
 from sklearn import metrics as sk
 
+from fourfold.examples import flights
 from fourfold.model import Status
 from fourfold.store import Store, metric
 
@@ -58,7 +59,12 @@ def test_the_pipeline_is_connected_by_what_it_passes_on(demo: dict[str, Any]) ->
         "predict": [], "arrivals": [],
     }  # fmt: skip
     assert {c["name"]: c["runs"] for c in demo["view"]["components"]}["predict"] > 270
-    assert not demo["view"]["problems"]
+    (late,) = demo["view"]["problems"]
+    assert late["kind"] == "late_labels"
+    assert all(carrier in late["message"] for carrier in flights.REPORT_DAYS), (
+        "those that report days later, and no other"
+    )
+    assert late["message"].count(" h") == len(flights.REPORT_DAYS) + 1
 
 
 def test_the_known_null_keys_are_found(demo: dict[str, Any]) -> None:

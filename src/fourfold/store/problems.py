@@ -127,7 +127,7 @@ def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[Lab
                and lag.coverage.high + (lag.coverage.awaited or 0.0) < whole.final - 0.1]  # fmt: skip
     usual = whole.delay.value
     late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
-            and lag.delay.value > 2 * max(usual, 0.0) + 3600]  # fmt: skip
+            and lag.delay.value > 3 * max(usual, 0.0) + 3600]  # fmt: skip
     for kind, found, words in (
         ("missing_labels", missing, [f"{lag.slice} {lag.final:.0%}" for lag in missing]),
         ("late_labels", late, [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late]),
