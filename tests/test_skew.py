@@ -61,6 +61,13 @@ def test_what_differs_is_told_apart_in_words(session: Session) -> None:
     assert list(found)[-1] == "steady"
 
 
+def test_a_drift_that_looks_like_another_unit_is_not_called_one(session: Session) -> None:
+    ff.log("winter", pd.DataFrame({"id": range(N), "temp": RANDOM.normal(38.0, 12.0, N)}), key="id")
+    ff.log("summer", pd.DataFrame({"id": range(N), "temp": RANDOM.normal(66.0, 15.0, N)}), key="id")
+    (found,) = ff.skew("winter", "summer")
+    assert [finding.kind for finding in found.findings] == ["distribution"]
+
+
 def test_unknown_streams_and_empty_windows_say_what_there_is(session: Session) -> None:
     ff.log("predict", features(20), key="id")
     with pytest.raises(ff.UnknownNameError, match="predict"):

@@ -44,9 +44,9 @@ def _draw(step: Step) -> None:
     out.print(head)
     if step.run is not None:
         commit = str(step.run.code.get("commit", ""))[:8]
-        models = [f"{a.name} {a.fingerprint[:8]}" for a in step.run.artifacts if a.kind == "model"]
+        models = [f"{a.name} {a.fingerprint.rpartition(':')[2][:8]}" for a in step.run.artifacts if a.kind == "model"]
         by = " · ".join(filter(None, (step.run.component, commit and f"code {commit}", *models)))
-        out.print(Text.assemble("  by ", (by, ""), " ", health(step.run), (f"  run {step.run.id}", "dim")))
+        out.print(Text.assemble("  by ", (by, ""), " ", health(step.run), (f"  run {step.run.id[:12]}", "dim")))
     for note in step.notes:
         out.print(Text(f"  ! {note}", style="yellow"))
     for value in step.values:

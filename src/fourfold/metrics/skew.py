@@ -33,7 +33,8 @@ _UNITS = {
 }  # fmt: skip
 _QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 _SHIFTED = 0.1  # of the stability index, beyond what chance makes of it: where it is said to have changed
-_EXPLAINED = 0.25  # a conversion explains a distance that it takes down to this share
+_EXPLAINED = 0.02  # beyond chance: a conversion leaves no more of the stability index than this
+_SAME_UNIT = 0.02  # a factor nearer to 1 than this is none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,16 +130,15 @@ def _unit(current: Counts, reference: Counts) -> Finding | None:
     if np.ptp(there) > 0:
         slope, offset = np.polyfit(there, here, 1)
         candidates.append((float(slope), float(offset)))
-    before = drift.population_stability_index(current, reference)
     for factor, offset in candidates:
-        if not (math.isfinite(factor) and factor > 0) or abs(math.log(factor)) < 0.02:
+        if not (math.isfinite(factor) and factor > 0) or abs(math.log(factor)) < _SAME_UNIT:
             continue
         known = _known(factor, offset)
+        if known is None and offset:  # any two bell curves agree after some factor and offset
+            continue
         factor = known[0] if known else factor
         after = drift.population_stability_index(_converted(current, factor, offset), reference)
-        if after.value is None or before.value is None:
-            continue
-        if after.value <= max(_EXPLAINED * before.value, 2 * (after.expected or 0.0)) and after.value < 0.25:
+        if after.value is not None and after.value <= _EXPLAINED + 3 * (after.expected or 0.0):
             words = f": {known[1]}?" if known else ""
             plus = f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else ""
             return Finding("unit", f"another unit: values here are {factor:.4g} × the reference's{plus}{words}")

@@ -364,12 +364,13 @@ def _estimate(asked: Asked, guess: estimate.Estimated, found: Counts, past: Sequ
     value: Value = _ask(asked, guess.counts)
     if value.value is None:
         return Value.no_data(f"{guess.reason}: {value.reason}", n, coverage)
-    low, high, reason = value.low, value.high, f"estimate: {guess.reason}"
+    low, high, reason = value.low, value.high, guess.reason
     if past and low is not None and high is not None:
-        off = math.sqrt(sum(e * e for e in past) / len(past))
+        missing = 1 - (coverage or 0.0)  # past estimates were made without any label; here only these are guessed
+        off = missing * math.sqrt(sum(e * e for e in past) / len(past))
         low = value.value - math.hypot(value.value - low, Z * off)
         high = value.value + math.hypot(high - value.value, Z * off)
-        reason += f"; past estimates were off by {off:.3g}"
+        reason += f"; past estimates of as many were off by {off:.3g}"
     return Value(value.value, low, high, n, coverage, Status.ESTIMATED, reason)
 
 
