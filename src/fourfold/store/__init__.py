@@ -1,7 +1,7 @@
 """The three stores as one: takes what was sent, folds what is new, and answers questions."""
 
+from fourfold.store.ask import metric
 from fourfold.store.compare import Comparison, Difference, compare
-from fourfold.store.read import metric
 from fourfold.store.result import Result, Row
 from fourfold.store.skew import discrepancies, skew
 from fourfold.store.store import Store, store_folder

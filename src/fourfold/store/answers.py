@@ -21,11 +21,11 @@ from fourfold.metrics.custom import REGISTERED
 from fourfold.metrics.intervals import Z
 from fourfold.metrics.maturity import LabelCurve, kaplan_meier
 from fourfold.metrics.tasks import covered
-from fourfold.model import ALL, DAY, EVERYTHING, VERSIONS, Dimension, Status, Value, Window, slice_key
+from fourfold.model import ALL, DAY, EVERYTHING, OTHER, VERSIONS, Dimension, Status, Value, Window, slice_key
 from fourfold.state import catalogue
 from fourfold.store.read import Place, Target, load, pooled, resolve
 from fourfold.store.result import Moment, Result, Slice, seconds
-from fourfold.store.source import Source, newest
+from fourfold.store.source import Source, Stored, newest
 from fourfold.store.store import Store
 
 _HISTORY = 5  # horizons before now, from which it is learned how late labels are
@@ -332,8 +332,6 @@ def _references(asked: Asked, against: str | tuple[Moment, Moment] | None) -> li
     if against is None:  # all that was before
         return [total(asked.target, asked.source, Window(ever.start, window.start)) for window in asked.windows]
     if isinstance(against, str):
-        from fourfold.store.source import Stored
-
         other = resolve(asked.store, against)
         return [total(other, Stored(asked.store, other.owner), ever)] * len(asked.windows)
     span = Window(seconds(against[0], "against"), seconds(against[1], "against"))
@@ -454,8 +452,6 @@ def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarra
     names = tuple(part.name for part in dimension.parts)
     columns = [table[f"slice_0_{j}"].to_pylist() for j in range(len(names))]
     kept = levels.kept if levels.full else None
-    from fourfold.model import OTHER
-
     texts = [v if kept is None or v in kept else (OTHER,) * len(names) for v in zip(*columns, strict=True)]
     return np.array([slice_key(dict(zip(names, text, strict=True))) for text in texts], object)
 

@@ -10,7 +10,8 @@ from fourfold import counts
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
-from fourfold.store.read import known_binnings, metric, pooled
+from fourfold.store.ask import metric
+from fourfold.store.read import known_binnings, pooled
 from fourfold.store.store import Store
 
 

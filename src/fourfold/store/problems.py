@@ -12,7 +12,7 @@ from fourfold.log import Quarantined
 from fourfold.model import MOST_SLICES, Dimension, RunStatus, Task, Value
 from fourfold.state import catalogue
 from fourfold.store import overview
-from fourfold.store.read import metric
+from fourfold.store.ask import metric
 from fourfold.store.store import Store
 
 _ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it

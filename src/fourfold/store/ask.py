@@ -1,0 +1,115 @@
+"""A question about a metric: what it is asked of, where its counts are, and in which way it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fourfold.errors import ConfigError, InputError, suggest
+from fourfold.metrics import Question, parse
+from fourfold.metrics.custom import REGISTERED
+from fourfold.model import Dimension, Value, Window, slice_names
+from fourfold.state import catalogue
+from fourfold.store import answers
+from fourfold.store.read import Target, resolve
+from fourfold.store.result import Moment, Result, seconds
+from fourfold.store.source import AsOf, Source, Stored
+from fourfold.store.store import Store
+from fourfold.store.windows import windows as windows_of
+
+
+def metric(
+    store: Store,
+    target: str,
+    name: str,
+    *,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    by: str | Sequence[str] | None = None,
+    every: str | None = None,
+    against: str | tuple[Moment, Moment] | None = None,
+    as_of: Moment | None = None,
+    estimate: bool | str = False,
+    versions: tuple[str, str] | None = None,
+) -> Result:
+    """A metric by window and slice.
+
+    Args:
+        store: where to look; it is brought up to date first.
+        target: a task ("late"), a stream ("predict") or a column ("predict.score").
+        name: a metric, with its parameters ("quantile(0.9)").
+        start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
+        end: the last moment, exclusive.
+        by: the slice to split by, one that a task on the stream declares; of a crossed one, all its columns.
+        every: the length of a window: "1h", "1d", "7d". Without it: one window.
+        against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
+            that was before the window.
+        as_of: what was known at this moment, by the time at which records were logged.
+        estimate: for a task, estimate what the labels that are missing will say; "error": how far such an estimate,
+            made before any label was there, was from what came true.
+        versions: two model versions: the first's metric − the second's, on the keys that both predicted.
+
+    Raises:
+        UnknownNameError: no such target, metric or slice; the message lists what there is.
+        InputError: a window or parameter that cannot be.
+        ConfigError: the task cannot be counted, for what it declares is wrong.
+    """
+    store.catch_up()
+    found = resolve(store, target)
+    question = parse(name, found.kind, found.task.kind if found.task is not None else None)
+    _check(question, found)
+    found = _defined(store, found, question)
+    moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
+    names = tuple(sorted([by] if isinstance(by, str) else by or ()))
+    failure = store.failure(found.owner, names, question.metric.name)
+    if failure is not None:
+        raise ConfigError(failure)
+    dimension = _dimension(store, found, names) if names else Dimension()
+    source: Source = Stored(store, found.owner)
+    if moment is not None:
+        streams = found.task.streams if found.task is not None else (found.stream,)
+        source = AsOf(store, streams, found.task, dimension, moment)
+    windows, level = windows_of(source, start, end, every)
+    if not windows:
+        span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
+        why = "" if moment is None else f" by {as_of}"
+        return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
+    asked = answers.Asked(store, found, question, source, windows, level, names, moment)
+    if question.metric.name in REGISTERED and REGISTERED[question.metric.name].function is not None:
+        return answers.from_log(asked, dimension)
+    if versions is not None:
+        return answers.of_versions(asked, versions)
+    if estimate:
+        return answers.estimated(asked, error=estimate == "error")
+    return answers.counted(asked, against)
+
+
+def _check(question: Question, target: Target) -> None:
+    """Ranks at which a ranking task is not judged are no question."""
+    k, task = question.parameters.get("k"), target.task
+    if task is not None and task.kind == "ranking" and k is not None and k not in task.cutoffs:
+        raise InputError(
+            f"{question.text}: task {task.name!r} is judged at {list(task.cutoffs)}; declare cutoffs=[{k:g}]"
+        )
+
+
+def _defined(store: Store, target: Target, question: Question) -> Target:
+    """The task with a custom metric's sums, which are declared where they are first asked for, and then counted."""
+    custom = REGISTERED.get(question.metric.name)
+    if target.task is None or custom is None or custom.sums is None or custom.sums in target.task.sums:
+        return target
+    store.define(target.task.name, custom.sums)
+    return resolve(store, target.task.name)
+
+
+def _dimension(store: Store, target: Target, names: tuple[str, ...]) -> Dimension:
+    """The declared dimension of these names."""
+    tasks = store.database.recall(catalogue.tasks, store.project).values()
+    known = {slice_names(row[3]) for row in Stored(store, target.owner).series()}
+    declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
+    for dimension in declared:
+        if dimension.names == names:
+            return dimension
+    if names in known:  # of frames that were counted by columns
+        return Dimension()
+    listed = sorted({" × ".join(n) for n in known if n} | {str(d) for d in declared})
+    raise suggest(f"slice of {target.owner.partition(':')[2]}", " × ".join(names), listed)
