@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Sequence
 
@@ -22,7 +23,7 @@ class Cell:
         """The custom metric, or ""."""
         return self.sums.metric if self.sums is not None else ""
 
-    @property
+    @functools.cached_property
     def job(self) -> str:
         """The cell as text: under it the position in the logs is kept. It changes with the definition."""
         sums = [self.sums.metric, self.sums.expressions] if self.sums is not None else None
