@@ -132,6 +132,16 @@ def test_keys_of_several_parts_join_and_rank(session: Session) -> None:
     assert "nothing" in problems(session.store)[0].message
 
 
+def test_a_decision_is_told_from_its_outcome(session: Session) -> None:
+    ff.log("recommend", key="a", action="approve")
+    ff.log("decide", key="a", done="approve")
+    ff.log("repaid", key="a", good=1)
+    ff.task("loan", prediction="recommend.action", label="decide.done", kind="decision", outcome="repaid.good")
+    steps = {step.stream: step for step in ff.trace("a").steps}
+    assert [steps[s].roles[0][1] for s in ("recommend", "decide", "repaid")] == ["prediction", "decision", "outcome"]
+    assert not any(step.notes for step in steps.values())
+
+
 def test_many_slices_are_said_to_be_cut(session: Session, tmp_path: Path) -> None:
     n = 1_000
     city = [f"c{i % 251 if i % 2 else i % 10}" for i in range(n)]

@@ -103,10 +103,10 @@ def trace(store: Store, key: str) -> Trace:
                     if row is not firsts[stream]:
                         notes.append(f"{task.name}: repeated, the first prediction stands")
                     continue
-                column = task.label.column if role == "label" or task.outcome is None else task.outcome.column
+                source = task.outcome if role == "outcome" and task.outcome is not None else task.label
                 if first is not None:
                     delay = (row[EVENT_TIME] - first[EVENT_TIME]).total_seconds()
-                notes += _fate(task, role, row, column, row is lasts[stream], delay, first is not None)
+                notes += _fate(task, role, row, source.column, row is lasts[stream], delay, first is not None)
         values = tuple(places[stream].of(name, value) for name, value in row.items() if not name.startswith("_ff_"))
         steps.append(
             Step(
