@@ -15,13 +15,14 @@ from fourfold.binning import Binning
 from fourfold.counts import Counts
 from fourfold.engine import Extent
 from fourfold.errors import InputError
+from fourfold.fold import Split
 from fourfold.fold.tasks import Joined
 from fourfold.metrics import Question, estimate, paired
 from fourfold.metrics.custom import REGISTERED
 from fourfold.metrics.intervals import Z
 from fourfold.metrics.maturity import LabelCurve, kaplan_meier
 from fourfold.metrics.tasks import covered
-from fourfold.model import ALL, DAY, EVERYTHING, OTHER, VERSIONS, Dimension, Status, Value, Window, slice_key
+from fourfold.model import ALL, DAY, EVERYTHING, VERSIONS, Dimension, Status, Value, Window, slice_key
 from fourfold.state import catalogue
 from fourfold.store.read import Place, Target, load, pooled, resolve
 from fourfold.store.result import Moment, Result, Slice, seconds
@@ -104,7 +105,6 @@ def estimated(asked: Asked, *, error: bool) -> Result:
     answers: dict[Place, Value] = {}
     for (i, key), found in sorted(here.items()):
         window = asked.windows[i]
-        past = _past_errors(asked, key, window, residuals)
         if error:
             answers[i, key] = _error_of(asked, key, window, found, residuals, settled_until)
             continue
@@ -116,7 +116,7 @@ def estimated(asked: Asked, *, error: bool) -> Result:
         else:
             pieces = strata.get((i, key)) or {key: found}
             guess = estimate.post_stratified(pieces, task, residuals)
-        answers[i, key] = _estimate(asked, guess, found, past)
+        answers[i, key] = _estimate(asked, guess, found, _past_errors(asked, key, window, residuals))
     return _result(asked, answers, slices, estimated=True)
 
 
@@ -450,10 +450,9 @@ def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarra
         return np.full(table.num_rows, EVERYTHING, object)
     levels = splits[dimension]
     names = tuple(part.name for part in dimension.parts)
-    columns = [table[f"slice_0_{j}"].to_pylist() for j in range(len(names))]
-    kept = levels.kept if levels.full else None
-    texts = [v if kept is None or v in kept else (OTHER,) * len(names) for v in zip(*columns, strict=True)]
-    return np.array([slice_key(dict(zip(names, text, strict=True))) for text in texts], object)
+    values = tuple(table[f"slice_0_{j}"].combine_chunks() for j in range(len(names)))
+    groups = Split(names, values, levels.kept if levels.full else None).groups(np.zeros(table.num_rows, np.int64))
+    return np.array(groups.slices, object)[groups.ids]
 
 
 def _pairs(records: Joined, mask: np.ndarray) -> tuple[Any, Any]:

@@ -16,9 +16,10 @@ from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
-from fourfold.model import ALL, Dimension, Part, Task, Value, slice_key
+from fourfold.model import Dimension, Part, Task, Value, slice_key
 from fourfold.records import EVENT_TIME, KEY, META, RUN
 from fourfold.state import catalogue, runs
+from fourfold.store.folding import load_plan
 from fourfold.store.overview import headlines
 from fourfold.store.read import pooled
 from fourfold.store.result import Moment, Slice, seconds
@@ -199,23 +200,18 @@ def _of_task(
 ) -> Iterator[Difference]:
     """A task's main metrics in the two slices."""
     with store.database.read() as connection:
-        plan = Plan(
-            catalogue.binnings(connection, store.project, f"task:{task.name}"),
-            catalogue.small_integers(connection, store.project, f"task:{task.name}"),
-        )
+        plan = load_plan(connection, store.project, f"task:{task.name}")
     logs = {stream: store.log(stream).changes(None) for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
-    folded = store.engine.fold_task(bare, logs, {ALL: Levels(), dimension: levels}, plan, extent)
+    folded = store.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))
+    series = list(zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True))
     keys = [slice_key({name: None if v is None else str(v) for name, v in of.items()}) for of in slices]
     for name in headlines(task):
         question = parse(name, "task", task.kind)
         values = []
         for key in keys:
-            mask = [
-                column == question.series and of == key
-                for column, of in zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True)
-            ]
+            mask = [entry == (question.series, key) for entry in series]
             total = pooled(counts.rows(table.filter(pa.array(mask, pa.bool_())), folded.plan.by_version()))
             values.append(
                 question.metric.function(total, **question.parameters)

@@ -72,7 +72,7 @@ def uncountable(store: Store) -> list[Problem]:
     """What is declared in a way that shows to be wrong only on the records."""
     advice = "correct the declaration; what was counted before stays"
     found = {
-        (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {cell.dimension or 'all'}: {why}")
+        (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {str(cell.dimension) or 'all'}: {why}")
         for cell, why in store.failures().items()
     }
     return [Problem("not_counted", subject, text, advice) for subject, text in sorted(found)]
@@ -114,11 +114,9 @@ def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
         text = f"a plain join of its streams makes {fan.value:.3g} rows of each key"
         advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
         yield Problem("fan_out", task.name, text, advice)
-    for dimension in task.slices:
-        if store.failure(f"task:{task.name}", dimension.names) is not None:
-            continue
-        whole = label_lag(store, task, Dimension())
-        if whole:
+    whole = label_lag(store, task, Dimension())
+    for dimension in task.slices if whole else ():
+        if store.failure(f"task:{task.name}", dimension.names) is None:
             yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))
 
 
