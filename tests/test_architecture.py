@@ -19,14 +19,14 @@ SOURCE = ROOT / "src" / "fourfold"
 # A file imports only what stands on a lower level, or in its own package. ``store`` joins the three of level 2 for
 # all that is above.
 LEVELS = {
-    "errors": 0, "model": 0, "records": 0, "binning": 0, "config": 0.5, "counts": 0.5,
+    "errors": 0, "model": 0, "records": 0, "binning": 0, "config": 0.5, "counts": 0.5, "tallies": 0.75,
     "fold": 1, "metrics": 1,
     "log": 2, "state": 2, "engine": 2,
     "store": 2.5,
     "sdk": 3,
     "cli": 5,
 }  # fmt: skip
-PURE = ("fold", "metrics", "counts.py", "model.py", "records.py", "binning.py")
+PURE = ("fold", "metrics", "counts.py", "tallies.py", "model.py", "records.py", "binning.py")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from fourfold.counts import Counts
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
 from fourfold.store.read import pooled
+from fourfold.tallies import of_table
 from tests.support import close, comparable
 
 floats = st.one_of(
@@ -24,7 +26,9 @@ floats = st.one_of(
 values = st.one_of(st.none(), floats)
 texts = st.one_of(st.none(), st.sampled_from(["", "a", "b", "é", "\x00", "a,b", "null"]), st.text(max_size=3))
 hours = st.integers(0, 50)
-records = st.lists(st.tuples(values, texts, st.booleans(), hours, st.sampled_from(["x", "y", None])), max_size=60)
+rest = (texts, st.booleans(), hours, st.sampled_from(["x", "y", None]))
+records = st.lists(st.tuples(values, *rest), max_size=60)
+tame = st.lists(st.tuples(st.one_of(st.none(), st.floats(-1e3, 1e3)), *rest), max_size=60)  # sums do not cancel out
 
 
 def frame(rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -59,6 +63,24 @@ def test_the_order_of_records_and_of_additions_never_matters(a: list[Any], rando
     parts = [folded(shuffled[:cut]), folded(shuffled[cut:])]
     assert close(comparable(counts.add(*parts)), comparable(counts.add(folded(a))))
     assert close(comparable(counts.add(*parts[::-1])), comparable(counts.add(*parts)))
+
+
+@given(tame, st.integers(1, 60))
+def test_without_bins_the_same_tallies_and_sums_add_up(a: list[Any], hours: int) -> None:
+    table = counts.add(folded(a))
+    for column, kind in (("", "stream"), ("x", "numeric"), ("side", "category")):
+        one = table.filter((pc.field("column") == column) & (pc.field("kind") == kind))
+        window = one["bucket"].to_numpy() // (3600 * hours)
+        whole = counts.rebucket(one, window)
+        places = zip(whole["bucket"].to_pylist(), whole["slice"].to_pylist(), strict=True)
+        expected = dict(zip(places, counts.rows(whole, {}), strict=True))
+        found = dict(of_table(one, column, kind).rebucket(window).rows({}))
+        assert found.keys() == expected.keys()
+        for place, entry in found.items():
+            same = expected[place]
+            assert entry.tallies == same.tallies
+            assert entry.sums == pytest.approx(same.sums, abs=1e-6)
+            assert (entry.low, entry.high) == pytest.approx((same.low, same.high), nan_ok=True)
 
 
 @given(records)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fourfold.errors import InputError, suggest
@@ -39,7 +40,12 @@ class Metric:
     @property
     def parameters(self) -> list[str]:
         """The names of its parameters, in order."""
-        return list(inspect.signature(self.function).parameters)[1 + (self.distance or self.of_task) :]
+        return list(_signature(self.function))[1 + (self.distance or self.of_task) :]
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def _of_task(functions: dict[str, Callable[..., Any]], *kinds: str, bins: bool = False, **more: Any) -> list[Metric]:
@@ -210,7 +216,7 @@ def parse(text: str, target: str | None = None, kind: str | None = None) -> Ques
         raise suggest(what, name.id, known_metrics(target, kind))
     metric = found[0]
     given: dict[str, Parameter] = {}
-    signature = inspect.signature(metric.function).parameters
+    signature = _signature(metric.function)
     if isinstance(tree, ast.Call):
         names = metric.parameters
         if len(tree.args) + len(tree.keywords) > len(names):

@@ -43,28 +43,16 @@ def pack(table: pa.Table) -> Iterator[Packed]:
         )  # fmt: skip
 
 
-def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]], *, with_bins: bool) -> pa.Table:
-    """A counts table from its keys (column, kind, slice, bucket, binning) and the fields of ``Packed``, by column.
-
-    Without bins, only tallies, sums, low and high are there.
-    """
-    rows = len(keys[0])
-    none = np.zeros(rows + 1, np.int64)
-    bins, counts, registers = (np.zeros(0, np.int64) for _ in range(3))
-    labels: pa.Array = pa.array([], pa.string())
-    bin_ends = label_ends = count_ends = register_ends = none
-    if with_bins and rows:
-        sizes = np.array(columns[4], np.int64)
-        is_label = np.array([KINDS[kind].labelled for kind in keys[1]], bool)
-        count_ends = offsets_of(sizes)
-        counts = _unpack_counts(columns[6], sizes)
-        bin_ends, label_ends = offsets_of(np.where(is_label, 0, sizes)), offsets_of(np.where(is_label, sizes, 0))
-        flags = is_label.tolist()
-        bins = np.frombuffer(b"".join(b for b, f in zip(columns[5], flags, strict=True) if not f), "<i4")
-        texts = [t for b, f, n in zip(columns[5], flags, columns[4], strict=True) if f for t in _unpack_labels(b, n)]
-        labels = pa.array(texts, pa.string())
-        registers = np.frombuffer(b"".join(columns[7]), "<u2")
-        register_ends = offsets_of(np.array([len(r) // 2 for r in columns[7]], np.int64))
+def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]) -> pa.Table:
+    """A counts table from its keys (column, kind, slice, bucket, binning) and the fields of ``Packed``, by column."""
+    sizes = np.array(columns[4], np.int64)
+    is_label = np.array([KINDS[kind].labelled for kind in keys[1]], bool)
+    bin_ends, label_ends = offsets_of(np.where(is_label, 0, sizes)), offsets_of(np.where(is_label, sizes, 0))
+    flags = is_label.tolist()
+    bins = np.frombuffer(b"".join(b for b, f in zip(columns[5], flags, strict=True) if not f), "<i4")
+    texts = [t for b, f, n in zip(columns[5], flags, columns[4], strict=True) if f for t in _unpack_labels(b, n)]
+    registers = np.frombuffer(b"".join(columns[7]), "<u2")
+    register_ends = offsets_of(np.array([len(r) // 2 for r in columns[7]], np.int64))
     arrays = [
         pa.array(keys[0], pa.string()),
         pa.array(keys[1], pa.string()),
@@ -76,8 +64,8 @@ def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]], *, w
         pa.array(np.array(columns[2], np.float64)),
         pa.array(np.array(columns[3], np.float64)),
         ragged(bins.astype(np.int64), bin_ends, pa.int64()),
-        ragged(labels, label_ends, pa.string()),
-        ragged(counts, count_ends, pa.int64()),
+        ragged(pa.array(texts, pa.string()), label_ends, pa.string()),
+        ragged(_unpack_counts(columns[6], sizes), offsets_of(sizes), pa.int64()),
         ragged(registers.astype(np.int32), register_ends, pa.int32()),
     ]
     return pa.table(arrays, schema=SCHEMA)

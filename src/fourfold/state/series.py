@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -14,7 +15,10 @@ from fourfold.counts import KEYS
 from fourfold.model import DAY, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.packing import Packed, pack, unpack
 from fourfold.state.tables import counts, series
+from fourfold.tallies import Tallies, as_matrix
 
+Series = tuple[int, str, str, str]  # number, column, kind and slice
+FIRST, LAST = -(2**62), 2**62  # before and after all buckets
 RUN = 0  # the level of counts of one run; its bucket is the run's start in microseconds
 _MOST_IDS = 500  # bound in one statement
 
@@ -69,8 +73,8 @@ def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Tabl
 
 def find(
     connection: Connection, project: str, owner: str, *, column: str | None = None, kind: str | None = None,
-) -> list[tuple[int, str, str, str]]:  # fmt: skip
-    """The series of an owner: id, column, kind and slice."""
+) -> list[Series]:  # fmt: skip
+    """The series of an owner."""
     query = sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(
         series.c.project == project, series.c.owner == owner
     )
@@ -82,27 +86,31 @@ def find(
 
 
 def select(
-    connection: Connection,
-    wanted: Sequence[tuple[int, str, str, str]],
-    level: int,
-    start: int | None = None,
-    end: int | None = None,
-    *,
-    bins: bool = True,
+    connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
 ) -> pa.Table:
     """The stored counts of some series (as ``find`` gives them) whose buckets begin in [start, end)."""
     names = {row[0]: row[1:] for row in wanted}
-    found: list[sa.Row[Any]] = []
-    for ids in _chunked(list(names)):
-        query = sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *(_ALL if bins else _SMALL)).where(
-            counts.c.series_id.in_(ids), counts.c.level == level
-        )
-        if start is not None:
-            query = query.where(counts.c.bucket >= start)
-        if end is not None:
-            query = query.where(counts.c.bucket < end)
-        found.extend(connection.execute(query).fetchall())
-    return _table(found, names, bins)
+    return _table(_stored(connection, _ALL_OF_SERIES, list(names), level, start, end), names)
+
+
+def tallies(
+    connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
+) -> Tallies:
+    """As ``select``, without the bins, which are not read; the series are one column's, of one kind."""
+    slices = {row[0]: row[3] for row in wanted}
+    found = _stored(connection, _SMALL_OF_SERIES, list(slices), level, start, end)
+    ids, buckets, versions, whole, sums, low, high = zip(*found, strict=True) if found else [()] * 7
+    return Tallies(
+        *wanted[0][1:3],
+        slices=slices,
+        series=np.array(ids, np.int64),
+        buckets=np.array(buckets, np.int64),
+        binnings=np.array(versions, np.int64),
+        tallies=as_matrix(np.frombuffer(b"".join(whole), "<i8"), len(found)),
+        sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(found)),
+        low=np.array(low, np.float64),
+        high=np.array(high, np.float64),
+    )
 
 
 def span(connection: Connection, project: str, owner: str, level: int) -> tuple[int, int] | None:
@@ -160,18 +168,18 @@ def _nulls_before(connection: Connection, project: str, owner: str, level: int, 
     seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
     here = zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
     new = {(column, kind, slice_names(key)) for column, kind, key in set(here) if column} - seen
-    totals = select(connection, [row for row in known if row[2] == "stream"], level, bins=False) if new else None
-    if totals is None or totals.num_rows == 0:
+    streams = [row for row in known if row[2] == "stream"]
+    if not new or not streams:
         return monoid.empty()
     rows = []
-    for total in totals.select(["slice", "bucket", "tallies"]).to_pylist():
-        records, dimension = total["tallies"][0], slice_names(total["slice"])
+    for (bucket, key), total in tallies(connection, streams, level).rows({}):
+        records, dimension = total.tally("rows"), slice_names(key)
         for column, kind, of in new:
             if of == dimension:
                 names = monoid.KINDS[kind]
                 rows.append(
                     {
-                        "column": column, "kind": kind, "slice": total["slice"], "bucket": total["bucket"],
+                        "column": column, "kind": kind, "slice": key, "bucket": bucket,
                         "binning": 0, "sums": [0.0] * len(names.sums), "low": float("nan"), "high": float("nan"),
                         "tallies": [records if name in ("rows", "null") else 0 for name in names.tallies],
                         "bins": [], "labels": [], "counts": [], "registers": [],
@@ -183,26 +191,44 @@ def _nulls_before(connection: Connection, project: str, owner: str, level: int, 
 def _existing(
     connection: Connection, ids: list[int], level: int, first: int, last: int, touched: set[tuple[int, int, int]]
 ) -> pa.Table:
-    names = {}
-    rows = []
+    names: dict[int, Any] = {}
     for chunk in _chunked(ids):
         for row in connection.execute(
             sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(series.c.id.in_(chunk))
         ):
             names[row[0]] = row[1:]
-        query = sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *_ALL).where(
-            counts.c.series_id.in_(chunk), counts.c.level == level, counts.c.bucket.between(first, last)
-        )
-        rows += [row for row in connection.execute(query) if (row[0], row[1], row[2]) in touched]
-    return _table(rows, names, True)
+    stored = _stored(connection, _ALL_OF_SERIES, ids, level, first, last + 1)
+    return _table([row for row in stored if tuple(row[:3]) in touched], names)
 
 
-def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any], bins: bool) -> pa.Table:
+def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
+    """The rows of some series at a level, made once: building a statement takes longer than a small answer."""
+    return sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *columns).where(
+        counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
+        counts.c.level == sa.bindparam("at"),
+        counts.c.bucket >= sa.bindparam("start"),
+        counts.c.bucket < sa.bindparam("end"),
+    )
+
+
+_ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
+
+
+def _stored(
+    connection: Connection, query: sa.Select[Any], ids: list[int], level: int, start: int, end: int
+) -> list[sa.Row[Any]]:
+    found: list[sa.Row[Any]] = []
+    for chunk in _chunked(ids):
+        found += connection.execute(query, {"ids": chunk, "at": level, "start": start, "end": end}).fetchall()
+    return found
+
+
+def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any]) -> pa.Table:
     if not rows:
         return monoid.empty()
     ids, buckets, versions, *packed = zip(*rows, strict=True)
     keys = [*zip(*(names[i] for i in ids), strict=True), buckets, versions]
-    return unpack(keys, packed, with_bins=bins)
+    return unpack(keys, packed)
 
 
 def _series_ids(connection: Connection, project: str, owner: str, delta: pa.Table) -> dict[tuple[str, str, str], int]:

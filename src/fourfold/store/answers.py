@@ -24,7 +24,7 @@ from fourfold.metrics.maturity import LabelCurve, kaplan_meier
 from fourfold.metrics.tasks import covered
 from fourfold.model import ALL, DAY, EVERYTHING, VERSIONS, Dimension, Status, Value, Window, slice_key
 from fourfold.state import catalogue
-from fourfold.store.read import Place, Target, load, pooled, resolve
+from fourfold.store.read import EVER, Place, Target, load, pooled, resolve
 from fourfold.store.result import Moment, Result, Slice, seconds
 from fourfold.store.source import Source, Stored, newest
 from fourfold.store.store import Store
@@ -323,17 +323,16 @@ def _references(asked: Asked, against: str | tuple[Moment, Moment] | None) -> li
         if against is not None:
             raise InputError(f"against= is for distances between distributions; {asked.question.metric.name} is none")
         return []
-    ever = Window(-(2**60), 2**60)
 
     def total(of: Target, source: Source, window: Window) -> Counts | None:
         found, _ = load(source, of.column, asked.question.metric.kinds, (), [window], asked.level)
         return pooled(entry for _, entry in found)
 
     if against is None:  # all that was before
-        return [total(asked.target, asked.source, Window(ever.start, window.start)) for window in asked.windows]
+        return [total(asked.target, asked.source, Window(EVER.start, window.start)) for window in asked.windows]
     if isinstance(against, str):
         other = resolve(asked.store, against)
-        return [total(other, Stored(asked.store, other.owner), ever)] * len(asked.windows)
+        return [total(other, Stored(asked.store, other.owner), EVER)] * len(asked.windows)
     span = Window(seconds(against[0], "against"), seconds(against[1], "against"))
     return [total(asked.target, asked.source, span)] * len(asked.windows)
 
@@ -347,7 +346,7 @@ def _settled(asked: Asked, key: str, window: Window) -> Counts | None:
     assert task is not None
     end = (window.end - task.horizon) // DAY * DAY
     for names, of in ((asked.names, key), ((), EVERYTHING)):
-        found, _ = load(asked.source, "", (task.kind,), names, [Window(-(2**60), end)], DAY)
+        found, _ = load(asked.source, "", (task.kind,), names, [Window(EVER.start, end)], DAY)
         total = dict(found).get((0, of))
         if total is not None and total.tally("labelled") >= 10 * _ENOUGH:
             return total

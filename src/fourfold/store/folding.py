@@ -38,16 +38,12 @@ class Folder:
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        found = self._database.recall(_owners, self._project)
-        cursors = self._database.recall(catalogue.cursors, self._project)
-        under_way = self._database.recall(catalogue.backfills, self._project)
-        if under_way or cursors.keys() - {cell.job for owner in found for cell in owner.cells}:
-            return True
-        for owner in found:
-            versions = self._versions(owner.streams)
-            if versions and any(cursors.get(cell.job) != versions for cell in owner.cells):
-                return True
-        return False
+        unfinished, positions = self._database.recall(_positions, self._project)
+        newest = self._versions({stream for streams, _ in positions for stream in streams})
+        return unfinished or any(
+            counted != {stream: newest[stream] for stream in streams if stream in newest}
+            for streams, counted in positions
+        )
 
     def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.
@@ -249,6 +245,15 @@ class Folder:
 
 def _owners(connection: sa.Connection, project: str) -> list[Owner]:
     return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
+
+
+def _positions(connection: sa.Connection, project: str) -> tuple[bool, list[tuple[tuple[str, ...], dict[str, int]]]]:
+    """Whether something is still to be counted from the start or forgotten; each cell's streams and how far it is."""
+    cursors, found = catalogue.cursors(connection, project), _owners(connection, project)
+    wanted = {cell.job: owner.streams for owner in found for cell in owner.cells}
+    unfinished = bool(catalogue.backfills(connection, project) or cursors.keys() - wanted.keys())
+    known = {(streams, tuple(sorted(cursors.get(job, {}).items()))) for job, streams in wanted.items()}
+    return unfinished, [(streams, dict(counted)) for streams, counted in known]
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:

@@ -6,12 +6,11 @@ import dataclasses
 import os
 import socket
 
-from fourfold import counts
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
 from fourfold.store.ask import metric
-from fourfold.store.read import known_binnings, pooled
+from fourfold.store.read import totals
 from fourfold.store.store import Store
 
 
@@ -134,8 +133,8 @@ def streams(store: Store) -> list[StreamView]:
                 if column:
                     columns.setdefault(column, []).append(kind)
             probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
-            table = series.select(connection, [probe], DAY, bins=False) if probe else None
-            rows = sum(tallies[0] for tallies in table["tallies"].to_pylist()) if table is not None else 0
+            tallies = series.tallies(connection, [probe], DAY).tallies if probe else None
+            rows = int(tallies[:, 0].sum()) if tallies is not None else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
             out.append(StreamView(name, key, versions[name] is not None, rows, first, last, kinds))
@@ -145,17 +144,8 @@ def streams(store: Store) -> list[StreamView]:
 def columns(store: Store, stream: str) -> list[ColumnView]:
     """What each column of a stream looks like."""
     out = []
-    binnings = known_binnings(store, f"stream:{stream}")
-    with store.database.read() as connection:
-        found = series.find(connection, store.project, f"stream:{stream}")
-        for row in found:
-            _, column, kind, key = row
-            if key != EVERYTHING or not column:
-                continue
-            table = series.select(connection, [row], DAY)
-            total = pooled(counts.rows(table, binnings))
-            if total is None:
-                continue
+    for column, kinds in totals(store, stream).items():
+        for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
             values = {q.text: q.metric.function(total, **q.parameters) for q in asked}
             heavy = (

@@ -1,4 +1,4 @@
-"""Answers to questions: which counts a metric needs, summed by window and slice."""
+"""Found to questions: which counts a metric needs, summed by window and slice."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from fourfold import counts
-from fourfold.binning import Binning
+from fourfold.binning import Binning, Ints
 from fourfold.counts import Counts
 from fourfold.errors import suggest
-from fourfold.model import Task, Window
+from fourfold.model import DAY, EVERYTHING, Task, Window
 from fourfold.state import catalogue
+from fourfold.state.series import FIRST, LAST, Series
 from fourfold.store.source import Source, Stored, of_dimension
 from fourfold.store.store import Store
 
@@ -34,6 +34,8 @@ class Target:
 
 
 Place = tuple[int, str]  # the number of a window, and a slice
+EVER = Window(FIRST, LAST)
+Found = Iterable[tuple[Place, Counts]]
 
 
 def resolve(store: Store, target: str) -> Target:
@@ -81,33 +83,57 @@ def known_binnings(store: Store, owner: str) -> dict[tuple[str, int], Binning]:
 def load(
     source: Source, column: str, kinds: Sequence[str], names: tuple[str, ...], windows: Sequence[Window], level: int,
     *, bins: bool = True,
-) -> tuple[Iterable[tuple[Place, Counts]], list[str]]:  # fmt: skip
+) -> tuple[Found, list[str]]:  # fmt: skip
     """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
     found = [row for row in source.series() if row[1] == column]
     for kind in kinds:
         wanted = of_dimension([row for row in found if row[2] == kind], names)
         if wanted:
-            table = source.counts(wanted, level, windows[0].start, windows[-1].end, bins=bins)
-            return _by_place(table, windows, source.binnings()), sorted({row[3] for row in wanted})
+            read = _with_bins if bins else _without_bins
+            return read(source, wanted, windows, level), sorted({row[3] for row in wanted})
     return [], []
 
 
-def _by_place(
-    table: pa.Table, windows: Sequence[Window], binnings: dict[tuple[str, int], Binning]
-) -> Iterable[tuple[Place, Counts]]:
-    """Counts by number of window and slice, each once."""
+def totals(store: Store, stream: str, window: Window = EVER) -> dict[str, dict[str, Counts]]:
+    """The counts of all records of a stream, by column and kind."""
+    source = Stored(store, f"stream:{stream}")
+    found: dict[str, dict[str, Counts]] = {}
+    for _, column, kind, key in source.series():
+        if key == EVERYTHING and column:
+            for _, counted in load(source, column, (kind,), (), [window], DAY)[0]:
+                found.setdefault(column, {})[kind] = counted
+    return found
+
+
+def _with_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
+    table = source.counts(wanted, level, windows[0].start, windows[-1].end)
     if table.num_rows == 0:
         return []
-    starts = np.array([w.start for w in windows])
-    place = np.searchsorted(starts, table["bucket"].to_numpy(), side="right") - 1
+    place = _number(windows, table["bucket"].to_numpy())
     if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
         table = counts.rebucket(table, place)
         place = table["bucket"].to_numpy()
     at = zip(place.tolist(), table["slice"].to_pylist(), strict=True)
-    found = zip(at, counts.rows(table, binnings), strict=True)
-    if len(table["binning"].unique()) == 1:
-        return found
-    together: dict[Place, list[Counts]] = {}  # by the versions of the binning
-    for key, entry in found:
-        together.setdefault(key, []).append(entry)
-    return [(key, total) for key, parts in together.items() if (total := pooled(parts)) is not None]
+    return _each_once(zip(at, counts.rows(table, source.binnings()), strict=True), table["binning"].to_numpy())
+
+
+def _without_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
+    tallies = source.tallies(wanted, level, windows[0].start, windows[-1].end)
+    tallies = tallies.rebucket(_number(windows, tallies.buckets))
+    return _each_once(tallies.rows(source.binnings()), tallies.binnings)
+
+
+def _number(windows: Sequence[Window], buckets: Ints) -> Ints:
+    """The number of the window that each bucket is in."""
+    found: Ints = np.searchsorted([w.start for w in windows], buckets, side="right") - 1
+    return found
+
+
+def _each_once(answers: Found, binnings: Ints) -> Found:
+    """Counts by place; where there are several versions of the binning, brought together."""
+    if (binnings == binnings[:1]).all():
+        return answers
+    together: dict[Place, list[Counts]] = {}
+    for place, entry in answers:
+        together.setdefault(place, []).append(entry)
+    return [(place, total) for place, parts in together.items() if (total := pooled(parts)) is not None]

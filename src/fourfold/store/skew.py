@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fourfold.counts import Counts
 from fourfold.engine import Discrepancy
 from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
-from fourfold.model import DAY, EVERYTHING, Window
+from fourfold.model import DAY, Window
 from fourfold.state import catalogue
-from fourfold.store.read import load
+from fourfold.store.read import EVER, totals
 from fourfold.store.result import Moment, seconds
-from fourfold.store.source import Stored
 from fourfold.store.store import Store
-
-_EVER = 2**60
 
 
 def skew(
@@ -36,8 +32,9 @@ def skew(
     """
     store.catch_up()
     window = _window(start, end)
-    there = _columns(store, reference, Window(-_EVER, _EVER))
-    here = _columns(store, current, window)
+    for stream in (reference, current):
+        _known(store, stream)
+    there, here = totals(store, reference), totals(store, current, window)
     found = [column_skew(name, here.get(name, {}), there.get(name, {})) for name in sorted({*here, *there})]
     return sorted(found, key=lambda entry: -entry.severity)
 
@@ -83,19 +80,6 @@ def discrepancies(
     return [found[0], *sorted(found[1:], key=lambda entry: -entry.wrong)]
 
 
-def _columns(store: Store, stream: str, window: Window) -> dict[str, dict[str, Counts]]:
-    """The counts of a stream's columns, by kind."""
-    _known(store, stream)
-    source = Stored(store, f"stream:{stream}")
-    found: dict[str, dict[str, Counts]] = {}
-    for _, column, kind, key in source.series():
-        if key == EVERYTHING and column:
-            rows, _ = load(source, column, (kind,), (), [window], DAY)
-            for _, counts in rows:
-                found.setdefault(column, {})[kind] = counts
-    return found
-
-
 def _known(store: Store, stream: str) -> None:
     with store.database.read() as connection:
         known = catalogue.streams(connection, store.project)
@@ -104,8 +88,8 @@ def _known(store: Store, stream: str) -> None:
 
 
 def _window(start: Moment | None, end: Moment | None) -> Window:
-    first = -_EVER if start is None else seconds(start, "start")
-    last = _EVER if end is None else seconds(end, "end")
+    first = EVER.start if start is None else seconds(start, "start")
+    last = EVER.end if end is None else seconds(end, "end")
     for name, moment in (("start", start), ("end", end)):
         if moment is not None and seconds(moment, name) % DAY:
             raise InputError(f"{name}={moment!r}: give a whole day (UTC)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
@@ -16,10 +15,10 @@ from fourfold.engine import Extent
 from fourfold.model import ALL, DAY, Dimension, Task, slice_names
 from fourfold.records import EVENT_TIME, LOG_TIME, META
 from fourfold.state import catalogue, series
+from fourfold.state.series import Series
 from fourfold.store.folding import load_plan
 from fourfold.store.store import Store
-
-Series = tuple[int, str, str, str]  # number, column, kind and slice
+from fourfold.tallies import Tallies, of_table
 
 
 class Source(Protocol):
@@ -28,16 +27,11 @@ class Source(Protocol):
     def series(self) -> list[Series]:
         """All series there are."""
 
-    def counts(
-        self,
-        wanted: Sequence[Series],
-        level: int,
-        start: int | None = None,
-        end: int | None = None,
-        *,
-        bins: bool = True,
-    ) -> pa.Table:
+    def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """The counts of some series, by the buckets of a level that begin in [start, end)."""
+
+    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
+        """As ``counts``, without their bins; the series are one column's, of one kind."""
 
     def span(self, level: int) -> tuple[int, int] | None:
         """The first and last bucket."""
@@ -56,18 +50,15 @@ class Stored:
         """See ``Source``."""
         return self._store.database.recall(series.find, self._store.project, self._owner)
 
-    def counts(
-        self,
-        wanted: Sequence[Series],
-        level: int,
-        start: int | None = None,
-        end: int | None = None,
-        *,
-        bins: bool = True,
-    ) -> pa.Table:
+    def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """See ``Source``."""
         with self._store.database.read() as connection:
-            return series.select(connection, wanted, level, start, end, bins=bins)
+            return series.select(connection, wanted, level, start, end)
+
+    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
+        """See ``Source``."""
+        with self._store.database.read() as connection:
+            return series.tallies(connection, wanted, level, start, end)
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""
@@ -103,15 +94,7 @@ class AsOf:
         """See ``Source``."""
         return self._series
 
-    def counts(
-        self,
-        wanted: Sequence[Series],
-        level: int,
-        start: int | None = None,
-        end: int | None = None,
-        *,
-        bins: bool = True,
-    ) -> pa.Table:
+    def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """See ``Source``."""
         names = {row[1:] for row in wanted}
         keys = zip(*(self._table[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
@@ -120,12 +103,11 @@ class AsOf:
             return table
         table = counts.rebucket(table, table["bucket"].to_numpy() // level * level)
         buckets = table["bucket"].to_numpy()
-        kept = np.ones(len(buckets), bool)
-        if start is not None:
-            kept &= buckets >= start
-        if end is not None:
-            kept &= buckets < end
-        return table.filter(pa.array(kept))
+        return table.filter(pa.array((buckets >= start) & (buckets < end)))
+
+    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
+        """See ``Source``."""
+        return of_table(self.counts(wanted, level, start, end), *wanted[0][1:3])
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""

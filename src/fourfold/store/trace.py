@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pds
 
-from fourfold import counts
 from fourfold.counts import Counts
 from fourfold.errors import InputError
-from fourfold.model import DAY, EVERYTHING, Run, Task
+from fourfold.model import DAY, Run, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
-from fourfold.state import catalogue, runs, series
-from fourfold.store.read import known_binnings, pooled
+from fourfold.state import catalogue, runs
+from fourfold.store.read import totals
 from fourfold.store.store import Store
 
 
@@ -156,14 +155,7 @@ class _Places:
     """Where values lie among all of their columns in one stream."""
 
     def __init__(self, store: Store, stream: str) -> None:
-        binnings = known_binnings(store, f"stream:{stream}")
-        self._totals: dict[str, dict[str, Counts]] = {}
-        with store.database.read() as connection:
-            for row in series.find(connection, store.project, f"stream:{stream}"):
-                if row[3] == EVERYTHING and row[1]:
-                    total = pooled(counts.rows(series.select(connection, [row], DAY), binnings))
-                    if total is not None:
-                        self._totals.setdefault(row[1], {})[row[2]] = total
+        self._totals = totals(store, stream)
 
     def of(self, column: str, value: Any) -> TracedValue:
         kinds = self._totals.get(column, {})
