@@ -130,9 +130,8 @@ def _ask_fourfold(session: Session, frame: pd.DataFrame, number: int, cost: Cost
 
     def chart() -> list[tuple[float, float]]:
         found = ff.metric("accuracy", "accuracy", start=START, end=end, every="1h")
-        n = np.array([row.value.n for row in found])
-        right = np.array([row.value.value or 0.0 for row in found]) * n
-        return _running(right, n)
+        share, n = np.array([(row.value.value or 0.0, row.value.n) for row in found]).T
+        return _running(share * n, n)
 
     answer, seconds = _timed(ask)
     cost.newest.append(seconds)

@@ -248,7 +248,7 @@ def total_worth(worth: Sequence[float], cells: Sequence[int], counts: Counts, ta
 
 def _cells(counts: Counts, threshold: float | None) -> Cells:
     if threshold is None:
-        tp, fp, fn, tn = (counts.tally(name) for name in CELLS)
+        tp, fp, fn, tn = map(counts.tally, CELLS)
         return tp, fp, fn, tn
     score, positives, negatives = score_counts(counts)
     decided = score >= threshold

@@ -125,4 +125,6 @@ def _set_up(connection: Any, _: object) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     write = connection.get_execution_options().get("fourfold_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    driver = connection.connection.driver_connection  # before every question: SQLAlchemy's own way takes thrice as long
+    assert driver is not None
+    driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")

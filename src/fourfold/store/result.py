@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -62,7 +63,7 @@ class Result(Sequence[Row]):
         return len(self._values)
 
     def __iter__(self) -> Iterator[Row]:
-        return (self[i] for i in range(len(self)))
+        return map(Row, self._windows, self._slices, itertools.repeat(self.metric), self._values)
 
     def __repr__(self) -> str:
         head = "\n".join(f"  {_line(row)}" for row in self[:10])
