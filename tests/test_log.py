@@ -47,7 +47,7 @@ def test_what_is_new_since_a_version_is_read_and_nothing_else(tmp_path: Path) ->
     log = StreamLog(tmp_path / "s", "s")
     assert log.version is None
     log.append([message(1, batch({"x": pa.array([1.0, 2.0])}))])
-    first = log.changes(None)
+    first = log.whole()
     assert (first.version, keys(first.added)) == (0, ["k0", "k1"])
     log.append([message(2, batch({"x": pa.array([3.0])}, 2))])
     second = log.changes(0)
@@ -59,7 +59,7 @@ def test_a_batch_of_the_same_writer_and_number_is_appended_once(tmp_path: Path) 
     for _ in range(3):
         log.append([message(1, batch({"x": pa.array([1.0])}))])
     log.append([message(1, batch({"x": pa.array([1.0])}, 1), writer="another")])
-    assert keys(log.changes(None).added) == ["k0", "k1"]
+    assert keys(log.whole().added) == ["k0", "k1"]
 
 
 def test_compaction_changes_no_records_and_hides_nothing_that_is_new(tmp_path: Path) -> None:
@@ -67,11 +67,11 @@ def test_compaction_changes_no_records_and_hides_nothing_that_is_new(tmp_path: P
     for i in range(6):
         log.append([message(i + 1, batch({"x": pa.array([float(i)])}, i))])
         if i == 3:
-            seen = log.changes(None).version
+            seen = log.whole().version
     assert log.compact(at_least=2)
     found = log.changes(seen)
     assert (keys(found.before), keys(found.added)) == ([f"k{i}" for i in range(4)], ["k4", "k5"])
-    assert len(keys(log.changes(None).added)) == 6
+    assert len(keys(log.whole().added)) == 6
 
 
 def test_deletion_by_key_removes_exactly_these_keys_whatever_they_hold(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_deletion_by_key_removes_exactly_these_keys_whatever_they_hold(tmp_path:
     hostile = "k' OR '1'='1"
     log.append([message(1, table.set_column(table.schema.get_field_index(KEY), KEY, pa.array(["a", hostile, "c"])))])
     log.delete([hostile])
-    assert keys(log.changes(None).added) == ["a", "c"]
+    assert keys(log.whole().added) == ["a", "c"]
     log.delete([])
-    assert keys(log.changes(None).added) == ["a", "c"]
+    assert keys(log.whole().added) == ["a", "c"]
 
 
 @pytest.mark.parametrize("name", ["a b", "50%", "é", "#1", "a+b"])
@@ -100,14 +100,14 @@ def test_new_columns_widen_the_schema(tmp_path: Path) -> None:
     log = StreamLog(tmp_path / "s", "s")
     log.append([message(1, batch({"x": pa.array([1.0])}))])
     log.append([message(2, batch({"x": pa.array([2.0]), "new": pa.array(["a"])}, 1))])
-    assert sorted(read(log.changes(None).added)["new"].to_pylist(), key=str) == [None, "a"]
+    assert sorted(read(log.whole().added)["new"].to_pylist(), key=str) == [None, "a"]
 
 
 @pytest.mark.parametrize("name", ["", "a b,;{}()=", "é", "a'b\"c", "x" * 300])
 def test_any_column_name_can_be_logged_and_read(tmp_path: Path, name: str) -> None:
     log = StreamLog(tmp_path / "s", "s")
     log.append([message(1, batch({name or "unnamed": pa.array([1.0])}))])
-    assert read(log.changes(None).added)[name or "unnamed"].to_pylist() == [1.0]
+    assert read(log.whole().added)[name or "unnamed"].to_pylist() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_a_log_that_is_no_delta_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "s" / "_delta_log").mkdir(parents=True)
     (tmp_path / "s" / "_delta_log" / f"{0:020d}.json").write_text("nonsense")
     with pytest.raises(StoreError, match=str(tmp_path)):
-        StreamLog(tmp_path / "s", "s").changes(None)
+        StreamLog(tmp_path / "s", "s").whole()

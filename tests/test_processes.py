@@ -70,7 +70,7 @@ def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_t
     store.catch_up()
     found = {}
     for stream in ("predict", "arrivals"):
-        changes = store._logs.get("test", stream).changes(None)
+        changes = store._logs.get("test", stream).whole()
         keys = pds.dataset(list(changes.added)).to_table(["_ff_key"])["_ff_key"].to_pylist()
         assert len(keys) == len(set(keys)), "no record is in the log twice"
         assert promised <= set(keys), "each that was acknowledged is there"

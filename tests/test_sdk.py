@@ -349,7 +349,7 @@ def test_records_carry_their_run(session: Session) -> None:
     ff.flush()
     session.store.catch_up()
     log = session.store._logs.get("test", "scores")
-    assert pds.dataset(list(log.changes(None).added)).to_table()["_ff_run"].to_pylist() == [run.id]
+    assert pds.dataset(list(log.whole().added)).to_table()["_ff_run"].to_pylist() == [run.id]
 
 
 def test_a_buffer_is_sent_within_a_second_without_being_asked(session: Session) -> None:

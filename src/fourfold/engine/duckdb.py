@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
@@ -183,10 +184,16 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _connected() -> duckdb.DuckDBPyConnection:
-    """A database in memory; it takes what has no time zone for UTC, wherever it runs."""
-    connection = duckdb.connect()
+    """A connection of its own, with its own temporary tables; it takes what has no time zone for UTC."""
+    connection = _database().cursor()
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+@functools.cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """The process's database in memory, which stays empty: making one takes longer than many a query."""
+    return duckdb.connect()
 
 
 def _batches(files: Sequence[str], schema: pa.Schema, as_of: int | None) -> Iterator[pa.Table]:

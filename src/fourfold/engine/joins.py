@@ -252,7 +252,7 @@ def register(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[s
     """Make Parquet files a view with all columns of the schema; a file that lacks one has nulls in it."""
     connection.register(f"{name}_empty", schema.empty_table())
     if not files:
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_empty")
+        connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {name}_empty")
         return
     if any(character in path for path in files for character in "*?["):  # which DuckDB takes for patterns
         connection.register(name, pds.dataset(list(files), schema=schema, format="parquet"))
@@ -261,9 +261,11 @@ def register(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[s
     source = f"read_parquet([{paths}], union_by_name = true)"
     present = {column.casefold() for column in connection.sql(f"SELECT * FROM {source} LIMIT 0").columns}
     if all(column.casefold() in present for column in schema.names):
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
+        connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {source}")
     else:
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_empty UNION ALL BY NAME SELECT * FROM {source}")
+        connection.execute(
+            f"CREATE TEMP VIEW {name} AS SELECT * FROM {name}_empty UNION ALL BY NAME SELECT * FROM {source}"
+        )
 
 
 def stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Table]:

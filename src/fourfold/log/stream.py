@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -92,7 +92,7 @@ class StreamLog:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with _Translated(self.folder):
             write_deltalake(
-                self.folder,
+                self.folder if table is None else table,
                 pa.concat_tables(batches, promote_options="default").combine_chunks(),
                 mode="append",
                 schema_mode="merge",
@@ -108,28 +108,47 @@ class StreamLog:
         if self._open() is not None:
             conform(message.table, self.schema, self.stream)
 
-    def changes(self, since: int | None, until: int | None = None) -> Changes:
-        """What was added and removed since a version (None: everything was), up to another (None: the newest).
+    def whole(self, version: int | None = None) -> Changes:
+        """All that there is, or was at a version, as added.
 
         Raises:
-            TruncatedLogError: where the log between the versions was cleaned away.
+            TruncatedLogError: where files of that version were cleaned away.
         """
         table = self._open()
         if table is None:
             return Changes(-1, META)
-        schema, version = self.schema, table.version() if until is None else until
-        if since is None:
-            files = self._files(table) if until is None else self._files_at(version)
-            if not all(map(_exists, files)):
-                raise TruncatedLogError(f"stream {self.stream!r}: files of version {version} are gone")
-            return Changes(version, schema, added=tuple(files))
-        added, removed = self._actions(since, version)
-        before = set(self._files_at(since))
+        if version is not None and version != table.version():
+            with _Translated(self.folder, TruncatedLogError):
+                table = DeltaTable(self.folder, version=version)
+        files = self._files(table)
+        if not all(map(_exists, files)):
+            raise TruncatedLogError(f"stream {self.stream!r}: files of version {table.version()} are gone")
+        return Changes(table.version(), self.schema, added=tuple(files))
+
+    def changes(self, since: int | None) -> Changes:
+        """What was added and removed since a version; since None everything was.
+
+        Raises:
+            TruncatedLogError: where the log since that version was cleaned away.
+        """
+        table = self._open()
+        if table is None or since is None:
+            return self.whole()
+        before, added, removed = set(self._files(table)), set[str](), set[str]()
+        for number in range(table.version(), since, -1):  # back to what stood then
+            for name, path, is_change in self._actions(number):
+                if name == "add":
+                    before.discard(path)
+                else:
+                    before.add(path)
+                if is_change:
+                    (added if name == "add" else removed).add(path)
+        added, removed = added - removed, removed - added
         # what was compacted and then deleted from cannot be told apart file by file: fold it anew
         if not removed <= before or not all(map(_exists, before | added)):
-            raise TruncatedLogError(f"stream {self.stream!r}: files between version {since} and {version} are gone")
+            raise TruncatedLogError(f"stream {self.stream!r}: files since version {since} are gone")
         kept, new, gone = (tuple(sorted(files)) for files in (before - removed, added, removed))
-        return Changes(version, schema, kept, new, gone)
+        return Changes(table.version(), self.schema, kept, new, gone)
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Put small files together where there are many; what was replaced a week ago is removed."""
@@ -166,25 +185,18 @@ class StreamLog:
         paths = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
         return [str(self.folder / unquote(path)) for path in paths]
 
-    def _files_at(self, version: int) -> list[str]:
-        with _Translated(self.folder, TruncatedLogError):
-            return self._files(DeltaTable(self.folder, version=version))
-
-    def _actions(self, since: int, version: int) -> tuple[set[str], set[str]]:
-        """The files that carried data in, and those that carried it out, in the commits after ``since``."""
-        added: set[str] = set()
-        removed: set[str] = set()
-        for number in range(since + 1, version + 1):
-            commit = self.folder / "_delta_log" / f"{number:020d}.json"
-            try:
-                lines = commit.read_text(encoding="utf-8").splitlines()
-            except FileNotFoundError as error:
-                raise TruncatedLogError(f"{commit} is gone") from error
-            for action in map(json.loads, lines):
-                for name, files in (("add", added), ("remove", removed)):
-                    if name in action and action[name].get("dataChange", True):
-                        files.add(str(self.folder / unquote(action[name]["path"])))
-        return added - removed, removed - added
+    def _actions(self, version: int) -> Iterator[tuple[str, str, bool]]:
+        """What a commit did with files: "add" or "remove", which one, and whether that changed the data."""
+        commit = self.folder / "_delta_log" / f"{version:020d}.json"
+        try:
+            lines = commit.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError as error:
+            raise TruncatedLogError(f"{commit} is gone") from error
+        for action in map(json.loads, lines):
+            for name in ("add", "remove"):
+                if name in action:
+                    found = action[name]
+                    yield name, str(self.folder / unquote(found["path"])), found.get("dataChange", True)
 
 
 def _exists(path: str) -> bool:

@@ -87,7 +87,7 @@ def compare(
     stream, dimension = _origin(store, tuple(sorted(a)), streams, tasks)
     with store.database.read() as connection:
         levels = catalogue.levels(connection, store.project, stream, dimension)
-    log = store.log(stream).changes(None)
+    log = store.log(stream).whole()
     sides = [
         store.engine.keys(
             log, dimension, levels, [None if v is None else str(v) for _, v in sorted(of.items())], extent
@@ -132,7 +132,7 @@ def _of_stream(
     store: Store, stream: str, tasks: Sequence[Task], sides: Sequence[pa.Array], skip: set[str]
 ) -> Iterator[Difference]:  # fmt: skip
     """What differs in a stream between the records of two sets of keys."""
-    log = store.log(stream).changes(None)
+    log = store.log(stream).whole()
     if not log.added:
         return
     dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
@@ -201,7 +201,7 @@ def _of_task(
     """A task's main metrics in the two slices."""
     with store.database.read() as connection:
         plan = load_plan(connection, store.project, f"task:{task.name}")
-    logs = {stream: store.log(stream).changes(None) for stream in task.streams}
+    logs = {stream: store.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
     folded = store.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))

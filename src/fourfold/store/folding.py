@@ -132,7 +132,7 @@ class Folder:
             fresh = [cell for cell in owner.cells if cell.job not in known]
             if not fresh:
                 return
-            whole = {stream: self._log(stream).changes(None, versions.get(stream)) for stream in owner.streams}
+            whole = {stream: self._log(stream).whole(versions.get(stream)) for stream in owner.streams}
             levels = self._levels(connection, owner, fresh, whole)
         rows = sum(self._log(stream).rows for stream in versions)
         pieces = 1 if owner.task is not None and owner.task.query else 1 + rows // PIECE_ROWS
@@ -170,7 +170,7 @@ class Folder:
         together = owner.cells
         versions = dict(progress.versions)
         try:
-            logs = {s: self._log(s).changes(None, versions[s]) if s in versions else _nothing(self._log(s))
+            logs = {s: self._log(s).whole(versions[s]) if s in versions else _nothing(self._log(s))
                     for s in owner.streams}  # fmt: skip
         except TruncatedLogError:  # too long ago: start anew, from the logs as they are
             with self._database.write() as connection:

@@ -152,7 +152,7 @@ def _of_slices(store: Store, task: Task) -> Iterator[Problem]:
 def _orphans(store: Store, task: Task) -> Iterator[str]:
     """The keys of labels that were never predicted."""
     bare = dataclasses.replace(task, sums=())
-    logs = {stream: store.log(stream).changes(None) for stream in task.streams}
+    logs = {stream: store.log(stream).whole() for stream in task.streams}
     for table in store.engine.joined(bare, logs, {}, Extent()):
         yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()
 

@@ -67,7 +67,7 @@ def discrepancies(
     logs = []
     for stream in (here, there):
         _known(store, stream)
-        log = store.log(stream).changes(None)
+        log = store.log(stream).whole()
         if not log.added:
             raise InputError(f"stream {stream!r} is counted but not logged; log its records with ff.log and a key")
         logs.append(log)

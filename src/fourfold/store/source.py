@@ -81,7 +81,7 @@ class AsOf:
             splits = {
                 d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, dimension))
             }
-        logs = {stream: store.log(stream).changes(None) for stream in streams}
+        logs = {stream: store.log(stream).whole() for stream in streams}
         if task is None:
             folded = store.engine.fold_stream(logs[streams[0]], splits, plan, as_of=as_of)
         else:
@@ -126,7 +126,7 @@ def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
     if as_of is None:
         found = Stored(store, f"stream:{stream}").span(DAY)
         return found[1] if found else None
-    log = store.log(stream).changes(None)
+    log = store.log(stream).whole()
     if not log.added:
         return None
     dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")

@@ -117,7 +117,7 @@ def trace(store: Store, key: str) -> Trace:
 
 
 def _records(store: Store, stream: str, key: str) -> list[dict[str, Any]]:
-    log = store.log(stream).changes(None)
+    log = store.log(stream).whole()
     if not log.added:
         return []
     rows = pds.dataset(list(log.added), schema=log.schema, format="parquet").to_table(filter=pds.field(KEY) == key)

@@ -35,7 +35,7 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
         splits = {
             d: catalogue.levels(connection, store.project, task.prediction.stream, d) for d in [dimension] if d.parts
         }
-    logs = {stream: store.log(stream).changes(None) for stream in task.streams}
+    logs = {stream: store.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
     parts: dict[Place, list[tuple[Any, Any]]] = {}
     predicted: dict[Place, int] = {}
