@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ class Database:
         sa.event.listen(self.engine, "connect", _set_up)
         sa.event.listen(self.engine, "begin", _begin)
         self._watch: sqlite3.Connection | None = None  # never writes: it sees that others have
-        self._recalled: tuple[int, dict[Any, Any]] = (-1, {})
+        self._remembered: tuple[int, dict[Hashable, Any]] = (-1, {})
         self._lock = threading.Lock()
         try:
             self._migrate()
@@ -47,7 +47,16 @@ class Database:
             yield connection
 
     def recall(self, read: Callable[..., T], *arguments: Any) -> T:
-        """What a function of a connection reads: once, for as long as nothing is written, by whichever process.
+        """What a function of a connection reads, remembered (see ``remember``)."""
+
+        def work() -> T:
+            with self.read() as connection:
+                return read(connection, *arguments)
+
+        return self.remember((read, *arguments), work)
+
+    def remember(self, key: Hashable, work: Callable[[], T]) -> T:
+        """What is worked out from the state: once, for as long as nothing is written, by whichever process.
 
         What it gives is shared and must not be changed.
         """
@@ -55,15 +64,13 @@ class Database:
             if self._watch is None:
                 self._watch = sqlite3.connect(self.path, check_same_thread=False)
                 weakref.finalize(self, self._watch.close).atexit = False
-                self._recalled = -1, {}
+                self._remembered = -1, {}
             (version,) = self._watch.execute("PRAGMA data_version").fetchone()
-            if self._recalled[0] != version:
-                self._recalled = version, {}
-            known = self._recalled[1]
-        key = (read, arguments)
+            if self._remembered[0] != version:
+                self._remembered = version, {}
+            known = self._remembered[1]
         if key not in known:
-            with self.read() as connection:
-                known[key] = read(connection, *arguments)
+            known[key] = work()
         found: T = known[key]
         return found
 

@@ -40,10 +40,11 @@ class Folder:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
         unfinished, positions = self._database.recall(_positions, self._project)
         newest = self._versions({stream for streams, _ in positions for stream in streams})
-        return unfinished or any(
-            counted != {stream: newest[stream] for stream in streams if stream in newest}
-            for streams, counted in positions
-        )
+        for streams, counted in positions:
+            versions = {stream: newest[stream] for stream in streams if stream in newest}
+            if versions and versions != counted:
+                return True
+        return unfinished
 
     def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.

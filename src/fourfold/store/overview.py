@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from collections.abc import Mapping
 
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
@@ -206,24 +207,34 @@ def joins(store: Store, limit: int = 6) -> list[Join]:
     found = []
     for run in _newest_runs(store).values():
         inputs, outputs = (
-            [{view.name: view for view in columns(store, f"{run.component}.{a.name}")} for a in run.artifacts
+            [_missing(store, f"{run.component}.{a.name}") for a in run.artifacts
              if a.kind == "frame" and a.direction == direction]
             for direction in ("input", "output")
         )  # fmt: skip
         if len(inputs) < 2 or len(outputs) != 1:
             continue
         shared = {name for i, one in enumerate(inputs) for other in inputs[:i] for name in one.keys() & other.keys()}
-        largest = max(inputs, key=lambda views: max((v.values["null_rate"].n for v in views.values()), default=0))
-        keys = [view for name, view in outputs[0].items() if name in shared]
-        gained = [view for name, view in outputs[0].items() if name not in largest]
-        found.append(Join(run.component, _missing(keys, limit), _missing(gained, limit)))
+        largest = max(inputs, key=lambda columns: max((share.n for share in columns.values()), default=0))
+        keys = {name: share for name, share in outputs[0].items() if name in shared}
+        gained = {name: share for name, share in outputs[0].items() if name not in largest}
+        found.append(Join(run.component, _worst(keys, limit), _worst(gained, limit)))
     return found
 
 
-def _missing(views: list[ColumnView], limit: int) -> tuple[tuple[str, Value], ...]:
-    """Columns with nulls or NaNs and their share, the worst first."""
-    shares = {v.name: Value(v.missing, n=v.values["null_rate"].n) for v in views if v.missing > 0}
-    return tuple(sorted(shares.items(), key=lambda entry: -(entry[1].value or 0))[:limit])
+def _missing(store: Store, stream: str) -> dict[str, Value]:
+    """The share of each column's records that is null or NaN; pandas has one for the other."""
+    found = {}
+    for column, kinds in totals(store, stream, bins=False).items():
+        counted = kinds.get("numeric") or next(iter(kinds.values()))
+        rows, gone = counted.tally("rows"), counted.tally("null")
+        if counted.kind == "numeric":
+            gone += counted.tally("nan")
+        found[column] = Value(gone / rows, n=rows) if rows else Value.no_data("no records")
+    return found
+
+
+def _worst(shares: Mapping[str, Value], limit: int) -> tuple[tuple[str, Value], ...]:
+    return tuple(sorted(((n, v) for n, v in shares.items() if v.value), key=lambda e: -(e[1].value or 0))[:limit])
 
 
 def _newest_runs(store: Store) -> dict[str, Run]:

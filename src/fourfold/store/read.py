@@ -94,13 +94,15 @@ def load(
     return [], []
 
 
-def totals(store: Store, stream: str, window: Window = EVER) -> dict[str, dict[str, Counts]]:
+def totals(
+    store: Store, stream: str, window: Window = EVER, *, bins: bool = True
+) -> dict[str, dict[str, Counts]]:  # fmt: skip
     """The counts of all records of a stream, by column and kind."""
     source = Stored(store, f"stream:{stream}")
     found: dict[str, dict[str, Counts]] = {}
     for _, column, kind, key in source.series():
         if key == EVERYTHING and column:
-            for _, counted in load(source, column, (kind,), (), [window], DAY)[0]:
+            for _, counted in load(source, column, (kind,), (), [window], DAY, bins=bins)[0]:
                 found.setdefault(column, {})[kind] = counted
     return found
 
@@ -109,7 +111,7 @@ def _with_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Windo
     table = source.counts(wanted, level, windows[0].start, windows[-1].end)
     if table.num_rows == 0:
         return []
-    place = _number(windows, table["bucket"].to_numpy())
+    place = number_of(windows, table["bucket"].to_numpy())
     if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
         table = counts.rebucket(table, place)
         place = table["bucket"].to_numpy()
@@ -119,11 +121,11 @@ def _with_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Windo
 
 def _without_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
     tallies = source.tallies(wanted, level, windows[0].start, windows[-1].end)
-    tallies = tallies.rebucket(_number(windows, tallies.buckets))
+    tallies = tallies.rebucket(number_of(windows, tallies.buckets))
     return _each_once(tallies.rows(source.binnings()), tallies.binnings)
 
 
-def _number(windows: Sequence[Window], buckets: Ints) -> Ints:
+def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
     """The number of the window that each bucket is in."""
     found: Ints = np.searchsorted([w.start for w in windows], buckets, side="right") - 1
     return found

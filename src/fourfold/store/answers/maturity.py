@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import functools
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from fourfold.counts import Counts
 from fourfold.metrics.maturity import LabelCurve, kaplan_meier
 from fourfold.model import DAY, EVERYTHING, Status, Value, Window
 from fourfold.store.answers.asked import Asked
-from fourfold.store.read import Place, load
+from fourfold.store.read import Place, load, number_of
 from fourfold.store.source import Source
 
 _HISTORY = 5  # horizons before now, from which it is learned how late labels are
@@ -44,37 +43,36 @@ class Maturity:
 
     def _work_out(self) -> dict[Place, float]:
         """The share of each window's and slice's predictions whose label is still expected."""
-        task = self._asked.target.task
-        assert task is not None
-        if self._clock is None:
+        asked, task = self._asked, self._asked.target.task
+        if task is None or self._clock is None:
             return {}
-        now = self._clock + DAY
-        first = min(now - _HISTORY * task.horizon, self._asked.windows[0].start) // DAY * DAY
-        days = [Window(day, day + DAY) for day in range(first, now, DAY)]
-        whole = label_curves(self._asked.source, task.kind, (), days, now, task.horizon).get(EVERYTHING)
-        names = self._asked.names
-        curves = label_curves(self._asked.source, task.kind, names, days, now, task.horizon) if names else {}
-        tallies, _ = load(self._asked.source, "", (task.kind,), names, days, DAY, bins=False)
-        starts = [w.start for w in self._asked.windows]
-        open_: dict[Place, list[tuple[float, int]]] = {}
-        predicted: dict[Place, int] = {}
-        for (i, key), entry in tallies:
-            window = int(np.searchsorted(starts, days[i].start, side="right")) - 1
-            if window < 0 or days[i].start >= self._asked.windows[window].end:
-                continue
-            place = window, key
-            predicted[place] = predicted.get(place, 0) + entry.tally("predicted")
-            age = now - days[i].start - DAY / 2
-            if age < task.horizon:
-                open_.setdefault(place, []).append((age, _open(entry)))
-        found = dict.fromkeys(predicted, 0.0)
-        for place, ages in open_.items():
-            curve = curves.get(place[1], whole)
-            if curve is not None and predicted[place]:
-                table = np.array(ages, np.float64)
-                awaited = curve.awaited(table[:, 1], table[:, 0], task.horizon)
-                found[place] = float(awaited.sum()) / predicted[place]
+        now, step = self._clock + DAY, asked.level
+        first = max(now - task.horizon, asked.windows[0].start) // step * step
+        steps = [Window(at, at + step) for at in range(first, min(now, asked.windows[-1].end), step)]
+        if not steps:
+            return {}
+        whole = self._curves((), now).get(EVERYTHING)
+        curves = self._curves(asked.names, now) if asked.names else {}
+        numbers = number_of(asked.windows, np.array([s.start for s in steps]))
+        waiting: dict[Place, list[tuple[float, int]]] = {}
+        for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
+            waiting.setdefault((int(numbers[i]), key), []).append((now - steps[i].start - step / 2, _open(entry)))
+        found = {}
+        for place, entry in load(asked.source, "", (task.kind,), asked.names, asked.windows, step, bins=False)[0]:
+            curve, ages = curves.get(place[1], whole), np.array(waiting.get(place, [(0.0, 0)]), np.float64)
+            if curve is not None and entry.tally("predicted"):
+                awaited = curve.awaited(ages[:, 1], ages[:, 0], task.horizon)
+                found[place] = float(awaited.sum()) / entry.tally("predicted")
         return found
+
+    def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
+        """How late labels have come lately, by slice; the same for all metrics of a task."""
+        asked, task = self._asked, self._asked.target.task
+        assert task is not None
+        work = functools.partial(label_curves, asked.source, task.kind, names, now, task.horizon)
+        if asked.as_of is not None:
+            return work()
+        return asked.store.database.remember((label_curves, asked.target.owner, *work.args[1:]), work)
 
 
 def _provisional(value: Value) -> Status:
@@ -82,24 +80,21 @@ def _provisional(value: Value) -> Status:
 
 
 def label_curves(
-    source: Source, kind: str, names: tuple[str, ...], days: Sequence[Window], now: int, horizon: int
+    source: Source, kind: str, names: tuple[str, ...], now: int, horizon: int
 ) -> dict[str, LabelCurve]:  # fmt: skip
-    """How late labels come, by slice, from days of predictions; a slice with few labels has no curve."""
-    delays, _ = load(source, "delay", ("numeric",), names, days, DAY)
-    tallies, _ = load(source, "", (kind,), names, days, DAY, bins=False)
-    came: dict[str, list[tuple[Any, Any]]] = {}
-    for (_, key), entry in delays:
-        assert entry.binning is not None
-        came.setdefault(key, []).append((np.maximum(entry.binning.middles(entry.bins), 0.0), entry.counts))
+    """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
+    first = (now - _HISTORY * horizon) // DAY * DAY
+    delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], DAY)
+    days = [Window(day, day + DAY) for day in range(first, now, DAY)]
     still: dict[str, list[tuple[float, float]]] = {}
-    for (i, key), entry in tallies:
+    for (i, key), entry in load(source, "", (kind,), names, days, DAY, bins=False)[0]:
         still.setdefault(key, []).append((min(now - days[i].start - DAY / 2, horizon), _open(entry)))
     curves = {}
-    for key, parts in came.items():
-        times, numbers = (np.concatenate([p[side] for p in parts]).astype(np.float64) for side in (0, 1))
-        if numbers.sum() >= _ENOUGH or not names:
+    for (_, key), entry in delays:
+        if entry.binning is not None and (entry.counts.sum() >= _ENOUGH or not names):
+            times = np.maximum(entry.binning.middles(entry.bins), 0.0)
             censored = np.array(still.get(key, [(0.0, 0.0)]), np.float64)
-            curves[key] = kaplan_meier(times, numbers, censored[:, 0], censored[:, 1])
+            curves[key] = kaplan_meier(times, entry.counts.astype(np.float64), censored[:, 0], censored[:, 1])
     return curves
 
 

@@ -1,0 +1,79 @@
+"""How mature windows are: what is settled, what is provisional, and the share of labels that is still expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import fourfold as ff
+from fourfold.metrics.maturity import kaplan_meier
+from fourfold.model import Status
+from fourfold.sdk import Session
+
+START = pd.Timestamp("2024-03-01", tz="UTC")
+DAYS, EACH, HORIZON = 40, 400, 10
+
+ages = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 5)), max_size=12)
+
+
+@given(ages.filter(bool), ages)
+def test_the_curve_of_labels_is_kaplan_and_meiers(came: list[tuple[int, int]], still: list[tuple[int, int]]) -> None:
+    delays, labelled = np.array(came, np.float64).T
+    waited, unlabelled = np.array(still or [(0, 0)], np.float64).T
+    found = kaplan_meier(delays, labelled, waited, unlabelled)
+    data = stats.CensoredData(
+        np.repeat(delays, labelled.astype(int)), right=np.repeat(waited, unlabelled.astype(int))
+    )  # fmt: skip
+    at = np.arange(0.0, 31.0)
+    np.testing.assert_allclose(found.at(at), stats.ecdf(data).cdf.evaluate(at), atol=1e-12)
+
+
+def log_until_now() -> pd.DataFrame:
+    """Forty days of predictions of a quick and a slow group, with what labels there are by the end of the last."""
+    random = np.random.default_rng(3)
+    n = DAYS * EACH
+    frame = pd.DataFrame({"id": np.arange(n), "score": random.random(n), "group": random.choice(["quick", "slow"], n)})
+    frame["at"] = START + pd.to_timedelta(np.arange(n) * DAYS / n, unit="D")
+    mean = np.where(frame["group"] == "slow", 4.0, 0.5)
+    frame["labelled_at"] = frame["at"] + pd.to_timedelta(random.exponential(mean), unit="D")
+    frame["comes"] = (random.random(n) < 0.8) & (frame["labelled_at"] <= frame["at"] + pd.Timedelta(days=HORIZON))
+    frame["late"] = random.integers(0, 2, n)
+    ff.task("t", prediction="p.score", label="l.late", slices=["group"], horizon=f"{HORIZON}d")
+    ff.log("p", frame[["id", "at", "score", "group"]], key="id", time="at")
+    frame["there"] = frame["comes"] & (frame["labelled_at"] < START + pd.Timedelta(days=DAYS))
+    ff.log("l", frame.loc[frame["there"], ["id", "labelled_at", "late"]], key="id", time="labelled_at")
+    return frame
+
+
+@pytest.mark.parametrize("hours", [6, 24, 120])
+def test_windows_say_what_share_of_their_labels_will_still_come(session: Session, hours: int) -> None:
+    frame = log_until_now()
+    length = pd.Timedelta(hours=hours)
+    frame["window"] = START + (frame["at"] - START) // length * length
+    frame["awaited"] = frame["comes"] & ~frame["there"]
+    found = ff.metric("t", "accuracy", start=START, end=START + pd.Timedelta(days=DAYS), every=f"{hours}h")
+    share = frame.groupby("window")["awaited"].mean()
+    assert len(found) == len(share)
+    size = len(frame) / len(share)
+    for row in found:
+        true = share[row.window.start_time]
+        if row.window.end <= (START + pd.Timedelta(days=DAYS - HORIZON - 1)).timestamp():
+            assert (row.value.status, row.value.awaited) == (Status.SETTLED, None)
+        elif row.value.status is Status.PROVISIONAL:
+            assert row.value.awaited == pytest.approx(true, abs=4 * (0.25 / size) ** 0.5)
+    assert sum(row.value.status is Status.PROVISIONAL for row in found) >= HORIZON * len(share) // DAYS
+
+
+def test_a_slow_group_is_known_to_be_slow(session: Session) -> None:
+    frame = log_until_now()
+    frame["awaited"] = frame["comes"] & ~frame["there"]
+    day = START + pd.Timedelta(days=DAYS - 1)
+    found = ff.metric("t", "accuracy", by="group", start=day, end=day + pd.Timedelta(days=1))
+    expected = frame[frame["at"] >= day].groupby("group")["awaited"].mean()
+    shares = {row.slice["group"]: row.value.awaited for row in found}
+    assert shares == pytest.approx(dict(expected), abs=0.1)
+    assert (shares["slow"] or 0.0) > (shares["quick"] or 0.0) + 0.2
