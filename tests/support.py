@@ -54,10 +54,9 @@ class Sender:
 def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **more: Any) -> dict[str, Counts]:
     """The counts of predictions joined with their labels, by column, folded in chunks with the first one's plan.
 
-    A label that is null has not come.
+    A label that is null has not come; ``more`` are further columns, or others than the usual ones.
     """
     columns = {"prediction": pa.array(prediction), "label": pa.array(label, from_pandas=True)}
-    columns |= {name: pa.array(values) for name, values in more.items()}
     n = len(columns["prediction"])
     has_label = columns["label"].is_valid()
     columns |= {
@@ -65,6 +64,7 @@ def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **m
         "time": pa.array(np.zeros(n, np.int64), META.field(EVENT_TIME).type),
         "delay": pa.array(np.zeros(n)), "orphan": pa.array(np.zeros(n, bool)), "has_label": has_label,
         "withdrawn": pa.array(np.zeros(n, bool)), "pairs": has_label.cast(pa.int64()),
+        **{name: pa.array(values) for name, values in more.items()},
     }  # fmt: skip
     table, plan, parts = pa.table(columns), Plan(), []
     for part in np.array_split(np.arange(n), chunks):

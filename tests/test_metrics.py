@@ -20,6 +20,7 @@ from fourfold.binning import Binning
 from fourfold.counts import KINDS, Counts
 from fourfold.fold import Plan, fold
 from fourfold.metrics import METRICS, parse
+from fourfold.metrics.intervals import absolute_distances
 from fourfold.model import Status, Value
 from tests.support import fold_joined
 
@@ -142,6 +143,20 @@ def test_another_threshold_is_read_off_the_score_bins() -> None:
     for threshold in (0.1, 0.33, 0.8):
         expected = sk.recall_score(label, score >= threshold)
         assert number(f"recall(threshold={threshold})", found) == pytest.approx(expected, abs=0.002)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.05, 0.2])
+def test_the_interval_of_the_calibration_error_holds_the_truth_in_few_records(off: float) -> None:
+    random = np.random.default_rng(17)
+    predicted = np.linspace(0.05, 0.95, 10)
+    truth = np.clip(predicted + off, 0.0, 1.0)
+    n, held = np.full(10, 8.0), []
+    for _ in range(400):
+        happened = random.binomial(8, truth) / 8
+        likely = (happened * 8 + predicted * 4) / 12
+        low, high = absolute_distances(n / 80, happened - predicted, np.sqrt(likely * (1 - likely) / n))
+        held.append(low <= np.abs(truth - predicted).mean() <= high)
+    assert np.mean(held) >= 0.92
 
 
 def test_calibration_is_that_of_equally_wide_bins_of_the_score() -> None:

@@ -14,10 +14,20 @@ import numpy as np
 
 from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
-from fourfold.metrics.intervals import delta_variance, fisher, logarithmic, logit, mover, normal, student, wilson
+from fourfold.metrics.intervals import (
+    absolute_distances,
+    delta_variance,
+    fisher,
+    logarithmic,
+    logit,
+    mover,
+    student,
+    wilson,
+)
 from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
+_PRIOR = 4.0  # records as predicted, that are added to a bin before its spread is judged
 Cells = tuple[int, int, int, int]
 CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  # in this order
 
@@ -181,21 +191,20 @@ def calibration_curve(counts: Counts, n_bins: int = 10) -> dict[tuple[str, ...],
 def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
     """The mean distance of predicted and realised share over n equally wide bins, weighted by their records.
 
-    Source: Naeini, Cooper & Hauskrecht, AAAI 2015. ``expected`` is its mean for a calibrated model at this
-    sample size; the interval is by the delta method.
+    Source: Naeini, Cooper & Hauskrecht, AAAI 2015. Chance makes it larger than it is: ``expected`` is its mean for a
+    calibrated model at this sample size; the interval takes chance into account, and may lie below the value.
     """
     empty = unlabelled(counts) or _improper(counts)
     if empty is not None:
         return empty
-    total = float(counts.tally("labelled"))
-    value = variance = chance = 0.0
-    for _, predicted, happened, n in _reliability(counts, n_bins):
-        share = happened / n
-        value += n / total * abs(share - predicted)
-        variance += (n / total) ** 2 * share * (1 - share) / n
-        chance += n / total * math.sqrt(2 / math.pi * max(predicted * (1 - predicted), 0) / n)
-    low, high = normal(value, variance, 0.0, 1.0)
-    return Value(value, low, high, int(total), covered(counts), expected=chance)
+    n, happened, predicted = np.array([(n, h / n, p) for _, p, h, n in _reliability(counts, n_bins)]).T
+    weights, total = n / n.sum(), counts.tally("labelled")
+    chance = float((weights * np.sqrt(2 / math.pi * np.clip(predicted * (1 - predicted), 0, None) / n)).sum())
+    likely = (happened * n + predicted * _PRIOR) / (n + _PRIOR)  # that a bin is all of one class is no certainty
+    errors = np.sqrt(np.maximum(likely * (1 - likely), 1e-9) / n)
+    low, high = absolute_distances(weights, happened - predicted, errors)
+    value = float((weights * np.abs(happened - predicted)).sum())
+    return Value(value, low, min(high, 1.0), total, covered(counts), expected=chance)
 
 
 def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:

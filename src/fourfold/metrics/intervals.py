@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from fourfold.binning import Floats
+
 Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 Interval = tuple[float, float]
+_BEYOND = 1.0  # standard errors, from which on a distance is taken for more than chance; by simulation
+_TRUTHS = 33  # between which is interpolated
 
 
 def wilson(successes: float, trials: float) -> Interval:
@@ -108,6 +114,32 @@ def mover(parts: Sequence[tuple[float, int, int]]) -> Interval:
         below += (weight * (share - low)) ** 2
         above += (weight * (high - share)) ** 2
     return centre - math.sqrt(below), centre + math.sqrt(above)
+
+
+def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> Interval:
+    """Of Σ weight × |distance|, the distances having normal standard errors, which are above zero.
+
+    Chance makes each |distance| longer, by as much as the mean of the folded normal distribution says (Leone, Nelson &
+    Nottingham, Technometrics 3, 1961, 543–550); the sum of few records lies far above the truth. The interval holds
+    those truths under which the sum seen is no surprise. How much chance adds depends on how a truth is shared out: the
+    least where evenly. For the upper end it is taken to be half evenly and half as seen, for the lower as seen, where
+    that is beyond chance.
+    """
+    lengths = np.abs(distances)
+    seen = float((weights * lengths).sum())
+    beyond = np.where(lengths > _BEYOND * errors, lengths, 0.0)
+    if not beyond.any():
+        beyond = np.where(lengths == lengths.max(), 1.0, 0.0)
+    truths = np.linspace(0.0, seen + 2 * Z * float(np.sqrt((weights**2 * errors**2).sum())), _TRUTHS)
+    ends = []
+    for shape, sign in ((beyond / (weights * beyond).sum(), 1), ((1 + lengths / max(seen, 1e-12)) / 2, -1)):
+        at = truths[:, None] * shape
+        z = at / errors / math.sqrt(2)
+        inside = np.array([math.erf(x) for x in z.ravel().tolist()]).reshape(z.shape)
+        mean = errors * math.sqrt(2 / math.pi) * np.exp(-z * z) + at * inside
+        spread = np.sqrt((weights**2 * np.maximum(at * at + errors**2 - mean * mean, 0.0)).sum(1))
+        ends.append(float(np.interp(seen, (weights * mean).sum(1) + sign * Z * spread, truths)))
+    return ends[0], ends[1]
 
 
 def few(variance: float, n: float, lacking: float) -> float:

@@ -16,13 +16,12 @@ import numpy as np
 from fourfold.binning import Floats
 from fourfold.counts import Counts
 from fourfold.errors import InputError
-from fourfold.metrics.intervals import student
+from fourfold.metrics.intervals import few, student
 from fourfold.model import Value
 
 _DRAWS = 2_000
-_PRIOR = (
-    0.25  # after Agresti & Min, Statistics in Medicine 24 (2005), 729–740, who add 0.5; by simulation, less will do
-)
+_LACKING = 25.0  # see ``intervals.few``
+_PRIOR = 0.25  # after Agresti & Min, Statistics in Medicine 24 (2005), 729–740, who add 0.5; simulated, less will do
 _Cells = tuple[Floats, Floats, Floats, Floats]  # true positives, false positives, false negatives, true negatives
 _BINARY: dict[str, Callable[[_Cells], Floats]] = {
     "accuracy": lambda c: _over(c[0] + c[3], c[0] + c[1] + c[2] + c[3]),
@@ -53,6 +52,8 @@ def difference(counts: Counts, metric: str) -> Value:
         name = _ERRORS[metric]
         mean = counts.sum(name) / n
         variance = max(counts.sum(f"{name}_squared") / n - mean**2, 0.0) / max(n - 1, 1)
+        if name == "squared":
+            variance = few(variance, n, _LACKING)
         return Value(mean, *(student(mean, variance, n) if n > 1 else (-math.inf, math.inf)), n)
     cells = {tuple(_flat(text)): c for text, c in zip(counts.labels, counts.counts.tolist(), strict=True)}
     binary = all(set(cell) <= {"0", "1"} for cell in cells)

@@ -9,8 +9,10 @@ import numpy as np
 from fourfold.binning import Binning, Floats
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Counts
 from fourfold.errors import InputError
-from fourfold.metrics.intervals import Z, normal, wilson
+from fourfold.metrics.intervals import Z, few, logarithmic, student, wilson
 from fourfold.model import Value
+
+_LACKING = 40.0  # see ``intervals.few``
 
 
 def rows(counts: Counts) -> Value:
@@ -72,7 +74,7 @@ def maximum(counts: Counts) -> Value:
 
 
 def mean(counts: Counts) -> Value:
-    """The mean of the finite values, with a normal interval."""
+    """The mean of the finite values, with Student's interval."""
     n, moments = counts.finite, _moments(counts)
     if moments is None:
         return Value.no_data("no finite values in this window", n)
@@ -81,14 +83,15 @@ def mean(counts: Counts) -> Value:
         return Value.no_data("the sum of the values overflows", n)
     if not math.isfinite(variance):
         return Value(centre, n=n)
-    low, high = normal(centre, variance / n)
-    return Value(centre, low, high, n)
+    low, high = student(centre, variance / max(n - 1, 1), n)
+    return Value(centre, low, high, n) if math.isfinite(high) else Value(centre, n=n)
 
 
 def standard_deviation(counts: Counts) -> Value:
     """The standard deviation of the finite values (n − 1 in the denominator).
 
-    Its interval is by the delta method, with the fourth moment from the bins: Var s² ≈ (m₄ − s⁴)/n.
+    Its interval is by the delta method on the logarithmic scale, with the fourth moment from the bins:
+    Var s² ≈ (m₄ − s⁴)/n.
     """
     n, moments = counts.finite, _moments(counts)
     if moments is None or n < 2:
@@ -100,7 +103,8 @@ def standard_deviation(counts: Counts) -> Value:
     if deviation == 0:
         return Value(0.0, 0.0, 0.0, n)
     fourth = float(np.average(((_middles(counts) - centre) / deviation) ** 4, weights=counts.counts))
-    low, high = normal(deviation, deviation**2 * max(fourth - 1, 0) / (4 * n), low=0.0)
+    variance = few(deviation**2 * max(fourth - 1, 0) / (4 * n), n, _LACKING)
+    low, high = logarithmic(deviation, variance, n)
     return Value(deviation, low, high, n)
 
 
