@@ -22,7 +22,7 @@ from fourfold.metrics.paired import difference
 from fourfold.model import Value
 
 SIZES = (50, 500, 5_000)
-TRUTH = 400_000  # records of one of the parts from whose mean the true value is read
+TRUTH = 160_000  # records of one of the parts from whose mean the true value is read
 PARTS = 10
 Random = np.random.Generator
 Records = tuple[Any, Any, dict[str, Any]]  # predictions, labels, further columns
@@ -301,7 +301,7 @@ def _truth(population: Population, random: Random) -> dict[str, float]:
     """The metrics of very many records."""
     parts = []
     for _ in range(PARTS):
-        drawn = population.draw(random, round(TRUTH * min(population.effort * 2 / 5, 1.0)))
+        drawn = population.draw(random, round(TRUTH * population.effort))
         ask = population.counted(drawn)
         parts.append({
             name: population.exact[name](drawn) if name in population.exact else ask(name).value or 0.0

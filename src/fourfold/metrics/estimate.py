@@ -33,7 +33,8 @@ from fourfold.model import Task
 KINDS_OF_TASK = ("binary", "multiclass", "regression")
 SPAN, ZERO = 1 << 17, 1 << 16  # of the pairs of a regression: score bin × span + residual bin + zero; + 0: no label
 RESIDUAL_BITS = 5
-_STRATA, _PER_STRATUM = 10, 30  # at most so many strata of scores, and at least so many labels in each
+_STRATA, _PER_STRATUM = 10, 8  # at most so many strata of scores, and so many labels in each: few are less biased
+_SETTLED = 30  # labels that a calibration needs, and each of its points
 _CALIBRATION = 40
 
 
@@ -72,8 +73,8 @@ def expected(window: Counts, settled: Counts, task: Task, residuals: Binning | N
     size = float(now.all.sum())
     if size <= 0:
         return Estimated(None, reason="no predictions in this window")
-    if seen < _PER_STRATUM:
-        return Estimated(None, reason=f"{seen:.0f} labels in settled windows before; {_PER_STRATUM} are needed")
+    if seen < _SETTLED:
+        return Estimated(None, reason=f"{seen:.0f} labels in settled windows before; {_SETTLED} are needed")
     if task.kind == "multiclass":
         known = {stratum: row / row.sum() for stratum, row in zip(then.strata, then.labelled, strict=True) if row.sum()}
         new = [stratum for stratum in now.strata if stratum not in known]
@@ -144,7 +145,7 @@ def _calibrated(scores: Floats, old: Floats, labelled: Floats, *, monotone: bool
     """The outcomes' shares at some scores, from those at others: means of neighbours, with lines between."""
     size = labelled.sum(1)
     total = float(size.sum())
-    groups = int(np.clip(total // _PER_STRATUM, 1, _CALIBRATION))
+    groups = int(np.clip(total // _SETTLED, 1, _CALIBRATION))
     group = np.clip(((np.cumsum(size) - size / 2) / total * groups).astype(np.int64), 0, groups - 1)
     weight = np.bincount(group, size, groups)
     used = weight > 0
