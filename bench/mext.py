@@ -88,7 +88,8 @@ def run(report: Report, points: int = POINTS, batches: int = BATCHES) -> None:
         rows,
         f"Medians of the last five batches, wall time. *Newest* asks the accuracy of all points and of the last "
         f"{WINDOW} batches, *chart* both of these as they were after each batch; all systems gave the same numbers. "
-        "*Last / first* is how a query grew from the first batches to the last, *view / it* how many times longer the "
+        "*Last / first* is how a query grew from the first batches to the last (a chart's answer itself grows, to "
+        f"{batches} rows), *view / it* how many times longer the "
         "materialised view's query takes. Prometheus: a series for each "
         "prediction and each feedback, joined on the id by PromQL, of which there is no chart; logging is the "
         "scrape. PostgreSQL: two tables with "
