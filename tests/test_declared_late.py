@@ -188,6 +188,14 @@ def test_custom_metrics_are_additive_and_counted_late(session: Session) -> None:
         assert gap.value == pytest.approx((both[0] - both[1]) / (N + 1)) and "not additive" in gap.reason
         with pytest.raises(ff.ConfigError, match="nothing"):
             ff.metric("t", "wrong_column")
+        assert not session.store.pending(), "what cannot be counted is not tried again with each question"
+        ff.log("predict", key="other", **extra)
+        with pytest.raises(ff.ConfigError, match="nothing"):
+            ff.metric("t", "wrong_column")
+        assert ff.metric("t", "predictions").value.value == N + 2
+        ff.metrics.register("wrong_column", sums={"a": "score +"}, value=lambda sums: sums["a"])
+        with pytest.raises(ff.ConfigError, match="metric 'wrong_column', sum 'a': SQL expression 'score \\+'"):
+            ff.metric("t", "wrong_column")
     finally:
         for name in ("share", "gap", "wrong_column"):
             REGISTERED.pop(name, None)

@@ -34,17 +34,20 @@ class Folder:
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
         self.failed: dict[Cell, str] = {}  # what cannot be counted, and why
+        self._failed_at: dict[str, dict[str, int]] = {}  # by job, the versions at which it could not
         self._warned: set[str] = set()
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
         unfinished, positions = self._database.recall(_positions, self._project)
-        newest = self._versions({stream for streams, _ in positions for stream in streams})
-        for streams, counted in positions:
+        if unfinished - self._failed_at.keys():
+            return True
+        newest = self._versions({stream for _, streams, _ in positions for stream in streams})
+        for job, streams, counted in positions:
             versions = {stream: newest[stream] for stream in streams if stream in newest}
-            if versions and versions != counted:
+            if versions and versions != counted and versions != self._failed_at.get(job):
                 return True
-        return unfinished
+        return False
 
     def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.
@@ -52,6 +55,7 @@ class Folder:
         Returns whether all is counted.
         """
         self.failed.clear()  # each is tried anew
+        self._failed_at.clear()
         found = self._database.recall(_owners, self._project)
         self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
         for owner in found:
@@ -76,6 +80,7 @@ class Folder:
                     self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
                 return
             self.failed |= dict.fromkeys(owner.cells, str(error))
+            self._failed_at |= dict.fromkeys((cell.job for cell in owner.cells), self._versions(owner.streams))
             if str(error) not in self._warned:
                 self._warned.add(str(error))
                 logger.warning("%s", error)
@@ -248,13 +253,14 @@ def _owners(connection: sa.Connection, project: str) -> list[Owner]:
     return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
 
 
-def _positions(connection: sa.Connection, project: str) -> tuple[bool, list[tuple[tuple[str, ...], dict[str, int]]]]:
-    """Whether something is still to be counted from the start or forgotten; each cell's streams and how far it is."""
+def _positions(
+    connection: sa.Connection, project: str
+) -> tuple[set[str], list[tuple[str, tuple[str, ...], dict[str, int]]]]:  # fmt: skip
+    """The jobs that are still to be counted from the start or forgotten; each job's streams and how far it is."""
     cursors, found = catalogue.cursors(connection, project), _owners(connection, project)
-    wanted = {cell.job: owner.streams for owner in found for cell in owner.cells}
-    unfinished = bool(catalogue.backfills(connection, project) or cursors.keys() - wanted.keys())
-    known = {(streams, tuple(sorted(cursors.get(job, {}).items()))) for job, streams in wanted.items()}
-    return unfinished, [(streams, dict(counted)) for streams, counted in known]
+    positions = [(cell.job, owner.streams, cursors.get(cell.job, {})) for owner in found for cell in owner.cells]
+    unwanted = cursors.keys() - {job for job, _, _ in positions}
+    return {*catalogue.backfills(connection, project), *unwanted}, positions
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:

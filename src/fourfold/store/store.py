@@ -57,11 +57,15 @@ class Store:
         What was declared after much was logged is counted from the start: for as many seconds as there is patience,
         and then in the background, while questions are answered (see ``progress``).
         """
-        if not self._inbox.pending() and not self._folds.pending():
+        if not self.pending():
             return
         if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._fold_in_background, name="fourfold-fold", daemon=True)
             self._thread.start()
+
+    def pending(self) -> bool:
+        """Whether something was sent or declared that is not counted yet."""
+        return bool(self._inbox.pending()) or self._folds.pending()
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
