@@ -147,6 +147,8 @@ def test_a_distance_is_against_all_before_another_column_or_another_window(fille
         (("late", "recall"), {"every": "0d"}, "every='0d'"),
         (("late", "recall"), {"start": START + DAY, "end": START}, "the window is empty"),
         (("late", "recall"), {"against": "predict.x"}, "against= is for distances"),
+        (("late", "recall"), {"estimate": "eror"}, "estimate='eror': give True, or 'error'"),
+        (("late", "recall"), {"estimate": True, "versions": ("a", "b")}, "estimate= and versions= are different"),
         (("predict", "rows"), {"start": START + 30 * 60, "end": START + DAY}, "whole hours"),
         (("predict.side", "mean"), {}, "counted as category, not as numeric"),
     ],

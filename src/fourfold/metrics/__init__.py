@@ -161,6 +161,7 @@ _LISTED = [
 METRICS: dict[str, tuple[Metric, ...]] = {}
 for _metric in _LISTED:
     METRICS[_metric.name] = (*METRICS.get(_metric.name, ()), _metric)
+custom.BUILT_IN |= METRICS.keys()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Custom:
 
 
 REGISTERED: dict[str, Custom] = {}
+BUILT_IN: set[str] = set()  # the names of fourfold's own metrics, once all are listed
 
 
 def register(
@@ -59,10 +60,12 @@ def register(
     ...          value=lambda sums: sums["euros"] / sums["records"])
 
     Raises:
-        ConfigError: a name that is taken, or neither of the two is given whole.
+        ConfigError: a name of fourfold's own, or neither of the two is given whole.
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(f"metric {name!r}: give a name of letters, digits and _")
+    if name in BUILT_IN:
+        raise ConfigError(f"metric {name!r}: fourfold has one of this name; choose another")
     if (function is None) == (sums is None) or (sums is None) != (value is None):
         raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")
     if sums is not None and (not sums or len(sums) > 8 or "records" in sums):

@@ -58,6 +58,7 @@ def metric(
     found = resolve(store, target)
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)
+    _check_way(question, against=against, estimate=estimate, versions=versions)
     found = _defined(store, found, question)
     moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
     names = tuple(sorted([by] if isinstance(by, str) else by or ()))
@@ -75,7 +76,7 @@ def metric(
         why = "" if moment is None else f" by {as_of}"
         return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
     asked = answers.Asked(store, found, question, source, windows, level, names, moment)
-    if question.metric.name in REGISTERED and REGISTERED[question.metric.name].function is not None:
+    if _is_function(question):
         return answers.from_log(asked, dimension)
     if versions is not None:
         return answers.of_versions(asked, versions)
@@ -91,6 +92,22 @@ def _check(question: Question, target: Target) -> None:
         raise InputError(
             f"{question.text}: task {task.name!r} is judged at {list(task.cutoffs)}; declare cutoffs=[{k:g}]"
         )
+
+
+def _check_way(question: Question, **ways: object) -> None:
+    """Of the ways to answer other than by what was counted, one at most can be asked for."""
+    if ways["estimate"] not in (False, True, "error"):
+        raise InputError(f"estimate={ways['estimate']!r}: give True, or 'error' for how far estimates were off")
+    given = [name for name, value in ways.items() if value not in (None, False)]
+    if len(given) > 1:
+        raise InputError(f"{question.text}: {'= and '.join(given)}= are different questions; ask one of them")
+    if given and _is_function(question):
+        raise InputError(f"{question.text} is a function of what the log holds; {given[0]}= is not for it")
+
+
+def _is_function(question: Question) -> bool:
+    custom = REGISTERED.get(question.metric.name)
+    return custom is not None and custom.function is not None
 
 
 def _defined(store: Store, target: Target, question: Question) -> Target:
