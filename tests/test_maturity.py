@@ -77,3 +77,36 @@ def test_a_slow_group_is_known_to_be_slow(session: Session) -> None:
     shares = {row.slice["group"]: row.value.awaited for row in found}
     assert shares == pytest.approx(dict(expected), abs=0.1)
     assert (shares["slow"] or 0.0) > (shares["quick"] or 0.0) + 0.2
+
+
+def test_an_online_service_awaits_labels_by_the_hour(session: Session) -> None:
+    random = np.random.default_rng(4)
+    n = 12_000
+    frame = pd.DataFrame({"id": np.arange(n), "score": random.random(n), "clicked": random.integers(0, 2, n)})
+    frame["at"] = START + pd.to_timedelta(np.arange(n) * 60 / n, unit="h")
+    frame["seen"] = frame["at"] + pd.to_timedelta(random.exponential(3.0, n), unit="h")
+    frame["there"] = frame["seen"] < START + pd.Timedelta(hours=60)
+    ff.task("t", prediction="p.score", label="l.clicked", horizon="12h")
+    ff.log("p", frame[["id", "at", "score"]], key="id", time="at")
+    ff.log("l", frame.loc[frame["there"], ["id", "seen", "clicked"]], key="id", time="seen")
+    day = START + pd.Timedelta(days=2)
+    for every, hours in (("1h", 1), (None, 12)):
+        found = ff.metric("t", "accuracy", start=day, end=day + pd.Timedelta(hours=12), every=every)
+        assert len(found) == 12 // hours
+        for row in found:
+            here = (frame["at"] - row.window.start_time) // pd.Timedelta(hours=hours) == 0
+            within = frame["seen"] <= frame["at"] + pd.Timedelta(hours=12)
+            true = (here & within & ~frame["there"]).sum() / here.sum()
+            assert row.value.status is Status.PROVISIONAL
+            assert row.value.awaited == pytest.approx(true, abs=0.15 if hours == 1 else 0.05)
+
+
+def test_what_was_predicted_after_the_newest_label_is_awaited_whole(session: Session) -> None:
+    frame = log_until_now()
+    later = START + pd.Timedelta(days=DAYS + 5)
+    ff.log("p", pd.DataFrame({"id": [f"n{i}" for i in range(50)], "at": later, "score": 0.5, "group": "quick"}),
+           key="id", time="at")  # fmt: skip
+    value = ff.metric("t", "coverage", start=later, end=later + pd.Timedelta(days=1)).value
+    assert (value.value, value.status) == (0.0, Status.PROVISIONAL)
+    settled = frame[frame["at"] < START + pd.Timedelta(days=DAYS - HORIZON)]
+    assert value.awaited == pytest.approx(settled["comes"].mean(), abs=0.03)

@@ -12,7 +12,7 @@ import pyarrow.dataset as pds
 from fourfold import counts
 from fourfold.binning import Binning
 from fourfold.engine import Extent
-from fourfold.model import ALL, DAY, Dimension, Task, slice_names
+from fourfold.model import ALL, HOUR, Dimension, Task, slice_names
 from fourfold.records import EVENT_TIME, LOG_TIME, META
 from fourfold.state import catalogue, series
 from fourfold.state.series import Series
@@ -122,9 +122,9 @@ class AsOf:
 
 
 def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
-    """The newest day of a stream, by event time: its own clock."""
+    """The newest hour of a stream, by event time: its own clock."""
     if as_of is None:
-        found = Stored(store, f"stream:{stream}").span(DAY)
+        found = Stored(store, f"stream:{stream}").span(HOUR)
         return found[1] if found else None
     log = store.log(stream).whole()
     if not log.added:
@@ -132,7 +132,7 @@ def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
     dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
     known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
     last = pc.max(dataset.to_table([EVENT_TIME], filter=known)[EVENT_TIME]).cast(pa.int64()).as_py()
-    return None if last is None else int(last) // 1_000_000 // DAY * DAY
+    return None if last is None else int(last) // 1_000_000 // HOUR * HOUR
 
 
 def of_dimension(found: Sequence[Series], names: tuple[str, ...]) -> list[Series]:

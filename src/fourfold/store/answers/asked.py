@@ -39,7 +39,7 @@ class Asked:
         return self.question.series if self.target.task is not None else self.target.column
 
     def clock(self) -> int | None:
-        """The newest day of the labels, by their own event times; None where the target has no labels, or none yet."""
+        """The newest hour of the labels, by their own event times; None where the target has no labels, or none yet."""
         task = self.target.task
         return None if task is None else newest(self.store, task.label.stream, self.as_of)
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from fourfold.counts import Counts
 from fourfold.metrics.maturity import LabelCurve, kaplan_meier
-from fourfold.model import DAY, EVERYTHING, Status, Value, Window
+from fourfold.model import DAY, EVERYTHING, HOUR, Status, Value, Window
 from fourfold.store.answers.asked import Asked
 from fourfold.store.read import Place, load, number_of
 from fourfold.store.source import Source
 
 _HISTORY = 5  # horizons before now, from which it is learned how late labels are
+_BY_HOUR = 10 * DAY  # horizons up to which lateness is looked at by the hour, not by the day
 _ENOUGH = 30  # labels of a slice, from which on it has a curve of its own
 
 
@@ -46,9 +47,11 @@ class Maturity:
         asked, task = self._asked, self._asked.target.task
         if task is None or self._clock is None:
             return {}
-        now, step = self._clock + DAY, asked.level
+        now = self._clock + HOUR
+        step = HOUR if asked.level == HOUR else _step(task.horizon)
+        _, newest = asked.source.span(step) or (0, 0)
         first = max(now - task.horizon, asked.windows[0].start) // step * step
-        steps = [Window(at, at + step) for at in range(first, min(now, asked.windows[-1].end), step)]
+        steps = [Window(at, at + step) for at in range(first, min(newest + step, asked.windows[-1].end), step)]
         if not steps:
             return {}
         whole = self._curves((), now).get(EVERYTHING)
@@ -56,9 +59,10 @@ class Maturity:
         numbers = number_of(asked.windows, np.array([s.start for s in steps]))
         waiting: dict[Place, list[tuple[float, int]]] = {}
         for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
-            waiting.setdefault((int(numbers[i]), key), []).append((now - steps[i].start - step / 2, _open(entry)))
+            waiting.setdefault((int(numbers[i]), key), []).append((_age(steps[i], now), _open(entry)))
         found = {}
-        for place, entry in load(asked.source, "", (task.kind,), asked.names, asked.windows, step, bins=False)[0]:
+        judged, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
+        for place, entry in judged:
             curve, ages = curves.get(place[1], whole), np.array(waiting.get(place, [(0.0, 0)]), np.float64)
             if curve is not None and entry.tally("predicted"):
                 awaited = curve.awaited(ages[:, 1], ages[:, 0], task.horizon)
@@ -83,12 +87,13 @@ def label_curves(
     source: Source, kind: str, names: tuple[str, ...], now: int, horizon: int
 ) -> dict[str, LabelCurve]:  # fmt: skip
     """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
-    first = (now - _HISTORY * horizon) // DAY * DAY
-    delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], DAY)
-    days = [Window(day, day + DAY) for day in range(first, now, DAY)]
+    step = _step(horizon)
+    first = (now - _HISTORY * horizon) // step * step
+    delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], step)
+    steps = [Window(at, at + step) for at in range(first, now, step)]
     still: dict[str, list[tuple[float, float]]] = {}
-    for (i, key), entry in load(source, "", (kind,), names, days, DAY, bins=False)[0]:
-        still.setdefault(key, []).append((min(now - days[i].start - DAY / 2, horizon), _open(entry)))
+    for (i, key), entry in load(source, "", (kind,), names, steps, step, bins=False)[0]:
+        still.setdefault(key, []).append((min(_age(steps[i], now), horizon), _open(entry)))
     curves = {}
     for (_, key), entry in delays:
         if entry.binning is not None and (entry.counts.sum() >= _ENOUGH or not names):
@@ -96,6 +101,15 @@ def label_curves(
             censored = np.array(still.get(key, [(0.0, 0.0)]), np.float64)
             curves[key] = kaplan_meier(times, entry.counts.astype(np.float64), censored[:, 0], censored[:, 1])
     return curves
+
+
+def _step(horizon: int) -> int:
+    return HOUR if horizon <= _BY_HOUR else DAY
+
+
+def _age(window: Window, now: int) -> float:
+    """How old the predictions of a window are on average, as far as labels have come."""
+    return max(now - (window.start + window.end) / 2, 0.0)
 
 
 def _open(entry: Counts) -> int:
