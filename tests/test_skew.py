@@ -59,6 +59,8 @@ def test_what_differs_is_told_apart_in_words(session: Session) -> None:
     assert found["steady"].distances["kolmogorov_smirnov"].value == pytest.approx(0.0, abs=0.06)
     assert next(iter(found)) in {"old", "new", "code"}, "the worst come first"
     assert list(found)[-1] == "steady"
+    shown = [repr(found[column]) for column in ("steady", "code")]
+    assert shown == ["<'steady' alike>", "<'code' type: numbers here, text in the reference>"]
 
 
 def test_a_drift_that_looks_like_another_unit_is_not_called_one(session: Session) -> None:

@@ -62,6 +62,9 @@ def test_repeated_predictions_and_orphans_are_told(pipeline: Session) -> None:
     assert [note for step in ff.trace("k1").steps for note in step.notes] == [
         "t: repeated, the first prediction stands"
     ]
+    told = repr(ff.trace("k1")).splitlines()
+    assert told[0] == "Trace of k1" and "    ! t: repeated, the first prediction stands" in told
+    assert any(line.startswith("    group = 'a' (") and line.endswith("of the records)") for line in told)
     (orphan,) = ff.trace("nobody").steps
     assert orphan.notes == ("t: an orphan, this key was never predicted",)
     with pytest.raises(ff.InputError, match="none of the logged streams: features, labels, predict"):
@@ -79,6 +82,9 @@ def test_groups_are_compared_at_every_component_the_most_different_first(pipelin
     assert by["t", "roc_auc"].what == "metric" and by["t", "roc_auc"].size > 0.2
     assert by["labels", "truth"].size < 0.05
     assert by["predict", "run"].size == 0
+    told = repr(found).splitlines()
+    assert told[0] == "Comparison of {'group': 'a'} (1,333 keys) with {'group': 'b'} (667 keys)"
+    assert told[1].endswith(f"{found.differences[0].a}  |  {found.differences[0].b}") and "more" in told[-1]
     whole = ff.metric("t", "recall", by="group")
     assert by["t", "recall"].a.startswith(f"{whole[0].value.value:.4g} (")
 

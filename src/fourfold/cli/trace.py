@@ -8,10 +8,10 @@ import typer
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, health, percent, span
+from fourfold.cli.render import console, health, span
 from fourfold.sdk.batch import key_text
 from fourfold.store import trace
-from fourfold.store.trace import Step, TracedValue
+from fourfold.store.trace import Step
 
 
 def command(
@@ -50,15 +50,8 @@ def _draw(step: Step) -> None:
     for note in step.notes:
         out.print(Text(f"  ! {note}", style="yellow"))
     for value in step.values:
-        out.print(Text.assemble("  ", (value.column, "dim"), f" = {value.value}", _place(value)))
-
-
-def _place(value: TracedValue) -> Text:
-    if value.position is None:
-        return Text()
-    place = (
-        f"above {percent(value.position)} of the values"
-        if value.kind == "numeric"
-        else f"{percent(value.position)} of the records"
-    )
-    return Text(f"   {place}", style="yellow" if value.unusual else "dim")
+        out.print(
+            Text.assemble(
+                "  ", (value.column, "dim"), f" = {value.value}   ", (value.place, "yellow" if value.unusual else "dim")
+            )
+        )

@@ -45,13 +45,17 @@ class Finding:
     message: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class ColumnSkew:
     """A column in two places: how far apart its distributions are, and what it is that differs."""
 
     column: str
     findings: tuple[Finding, ...]
     distances: Mapping[str, Value]
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{finding.kind}: {finding.message}" for finding in self.findings)
+        return f"<{self.column!r} {told or 'alike'}>"
 
     @property
     def severity(self) -> float:

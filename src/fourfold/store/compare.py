@@ -44,7 +44,7 @@ class Difference:
     size: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Two groups compared; ``differences`` are in order of their size, ``n`` is how many keys each group has."""
 
@@ -52,6 +52,15 @@ class Comparison:
     b: Slice
     n: tuple[int, int]
     differences: tuple[Difference, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"Comparison of {dict(self.a)} ({self.n[0]:,} keys) with {dict(self.b)} ({self.n[1]:,} keys)"]
+        lines += [f"  {d.size:.3g}  {d.where} {d.name}: {d.a}  |  {d.b}" for d in self.differences[:_SHOWN]]
+        more = len(self.differences) - _SHOWN
+        return "\n".join([*lines, *([f"  … {more} more"] if more > 0 else [])])
+
+
+_SHOWN = 10  # differences that a comparison's text holds
 
 
 def compare(

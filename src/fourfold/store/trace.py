@@ -39,6 +39,14 @@ class TracedValue:
             return False
         return self.position < 0.01 or (self.kind == "numeric" and self.position > 0.99)
 
+    @property
+    def place(self) -> str:
+        """The position in words."""
+        if self.position is None:
+            return ""
+        share = "<0.1 %" if 0 < self.position < 0.0005 else f"{100 * self.position:.1f} %"
+        return f"above {share} of the values" if self.kind == "numeric" else f"{share} of the records"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
@@ -59,12 +67,22 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """All that is known of a key, in the order of its event times."""
 
     key: str
     steps: tuple[Step, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"Trace of {self.key}"]
+        for step in self.steps:
+            roles = "".join(f", {role} of {task}" for task, role in step.roles)
+            run = f", by run {step.run.id[:12]} of {step.run.component}" if step.run is not None else ""
+            lines.append(f"  {step.time:%Y-%m-%d %H:%M:%S} {step.stream}{roles}{run}")
+            lines += [f"    ! {note}" for note in step.notes]
+            lines += [f"    {v.column} = {v.value!r}{f' ({v.place})' if v.place else ''}" for v in step.values]
+        return "\n".join(lines)
 
 
 def trace(store: Store, key: str) -> Trace:
