@@ -110,3 +110,13 @@ def test_what_was_predicted_after_the_newest_label_is_awaited_whole(session: Ses
     assert (value.value, value.status) == (0.0, Status.PROVISIONAL)
     settled = frame[frame["at"] < START + pd.Timedelta(days=DAYS - HORIZON)]
     assert value.awaited == pytest.approx(settled["comes"].mean(), abs=0.03)
+
+
+def test_a_label_from_the_future_settles_nothing(session: Session) -> None:
+    now = pd.Timestamp.now("UTC")
+    ff.task("t", prediction="p.score", label="l.late", horizon="2d")
+    ff.log("p", pd.DataFrame({"id": range(20), "at": now - pd.Timedelta(hours=3), "score": 0.9}), key="id", time="at")
+    ff.log("l", [{"id": 1, "at": now, "late": 1}, {"id": 2, "at": now + pd.Timedelta(days=900), "late": 1}],
+           key="id", time="at")  # fmt: skip
+    value = ff.metric("t", "accuracy").value
+    assert (value.status, value.n) == (Status.PROVISIONAL, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -122,17 +123,17 @@ class AsOf:
 
 
 def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
-    """The newest hour of a stream, by event time: its own clock."""
+    """The newest hour of a stream, by event time: its own clock, which does not run ahead of ours."""
     if as_of is None:
         found = Stored(store, f"stream:{stream}").span(HOUR)
-        return found[1] if found else None
+        return min(found[1], int(time.time()) // HOUR * HOUR) if found else None
     log = store.log(stream).whole()
     if not log.added:
         return None
     dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
     known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
     last = pc.max(dataset.to_table([EVENT_TIME], filter=known)[EVENT_TIME]).cast(pa.int64()).as_py()
-    return None if last is None else int(last) // 1_000_000 // HOUR * HOUR
+    return None if last is None else min(int(last), as_of) // 1_000_000 // HOUR * HOUR
 
 
 def of_dimension(found: Sequence[Series], names: tuple[str, ...]) -> list[Series]:
