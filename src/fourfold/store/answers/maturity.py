@@ -56,17 +56,20 @@ class Maturity:
             return {}
         whole = self._curves((), now).get(EVERYTHING)
         curves = self._curves(asked.names, now) if asked.names else {}
-        numbers = number_of(asked.windows, np.array([s.start for s in steps]))
+        places = number_of(asked.windows, np.array([s.start for s in steps]))
         waiting: dict[Place, list[tuple[float, int]]] = {}
         for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
-            waiting.setdefault((int(numbers[i]), key), []).append((_age(steps[i], now), _open(entry)))
+            waiting.setdefault((int(places[i]), key), []).append((_age(steps[i], now), _open(entry)))
         found = {}
         judged, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
         for place, entry in judged:
-            curve, ages = curves.get(place[1], whole), np.array(waiting.get(place, [(0.0, 0)]), np.float64)
-            if curve is not None and entry.tally("predicted"):
-                awaited = curve.awaited(ages[:, 1], ages[:, 0], task.horizon)
-                found[place] = float(awaited.sum()) / entry.tally("predicted")
+            curve, awaited = curves.get(place[1], whole), 0.0
+            if curve is None or not entry.tally("predicted"):
+                continue
+            if place in waiting:
+                ages, numbers = np.array(waiting[place], np.float64).T
+                awaited = float(curve.awaited(numbers, ages, task.horizon).sum())
+            found[place] = awaited / entry.tally("predicted")
         return found
 
     def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
