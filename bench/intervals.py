@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from fourfold import config, counts
 from fourfold.counts import Counts
 from fourfold.fold import Plan, fold
 from fourfold.fold.numeric import choose_binning
-from fourfold.metrics import parse
+from fourfold.metrics import estimate, parse
 from fourfold.metrics.paired import difference
 from fourfold.model import Value
 
@@ -33,7 +34,7 @@ class Population(NamedTuple):
     """Where records are drawn from, how they are counted, and the metrics that are then asked for.
 
     ``exact`` holds metrics that are read off bins, whose truth is not. A population that is slow to count is drawn from
-    less often: ``effort`` is the share of draws.
+    less often: ``effort`` is the share of draws. The truth is the population's; of estimates it is what ``came`` true.
     """
 
     draw: Callable[[Random, int], Any]
@@ -41,6 +42,7 @@ class Population(NamedTuple):
     metrics: tuple[str, ...]
     exact: Mapping[str, Callable[[Any], float]] = {}
     effort: float = 1.0
+    came: Callable[[Any], Ask] | None = None
 
 
 def _binary(random: Random, n: int) -> Records:
@@ -120,6 +122,18 @@ def _late(random: Random, n: int) -> Records:
     label = np.where(there | orphan, random.integers(0, 2, n).astype(float), np.nan)
     more = {"orphan": orphan, "pairs": (there & ~orphan).astype(int), "delay": random.gamma(2.0, 40_000.0, n)}
     return random.random(n), label, more
+
+
+def _unlabelled(random: Random, n: int) -> Records:
+    """n records without a label, and 5,000 settled ones before them."""
+    score, label, _ = _binary(random, n + SETTLED)
+    return score, label.astype(float), {}
+
+
+def _partly(random: Random, n: int) -> Records:
+    """One label in five has come where the score is low, four in five where it is high."""
+    score, label, _ = _binary(random, n)
+    return score, label.astype(float), {"there": random.random(n) < np.where(score > 0.4, 0.8, 0.2)}
 
 
 def _column(random: Random, n: int) -> pa.Table:
@@ -204,6 +218,29 @@ def _count_custom(drawn: Records) -> Ask:
     return ask
 
 
+def _of_counts(found: Counts | None) -> Ask:
+    def ask(name: str) -> Value:
+        if found is None:
+            return Value.no_data("refused")
+        value: Value = parse(name, "task", "binary").metric.function(found)
+        return value
+
+    return ask
+
+
+def _count_expected(drawn: Records) -> Ask:
+    score, label, _ = drawn
+    settled = fold_joined(BINARY, score[:SETTLED], label[:SETTLED])[""]
+    window = fold_joined(BINARY, score[SETTLED:], np.full(len(score) - SETTLED, np.nan))[""]
+    return _of_counts(estimate.expected(window, settled, BINARY).counts)
+
+
+def _count_stratified(drawn: Records) -> Ask:
+    score, label, more = drawn
+    found = fold_joined(BINARY, score, np.where(more["there"], label, np.nan))[""]
+    return _of_counts(estimate.post_stratified({"{}": found}, BINARY).counts)
+
+
 def _of_residuals(of: Callable[[Any], Any]) -> Callable[[Records], float]:
     return lambda drawn: float(of(drawn[1] - drawn[0]))
 
@@ -212,6 +249,19 @@ def _of_values(of: Callable[[Any], Any]) -> Callable[[pa.Table], float]:
     return lambda table: float(of(table["x"].drop_null().to_numpy()))
 
 
+BINARY = config.make_task("t", prediction="p.score", label="l.label")
+SETTLED = 5_000
+_ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_loss")
+ESTIMATES = {
+    "nothing labelled": Population(
+        _unlabelled, _count_expected, _ESTIMATED,
+        came=lambda drawn: _of_counts(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+    ),
+    "partly labelled": Population(
+        _partly, _count_stratified, _ESTIMATED,
+        came=lambda drawn: _of_counts(fold_joined(BINARY, drawn[0], drawn[1])[""]),
+    ),
+}  # fmt: skip
 POPULATIONS: dict[str, Population] = {
     "binary": Population(
         _binary,
@@ -282,16 +332,18 @@ def simulate(
 ) -> dict[str, list[float]]:  # fmt: skip
     """Of each metric, for each number of records, how often its interval held the true value."""
     random = np.random.default_rng(seed)
-    truth = _truth(population, random)
+    truth = _truth(population, random) if population.came is None else {}
     found: dict[str, list[float]] = {name: [] for name in population.metrics}
     for n in sizes:
         held: dict[str, list[bool]] = {name: [] for name in population.metrics}
         for _ in range(round(draws * population.effort)):
-            ask = population.counted(population.draw(random, n))
+            drawn = population.draw(random, n)
+            ask = population.counted(drawn)
+            came = population.came(drawn) if population.came is not None else None
             for name in population.metrics:
-                value = ask(name)
-                if value.low is not None and value.high is not None:
-                    held[name].append(value.low <= truth[name] <= value.high)
+                value, true = ask(name), truth[name] if came is None else came(name).value
+                if value.low is not None and value.high is not None and true is not None:
+                    held[name].append(value.low <= true <= value.high)
         for name, hits in held.items():
             found[name].append(float(np.mean(hits)) if hits else math.nan)
     return found
@@ -314,23 +366,23 @@ def main() -> None:
     """Simulate and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=4_000)
-    parser.add_argument("--kind", choices=list(POPULATIONS))
+    parser.add_argument("--kind", choices=[*POPULATIONS, *ESTIMATES])
     parser.add_argument("--write", action="store_true", help="write docs/intervals.md")
     arguments = parser.parse_args()
-    rows = []
-    for kind in [arguments.kind] if arguments.kind else POPULATIONS:
-        for name, shares in simulate(POPULATIONS[kind], arguments.draws).items():
-            mark = "" if all(0.93 <= share <= 0.97 for share in shares) else " ✗"
-            rows.append(f"| {kind} | `{name}` | {' | '.join(f'{s:.1%}' for s in shares)} |{mark}")
-            print(rows[-1], flush=True)
+    tables = []
+    for populations in (POPULATIONS, ESTIMATES):
+        rows = []
+        for kind in [arguments.kind] if arguments.kind in populations else [] if arguments.kind else populations:
+            for name, shares in simulate(populations[kind], arguments.draws).items():
+                rows.append(f"| {kind} | `{name}` | {' | '.join(f'{s:.1%}' for s in shares)} |")
+                outside = populations is POPULATIONS and not all(0.93 <= share <= 0.97 for share in shares)
+                print(rows[-1], "✗" if outside else "", flush=True)
+        head = "| kind | metric | " + " | ".join(f"n = {n:,}" for n in SIZES) + " |"
+        tables.append("\n".join([head, "|---|---|" + "---|" * len(SIZES), *rows]))
     if arguments.write:
         page = Path(__file__).parent.parent / "docs" / "intervals.md"
-        head, _, _ = page.read_text(encoding="utf-8").partition("| kind |")
-        table = [
-            "| kind | metric | " + " | ".join(f"n = {n:,}" for n in SIZES) + " |",
-            "|---|---|" + "---|" * len(SIZES),
-        ]
-        page.write_text(head + "\n".join([*table, *(row.removesuffix(" ✗") for row in rows)]) + "\n", encoding="utf-8")
+        start, *middle = re.split(r"\| kind \|(?:.*\n)+?(?=\n|\Z)", page.read_text(encoding="utf-8"))
+        page.write_text("".join([start, *(f"{table}\n{text}" for table, text in zip(tables, middle, strict=True))]))
 
 
 if __name__ == "__main__":
