@@ -69,7 +69,8 @@ def metric(
     source: Source = Stored(store, found.owner)
     if moment is not None:
         streams = found.task.streams if found.task is not None else (found.stream,)
-        source = AsOf(store, streams, found.task, dimension, moment)
+        strata = found.task.slices if found.task is not None and estimate else ()
+        source = AsOf(store, streams, found.task, (dimension, *strata), moment)
     windows, level = windows_of(source, start, end, every)
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))

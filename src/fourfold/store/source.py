@@ -74,13 +74,13 @@ class AsOf:
     """What was known at an earlier moment: the records logged until then, folded as they would have been."""
 
     def __init__(
-        self, store: Store, streams: Sequence[str], task: Task | None, dimension: Dimension, as_of: int
+        self, store: Store, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
     ) -> None:  # fmt: skip
         owner = f"task:{task.name}" if task is not None else f"stream:{streams[0]}"
         with store.database.read() as connection:
             plan = load_plan(connection, store.project, owner)
             splits = {
-                d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, dimension))
+                d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, *dimensions))
             }
         logs = {stream: store.log(stream).whole() for stream in streams}
         if task is None:

@@ -27,7 +27,8 @@ def windows(source: Source, start: Moment | None, end: Moment | None, every: str
     first = seconds(start, "start") if start is not None else days[0]
     last = seconds(end, "end") if end is not None else days[1] + DAY
     if first >= last:
-        raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")
+        there = f"there are data from {_day(days[0])} to {_day(days[1])}"
+        raise InputError(f"the window is empty: start={start!r} is not before end={end!r}; {there}")
     level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
     if level == HOUR:
         if first % HOUR or last % HOUR:
@@ -46,6 +47,10 @@ def windows(source: Source, start: Moment | None, end: Moment | None, every: str
     if (last - first) // step > _MOST:
         raise InputError(f"every={step} s makes more than {_MOST:,} windows; choose a longer one")
     return [Window(at, min(at + step, last)) for at in range(first, last, step)], level
+
+
+def _day(seconds_: int) -> str:
+    return f"{dt.datetime.fromtimestamp(seconds_, dt.UTC):%Y-%m-%d}"
 
 
 def _step(every: str | None) -> int | None:
