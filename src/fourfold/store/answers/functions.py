@@ -48,7 +48,9 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
         time = table["time"].cast(pa.int64()).to_numpy() // 1_000_000
         window = np.searchsorted(starts, time, side="right") - 1
         keys = _slice_keys(table, dimension, splits)
-        here = ~records.flags("orphan") & (records.flags("served") if task.version else True)
+        here = ~records.flags("orphan")
+        if task.version and dimension != task.by_version:  # only slices by version hold what was not served
+            here &= records.flags("served")
         for place in sorted(set(zip(window[here].tolist(), keys[here].tolist(), strict=True))):
             mask = here & (window == place[0]) & (keys == place[1])
             predicted[place] = predicted.get(place, 0) + int(mask.sum())

@@ -1,4 +1,4 @@
-"""What was known at a moment is read from the log: at this moment it is what the counts say, for every kind of task."""
+"""What is read from the log is what was counted: as of now, and by a function that is a metric of ours."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Value
 from fourfold.sdk import Session
 from fourfold.store.overview import HEADLINES
@@ -78,3 +79,28 @@ def test_what_is_known_now_is_what_was_counted(session: Session, kind: str) -> N
         counted = flat(ff.metric("t", name, **options))
         assert counted == flat(ff.metric("t", name, as_of=now, **options)), (name, options)
     assert any(row.value.value is not None for row in ff.metric("t", asked[0][0]))
+
+
+FUNCTIONS: dict[str, tuple[str, Any]] = {
+    "binary": ("accuracy", lambda actual, said: np.mean((said >= 0.5) == actual)),
+    "multiclass": ("accuracy", lambda actual, said: np.mean(said == actual)),
+    "regression": ("mean_absolute_error", lambda actual, said: np.mean(np.abs(said - actual))),
+}
+
+
+@pytest.mark.parametrize("kind", list(FUNCTIONS))
+def test_a_function_of_the_log_is_the_metric_that_is_counted(session: Session, kind: str) -> None:
+    log_all(kind)
+    name, function = FUNCTIONS[kind]
+    ff.metrics.register("mine", function=function, sample=None)
+    ways: list[dict[str, Any]] = [
+        {}, {"by": "side", "every": "1w"}, {"by": "model"}, {"every": "6h", "start": "2024-03-05", "end": "2024-03-08"},
+    ]  # fmt: skip
+    try:
+        for options in ways:
+            counted, read = (ff.metric("t", metric, **options) for metric in (name, "mine"))
+            places = [[(row.window, dict(row.slice), row.value.n) for row in found] for found in (counted, read)]
+            assert places[0] == places[1], options
+            assert [row.value.value for row in read] == pytest.approx([row.value.value for row in counted])
+    finally:
+        REGISTERED.pop("mine")
