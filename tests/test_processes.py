@@ -128,3 +128,36 @@ def test_several_processes_that_read_at_once_fold_once(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]  # fmt: skip
     assert [reader.communicate()[0].strip() for reader in readers] == ["50.0"] * 4
+
+
+BOTH = """
+import sys, time
+import pyarrow as pa
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+for i in range(8):
+    ids = [f"{sys.argv[2]}-{i}-{j}" for j in range(50)]
+    ff.log("predict", pa.table({"id": ids, "score": [0.5] * 50}), key="id")
+    ff.log("arrivals", pa.table({"id": ids, "late": [1] * 50}), key="id")
+    if i % 4 == 0:
+        ff.metric("late", "predictions")
+    time.sleep(0.02)
+"""
+
+
+def test_processes_that_log_and_read_see_each_other_and_end_without_a_word(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = Store(folder, "test")
+    Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late"))
+    store.catch_up()
+    several = [
+        subprocess.Popen([sys.executable, "-c", BOTH, folder, str(n)], stderr=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    seen = [0.0]
+    while any(process.poll() is None for process in several):
+        seen.append(metric(store, "late", "predictions").value.value or 0.0)
+    assert [process.communicate()[1] for process in several] == [""] * 3
+    assert seen == sorted(seen), "what was counted stays counted"
+    assert metric(store, "late", "predictions").value.value == 3 * 8 * 50
+    assert metric(store, "late", "accuracy").value.n == 3 * 8 * 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -193,7 +194,15 @@ def _connected() -> duckdb.DuckDBPyConnection:
 @functools.cache
 def _database() -> duckdb.DuckDBPyConnection:
     """The process's database in memory, which stays empty: making one takes longer than many a query."""
-    return duckdb.connect()
+    connection = duckdb.connect()
+    atexit.register(_close, connection)
+    return connection
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    """While the interpreter is whole: what a thread keeps alive beyond that, the driver reports as leaked."""
+    _database.cache_clear()
+    connection.close()
 
 
 def _batches(files: Sequence[str], schema: pa.Schema, as_of: int | None) -> Iterator[pa.Table]:
