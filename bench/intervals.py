@@ -164,16 +164,21 @@ def _count_task(kind: str, **more: Any) -> Callable[[Records], Ask]:
     return count
 
 
-def _count_column(table: pa.Table) -> Ask:
-    plan = Plan().adding({"x": choose_binning(table["x"].drop_null().to_numpy())})
-    (found,) = counts.rows(fold(table, plan=plan), plan.by_version())
-
+def _asking(found: Counts | None, target: str = "task", kind: str | None = "binary") -> Ask:
     def ask(name: str) -> Value:
-        question = parse(name, "column")
+        if found is None:
+            return Value.no_data("refused")
+        question = parse(name, target, kind)
         value: Value = question.metric.function(found, **question.parameters)
         return value
 
     return ask
+
+
+def _count_column(table: pa.Table) -> Ask:
+    plan = Plan().adding({"x": choose_binning(table["x"].drop_null().to_numpy())})
+    (found,) = counts.rows(fold(table, plan=plan), plan.by_version())
+    return _asking(found, "column", None)
 
 
 def _count_pairs(drawn: Records) -> Ask:
@@ -210,35 +215,20 @@ def _count_custom(drawn: Records) -> Ask:
     sums = [float(s.sum()) for s in (error, label, error * error, error * label, label * label)]
     none = np.zeros(0, np.int64)
     found = Counts("custom", [n, 0], sums, math.nan, math.nan, none, [], none, none)
-
-    def ask(name: str) -> Value:
-        value: Value = parse(name, "task", "regression").metric.function(found)
-        return value
-
-    return ask
-
-
-def _of_counts(found: Counts | None) -> Ask:
-    def ask(name: str) -> Value:
-        if found is None:
-            return Value.no_data("refused")
-        value: Value = parse(name, "task", "binary").metric.function(found)
-        return value
-
-    return ask
+    return _asking(found, kind="regression")
 
 
 def _count_expected(drawn: Records) -> Ask:
     score, label, _ = drawn
     settled = fold_joined(BINARY, score[:SETTLED], label[:SETTLED])[""]
     window = fold_joined(BINARY, score[SETTLED:], np.full(len(score) - SETTLED, np.nan))[""]
-    return _of_counts(estimate.expected(window, settled, BINARY).counts)
+    return _asking(estimate.expected(window, settled, BINARY).counts)
 
 
 def _count_stratified(drawn: Records) -> Ask:
     score, label, more = drawn
     found = fold_joined(BINARY, score, np.where(more["there"], label, np.nan))[""]
-    return _of_counts(estimate.post_stratified({"{}": found}, BINARY).counts)
+    return _asking(estimate.post_stratified({"{}": found}, BINARY).counts)
 
 
 def _of_residuals(of: Callable[[Any], Any]) -> Callable[[Records], float]:
@@ -255,11 +245,11 @@ _ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_l
 ESTIMATES = {
     "nothing labelled": Population(
         _unlabelled, _count_expected, _ESTIMATED,
-        came=lambda drawn: _of_counts(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
     ),
     "partly labelled": Population(
         _partly, _count_stratified, _ESTIMATED,
-        came=lambda drawn: _of_counts(fold_joined(BINARY, drawn[0], drawn[1])[""]),
+        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0], drawn[1])[""]),
     ),
 }  # fmt: skip
 POPULATIONS: dict[str, Population] = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -60,6 +61,13 @@ def test_a_batch_of_the_same_writer_and_number_is_appended_once(tmp_path: Path) 
         log.append([message(1, batch({"x": pa.array([1.0])}))])
     log.append([message(1, batch({"x": pa.array([1.0])}, 1), writer="another")])
     assert keys(log.whole().added) == ["k0", "k1"]
+
+
+def test_records_are_read_by_a_condition_of_a_log_that_is_not_there_too(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    assert log.whole().records(pc.field(KEY) == "k1", [KEY]).num_rows == 0
+    log.append([message(1, batch({"x": pa.array([1.0, 2.0, 3.0])}))])
+    assert log.whole().records(pc.field(KEY) == "k1", [KEY]).to_pylist() == [{KEY: "k1"}]
 
 
 def test_compaction_changes_no_records_and_hides_nothing_that_is_new(tmp_path: Path) -> None:

@@ -155,6 +155,11 @@ class Counts:
         rows, null, nan, positive, negative, *_ = self.tallies
         return rows - null - nan - positive - negative
 
+    @property
+    def missing(self) -> int:
+        """How many records have no value: null, or NaN, as pandas has one for the other."""
+        return self.tally("null") + (self.tally("nan") if self.kind == "numeric" else 0)
+
     def sum(self, name: str) -> float:
         """The sum of that name, as listed in ``KINDS``."""
         return self.sums[KINDS[self.kind].sums.index(name)]

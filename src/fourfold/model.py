@@ -63,6 +63,17 @@ class Window:
         return dt.datetime.fromtimestamp(self.start, dt.UTC)
 
 
+def percent(share: float | None) -> str:
+    """A share as a percentage; what is little but not nothing does not read as nothing.
+
+    >>> percent(0.9712), percent(0.00004), percent(None)
+    ('97.1 %', '<0.1 %', '–')
+    """
+    if share is None:
+        return "–"
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
 OTHER = "(other)"  # the slice of the values beyond the heaviest ``MOST_SLICES``
 MOST_SLICES = 200

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, grid, number, percent
+from fourfold.cli.render import console, grid, number
 from fourfold.errors import InputError
 from fourfold.metrics import known_metrics
-from fourfold.model import Value
+from fourfold.model import Value, percent
 from fourfold.store import Result, overview
 from fourfold.store import metric as read_metric
 from fourfold.store.read import resolve

@@ -74,17 +74,6 @@ def rate(value: Value) -> Text:
     return text.append(f" ±{half}", style="dim")
 
 
-def percent(share: float | None) -> str:
-    """A share as a percentage; what is little but not nothing does not read as nothing.
-
-    >>> percent(0.9712), percent(0.00004), percent(None)
-    ('97.1 %', '<0.1 %', '–')
-    """
-    if share is None:
-        return "–"
-    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
 def sparkline(values: Sequence[Value]) -> Text:
     """A history as blocks, from its lowest to its highest value; a dot where there is no data."""
     known = [v.value for v in values if v.value is not None]

@@ -46,9 +46,8 @@ def _draw(found: list[ColumnSkew]) -> None:
     table = grid("column", "~what differs", ">stability index", ">Jensen–Shannon", ">by chance")
     for entry in found:
         psi, js = (entry.distances.get(name) for name in ("population_stability_index", "jensen_shannon"))
-        words = "; ".join(f"{finding.kind}: {finding.message}" for finding in entry.findings)
         table.add_row(
-            Text(entry.column, style="bold"), Text(words or "alike", style="yellow" if words else "dim"),
+            Text(entry.column, style="bold"), Text(entry.words, style="yellow" if entry.findings else "dim"),
             number(psi.value if psi else None), number(js.value if js else None), number(js.expected if js else None),
         )  # fmt: skip
     console().print(table)

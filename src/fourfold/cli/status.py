@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, duration, grid, health, number, percent, rate, sparkline
-from fourfold.model import Status
+from fourfold.cli.render import ago, console, duration, grid, health, number, rate, sparkline
+from fourfold.model import Status, percent
 from fourfold.store import Store, overview
 from fourfold.store.problems import Problem, problems
 

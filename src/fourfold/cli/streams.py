@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, day, grid, number, percent, shortened, some
+from fourfold.cli.render import console, day, grid, number, shortened, some
 from fourfold.errors import suggest
+from fourfold.model import percent
 from fourfold.store import overview
 
 

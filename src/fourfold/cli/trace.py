@@ -50,8 +50,5 @@ def _draw(step: Step) -> None:
     for note in step.notes:
         out.print(Text(f"  ! {note}", style="yellow"))
     for value in step.values:
-        out.print(
-            Text.assemble(
-                "  ", (value.column, "dim"), f" = {value.value}   ", (value.place, "yellow" if value.unusual else "dim")
-            )
-        )
+        place = (f"   {value.place}" if value.place else "", "yellow" if value.unusual else "dim")
+        out.print(Text.assemble("  ", (value.column, "dim"), f" = {value.value}", place))

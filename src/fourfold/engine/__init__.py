@@ -1,7 +1,7 @@
 """Where folds run: an engine reads the log, joins, and hands the records to the one kernel in ``fold``."""
 
 from fourfold.engine.duckdb import DuckDB
-from fourfold.engine.expressions import columns_of
+from fourfold.engine.expressions import check_expression
 from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits
 
-__all__ = ["Changed", "Discrepancy", "DuckDB", "Engine", "Extent", "Folded", "Splits", "columns_of"]
+__all__ = ["Changed", "Discrepancy", "DuckDB", "Engine", "Extent", "Folded", "Splits", "check_expression"]

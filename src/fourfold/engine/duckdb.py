@@ -145,14 +145,10 @@ class DuckDB:
         """See ``Engine.keys``."""
         with _connected() as connection:
             joins.register(connection, "log", log.added, log.schema)
-            conditions = [f"{KEY} IS NOT NULL"]
-            conditions += [
-                f"{sql} IS NOT DISTINCT FROM ?" for sql in _part_columns(log.schema, {dimension: levels}).values()
-            ]
-            for sign, moment in ((">=", extent.start), ("<", extent.end)):
-                if moment is not None:
-                    conditions.append(f"epoch_us({EVENT_TIME}) {sign} {int(moment)}")
-            query = f"SELECT DISTINCT {KEY} FROM log WHERE {' AND '.join(conditions)}"
+            parts = _part_columns(log.schema, {dimension: levels}).values()
+            conditions = "".join(f" AND {sql} IS NOT DISTINCT FROM ?" for sql in parts)
+            bounds = joins.bounds(extent, EVENT_TIME)
+            query = f"SELECT DISTINCT {KEY} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
             table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table()
             return table[KEY].combine_chunks()
 

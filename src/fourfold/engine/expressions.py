@@ -42,6 +42,18 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
     return frozenset(found)
 
 
+def check_expression(expression: str, whose: str) -> None:
+    """Refuse an expression that cannot be, while whoever wrote it looks; ``whose`` says what it belongs to.
+
+    Raises:
+        ConfigError: as ``columns_of``.
+    """
+    try:
+        columns_of(expression)
+    except ConfigError as error:
+        raise ConfigError(f"{whose}: {error}") from error
+
+
 def _check_function(connection: duckdb.DuckDBPyConnection, expression: str, name: str) -> None:
     rows = connection.execute(
         "SELECT DISTINCT function_type, stability FROM duckdb_functions() WHERE function_name = ?", [name]

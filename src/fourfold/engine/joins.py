@@ -27,7 +27,7 @@ BATCH_ROWS = 1 << 18
 PARTS = (("before", True, True), ("added", False, True), ("removed", True, False))
 SIDES = (("was", -1), ("is_", 1))
 _ORDER = f"{LOG_TIME}, {BATCH}, {ROW}"
-_LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
+LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
 _META = (KEY, EVENT_TIME, LOG_TIME, BATCH, ROW, RUN)
 
 
@@ -74,7 +74,8 @@ class Join:
             SELECT {_listed(columns)} {"".join(f", {name}_record" for name in self._recorded)}
             FROM (SELECT * FROM p_wins WHERE {side}) p FULL JOIN (SELECT * FROM l_wins WHERE {side}) l USING (key)
             {f"LEFT JOIN (SELECT * FROM o_wins WHERE {side}) o USING (key)" if task.outcome is not None else ""}
-            WHERE (p.time IS NOT NULL OR l.has_label) {self._bounds("coalesce(p.time, l.time)")} {self._of_queries()}
+            WHERE (p.time IS NOT NULL OR l.has_label)
+                {bounds(self._extent, "coalesce(p.time, l.time)")} {self._of_queries()}
         """
         if task.sums:
             query = self._with_custom(query, list(columns))
@@ -90,7 +91,7 @@ class Join:
                 coalesce(l.has_label, false) AS has_label, false AS withdrawn, 1::BIGINT AS pairs
             FROM (SELECT * FROM p_wins WHERE {side}) a JOIN (SELECT * FROM p_wins WHERE {side}) b USING (key)
                 JOIN (SELECT * FROM l_wins WHERE {side}) l USING (key)
-            WHERE a.version < b.version {self._bounds("a.time")}
+            WHERE a.version < b.version {bounds(self._extent, "a.time")}
             """,
         )
 
@@ -186,15 +187,17 @@ class Join:
             _make_winners(connection, name, first=name == "p", version=name == "p" and bool(task.version))
         self._restricted = not whole and bool(task.query)
 
-    def _bounds(self, time: str) -> str:
-        found = ""
-        for sign, moment in ((">=", self._extent.start), ("<", self._extent.end)):
-            if moment is not None:
-                found += f" AND epoch_us({time}) {sign} {int(moment)}"
-        return found
-
     def _of_queries(self) -> str:
         return "AND (p.query IS NULL OR p.query IN (SELECT query FROM queries))" if self._restricted else ""
+
+
+def bounds(extent: Extent, time: str) -> str:
+    """The conditions that keep a time within an extent, each after an AND."""
+    found = ""
+    for sign, moment in ((">=", extent.start), ("<", extent.end)):
+        if moment is not None:
+            found += f" AND epoch_us({time}) {sign} {int(moment)}"
+    return found
 
 
 def _make_winners(connection: duckdb.DuckDBPyConnection, name: str, *, first: bool, version: bool) -> None:
@@ -210,7 +213,7 @@ def _make_winners(connection: duckdb.DuckDBPyConnection, name: str, *, first: bo
     if not several or not several[0]:
         connection.execute(f"CREATE TEMP VIEW {name}_wins AS SELECT {single} FROM {name}")
         return
-    order, group = (_ORDER if first else _LATEST), "key, version" if version else "key"
+    order, group = (_ORDER if first else LATEST), "key, version" if version else "key"
 
     def wins(flag: str, by: str) -> str:
         return f"{flag} AND row_number() OVER (PARTITION BY {by}, {flag} ORDER BY {order}) = 1"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from fourfold.engine.joins import number_sql, register, text_sql
+from fourfold.engine.joins import LATEST, number_sql, register, text_sql
 from fourfold.engine.protocol import Changed, Discrepancy
-from fourfold.records import BATCH, KEY, LOG_TIME, ROW
+from fourfold.records import KEY
 
-_NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC) = 1"
+_NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LATEST}) = 1"
 _FIELDS = ("matched", "mismatched", "only_here", "only_there")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pds
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -43,6 +45,14 @@ class Changes:
     before: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+
+    def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
+        """The added records that fit a condition."""
+        if self.added:
+            found = pds.dataset(list(self.added), schema=self.schema, format="parquet")
+        else:
+            found = pds.dataset(self.schema.empty_table())
+        return found.to_table(columns, filter=where)
 
 
 class StreamLog:

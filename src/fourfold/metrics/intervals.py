@@ -29,12 +29,6 @@ def wilson(successes: float, trials: float) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def normal(value: float, variance: float, low: float = -math.inf, high: float = math.inf) -> Interval:
-    """value ± 1.96 standard errors, kept within the range that the value can have."""
-    half = Z * math.sqrt(max(variance, 0.0))
-    return max(low, value - half), min(high, value + half)
-
-
 def logit(value: float, variance: float, n: float = math.inf) -> Interval | None:
     """Student's interval of n records on the logit scale, for a value within (0, 1); None at its ends."""
     if not 0 < value < 1:

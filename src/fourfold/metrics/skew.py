@@ -54,8 +54,12 @@ class ColumnSkew:
     distances: Mapping[str, Value]
 
     def __repr__(self) -> str:
-        told = "; ".join(f"{finding.kind}: {finding.message}" for finding in self.findings)
-        return f"<{self.column!r} {told or 'alike'}>"
+        return f"<{self.column!r} {self.words}>"
+
+    @property
+    def words(self) -> str:
+        """All findings, or that there is none."""
+        return "; ".join(f"{finding.kind}: {finding.message}" for finding in self.findings) or "alike"
 
     @property
     def severity(self) -> float:
@@ -105,11 +109,10 @@ def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> li
     sides = []
     for kinds in (current, reference):
         counts = kinds.get("numeric") or next(iter(kinds.values()))
-        missing = counts.tally("null") + (counts.tally("nan") if counts.kind == "numeric" else 0)
         rows = counts.tally("rows")
         if rows <= 0:
             return []
-        sides.append((missing / rows, *wilson(missing, rows)))
+        sides.append((counts.missing / rows, *wilson(counts.missing, rows)))
     (here, low, high), (there, other_low, other_high) = sides
     if abs(here - there) < 0.01 or (low <= other_high and other_low <= high):
         return []

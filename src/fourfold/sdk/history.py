@@ -12,7 +12,8 @@ from fourfold.model import EVERYTHING, Run, RunStatus, Value
 from fourfold.sdk.session import current_run, session
 from fourfold.state import runs, series
 from fourfold.store import Store
-from fourfold.store.read import known_binnings, pooled
+from fourfold.store.read import pooled
+from fourfold.store.source import Stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ class History:
                 table = series.select(connection, wanted[:1], series.RUN, min(starts), max(starts) + 1)
                 table = table.sort_by("bucket")
                 kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
-                found = rows(table, known_binnings(self._store, owner))
+                found = rows(table, Stored(self._store, owner).binnings())
                 return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
         if not self.runs:
             return ColumnHistory(name, [])

@@ -22,8 +22,8 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold import config
-from fourfold.engine import columns_of
-from fourfold.errors import ConfigError, InputError
+from fourfold.engine import check_expression
+from fourfold.errors import InputError
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import Inbox, new_writer
 from fourfold.model import Task
@@ -305,10 +305,7 @@ def task(
 def _check(declared: Task) -> None:
     """Refuse expressions that cannot be, while whoever wrote them looks."""
     for part in (part for dimension in declared.slices for part in dimension.parts if part.sql):
-        try:
-            columns_of(part.sql)
-        except ConfigError as error:
-            raise ConfigError(f"task {declared.name!r}: slices: {error}") from error
+        check_expression(part.sql, f"task {declared.name!r}: slices")
 
 
 def _as_kept(data: Any) -> pa.Table:

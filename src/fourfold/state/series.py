@@ -71,17 +71,11 @@ def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Tabl
     drop_before(connection, project, owner, HOUR, oldest)
 
 
-def find(
-    connection: Connection, project: str, owner: str, *, column: str | None = None, kind: str | None = None,
-) -> list[Series]:  # fmt: skip
+def find(connection: Connection, project: str, owner: str) -> list[Series]:
     """The series of an owner."""
     query = sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(
         series.c.project == project, series.c.owner == owner
     )
-    if column is not None:
-        query = query.where(series.c.column == column)
-    if kind is not None:
-        query = query.where(series.c.kind == kind)
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 

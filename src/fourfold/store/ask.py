@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fourfold.engine import columns_of
+from fourfold.engine import check_expression
 from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.metrics.custom import REGISTERED
@@ -117,10 +117,7 @@ def _defined(store: Store, target: Target, question: Question) -> Target:
     if target.task is None or custom is None or custom.sums is None or custom.sums in target.task.sums:
         return target
     for part, sql in custom.sums.expressions:
-        try:
-            columns_of(sql)
-        except ConfigError as error:
-            raise ConfigError(f"metric {custom.name!r}, sum {part!r}: {error}") from error
+        check_expression(sql, f"metric {custom.name!r}, sum {part!r}")
     store.define(target.task.name, custom.sums)
     return resolve(store, target.task.name)
 

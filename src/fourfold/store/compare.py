@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pds
+import pyarrow.compute as pc
 
 from fourfold import counts
 from fourfold.counts import Counts
@@ -142,16 +142,14 @@ def _of_stream(
 ) -> Iterator[Difference]:  # fmt: skip
     """What differs in a stream between the records of two sets of keys."""
     log = store.log(stream).whole()
-    if not log.added:
-        return
-    dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
-    tables = [dataset.to_table(filter=pds.field(KEY).isin(keys)) for keys in sides]
+    tables = [log.records(pc.field(KEY).isin(keys)) for keys in sides]
     if not all(table.num_rows for table in tables):
         if any(table.num_rows for table in tables):
             rows = [f"{table.num_rows:,} records" for table in tables]
             yield Difference(stream, "distribution", "records", rows[0], rows[1], 1.0)
         return
-    totals = [_counts(table, plan) for plan in [_plan(tables)] for table in tables]
+    plan = _plan(tables)
+    totals = [_counts(table, plan) for table in tables]
     for column in sorted(totals[0].keys() & totals[1].keys()):
         both = totals[0][column], totals[1][column]
         if column in skip or both[0].kind != both[1].kind or both[0].kind == "opaque":

@@ -222,14 +222,12 @@ def joins(store: Store, limit: int = 6) -> list[Join]:
 
 
 def _missing(store: Store, stream: str) -> dict[str, Value]:
-    """The share of each column's records that is null or NaN; pandas has one for the other."""
+    """The share of each column's records that have no value."""
     found = {}
     for column, kinds in totals(store, stream, bins=False).items():
         counted = kinds.get("numeric") or next(iter(kinds.values()))
-        rows, gone = counted.tally("rows"), counted.tally("null")
-        if counted.kind == "numeric":
-            gone += counted.tally("nan")
-        found[column] = Value(gone / rows, n=rows) if rows else Value.no_data("no records")
+        rows = counted.tally("rows")
+        found[column] = Value(counted.missing / rows, n=rows) if rows else Value.no_data("no records")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Found to questions: which counts a metric needs, summed by window and slice."""
+"""Answers to questions: which counts a metric needs, summed by window and slice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fourfold import counts
-from fourfold.binning import Binning, Ints
+from fourfold.binning import Ints
 from fourfold.counts import Counts
 from fourfold.errors import suggest
 from fourfold.model import DAY, EVERYTHING, Task, Window
@@ -75,11 +75,6 @@ def pooled(parts: Iterable[Counts]) -> Counts | None:
     return counts.total([counts.reproject(p, target) if target is not None else p for p in found])
 
 
-def known_binnings(store: Store, owner: str) -> dict[tuple[str, int], Binning]:
-    """All binnings of an owner, by column and version."""
-    return Stored(store, owner).binnings()
-
-
 def load(
     source: Source, column: str, kinds: Sequence[str], names: tuple[str, ...], windows: Sequence[Window], level: int,
     *, bins: bool = True,
@@ -131,11 +126,11 @@ def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
     return found
 
 
-def _each_once(answers: Found, binnings: Ints) -> Found:
+def _each_once(found: Found, binnings: Ints) -> Found:
     """Counts by place; where there are several versions of the binning, brought together."""
     if (binnings == binnings[:1]).all():
-        return answers
+        return found
     together: dict[Place, list[Counts]] = {}
-    for place, entry in answers:
+    for place, entry in found:
         together.setdefault(place, []).append(entry)
     return [(place, total) for place, parts in together.items() if (total := pooled(parts)) is not None]

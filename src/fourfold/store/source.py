@@ -8,7 +8,6 @@ from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 
 from fourfold import counts
 from fourfold.binning import Binning
@@ -88,8 +87,9 @@ class AsOf:
         else:
             folded = store.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
         self._table, self._plan = folded.counts, folded.plan
-        keys = zip(*(self._table[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
-        self._series = [(i, *key) for i, key in enumerate(dict.fromkeys(keys))]
+        names = ("column", "kind", "slice")
+        self._keys = list(zip(*(self._table[name].to_pylist() for name in names), strict=True))  # of each row
+        self._series = [(i, *key) for i, key in enumerate(dict.fromkeys(self._keys))]
 
     def series(self) -> list[Series]:
         """See ``Source``."""
@@ -98,8 +98,7 @@ class AsOf:
     def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """See ``Source``."""
         names = {row[1:] for row in wanted}
-        keys = zip(*(self._table[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
-        table = self._table.filter(pa.array([key in names for key in keys], pa.bool_()))
+        table = self._table.filter(pa.array([key in names for key in self._keys], pa.bool_()))
         if table.num_rows == 0:
             return table
         table = counts.rebucket(table, table["bucket"].to_numpy() // level * level)
@@ -127,12 +126,9 @@ def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
     if as_of is None:
         found = Stored(store, f"stream:{stream}").span(HOUR)
         return min(found[1], int(time.time()) // HOUR * HOUR) if found else None
-    log = store.log(stream).whole()
-    if not log.added:
-        return None
-    dataset = pds.dataset(list(log.added), schema=log.schema, format="parquet")
     known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
-    last = pc.max(dataset.to_table([EVENT_TIME], filter=known)[EVENT_TIME]).cast(pa.int64()).as_py()
+    records = store.log(stream).whole().records(known, [EVENT_TIME])
+    last = pc.max(records[EVENT_TIME]).cast(pa.int64()).as_py()
     return None if last is None else min(int(last), as_of) // 1_000_000 // HOUR * HOUR
 
 

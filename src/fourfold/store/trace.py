@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pds
+import pyarrow.compute as pc
 
 from fourfold.counts import Counts
 from fourfold.errors import InputError
-from fourfold.model import DAY, Run, Task
+from fourfold.model import DAY, Run, Task, percent
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.state import catalogue, runs
 from fourfold.store.read import totals
@@ -44,7 +44,7 @@ class TracedValue:
         """The position in words."""
         if self.position is None:
             return ""
-        share = "<0.1 %" if 0 < self.position < 0.0005 else f"{100 * self.position:.1f} %"
+        share = percent(self.position)
         return f"above {share} of the values" if self.kind == "numeric" else f"{share} of the records"
 
 
@@ -135,11 +135,7 @@ def trace(store: Store, key: str) -> Trace:
 
 
 def _records(store: Store, stream: str, key: str) -> list[dict[str, Any]]:
-    log = store.log(stream).whole()
-    if not log.added:
-        return []
-    rows = pds.dataset(list(log.added), schema=log.schema, format="parquet").to_table(filter=pds.field(KEY) == key)
-    found: list[dict[str, Any]] = rows.to_pylist()
+    found: list[dict[str, Any]] = store.log(stream).whole().records(pc.field(KEY) == key).to_pylist()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Asked:
         """The column of the series to read."""
         return self.question.series if self.target.task is not None else self.target.column
 
+    @functools.cached_property
     def clock(self) -> int | None:
         """The newest hour of the labels, by their own event times; None where the target has no labels, or none yet."""
         task = self.target.task

@@ -44,7 +44,7 @@ class _Estimates:
     def __init__(self, asked: Asked, task: Task) -> None:
         self._asked, self._task = asked, task
         self._residuals = next((b for (column, _), b in asked.source.binnings().items() if column == "residual"), None)
-        self._settled_until = (asked.clock() or 0) - task.horizon
+        self._settled_until = (asked.clock or 0) - task.horizon
         self._until: dict[tuple[tuple[str, ...], int], dict[Place, Counts]] = {}
         self._errors: dict[Window, dict[str, float]] = {}
 

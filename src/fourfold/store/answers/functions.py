@@ -18,7 +18,7 @@ from fourfold.model import ALL, EVERYTHING, Dimension, Value
 from fourfold.state import catalogue
 from fourfold.store.answers.asked import Asked
 from fourfold.store.answers.rows import rows
-from fourfold.store.read import Place
+from fourfold.store.read import Place, number_of
 from fourfold.store.result import Result
 
 
@@ -39,14 +39,13 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
     bare = dataclasses.replace(task, sums=())
     parts: dict[Place, list[tuple[Any, Any]]] = {}
     predicted: dict[Place, int] = {}
-    starts = np.array([w.start for w in asked.windows])
     extent = Extent(
         as_of=asked.as_of, start=asked.windows[0].start * 1_000_000, end=asked.windows[-1].end * 1_000_000
     )  # fmt: skip
     for table in store.engine.joined(bare, logs, splits, extent):
         records = Joined(table, bare)
         time = table["time"].cast(pa.int64()).to_numpy() // 1_000_000
-        window = np.searchsorted(starts, time, side="right") - 1
+        window = number_of(asked.windows, time)
         keys = _slice_keys(table, dimension, splits)
         here = ~records.flags("orphan")
         if task.version and dimension != task.by_version:  # only slices by version hold what was not served

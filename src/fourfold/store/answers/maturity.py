@@ -23,7 +23,7 @@ class Maturity:
     """What a task's windows can still expect, worked out for those that are not settled."""
 
     def __init__(self, asked: Asked) -> None:
-        self._asked, self._clock = asked, asked.clock()
+        self._asked, self._clock = asked, asked.clock
         task = asked.target.task
         self._settled_until = 2**62 if task is None else (self._clock or 0) - task.horizon
         self._awaited: dict[Place, float] | None = None
