@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fourfold import counts
+from fourfold import counts, messages
 from fourfold.counts import KEYS, Counts
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
@@ -18,7 +18,7 @@ from fourfold.log import Inbox, new_writer
 from fourfold.model import ALL, DAY, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.state import series
-from fourfold.store import Store, messages
+from fourfold.store import Store
 
 START = 1_700_006_400  # a midnight
 
@@ -30,8 +30,11 @@ class Sender:
         self.inbox, self.project = Inbox(Path(store.folder) / "inbox"), store.project
         self.writer, self.sequence = new_writer(), 0
 
-    def records(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows with ``key``, ``time`` and ``log_time`` (seconds) beside their columns; one batch."""
+    def records(self, stream: str, rows: Sequence[Mapping[str, Any]], *, named: bool = False) -> None:
+        """Rows with ``key``, ``time`` and ``log_time`` (seconds) beside their columns; one batch.
+
+        Log times order the records, not how they were batched: only where asked to, they name their batch.
+        """
         self.sequence += 1
         names = [
             name for name in dict.fromkeys(n for row in rows for n in row) if name not in ("key", "time", "log_time")
@@ -41,7 +44,8 @@ class Sender:
         for meta, name in ((EVENT_TIME, "time"), (LOG_TIME, "log_time")):
             columns[meta] = pa.array([int(row[name] * 1e6) for row in rows], META.field(meta).type)
         columns[RUN] = pa.nulls(len(rows), pa.string())
-        columns[BATCH] = pa.array(["b"] * len(rows))  # log times order the records, not how they were batched
+        batch = f"{self.writer}-{self.sequence:012d}" if named else "b"
+        columns[BATCH] = pa.array([batch] * len(rows))
         columns[ROW] = pa.array([0] * len(rows), pa.int64())
         header = messages.records(self.project, stream, "key", "time")
         self.inbox.put(self.writer, self.sequence, header, pa.table(columns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from fourfold.errors import SchemaError, StoreError
+from fourfold.errors import StoreError
 from fourfold.log import Inbox, Message, Quarantine, StreamLog
 from fourfold.log.schema import conform
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
@@ -33,7 +34,9 @@ def batch(columns: dict[str, pa.Array], first: int = 0) -> pa.Table:
 
 
 def message(sequence: int, table: pa.Table, writer: str = "w") -> Message:
-    return Message(writer, sequence, {"kind": "records"}, table)
+    names = pa.array([f"{writer}-{sequence:012d}"] * len(table))
+    named = table.set_column(table.schema.get_field_index(BATCH), BATCH, names)
+    return Message(writer, sequence, {"kind": "records"}, named)
 
 
 def keys(files: Sequence[str]) -> list[str]:
@@ -123,6 +126,8 @@ def test_any_column_name_can_be_logged_and_read(tmp_path: Path, name: str) -> No
     [
         (pa.int64(), pa.array([1.0, None, float("nan")]), [1, None, None]),  # pandas' integers with nulls
         (pa.float64(), pa.array([1, 2]), [1.0, 2.0]),
+        (pa.int64(), pa.array([True, False]), [1, 0]),
+        (pa.bool_(), pa.array([1, 0, None]), [True, False, None]),
         (pa.string(), pa.nulls(2), [None, None]),
         (pa.float64(), pa.array([None, None], pa.string()), [None, None]),
     ],
@@ -130,39 +135,65 @@ def test_any_column_name_can_be_logged_and_read(tmp_path: Path, name: str) -> No
 def test_a_change_of_type_that_loses_nothing_is_cast(
     known: pa.DataType, values: pa.Array, expected: list[object]
 ) -> None:
-    table = conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    table, conflicts = conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    assert conflicts == []
     assert (table["c"].type, table["c"].to_pylist()) == (known, expected)
+
+
+@pytest.mark.parametrize(
+    ("known", "values", "kind", "expected"),
+    [
+        (pa.int64(), pa.array([1.5]), pa.float64(), [1.5]),
+        (pa.bool_(), pa.array([2]), pa.int64(), [2]),
+        (pa.int64(), pa.array([Decimal("1.5")]), pa.float64(), [1.5]),
+        (pa.list_(pa.int64()), pa.array([[1.5], None, []]), pa.list_(pa.float64()), [[1.5], None, []]),
+        (
+            pa.struct([("a", pa.int64()), ("b", pa.int64())]),
+            pa.array([{"b": 1.5, "c": "x"}, None]),
+            pa.struct([("a", pa.int64()), ("b", pa.float64()), ("c", pa.string())]),
+            [{"a": None, "b": 1.5, "c": "x"}, None],
+        ),
+    ],
+)
+def test_a_change_of_type_that_a_wider_type_holds_is_taken(
+    known: pa.DataType, values: pa.Array, kind: pa.DataType, expected: list[object]
+) -> None:
+    table, conflicts = conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    assert (conflicts, table["c"].type, table["c"].to_pylist()) == ([], kind, expected)
 
 
 @pytest.mark.parametrize(
     ("known", "values"),
     [
-        (pa.int64(), pa.array([1.5])),
         (pa.int64(), pa.array(["1"])),
         (pa.string(), pa.array([1])),
-        (pa.bool_(), pa.array([1])),
         (pa.float64(), pa.array([[1.0]])),
     ],
 )
-def test_a_changed_type_is_refused_with_the_column_and_both_types(known: pa.DataType, values: pa.Array) -> None:
-    with pytest.raises(SchemaError) as caught:
-        conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+def test_a_contradiction_sets_the_column_aside_with_its_name_and_both_types(
+    known: pa.DataType, values: pa.Array
+) -> None:
+    table, (conflict,) = conform(pa.table({"c": values}), pa.schema([("c", known)]), "s")
+    assert (conflict.column, conflict.values.to_pylist()) == ("c", values.to_pylist())
+    assert (table["c"].type, table["c"].null_count) == (known, 1)
     for part in ("'s'", "'c'", str(known), str(values.type)):
-        assert part in str(caught.value)
+        assert part in conflict.reason
 
 
-def test_a_batch_that_does_not_fit_is_kept_aside_and_the_others_are_counted(store: Store) -> None:
+def test_values_that_contradict_their_column_are_kept_aside_and_the_record_is_counted(store: Store) -> None:
     sender = Sender(store)
     row = {"time": START, "log_time": START}
     sender.records("predict", [{"key": "a", "score": 0.5, **row}])
     store.catch_up()
     sender.records("predict", [{"key": "b", "score": "high", **row}])
     sender.records("predict", [{"key": "c", "score": 0.7, **row}])
-    assert metric(store, "predict", "rows").value.value == 2.0
+    assert metric(store, "predict", "rows").value.value == 3.0
+    assert metric(store, "predict.score", "null_rate").value.value == pytest.approx(1 / 3)
     (kept,) = store.quarantined()
     assert (kept.stream, kept.rows) == ("predict", 1)
     assert "column 'score': the batch has type string, the stream double" in kept.reason
-    assert pa.parquet.read_table(kept.path)["score"].to_pylist() == ["high"]
+    aside = pq.read_table(kept.path)
+    assert (aside[KEY].to_pylist(), aside["score"].to_pylist()) == (["b"], ["high"])
 
 
 def test_a_damaged_message_is_put_aside_and_stops_nothing(store: Store) -> None:

@@ -116,7 +116,7 @@ def test_a_label_from_the_future_settles_nothing(session: Session) -> None:
     now = pd.Timestamp.now("UTC")
     ff.task("t", prediction="p.score", label="l.late", horizon="2d")
     ff.log("p", pd.DataFrame({"id": range(20), "at": now - pd.Timedelta(hours=3), "score": 0.9}), key="id", time="at")
-    ff.log("l", [{"id": 1, "at": now, "late": 1}, {"id": 2, "at": now + pd.Timedelta(days=900), "late": 1}],
+    ff.log("l", [{"id": 1, "at": now, "late": 1}, {"id": 2, "at": now + pd.Timedelta(days=300), "late": 1}],
            key="id", time="at")  # fmt: skip
     value = ff.metric("t", "accuracy").value
     assert (value.status, value.n) == (Status.PROVISIONAL, 1)

@@ -8,24 +8,20 @@
 >>> ff.metric("late", "recall", every="1d")                                     # doctest: +SKIP
 """
 
-from fourfold import metrics
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
 from fourfold.model import Status, Value
-from fourfold.sdk import (
-    compare,
-    component,
-    discrepancies,
-    flush,
-    history,
-    init,
-    log,
-    metric,
-    run,
-    skew,
-    task,
-    trace,
-)
-from fourfold.store import Result
+from fourfold.sdk import component, flush, init, log, run, task
+
+if TYPE_CHECKING:
+    from fourfold import metrics
+    from fourfold.sdk.history import history
+    from fourfold.sdk.questions import compare, discrepancies, metric, skew, trace
+    from fourfold.store import Result
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,3 +48,20 @@ __all__ = [
     "task",
     "trace",
 ]
+_LATER = {  # what asks loads the engines, which a service that only logs does without
+    "metrics": "metrics", "history": "sdk.history", "Result": "store",
+    **dict.fromkeys(("compare", "discrepancies", "metric", "skew", "trace"), "sdk.questions"),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
+    found = module if name == "metrics" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,7 +17,7 @@ from fourfold.cli import status
 from fourfold.cli.options import JsonOption, StoreOption, print_json
 from fourfold.cli.render import console
 from fourfold.errors import ConfigError
-from fourfold.store import store_folder
+from fourfold.log import store_folder
 
 PROJECT = "flights"
 MARKER = "demo"  # a file that tells the demo's own store from others

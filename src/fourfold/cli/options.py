@@ -13,7 +13,8 @@ import typer
 
 from fourfold import config
 from fourfold.errors import StoreError
-from fourfold.store import Store, store_folder
+from fourfold.log import store_folder
+from fourfold.store import Store
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")

@@ -176,8 +176,8 @@ def _explained(what: str) -> Iterator[None]:
     """What DuckDB refuses in users' expressions, as our own error."""
     try:
         yield
-    except (duckdb.BinderException, duckdb.ConversionException, duckdb.CatalogException) as error:
-        raise ConfigError(f"{what}: {error}") from error
+    except duckdb.Error as error:
+        raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
 
 
 def _connected() -> duckdb.DuckDBPyConnection:

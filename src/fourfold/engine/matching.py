@@ -24,7 +24,7 @@ def discrepancies(
     for side, log in (("a", here), ("b", there)):
         register(connection, f"log_{side}", log.added, log.schema)
         values = "".join(
-            f", {number_sql(name, log.schema) if number else text_sql(name, log.schema)} AS c{i}"
+            f", {_number(name, log.schema) if number else text_sql(name, log.schema)} AS c{i}"
             for i, (name, number) in enumerate(zip(columns, numeric, strict=True))
         )
         connection.execute(
@@ -40,8 +40,9 @@ def discrepancies(
     for i, (name, number) in enumerate(zip(columns, numeric, strict=True)):
         a, b = f"a{i}", f"b{i}"
         same = f"{a} = {b}"
-        if number:  # in DuckDB, NaN equals NaN
-            same = f"({a} = {b} OR abs({a} - {b}) <= {float(absolute)!r} + {float(relative)!r} * abs({b}))"
+        if number:  # an infinite value is near to none but itself
+            near = f"abs({a} - {b}) <= {float(absolute)!r} + {float(relative)!r} * abs({b})"
+            same = f"({a} = {b} OR (isfinite({a}) AND isfinite({b}) AND {near}))"
         conditions = (
             f"in_a AND in_b AND (({a} IS NULL AND {b} IS NULL) OR coalesce({same}, false))",
             f"{a} IS NOT NULL AND {b} IS NOT NULL AND NOT {same}",
@@ -69,6 +70,12 @@ def _compared(
     }  # fmt: skip
     matched, mismatched, only_here, only_there = row
     return Discrepancy(column, matched, mismatched, only_here, only_there, keys)
+
+
+def _number(column: str, schema: pa.Schema) -> str:
+    """A column as a float; NaN is missing, as null is."""
+    value = number_sql(column, schema)
+    return f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
 
 
 def _is_number(kind: pa.DataType) -> bool:

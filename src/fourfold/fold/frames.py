@@ -67,13 +67,20 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column in the type that the log keeps: int64, float64, decimal, string, bool, timestamp, or nested."""
     kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name != "arrow.uuid":
+            return plain(column.cast(kind.storage_type))
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
     target = plain_type(kind)
     if kind == target:
         return column
+    if pa.types.is_null(target):
+        return pa.chunked_array([pa.nulls(len(column))])
     if pa.types.is_uint64(kind):
         largest = pc.max(column).as_py()
         if largest is not None and largest > np.iinfo(np.int64).max:
-            return column.cast(pa.float64(), safe=False)
+            return column.cast(pa.decimal128(20, 0))
     if pa.types.is_time(kind):
         return column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64())
     if pa.types.is_duration(kind):
@@ -95,7 +102,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if types.is_floating(kind) or types.is_duration(kind):
         return pa.float64()
     if types.is_decimal(kind):
-        return kind if types.is_decimal128(kind) else pa.float64()
+        return kind if types.is_decimal128(kind) and kind.scale >= 0 else pa.float64()
     if types.is_timestamp(kind) or types.is_date(kind):
         return pa.timestamp("us", "UTC")
     if types.is_time(kind):
@@ -107,6 +114,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return pa.list_(plain_type(kind.value_type))
     if types.is_struct(kind):
+        if kind.num_fields == 0:  # which no Parquet file can hold
+            return pa.null()
         return pa.struct([(field.name, plain_type(field.type)) for field in kind])
     if types.is_map(kind):
         return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
@@ -122,7 +131,7 @@ def _native_to_arrow(data: Frame) -> pa.Table:
         return pa.Table.from_batches([data])
     if isinstance(data, Mapping):
         return _records_to_arrow([data]) if _is_record(data) else pa.table(dict(data))
-    if isinstance(data, (list, tuple)):
+    if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
         return _records_to_arrow(data)
     if nw.dependencies.is_pandas_dataframe(data):
         return _pandas_to_arrow(data)
@@ -152,7 +161,7 @@ def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _array(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
-    except pa.ArrowInvalid:  # 1 beside 2.5, or integers beyond 64 bits
+    except (pa.ArrowInvalid, OverflowError):  # 1 beside 2.5, or integers beyond 64 bits
         if all(v is None or isinstance(v, (int, float, np.number)) for v in values):
             return pa.array([None if v is None else float(v) for v in values], pa.float64())
         raise

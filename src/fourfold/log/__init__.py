@@ -1,20 +1,45 @@
 """The record log: what was logged, as it was logged, in Delta tables that any engine can read.
 
 A process that logs only drops files in the ``inbox`` (safe across forks, and no engine runs in the user's
-service); whoever reads next moves them into the ``stream`` tables.
+service); whoever reads next moves them into the ``stream`` tables. What needs the Delta engine is loaded when it is
+first asked for.
 """
 
-from fourfold.log.inbox import Inbox, Message, new_writer
-from fourfold.log.quarantine import Quarantine, Quarantined
-from fourfold.log.stream import Changes, StreamLog, TruncatedLogError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message, new_writer
+from fourfold.log.place import store_folder
+
+if TYPE_CHECKING:
+    from fourfold.log.quarantine import Quarantine, Quarantined
+    from fourfold.log.schema import Conflict
+    from fourfold.log.stream import Changes, StreamLog, TruncatedLogError, names
 
 __all__ = [
+    "DURABILITIES",
     "Changes",
+    "Conflict",
+    "DamagedMessageError",
     "Inbox",
     "Message",
     "Quarantine",
     "Quarantined",
     "StreamLog",
     "TruncatedLogError",
+    "names",
     "new_writer",
+    "store_folder",
 ]
+_LATER = {
+    "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "stream",
+    "StreamLog": "stream", "TruncatedLogError": "stream", "names": "stream",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,8 +1,8 @@
 """The inbox: a folder into which any process puts messages, each a file that appears whole or not at all.
 
-A message is acknowledged when its file has its final name; from then on it survives the death of its process.
-It is identified by its writer (one per process and fork) and a number that rises by one: sent twice, it is taken
-once.
+A message is acknowledged when its file has its final name; from then on it survives the death of its process, and
+with ``durability="disk"`` the loss of power. It is identified by its writer (one per process and fork) and a number
+that rises by one: sent twice, it is taken once. Its last bytes are a checksum of all the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ from fourfold.errors import StoreError
 
 _HEADER = b"fourfold"
 _SUFFIX = ".arrow"
+_SEAL = b"fourfold"  # before the checksum, at the end of each file
+_SEAL_LENGTH = len(_SEAL) + 4
+_STALE = 3_600  # seconds after which a half-written file of a process that has died is removed
+DURABILITIES = ("process", "disk")
+
+
+class DamagedMessageError(StoreError):
+    """A file in the inbox is no message, or its bytes are not those that were written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,49 +52,140 @@ class Message:
 class Inbox:
     """The messages under a folder that have not been taken yet.
 
+    Args:
+        folder: where they are; made where it is missing.
+        durability: what a message survives once ``put`` has returned: the death of the "process", or also a loss of
+            power ("disk": its file and its folder are synchronised with the disk first).
+
     Raises:
         StoreError: where the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the store's folder {folder} cannot be made: {error}") from error
+    def __init__(self, folder: Path, durability: str = "process") -> None:
+        self.folder, self._synchronise = folder, durability == "disk"
+        self._make()
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
-        """Write a message; when this returns it is safe. Returns its id."""
+        """Write a message; when this returns it is safe. Returns its id.
+
+        Raises:
+            OSError: the file could not be written; nothing is left of it.
+        """
         data = table if table is not None else pa.table({})
-        text = json.dumps(dict(header), default=str)
+        text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
         message = Message(writer, sequence, header, data)
         hidden = self.folder / f".{message.id}{_SUFFIX}"
         marked = data.replace_schema_metadata({_HEADER: text.encode()})
-        with pa.OSFile(str(hidden), "wb") as sink, pa.ipc.new_file(sink, marked.schema) as out:
-            out.write_table(marked)
-        os.replace(hidden, self.folder / f"{message.id}{_SUFFIX}")
+        try:
+            try:
+                self._write(hidden, marked)
+            except FileNotFoundError:  # the folder was taken away and may be made again
+                self._make()
+                self._write(hidden, marked)
+            os.replace(hidden, self.folder / f"{message.id}{_SUFFIX}")
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+        if self._synchronise:
+            _synchronise_folder(self.folder)
         return message.id
 
     def pending(self) -> list[Path]:
-        """The messages' files, each writer's in the order of writing."""
-        with os.scandir(self.folder) as entries:
-            names = [e.name for e in entries if e.name.endswith(_SUFFIX) and not e.name.startswith(".")]
+        """The messages' files, each writer's in the order of writing.
+
+        This is no snapshot: of two messages that are written meanwhile, the later one may be listed alone.
+        """
+        names = (name for name in self._names() if name.endswith(_SUFFIX) and not name.startswith("."))
         return [self.folder / name for name in sorted(names)]
+
+    def clear_stale(self) -> None:
+        """Remove half-written files of processes that died while writing; they were never acknowledged."""
+        for name in self._names():
+            path = self.folder / name
+            try:
+                if name.startswith(".") and name.endswith(_SUFFIX) and time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+    def path(self, message: str) -> Path:
+        """The file of a message, by its id."""
+        return self.folder / f"{message}{_SUFFIX}"
 
     def read(self, path: Path) -> Message:
         """The message in a file.
 
         Raises:
-            StoreError: where the file is no message; it is left in its place.
+            DamagedMessageError: where the file is no message; it is left in its place.
+            OSError: the file cannot be read, or is gone.
         """
         writer, _, sequence = path.name.removesuffix(_SUFFIX).rpartition("-")
+        content = path.read_bytes()
+        body, seal = memoryview(content)[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+        if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
+            raise DamagedMessageError(f"{path} is not a message of fourfold, or its bytes have changed (checksum)")
         try:
-            with pa.OSFile(str(path), "rb") as source:
-                table = pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
             header = json.loads(table.schema.metadata[_HEADER])
             return Message(writer, int(sequence), header, table.replace_schema_metadata(None), path)
-        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{path} is not a message of fourfold ({error}); move it out of the inbox") from error
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise DamagedMessageError(f"{path} is not a message of fourfold: {error}") from error
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.folder)
+        except FileNotFoundError:  # nothing can be waiting in a folder that is gone
+            return []
+
+    def _write(self, path: Path, table: pa.Table) -> None:
+        with path.open("wb") as file:
+            sink = _Checksummed(file)
+            with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
+                out.write_table(table)
+            file.write(_sealed(sink.checksum))
+            if self._synchronise:
+                file.flush()
+                os.fsync(file.fileno())
+
+
+class _Checksummed:
+    """A file that keeps the checksum of what is written to it."""
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.checksum = file, 0
+
+    def write(self, data: bytes) -> int:
+        self.checksum = zlib.crc32(data, self.checksum)
+        written: int = self._file.write(data)
+        return written
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing: the checksum follows."""
+
+
+def _sealed(checksum: int) -> bytes:
+    return _SEAL + checksum.to_bytes(4, "little")
+
+
+def _synchronise_folder(folder: Path) -> None:
+    if os.name == "nt":  # there, folders cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def new_writer() -> str:

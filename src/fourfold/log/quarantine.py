@@ -41,9 +41,22 @@ class Quarantine:
         os.replace(hidden, path.with_suffix(".json"))
         return entry
 
+    def keep_file(self, file: Path, reason: str) -> None:
+        """Put a file aside that cannot be read: it is moved here, whole."""
+        self.keep("inbox", file.stem, pa.table({}), reason)
+        os.replace(file, self.folder / file.name)
+
     def entries(self) -> list[Quarantined]:
-        """What is kept, the oldest first."""
+        """What is kept, the oldest first; an entry that cannot be read says so."""
         if not self.folder.is_dir():
             return []
-        found = [Quarantined(**json.loads(p.read_text(encoding="utf-8"))) for p in self.folder.glob("*.json")]
-        return sorted(found, key=lambda entry: entry.at)
+        return sorted(map(_entry, self.folder.glob("*.json")), key=lambda entry: entry.at)
+
+
+def _entry(path: Path) -> Quarantined:
+    try:
+        entry = Quarantined(**json.loads(path.read_text(encoding="utf-8")))
+        return dataclasses.replace(entry, at=float(entry.at), rows=int(entry.rows))
+    except (OSError, TypeError, ValueError) as error:
+        reason = f"its note {path.name} cannot be read: {error}"
+        return Quarantined("quarantine", path.stem, 0, reason, 0.0, str(path))

@@ -1,24 +1,33 @@
-"""A stream's columns over time: new ones widen it, safe changes of type are cast, others are refused."""
+"""A stream's columns over time: new ones and wider types widen it; values that contradict a column are set aside."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.errors import SchemaError
+types = pa.types
 
 
-def conform(table: pa.Table, known: pa.Schema, stream: str) -> pa.Table:
-    """The table with its columns in the stream's types; columns that the stream does not have yet stay.
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """A column of a batch whose values do not go with those that the stream has: set aside, null in the log."""
 
-    A cast is made where every value survives it: whole numbers that come as floats (pandas' integers with nulls),
-    integers into a float column, and columns that are all null.
+    column: str
+    values: pa.ChunkedArray
+    reason: str
 
-    Raises:
-        SchemaError: where a column's values do not fit its type; names the column and both types.
+
+def conform(table: pa.Table, known: pa.Schema, stream: str) -> tuple[pa.Table, list[Conflict]]:
+    """The table with its columns in types that the stream's can be brought to, and what cannot be.
+
+    A column comes in the stream's own type where every value survives that, as whole numbers that come as floats do
+    (pandas' integers with nulls). Else both are brought to a wider type: integers and decimals to floats, booleans
+    to integers, structs to one with the fields of both. Columns that the stream does not have yet stay.
     """
     by_fold = {field.name.casefold(): field for field in known}
-    names, columns = [], []
+    names, columns, conflicts = [], [], []
     for name, column in zip(table.column_names, table.columns, strict=True):
         field = by_fold.get(name.casefold())
         if field is None:
@@ -26,8 +35,51 @@ def conform(table: pa.Table, known: pa.Schema, stream: str) -> pa.Table:
             columns.append(column)
             continue
         names.append(field.name)
-        columns.append(_cast(column, field, stream))
-    return pa.table(columns, names=names)
+        fitted = _fitted(column, field.type)
+        if fitted is None:
+            reason = (
+                f"stream {stream!r}, column {field.name!r}: the batch has type {column.type}, the stream {field.type}. "
+                f"These values are set aside. Log them under another name, or cast them to {field.type}."
+            )
+            conflicts.append(Conflict(field.name, column, reason))
+            fitted = _nulls(column, field.type)
+        columns.append(fitted)
+    return pa.table(columns, names=names), conflicts
+
+
+def wider(known: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """The type that the values of both can be brought to, or None.
+
+    >>> wider(pa.int64(), pa.float64()), wider(pa.bool_(), pa.int64()), wider(pa.int64(), pa.string())
+    (DataType(double), DataType(int64), None)
+    """
+    if known == new or types.is_null(new):
+        return known
+    if types.is_null(known):
+        return new
+    if _is_number(known) and _is_number(new):
+        whole = (types.is_integer, types.is_boolean)
+        return pa.int64() if all(any(is_(t) for is_ in whole) for t in (known, new)) else pa.float64()
+    if types.is_list(known) and types.is_list(new):
+        inner = wider(known.value_type, new.value_type)
+        return None if inner is None else pa.list_(inner)
+    if types.is_struct(known) and types.is_struct(new):
+        fields = {field.name.casefold(): field for field in known}
+        for field in new:
+            mine = fields.get(field.name.casefold(), field)
+            inner = wider(mine.type, field.type)
+            if inner is None:
+                return None
+            fields[field.name.casefold()] = pa.field(mine.name, inner)
+        return pa.struct(list(fields.values()))
+    return None
+
+
+def cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column in a wider type (see ``wider``); Arrow alone would drop the fields of a struct by their place."""
+    if column.type == kind:
+        return column
+    return pa.chunked_array([_cast(chunk, kind) for chunk in column.chunks], kind)
 
 
 def undecided(table: pa.Table, known: pa.Schema | None) -> pa.Table:
@@ -36,29 +88,76 @@ def undecided(table: pa.Table, known: pa.Schema | None) -> pa.Table:
     Lists that are all empty are lists of text, which anything that comes later can be cast to.
     """
     known_names = set(known.names) if known is not None else set()
-    table = table.select([f.name for f in table.schema if not pa.types.is_null(f.type) or f.name in known_names])
+    table = table.select([f.name for f in table.schema if not types.is_null(f.type) or f.name in known_names])
     for i, field in enumerate(table.schema):
-        if pa.types.is_list(field.type) and pa.types.is_null(field.type.value_type):
-            table = table.set_column(i, field.name, table[i].cast(pa.list_(pa.string())))
+        decided = _decided(field.type)
+        if decided != field.type:
+            table = table.set_column(i, field.name, cast(table[i], decided))
     return table
 
 
-def _cast(column: pa.ChunkedArray, field: pa.Field, stream: str) -> pa.ChunkedArray:
-    if column.type == field.type:
+def _decided(kind: pa.DataType) -> pa.DataType:
+    """A type without nulls' own type inside it, which no Parquet file can hold."""
+    if types.is_list(kind):
+        return pa.list_(pa.string() if types.is_null(kind.value_type) else _decided(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(f.name, pa.string() if types.is_null(f.type) else _decided(f.type)) for f in kind])
+    return kind
+
+
+def _fitted(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | None:
+    """The column in the known type or in one wider than both; None where there is none."""
+    if column.type == known:
         return column
-    if pa.types.is_null(column.type) or column.null_count == len(column):
-        return pa.chunked_array([pa.nulls(len(column), field.type)])
-    if pa.types.is_floating(column.type) and pa.types.is_integer(field.type):
+    if types.is_null(column.type) or column.null_count == len(column):
+        return _nulls(column, known)
+    if types.is_floating(column.type) and types.is_integer(known):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    numbers = any(is_(column.type) for is_ in number) and any(is_(field.type) for is_ in number)
-    nested = pa.types.is_nested(column.type) and pa.types.is_nested(field.type)
-    if numbers or nested:
-        try:
-            return column.cast(field.type, safe=not pa.types.is_floating(field.type))
+    kind = wider(known, column.type)
+    if kind is None:
+        return pa.chunked_array([pa.nulls(len(column), known)]) if _is_empty_list(column) else None
+    if _is_number(known) and not types.is_floating(known):
+        try:  # every value survives
+            found = column.cast(known)
+            if not types.is_boolean(known) or pc.all(pc.equal(found.cast(pa.int64()), column)).as_py() is not False:
+                return found
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass
-    raise SchemaError(
-        f"stream {stream!r}, column {field.name!r}: the batch has type {column.type}, the stream {field.type}. "
-        f"Log it under another name, or cast it to {field.type}."
-    )
+    try:
+        return cast(column, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _is_empty_list(column: pa.ChunkedArray) -> bool:
+    """Whether all lists of a column are empty, so that their values contradict nothing."""
+    return types.is_list(column.type) and (pc.max(pc.list_value_length(column)).as_py() or 0) == 0
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if types.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    if types.is_struct(kind) and types.is_struct(array.type):
+        places = {field.name.casefold(): i for i, field in enumerate(array.type)}
+        children = [
+            _cast(array.field(places[field.name.casefold()]), field.type)
+            if field.name.casefold() in places
+            else pa.nulls(len(array), field.type)
+            for field in kind
+        ]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
+    if types.is_list(kind) and types.is_list(array.type):
+        offsets = pc.list_value_length(array).fill_null(0)
+        ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(offsets).cast(pa.int32())])
+        return pa.ListArray.from_arrays(ends, _cast(array.flatten(), kind.value_type), type=kind, mask=array.is_null())
+    return array.cast(kind, safe=not types.is_floating(kind))
+
+
+def _nulls(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.nulls(len(column), kind)])
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return any(is_(kind) for is_ in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean))

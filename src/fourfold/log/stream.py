@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from fourfold.errors import StoreError
+from fourfold.errors import SchemaError, StoreError
 from fourfold.log.inbox import Message
-from fourfold.log.schema import conform, undecided
-from fourfold.records import KEY, META
+from fourfold.log.schema import Conflict, cast, conform, undecided, wider
+from fourfold.records import BATCH, KEY, META
 
+logger = logging.getLogger("fourfold")
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+_OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
 _CONFIGURATION = {
-    "delta.setTransactionRetentionDuration": "interval 30 days",
+    "delta.setTransactionRetentionDuration": "interval 365 days",
     "delta.logRetentionDuration": "interval 30 days",
 }
 
@@ -58,8 +66,8 @@ class Changes:
 class StreamLog:
     """The Delta table of one stream; it exists from the first append on."""
 
-    def __init__(self, folder: Path, stream: str) -> None:
-        self.folder, self.stream = folder, stream
+    def __init__(self, folder: Path, stream: str, project: str = "") -> None:
+        self.folder, self.stream, self._project = folder, stream, project
         self._table: DeltaTable | None = None
 
     @property
@@ -80,43 +88,102 @@ class StreamLog:
         table = self._open()
         return META if table is None else pa.schema(table.schema().to_arrow())
 
-    def append(self, messages: Sequence[Message]) -> None:
-        """Append batches in one commit; a batch that was appended before is left out.
+    def append(self, messages: Sequence[Message]) -> list[tuple[Message, Conflict]]:
+        """Append batches in one commit that can be read back; a batch that was appended before is left out.
+
+        The table notes for each writer the highest number that was appended. A message above it is new. One that is
+        not above it may still be: a listing of the inbox may have shown its successor first. It is looked up in the
+        log, by the batch that its records carry. Returns the columns whose values had to be set aside.
 
         Raises:
-            SchemaError: where a batch does not fit; nothing is appended then.
+            SchemaError: where a batch cannot be held by the log at all; nothing is appended then.
+            StoreError: the log cannot be read or written; what was appended is not known.
         """
         table = self._open()
-        if table is not None:
-            messages = [m for m in messages if (table.transaction_version(m.writer) or -1) < m.sequence]
+        messages = self._new(messages)
         if not messages:
-            return
+            return []
         known = self.schema if table is not None else None
-        batches = []
+        batches, conflicts = [], []
         for message in messages:
-            batch = message.table if known is None else conform(message.table, known, self.stream)
+            batch = message.table
+            if known is not None:
+                batch, found = conform(batch, known, self.stream)
+                conflicts += [(message, conflict) for conflict in found]
             batch = undecided(batch, known)
-            known = pa.unify_schemas([known, batch.schema]) if known is not None else batch.schema
+            check_writable(batch, self.stream)
+            known = _widened(known, batch.schema)
             batches.append(batch)
-        latest = {m.writer: m.sequence for m in messages}
+        assert known is not None
+        if table is not None and _contradicts(self.schema, known):
+            self._rewrite(table, known)
+            table = self._open()
+        whole = pa.concat_tables([_in(batch, known) for batch in batches], promote_options="default").combine_chunks()
+        latest = {m.writer: m.sequence for m in sorted(messages, key=lambda m: m.sequence)}
+        if table is not None:
+            latest = {w: max(n, table.transaction_version(w) or 0) for w, n in latest.items()}
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with _Translated(self.folder):
             write_deltalake(
                 self.folder if table is None else table,
-                pa.concat_tables(batches, promote_options="default").combine_chunks(),
+                whole,
                 mode="append",
                 schema_mode="merge",
                 configuration=_CONFIGURATION if table is None else None,
-                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+                name=self.stream if table is None else None,  # the folder's name may be cut: see ``names``
+                description=self._project if table is None else None,
+                writer_properties=_WRITER,
                 commit_properties=CommitProperties(
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
             )
+        self._check_committed(latest)
+        return conflicts
 
-    def check(self, message: Message) -> None:
-        """Raise SchemaError where a batch does not fit the stream as it is now."""
-        if self._open() is not None:
-            conform(message.table, self.schema, self.stream)
+    def _new(self, messages: Sequence[Message]) -> list[Message]:
+        """Those of the messages that are not in the log."""
+        table = self._open()
+        if table is None or not messages:
+            return list(messages)
+        with _Translated(self.folder):
+            highest = {writer: table.transaction_version(writer) for writer in {m.writer for m in messages}}
+        doubtful = {
+            m.id for m in messages
+            if ((known := highest[m.writer]) is not None and m.sequence <= known) or _is_old(m.path)
+        }  # fmt: skip
+        if not doubtful:
+            return list(messages)
+        present = self.whole().records(pc.field(BATCH).isin(sorted(doubtful)), [BATCH])
+        there = set(pc.unique(present[BATCH]).to_pylist())
+        return [m for m in messages if m.id not in there]
+
+    def _check_committed(self, latest: Mapping[str, int]) -> None:
+        """Read a commit back before anything that it holds may be forgotten elsewhere."""
+        table = self._open()
+        if table is not None:
+            actions = self._commit(table.version())
+            noted = {a["txn"]["appId"]: a["txn"]["version"] for a in actions if "txn" in a}
+            added = [a["add"] for a in actions if "add" in a]
+            if noted == latest and all(_has_size(self.folder / unquote(a["path"]), a["size"]) for a in added):
+                return
+        raise StoreError(f"the log at {self.folder}: a commit cannot be read back; what it holds stays in the inbox")
+
+    def _rewrite(self, table: DeltaTable, schema: pa.Schema) -> None:
+        """Bring the columns to wider types, in all files: what counts them starts anew."""
+        files = self._files(table)
+        schema = pa.schema([schema.field(name) for name in self.schema.names])
+        batches = (
+            batch
+            for file in files
+            for part in pq.ParquetFile(file).iter_batches()
+            for batch in _in(pa.Table.from_batches([part]), schema, missing=True).to_batches()
+        )
+        with _Translated(self.folder):
+            write_deltalake(
+                table, pa.RecordBatchReader.from_batches(schema, batches), mode="overwrite", schema_mode="overwrite",
+                writer_properties=_WRITER,
+            )  # fmt: skip
+        self._table = None
 
     def whole(self, version: int | None = None) -> Changes:
         """All that there is, or was at a version, as added.
@@ -144,6 +211,12 @@ class StreamLog:
         table = self._open()
         if table is None or since is None:
             return self.whole()
+        if since > table.version():
+            logger.warning(
+                "stream %r: version %d was counted, and the log at %s ends at %d: its newest commits are gone. What is "
+                "left is counted anew.", self.stream, since, self.folder, table.version(),
+            )  # fmt: skip
+            raise TruncatedLogError(f"stream {self.stream!r}: version {since} was counted and is gone")
         before, added, removed = set(self._files(table)), set[str](), set[str]()
         for number in range(table.version(), since, -1):  # back to what stood then
             for name, path, is_change in self._actions(number):
@@ -169,6 +242,23 @@ class StreamLog:
             table.optimize.compact()
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
         return True
+
+    def faults(self) -> list[str]:
+        """What is not as it should be in the table's files: missing or of another size, or a commit that is gone."""
+        try:
+            table = self._open()
+            if table is None:
+                return []
+            files = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
+        except StoreError as error:
+            return [str(error)]
+        paths = [(self.folder / unquote(file["path"]), file["size_bytes"]) for file in files]
+        found = [f"the data file {path} is missing or damaged" for path, size in paths if not _has_size(path, size)]
+        numbers = sorted(
+            int(path.stem) for path in (self.folder / "_delta_log").glob("[0-9]*.json") if path.stem.isdigit()
+        )
+        gaps = [a + 1 for a, b in itertools.pairwise(numbers) if b != a + 1]
+        return found + [f"commit {gap} of {self.folder} is missing" for gap in gaps]
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove all records of these keys; the counts follow at the next fold."""
@@ -197,16 +287,100 @@ class StreamLog:
 
     def _actions(self, version: int) -> Iterator[tuple[str, str, bool]]:
         """What a commit did with files: "add" or "remove", which one, and whether that changed the data."""
-        commit = self.folder / "_delta_log" / f"{version:020d}.json"
-        try:
-            lines = commit.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError as error:
-            raise TruncatedLogError(f"{commit} is gone") from error
-        for action in map(json.loads, lines):
+        for action in self._commit(version):
+            if action.get("commitInfo", {}).get("operationParameters", {}).get("mode") == "Overwrite":
+                raise TruncatedLogError(f"stream {self.stream!r}: its columns were brought to wider types")
             for name in ("add", "remove"):
                 if name in action:
                     found = action[name]
                     yield name, str(self.folder / unquote(found["path"])), found.get("dataChange", True)
+
+    def _commit(self, version: int) -> list[dict[str, Any]]:
+        """What a commit says.
+
+        Raises:
+            TruncatedLogError: it is gone, or damaged.
+        """
+        commit = self.folder / "_delta_log" / f"{version:020d}.json"
+        try:
+            return [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise TruncatedLogError(f"{commit} cannot be read: {error}") from error
+
+
+def check_writable(table: pa.Table, stream: str) -> None:
+    """Refuse what no Delta table can hold, before it is tried on the stream's own.
+
+    Raises:
+        SchemaError: names the stream and the reason.
+    """
+    try:
+        table.validate(full=True)
+        if not table.column_names:
+            raise pa.ArrowInvalid("it has no columns")
+        _check_fields("the batch", list(table.schema))
+        Schema.from_arrow(table.schema)
+        pq.write_table(table.slice(0, 1), pa.BufferOutputStream())
+    except Exception as error:
+        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
+
+
+def _check_fields(what: str, fields: Sequence[pa.Field]) -> None:
+    """Refuse names that differ by their case only, on any level."""
+    seen: set[str] = set()
+    for field in fields:
+        if field.name.casefold() in seen:
+            raise pa.ArrowInvalid(f"{what} has the field {field.name!r} twice but for its case")
+        seen.add(field.name.casefold())
+        inner = field.type
+        while pa.types.is_list(inner):
+            inner = inner.value_type
+        if pa.types.is_struct(inner):
+            _check_fields(field.name, [inner.field(i) for i in range(inner.num_fields)])
+
+
+def _widened(known: pa.Schema | None, new: pa.Schema) -> pa.Schema:
+    """The schema that holds both; the columns of ``new`` are those that ``conform`` gave."""
+    if known is None:
+        return new
+    fields = {field.name: field for field in known}
+    for field in new:
+        mine = fields.get(field.name)
+        kind = field.type if mine is None else wider(mine.type, field.type)
+        assert kind is not None
+        fields[field.name] = pa.field(field.name, kind)
+    return pa.schema(list(fields.values()))
+
+
+def _contradicts(known: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether some column of a table has to be brought to another type."""
+    return any(wanted.field(field.name).type != field.type for field in known)
+
+
+def _in(table: pa.Table, schema: pa.Schema, *, missing: bool = False) -> pa.Table:
+    """The table's columns in the types of a schema; with ``missing``, those it lacks as nulls."""
+    names = schema.names if missing else table.column_names
+    columns = [
+        cast(table[name], schema.field(name).type)
+        if name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, schema.field(name).type)])
+        for name in names
+    ]
+    return pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
+
+
+def _is_old(path: Path | None) -> bool:
+    try:
+        return path is not None and time.time() - path.stat().st_mtime > _OLD
+    except OSError:
+        return True
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 def _exists(path: str) -> bool:
@@ -215,6 +389,22 @@ def _exists(path: str) -> bool:
 
 def _newer_exists(folder: Path, version: int) -> bool:
     return os.path.exists(f"{folder}/_delta_log/{version + 1:020d}.json")  # asked before every answer: no Path
+
+
+_PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
+
+
+def names(folder: Path) -> tuple[str, str] | None:
+    """The project and the stream whose table is in a folder, as the table itself says; None where there is none."""
+    log = StreamLog(folder, folder.name)
+    try:
+        table = log._open()
+    except StoreError:
+        return None
+    if table is None:
+        return None
+    said = table.metadata()
+    return (said.description, said.name) if said.name and said.description else None
 
 
 class _Translated:
@@ -239,5 +429,5 @@ class _Translated:
             )
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (DeltaError, OSError)):
-            raise self.error(f"the log at {self.folder}: {error}") from error
+        if isinstance(error, (DeltaError, OSError)) or type(error) is Exception or type(error).__name__ == _PANIC:
+            raise self.error(f"the log at {self.folder}: {str(error).splitlines()[0]}") from error

@@ -31,6 +31,7 @@ _UNITS = {
     24.0: "days to hours", 86_400.0: "days to seconds", 7.0: "weeks to days", 100.0: "a share to percent",
     1_000.0: "a factor of a thousand", 1e6: "a factor of a million", 1e9: "a factor of a billion",
 }  # fmt: skip
+_BOOLEAN = {"0.0": "0", "1.0": "1", "true": "true", "false": "false"}  # how these may be written
 _QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 _SHIFTED = 0.1  # of the stability index, beyond what chance makes of it: where it is said to have changed
 _EXPLAINED = 0.02  # beyond chance: a conversion leaves no more of the stability index than this
@@ -76,6 +77,8 @@ def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[s
         where = "the reference" if not current else "this stream"
         return ColumnSkew(column, (Finding("schema", f"only in {where}"),), {})
     shared = [kind for kind in ("category", "numeric") if kind in current and kind in reference]
+    if (finding := _boolean(current, reference)) is not None:
+        return ColumnSkew(column, (finding, *_nulls(current, reference)), {})
     if not shared or ("numeric" in current) != ("numeric" in reference):
         message = f"{_type(current)} here, {_type(reference)} in the reference"
         return ColumnSkew(column, (Finding("type", message), *_nulls(current, reference)), {})
@@ -97,6 +100,35 @@ def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[s
 
 def _type(kinds: Mapping[str, Counts]) -> str:
     return "numbers" if "numeric" in kinds else "text" if "category" in kinds else "neither numbers nor text"
+
+
+def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> Finding | None:
+    """Whether one side has booleans where the other says the same in text or as 1 and 0."""
+    written = [_values(kinds) for kinds in (current, reference)]
+    if written[0] == written[1] == {"true", "false"} and ("numeric" in current) != ("numeric" in reference):
+        words = ["booleans" if "numeric" in kinds else "text" for kinds in (current, reference)]
+        return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
+    for one, other in (written, written[::-1]):
+        if one and other and one <= {"true", "false"} and other <= {"0", "1"}:
+            words = ["true and false" if values is one else "1 and 0" for values in written]
+            return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
+    return None
+
+
+def _values(kinds: Mapping[str, Counts]) -> set[str] | None:
+    """The values of a column of which all are known, numbers that are whole among them; None where they are not."""
+    if "category" in kinds:
+        labels = _shares(kinds["category"])
+        return None if kinds["category"].tally("other") else {_BOOLEAN.get(label.casefold(), label) for label in labels}
+    found = kinds.get("numeric")
+    if found is None or (found.low, found.high) != (0.0, 1.0):
+        return None
+    if found.binning is None:
+        return None
+    n, centre, scale = int(found.counts.sum()), found.binning.centre, found.binning.scale
+    first, second = (found.sum(name) for name in ("offset", "offset_squared"))
+    between = n * centre * (1 - centre) + (1 - 2 * centre) * scale * first - scale**2 * second  # the sum of x·(1 − x)
+    return {"0", "1"} if abs(between) < 1e-6 * n else None
 
 
 def _changed(current: Counts, reference: Counts) -> bool:

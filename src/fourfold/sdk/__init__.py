@@ -1,25 +1,9 @@
-"""The part of fourfold that runs in the user's process: it tracks, logs and asks, and never gets in the way."""
+"""The part of fourfold that runs in the user's process: it tracks, logs and asks, and never gets in the way.
 
-from fourfold.sdk.history import ColumnHistory, History, history
-from fourfold.sdk.questions import compare, discrepancies, metric, skew, trace
+What logs is imported here; ``questions`` and ``history`` load the engines and are imported when they are asked.
+"""
+
 from fourfold.sdk.session import Session, flush, init, log, task
 from fourfold.sdk.tracking import Tracked, component, run
 
-__all__ = [
-    "ColumnHistory",
-    "History",
-    "Session",
-    "Tracked",
-    "compare",
-    "component",
-    "discrepancies",
-    "flush",
-    "history",
-    "init",
-    "log",
-    "metric",
-    "run",
-    "skew",
-    "task",
-    "trace",
-]
+__all__ = ["Session", "Tracked", "component", "flush", "init", "log", "run", "task"]

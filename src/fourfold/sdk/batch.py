@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
+import enum
 import json
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,9 +17,15 @@ import pyarrow.compute as pc
 
 from fourfold.errors import InputError
 from fourfold.fold import to_arrow
+from fourfold.fold.frames import unique_names
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+DEEPEST = 32  # levels of a nested value
+EARLIEST = 0  # microseconds since 1970; an earlier event time is taken for a mistake
+AHEAD = 366 * 86_400 * 1_000_000  # microseconds; so is one that lies further ahead of the time of logging
+UNREADABLE = "unreadable_time"  # the column in which a time that is none is kept
 
 
 class Record(NamedTuple):
@@ -32,50 +41,164 @@ class Record(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A batch without its identity, and the names that its key and time columns had."""
+    """A batch without its identity, the names that its key and time columns had, and how many times were no times."""
 
     table: pa.Table
     key: str | None
     time: str | None
+    unreadable: int = 0
 
 
-def from_records(records: Sequence[Record]) -> list[tuple[Prepared, Exception | None]]:
-    """Records of one stream as batches.
+Found = list[tuple[Prepared, Exception | None]]
 
-    Where values of a column do not go together, records of the same types become batches of their own; those that
-    cannot be held at all come as text, with the error.
+
+class _Row(NamedTuple):
+    """A record in plain values."""
+
+    record: Record
+    values: dict[str, Any]
+    key: str | None
+    time: Any
+    key_name: str | None
+    time_name: str | None
+
+
+def prepare(
+    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
+) -> Found:  # fmt: skip
+    """Whatever ``ff.log`` was given as data, as batches: a list of dicts record by record, all else as one frame.
+
+    Raises:
+        InputError: see ``from_frame``.
     """
-    rows, keys, times = [], [], []
-    name_of_key = name_of_time = None
+    if isinstance(data, (list, tuple)) and data and all(isinstance(row, dict) for row in data):
+        named = {str(name) for row in data for name in row}
+        _check_named(key, time, sorted(named))
+        marker = None if run is None else _RunId(run)
+        return from_records([Record("", row, {}, key, time, logged, marker) for row in data])
+    return [(from_frame(data, key, time, logged, run), None)]
+
+
+def from_records(records: Sequence[Record]) -> Found:
+    """Records of one stream as batches; whatever values they hold, nothing is raised and no record costs another.
+
+    Where values of a column do not go together, records of the same types become batches of their own; one that
+    cannot be held at all comes as text, with the error.
+    """
+    rows: list[_Row] = []
+    found: Found = []
     for record in records:
-        row = dict(record.data) if record.data is not None else {}
-        key, time = record.key, record.time
-        if record.data is not None:  # key and time name fields of the data
-            if isinstance(key, str):
-                name_of_key, key = key, row.pop(key, None)
-            elif isinstance(key, (list, tuple)):  # their columns stay: a query is one
-                name_of_key, key = " × ".join(map(str, key)), tuple(row.get(part) for part in key)
-            if isinstance(time, str) and time in row:
-                name_of_time, time = time, row.pop(time)
-        row.update(record.fields)
-        rows.append(row)
-        keys.append(key_text(key))
-        times.append(_micros(time, record.logged))
-    logged = [record.logged // 1_000 for record in records]
-    runs = [record.run.id if record.run is not None else None for record in records]
+        try:
+            rows.append(_plain_record(record))
+        except Exception as error:
+            found.append(_as_text(record, error))
+    if not rows:
+        return found
     try:
-        table = to_arrow(rows) if any(rows) else pa.table({})
-    except InputError as error:
-        alike: dict[tuple[tuple[str, str], ...], list[Record]] = {}
-        for record, row in zip(records, rows, strict=True):
-            shape = tuple(sorted((name, type(value).__name__) for name, value in row.items() if value is not None))
-            alike.setdefault(shape, []).append(record)
-        if len(alike) == 1:
-            text = pa.table({"record": [shown(row) for row in rows]})
-            return [(Prepared(text, None, None), error)]
-        return [part for group in alike.values() for part in from_records(group)]
-    meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged, RUN: runs}
-    return [(Prepared(_with_meta(table, meta), name_of_key, name_of_time), None)]
+        return [*found, (_batch(rows), None)]
+    except Exception as error:
+        if len(rows) == 1:
+            return [*found, _as_text(rows[0].record, error)]
+    good = []
+    for row in rows:
+        try:
+            _batch([row])
+            good.append(row)
+        except Exception as error:
+            found.append(_as_text(row.record, error))
+    alike: dict[tuple[tuple[str, str], ...], list[_Row]] = {}
+    for row in good:
+        shape = tuple(sorted((n, type(v).__name__) for n, v in row.values.items() if v is not None))
+        alike.setdefault(shape, []).append(row)
+    for together in alike.values():
+        try:
+            found.append((_batch(together), None))
+        except Exception:  # each can be held, but not together: lists of numbers and lists of texts, say
+            found += [(_batch([row]), None) for row in together]
+    return found
+
+
+class _RunId(NamedTuple):
+    id: str
+
+
+def _plain_record(record: Record) -> _Row:
+    """A record's values without what Arrow cannot be trusted with.
+
+    Raises:
+        InputError: a value holds itself, or a column of the key is missing.
+    """
+    row = {_name(name): value for name, value in record.data.items()} if record.data is not None else {}
+    key, time, key_name, time_name = record.key, record.time, None, None
+    if record.data is not None:  # key and time name fields of the data
+        if isinstance(key, str):
+            key_name, key = key, row.pop(key, None)
+        elif isinstance(key, (list, tuple)):  # their columns stay: a query is one
+            missing = [part for part in key if part not in row]
+            if missing:
+                raise InputError(f"key={missing[0]!r} is not a column of the record; there are {sorted(row)}")
+            key_name, key = " × ".join(map(str, key)), tuple(row.get(part) for part in key)
+        if isinstance(time, str) and time in row:
+            time_name, time = time, row.pop(time)
+    row.update((_name(name), value) for name, value in record.fields.items())
+    values = {name: value if type(value) in _SCALARS else _plain(value) for name, value in row.items()}
+    return _Row(record, values, key_text(key), time, key_name, time_name)
+
+
+def _batch(rows: Sequence[_Row]) -> Prepared:
+    times, unreadable = [], []
+    for row in rows:
+        logged = row.record.logged // 1_000
+        try:
+            micros = _micros(row.time)
+        except (ValueError, TypeError, OverflowError, ArithmeticError):
+            micros = -1
+        plausible = micros is None or EARLIEST <= micros <= logged + AHEAD
+        times.append(logged if micros is None or not plausible else micros)
+        unreadable.append(None if plausible else shown(row.time))
+    table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
+    if wrong := len(rows) - unreadable.count(None):
+        table = _beside(table, pa.array(unreadable, pa.string()))
+    logged_at = [row.record.logged // 1_000 for row in rows]
+    runs = [row.record.run.id if row.record.run is not None else None for row in rows]
+    meta = {KEY: [row.key for row in rows], EVENT_TIME: times, LOG_TIME: logged_at, RUN: runs}
+    whole = _with_meta(table, meta)
+    whole.validate(full=True)
+    return Prepared(
+        whole, next((r.key_name for r in rows if r.key_name), None),
+        next((r.time_name for r in rows if r.time_name), None), wrong,
+    )  # fmt: skip
+
+
+def _as_text(record: Record, error: Exception) -> tuple[Prepared, Exception]:
+    row = {**(record.data or {}), **record.fields}
+    return Prepared(pa.table({"record": [shown(row)], "key": [shown(record.key)]}), None, None), error
+
+
+def _name(name: Any) -> str:
+    return name if type(name) is str else str(name)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """A value in plain containers; Arrow would follow one that holds itself until the process dies."""
+    if depth > DEEPEST:
+        raise InputError(f"a value is nested more than {DEEPEST} deep, or holds itself")
+    if type(value) in _SCALARS or isinstance(value, (bytes, np.generic, dt.date, dt.time, dt.timedelta)):
+        return None if type(value).__name__ == "NaTType" else value
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, depth + 1)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if type(value).__name__ == "NAType":
+        return None
+    if isinstance(value, Mapping):
+        names = unique_names([_name(name) for name in value])
+        return {n: _plain(v, depth + 1) for n, v in zip(names, value.values(), strict=True)} or None
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.tolist() if value.ndim != 1 else value
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [_plain(entry, depth + 1) for entry in value]
+    return value
 
 
 def from_frame(
@@ -86,22 +209,49 @@ def from_frame(
     Raises:
         InputError: where the key or time column does not exist, or times cannot be read.
     """
-    table = to_arrow(data)
+    try:
+        table = to_arrow(data)
+        table.validate(full=True)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
     parts = [] if key is None else [key] if isinstance(key, str) else list(key)
-    for field, name in (*(("key", part) for part in parts), ("time", time)):
-        if name is not None and name not in table.column_names:
-            raise InputError(f"{field}={name!r} is not a column of the frame; there are {table.column_names}")
+    _check_named(key, time, table.column_names)
     rows, micros = table.num_rows, logged // 1_000
     keys: Any = pa.nulls(rows, pa.string())
     if isinstance(key, str):
         keys = _key_column(table[key])
     elif parts:
         keys = pa.array(map(key_text, zip(*(table[part].to_pylist() for part in parts), strict=True)), pa.string())
-    times = _time_column(table[time], micros, time) if time is not None else pa.array(np.full(rows, micros), _INSTANT)
+    times: Any = pa.array(np.full(rows, micros), _INSTANT)
+    unreadable = 0
     single = key if isinstance(key, str) else None
+    original = table[time] if time is not None else None
     table = table.drop_columns([name for name in dict.fromkeys((single, time)) if name is not None])
+    if original is not None and time is not None:
+        times = _time_column(original, micros, time).combine_chunks()
+        stamps = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        wrong = (stamps < EARLIEST) | (stamps > micros + AHEAD)
+        if unreadable := int(wrong.sum()):
+            said = pa.array([shown(v) if w else None for v, w in zip(original.to_pylist(), wrong, strict=True)])
+            table = _beside(table, said.cast(pa.string()))
+            times = pa.array(np.where(wrong, micros, stamps), _INSTANT)
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: np.full(rows, micros), RUN: pa.array([run] * rows, pa.string())}
-    return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time)
+    return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
+
+
+def _check_named(key: str | Sequence[str] | None, time: Any, columns: Sequence[str]) -> None:
+    parts = [] if key is None else [key] if isinstance(key, str) else list(key)
+    for field, name in (*(("key", part) for part in parts), ("time", time)):
+        if name is not None and name not in columns:
+            raise InputError(f"{field}={name!r} is not a column of the frame; there are {list(columns)}")
+
+
+def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
+    """The table with the times that are none, as they were given."""
+    names = unique_names([*table.column_names, UNREADABLE])
+    return pa.table([*table.columns, said], names=names)
 
 
 def is_record(data: Any, key: Any) -> bool:
@@ -125,6 +275,9 @@ def with_batch(table: pa.Table, batch: str) -> pa.Table:
 def key_text(key: Any) -> str | None:
     """A key as the log keeps it: its text, a whole float as an integer's, and nothing for null or NaN.
 
+    It is the same in a single record and in a frame: a boolean as "true", a moment in ISO form in UTC (a date as its
+    midnight), a length of time in seconds, bytes as the text they hold, else in hexadecimal digits.
+
     A key of several parts is a JSON list of their texts; one whose part is missing is missing.
 
     >>> key_text(5.0), key_text("AA1"), key_text(float("nan")), key_text(("q1", 3))
@@ -133,24 +286,53 @@ def key_text(key: Any) -> str | None:
     if isinstance(key, (tuple, list)):
         parts = [key_text(part) for part in key]
         return None if None in parts or not parts else json.dumps(parts, ensure_ascii=False)
-    if key is None or key != key:
+    if type(key) is str:
+        return key
+    if key is None or type(key).__name__ in ("NAType", "NaTType"):
         return None
-    if isinstance(key, (float, np.floating)) and math.isfinite(key) and float(key).is_integer():
-        return str(int(key))
+    if isinstance(key, (bool, np.bool_)):
+        return "true" if key else "false"
+    if isinstance(key, (bytes, bytearray)):
+        return _bytes_text(bytes(key))
+    if isinstance(key, (dt.timedelta, np.timedelta64)):
+        key = key.total_seconds() if isinstance(key, dt.timedelta) else key / np.timedelta64(1, "s")
+    if isinstance(key, (dt.date, np.datetime64)):
+        micros = _micros(key)
+        return None if micros is None else _instant_text(micros)
+    if isinstance(key, (float, np.floating)):
+        number = float(key)
+        if number != number:
+            return None
+        return str(int(number)) if math.isfinite(number) and number.is_integer() else str(number)
+    if isinstance(key, np.ndarray) or key != key:
+        return None if not isinstance(key, np.ndarray) else str(key.tolist())
     return str(key)
+
+
+def _bytes_text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+
+
+def _instant_text(micros: int) -> str:
+    moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=micros)
+    return f"{moment.isoformat()}Z"
 
 
 def shown(value: Any) -> str:
     """A value as text, whatever it does when asked for it."""
     try:
-        return repr(value)[:100_000]
+        return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
     except Exception as error:
         return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 
 def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:
     """The table with fourfold's own columns; a user's column of such a name is renamed, not lost."""
-    table = table.rename_columns([f"column{n}" if n.startswith("_ff_") else n for n in table.column_names])
+    own = [f"column{n}" if n.casefold().startswith("_ff_") else n for n in table.column_names]
+    table = table.rename_columns(unique_names(own))
     columns = {name: table[name] for name in table.column_names}
     columns |= {name: _as(values, META.field(name).type) for name, values in meta.items()}
     return pa.table(columns)
@@ -161,9 +343,8 @@ def _as(values: Any, kind: pa.DataType) -> Any:
 
 
 def _key_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_floating(column.type):
-        return pa.chunked_array([pa.array([key_text(v) for v in column.to_pylist()], pa.string())])
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+    kinds = (pa.types.is_floating, pa.types.is_nested, pa.types.is_binary, pa.types.is_timestamp)
+    if any(is_(column.type) for is_ in kinds):
         return pa.chunked_array([pa.array([key_text(v) for v in column.to_pylist()], pa.string())])
     return column.cast(pa.string())
 
@@ -173,8 +354,12 @@ def _time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedA
     try:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             numbers = column.to_numpy().astype(np.float64)
-            whole = np.where(np.isfinite(numbers), numbers, logged / 1e6)
-            return pa.chunked_array([pa.array((whole * 1e6).astype(np.int64), _INSTANT)])
+            size = np.abs(numbers)
+            micros = numbers * np.select(
+                [size < factor for factor, _ in _UNITS[:-1]], [f for _, f in _UNITS[:-1]], 1e-3
+            )
+            whole = np.where(np.isfinite(numbers), np.clip(micros, -9e18, 9e18), logged)
+            return pa.chunked_array([pa.array(whole.astype(np.int64), _INSTANT)])
         if pa.types.is_string(column.type):
             try:
                 times = column.cast(_INSTANT)
@@ -187,20 +372,36 @@ def _time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedA
     return pc.fill_null(times, pa.scalar(logged, pa.int64()).cast(_INSTANT))
 
 
-def _micros(time: Any, logged: int) -> int:
-    """A moment in microseconds since 1970; the log time where there is none or it cannot be read."""
+_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))  # below what a number is in s, ms, µs, ns
+
+
+def _micros(time: Any) -> int | None:
+    """A moment in microseconds since 1970; None where there is none.
+
+    A number below 1e11 is in seconds, below 1e14 in milliseconds, below 1e17 in microseconds, else in nanoseconds.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is no moment.
+    """
+    if time is None or type(time).__name__ in ("NAType", "NaTType"):
+        return None
     if isinstance(time, str):
         try:
             time = dt.datetime.fromisoformat(time)
         except ValueError:
-            time = None
+            time = float(time)
     if isinstance(time, np.datetime64):
-        time = None if np.isnat(time) else int(time.astype("datetime64[us]").astype(np.int64)) / 1e6
+        return None if np.isnat(time) else int(time.astype("datetime64[us]").astype(np.int64))
     if isinstance(time, dt.datetime):
         aware = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-        return round(aware.timestamp() * 1e6)
+        return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     if isinstance(time, dt.date):
-        return int(dt.datetime(time.year, time.month, time.day, tzinfo=dt.UTC).timestamp() * 1e6)
-    if isinstance(time, (int, float, np.number)) and math.isfinite(time):
-        return int(float(time) * 1e6)
-    return logged // 1_000
+        return (time - dt.date(1970, 1, 1)).days * 86_400_000_000
+    if isinstance(time, (bool, np.bool_)) or not isinstance(time, (int, float, np.number, decimal.Decimal)):
+        raise TypeError(f"{type(time).__name__} is no moment")
+    number = float(time)
+    if number != number:
+        return None
+    if math.isinf(number):
+        raise ValueError(f"{number} is no moment")
+    return int(number * next(factor for limit, factor in _UNITS if abs(number) < limit))

@@ -8,45 +8,55 @@ from __future__ import annotations
 
 import atexit
 import collections
+import concurrent.futures.thread  # noqa: F401 - Arrow may load what needs it in the last flush, too late to be loaded
 import contextvars
+import dataclasses
 import functools
-import itertools
 import logging
 import multiprocessing.util
 import os
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from time import time_ns
-from typing import Any
+from time import monotonic, sleep, time_ns
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fourfold import config
-from fourfold.engine import check_expression
-from fourfold.errors import InputError
+from fourfold import config, messages
+from fourfold.errors import ConfigError, InputError, StoreError
 from fourfold.fold import Plan, to_arrow
-from fourfold.log import Inbox, new_writer
+from fourfold.log import DURABILITIES, Inbox, new_writer, store_folder
 from fourfold.model import Task
-from fourfold.sdk.batch import Prepared, Record, from_frame, from_records, is_record, shown, with_batch
-from fourfold.store import Store, messages, store_folder
+from fourfold.sdk.batch import Prepared, Record, from_records, is_record, prepare, shown, with_batch
 
-LIMIT = 100_000  # records in the buffer; beyond, they are dropped and counted
+if TYPE_CHECKING:
+    from fourfold.store import Store
+
+LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
+WAKE_AT = 20_000  # records in the buffer, at which the sender does not wait any longer
+MOST_UNSENT = 256 << 20  # bytes of messages that wait for a disk that takes them
 SEND_EVERY = 0.5  # seconds
-COLLECT_AT = 64  # messages in the inbox, at which a sender moves them into the log
+END_WITHIN = 1.5  # seconds that the end of a process waits for the sender
 logger = logging.getLogger("fourfold")
 current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
 
 
 class Session:
-    """What ``ff.init`` sets up; a process has one."""
+    """What ``ff.init`` sets up; a process has one. Until it asks, it writes messages only, and no engine runs in it."""
 
-    def __init__(self, settings: config.Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: config.Settings, *, durability: str = "process", wait: float = 0.0) -> None:
+        folder = store_folder(settings.store)
+        self.settings = dataclasses.replace(settings, store=str(folder))
         self.project = settings.project
         self.queue: collections.deque[tuple[Any, ...]] = collections.deque()
         self.dropped = 0
+        self.wait = wait
+        self.wake = threading.Event()
+        self._told = 0  # how many of the dropped records were told of
         self._plans: dict[str, Plan] = {}  # of the frames counted here
-        self._inbox = Inbox(store_folder(settings.store) / "inbox")
+        self._inbox = Inbox(folder / "inbox", durability)
+        self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
         self._store: Store | None = None
         self._inherited: Store | None = None
         self._lock = threading.RLock()  # guards the sequence, sending and the store
@@ -67,7 +77,9 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """The store to ask; opened when it is first needed."""
+        """The store to ask; opened, and what it needs loaded, when it is first asked."""
+        from fourfold.store import Store
+
         with self._lock:
             if self._store is None:
                 self._store = Store(self.settings.store, self.project)
@@ -83,57 +95,76 @@ class Session:
         """Fix more of a stream's columns."""
         self._plans[stream] = plan
 
-    def send(self, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
-        """Send a message; when this returns it is safe."""
+    def send(self, header: messages.Header, table: pa.Table | None = None) -> None:
+        """Send a message; when this returns it is safe.
+
+        Raises:
+            StoreError: it cannot be written now; it is kept, and sent with what comes next.
+        """
         with self._lock:
-            self._sequence += 1
-            return self._inbox.put(self._writer, self._sequence, header, table)
+            self._post(header, table)
+            self._raise_unsent()
 
     def send_batch(self, stream: str, prepared: Prepared) -> None:
-        """Send records for a stream's log."""
+        """Send records for a stream's log, as ``send`` does."""
+        header = messages.records(self.project, stream, prepared.key, prepared.time)
         with self._lock:
-            self._sequence += 1
-            table = with_batch(prepared.table, f"{self._writer}-{self._sequence:012d}")
-            header = messages.records(self.project, stream, prepared.key, prepared.time)
-            self._inbox.put(self._writer, self._sequence, header, table)
+            self._post(header, prepared.table)
 
     def send_frame(self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None) -> None:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
         run = current_run.get()
         try:
-            prepared = from_frame(data, key, time, time_ns(), run.id if run else None)
+            found = prepare(data, key, time, time_ns(), run.id if run else None)
         except InputError as error:
             self.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
-            self.send(messages.rejected(self.project, stream, str(error)), _as_kept(data))
-            return
-        self.send_batch(stream, prepared)
+            self._post(messages.rejected(self.project, stream, str(error)), _as_kept(data))
+        else:
+            self._send_prepared(stream, found)
+        self._raise_unsent()
 
     def flush(self) -> None:
-        """Send all that is in the buffer; when this returns it is safe."""
+        """Send all that is in the buffer; when this returns it is safe.
+
+        Raises:
+            StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
+        """
         with self._lock:
+            self._post_unsent()
             records: dict[str, list[Record]] = {}
             for _ in range(len(self.queue)):
                 record = Record._make(self.queue.popleft())
-                records.setdefault(record.stream, []).append(record)
-            while records:
-                stream, found = records.popitem()
-                try:
-                    self._send_records(stream, found)
-                except OSError:  # a full disk may be emptied: keep them for the next time
-                    self.queue.extendleft(reversed([*found, *itertools.chain(*records.values())]))
-                    raise
-            if self.dropped:
-                self.warn(
-                    f"{self.dropped} records were dropped: they came faster than they could be written "
-                    f"(the buffer holds {LIMIT:,})", once="dropped",
-                )  # fmt: skip
+                records.setdefault(_stream_name(record.stream), []).append(record)
+            for stream, found in records.items():
+                self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, found))
+            self._tell_dropped()
+            self._raise_unsent()
 
     def close(self) -> None:
-        """Send what is left and stop the thread."""
+        """Send what is left and stop the thread, within a bounded time."""
         self._stop.set()
-        self.flush()
+        self.wake.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(END_WITHIN)
+        if self._lock.acquire(timeout=END_WITHIN):
+            try:
+                self.guard("sending records at the end", self.flush)
+                self.guard("sending records at the end", functools.partial(self._tell_dropped, last=True))
+            finally:
+                self._lock.release()
         if self._store is not None:
             self._store.close()
+
+    def room(self) -> bool:
+        """Whether a record may be added to the buffer after all, once the sender had a moment to make room."""
+        self.wake.set()
+        until = monotonic() + self.wait
+        while len(self.queue) >= LIMIT:
+            if monotonic() >= until:
+                self.dropped += 1
+                return False
+            sleep(0.001)
+        return True
 
     def warn(self, message: str, *, once: str | None = None) -> None:
         """Tell the host's log; the same thing once a process."""
@@ -146,13 +177,15 @@ class Session:
         try:
             action()
         except Exception as error:
-            self.warn(f"{what}: {type(error).__name__}: {error}", once=f"{what}{type(error)}")
+            self.warn(f"{what}: {type(error).__name__}: {shown_text(error)}", once=f"{what}{type(error)}")
 
     def forked(self) -> None:
         """In the child of a fork: the parent sends what it had; the child starts with nothing."""
         self._lock = threading.RLock()
+        self.wake = threading.Event()
         self.queue.clear()
-        self.dropped = 0
+        self._unsent.clear()
+        self.dropped = self._told = 0
         self._process = os.getpid()
         self._inherited, self._store = self._store, None  # a connection must be neither used nor closed in a child
         self._begin()
@@ -165,6 +198,61 @@ class Session:
         """After a fork, in the parent."""
         self._lock.release()
 
+    def end_by(self, signal_number: int) -> None:
+        """Send what is in the buffer before a signal ends the process, within a bounded time."""
+        if self._lock.acquire(timeout=END_WITHIN):
+            try:
+                self.guard("sending records at the end", self.flush)
+            finally:
+                self._lock.release()
+        signal.signal(signal_number, signal.SIG_DFL)
+        os.kill(os.getpid(), signal_number)
+
+    def _post(self, header: messages.Header, table: pa.Table | None) -> None:
+        """Write a message to the inbox, or keep it for the next time where the disk does not take it."""
+        with self._lock:
+            self._sequence += 1
+            if table is not None and header["kind"] == "records":
+                table = with_batch(table, f"{self._writer}-{self._sequence:012d}")
+            self._unsent.append((self._sequence, header, table))
+            self._post_unsent()
+
+    def _post_unsent(self) -> None:
+        while self._unsent:
+            sequence, header, table = self._unsent[0]
+            try:
+                self._inbox.put(self._writer, sequence, header, table)
+            except (OSError, StoreError) as error:
+                self._why = f"the store's folder {self._inbox.folder} cannot be written: {error}"
+                self._bound_unsent()
+                return
+            except Exception as error:  # what no message can hold
+                self.warn(f"a message could not be written: {type(error).__name__}: {shown_text(error)}")
+                self.dropped += table.num_rows if table is not None else 1
+            if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
+                self._unsent.popleft()
+
+    def _bound_unsent(self) -> None:
+        """Drop what is more than memory may hold, the oldest first, and count it."""
+        while sum(table.nbytes for _, _, table in self._unsent if table is not None) > MOST_UNSENT:
+            _, _, table = self._unsent.popleft()
+            self.dropped += table.num_rows if table is not None else 0
+
+    def _raise_unsent(self) -> None:
+        if self._unsent:
+            raise StoreError(f"{self._why}. {len(self._unsent)} messages are kept and sent as soon as it can be")
+
+    def _tell_dropped(self, *, last: bool = False) -> None:
+        """Tell the host and the store how many records were dropped: when their number has doubled, and at the end."""
+        if self.dropped > self._told and (last or self.dropped >= 2 * self._told):
+            self._told = self.dropped
+            text = (
+                f"{self.dropped} records were dropped: they came faster than they could be written (the buffer holds "
+                f"{LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
+            )
+            self.warn(text)
+            self._post(messages.rejected(self.project, "dropped", f"process {self._process}: {text}"), None)
+
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []
         for record in records:
@@ -175,36 +263,59 @@ class Session:
                     f"ff.log({stream!r})",
                     functools.partial(self.send_frame, stream, record.data, record.key, record.time),
                 )
-        if not singles:
-            return
-        for prepared, error in from_records(singles):
+        if singles:
+            self._send_prepared(stream, from_records(singles))
+
+    def _send_prepared(self, stream: str, found: Sequence[tuple[Prepared, Exception | None]]) -> None:
+        for prepared, error in found:
             if error is None:
                 self.send_batch(stream, prepared)
+                if prepared.unreadable:
+                    self.warn(
+                        f"ff.log({stream!r}): {prepared.unreadable} times cannot be read, or are implausible; these "
+                        "records count as of when they were logged, and keep the time in the column unreadable_time",
+                        once=f"time{stream}",
+                    )
             else:
-                self.warn(f"ff.log({stream!r}): {error} The record is kept in quarantine.")
-                self.send(messages.rejected(self.project, stream, str(error)), prepared.table)
+                self.warn(f"ff.log({stream!r}): {shown_text(error)} The record is kept in quarantine.")
+                self._post(messages.rejected(self.project, stream, shown_text(error)), prepared.table)
 
     def _send_forever(self) -> None:
         stop = self._stop
-        while not stop.wait(SEND_EVERY):
+        while not stop.is_set():
+            self.wake.wait(SEND_EVERY)
+            self.wake.clear()
             self.guard("sending records", self.flush)
-            if self._process == _FIRST_PROCESS and len(self._inbox.pending()) > COLLECT_AT:
-                self.guard("moving records into the log", self.store.collect)
 
 
-def init(store: str | os.PathLike[str] | None = None, project: str | None = None) -> Session:
+def init(
+    store: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+    *,
+    durability: str = "process",
+    wait: float = 0.0,
+) -> Session:
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
     Args:
         store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
         project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default".
+        durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
+            loss of power ("disk": every message waits for the disk).
+        wait: for how many seconds ``ff.log`` may wait for room in a buffer that is full, before it drops the record;
+            by default it never waits.
 
     Raises:
         ConfigError: the store or fourfold.toml cannot be used.
     """
     global _session
+    if durability not in DURABILITIES:
+        raise ConfigError(f"durability={durability!r}: give one of {', '.join(map(repr, DURABILITIES))}")
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < float("inf"):
+        raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
     settings = config.load(store, project)
-    previous, _session = _session, Session(settings)
+    previous, _session = _session, Session(settings, durability=durability, wait=wait)
+    _end_well()
     if previous is not None:
         previous.close()
     for declared in settings.tasks:
@@ -236,16 +347,21 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     now = _session or session()
     if data is None or type(data) is dict:
         queue = now.queue
-        if len(queue) < LIMIT:
+        waiting = len(queue)
+        if waiting < LIMIT or now.room():
             queue.append((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
-        else:
-            now.dropped += 1
+            if waiting == WAKE_AT:
+                now.wake.set()
         return
-    now.guard(f"ff.log({stream!r})", lambda: now.send_frame(stream, data, key, time))
+    now.guard(f"ff.log({stream!r})", lambda: now.send_frame(_stream_name(stream), data, key, time))
 
 
 def flush() -> None:
-    """Send what is in the buffer; when this returns, it survives the death of this process."""
+    """Send what is in the buffer; when this returns, it survives the death of this process.
+
+    Raises:
+        StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
+    """
     session().flush()
 
 
@@ -303,9 +419,25 @@ def task(
 
 
 def _check(declared: Task) -> None:
-    """Refuse expressions that cannot be, while whoever wrote them looks."""
+    """Reject an invalid expression where it is declared."""
     for part in (part for dimension in declared.slices for part in dimension.parts if part.sql):
+        from fourfold.engine import check_expression
+
         check_expression(part.sql, f"task {declared.name!r}: slices")
+
+
+def _stream_name(stream: Any) -> str:
+    """A stream's name as text, whatever was given for it."""
+    text = stream if isinstance(stream, str) and stream else shown(stream)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shown_text(error: BaseException) -> str:
+    """An error's text, whatever it does when asked for it."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 def _as_kept(data: Any) -> pa.Table:
@@ -317,7 +449,19 @@ def _as_kept(data: Any) -> pa.Table:
 
 
 _session: Session | None = None
-_FIRST_PROCESS = os.getpid()
+
+
+def _end_well() -> None:
+    """Where a termination would end the process at once (as a ``Pool`` ends its workers), send what there is first."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGTERM"):
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: object) -> None:
+    if _session is not None:
+        _session.end_by(number)
 
 
 def _at_exit() -> None:

@@ -20,15 +20,15 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
+from fourfold import messages
 from fourfold.errors import ConfigError, InputError
 from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
 from fourfold.fold.groups import event_seconds
 from fourfold.model import Artifact, Run, RunStatus
+from fourfold.moments import seconds
 from fourfold.sdk import fingerprint
 from fourfold.sdk.code import code_version
 from fourfold.sdk.session import current_run, session
-from fourfold.store import messages
-from fourfold.store.result import seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -23,6 +23,11 @@ def streams(connection: Connection, project: str) -> dict[str, tuple[str | None,
     return {row.name: (row.key, row.time) for row in connection.execute(query.order_by(stream.c.name))}
 
 
+def any_stream(connection: Connection) -> bool:
+    """Whether any stream is known, of whichever project."""
+    return connection.execute(sa.select(stream.c.name).limit(1)).first() is not None
+
+
 def add_stream(connection: Connection, project: str, name: str, key: str | None, time_column: str | None) -> None:
     """Make a stream known; one that is known stays as it is."""
     connection.execute(

@@ -4,7 +4,7 @@ from fourfold.store.ask import metric
 from fourfold.store.compare import Comparison, Difference, compare
 from fourfold.store.result import Result, Row
 from fourfold.store.skew import discrepancies, skew
-from fourfold.store.store import Store, store_folder
+from fourfold.store.store import Store
 from fourfold.store.trace import Trace, trace
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "discrepancies",
     "metric",
     "skew",
-    "store_folder",
     "trace",
 ]

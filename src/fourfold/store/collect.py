@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from fourfold import counts
+from fourfold import counts, messages
 from fourfold.binning import Binning
 from fourfold.errors import SchemaError, StoreError
-from fourfold.log import Inbox, Message, Quarantine, StreamLog
+from fourfold.log import DamagedMessageError, Inbox, Message, Quarantine, StreamLog, names
 from fourfold.model import EVERYTHING, Task
+from fourfold.records import META
 from fourfold.state import Database, catalogue, runs, series
-from fourfold.store import messages
 from fourfold.store.cells import Cell
 
 logger = logging.getLogger("fourfold")
@@ -27,62 +29,111 @@ _MESSAGES_AT_ONCE = 2_000
 _BYTES_AT_ONCE = 256 << 20
 _ROWS_AT_ONCE = 1_000_000
 _LONGEST_FOLDER = 200
+_DECLARATIONS = "declarations.json"
+Received = tuple[Message, messages.Content]
 
 
 class Collector:
-    """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``)."""
+    """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``).
+
+    A message's file is removed only when a commit that can be read back holds what it held: a version of a stream's
+    log, a transaction of the state, or a file in quarantine. What dies in between leaves the file, and the next
+    collector finds out exactly whether it was taken: of records by looking the batch up in the log, of all else by
+    the note that the state's own transaction made.
+    """
 
     def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: StreamLogs) -> None:
         self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
+        self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
+        self._left: set[str] = set()  # the messages of newer versions
+        self._warned: set[str] = set()
+
+    def waiting(self) -> bool:
+        """Whether there are messages to take; those of newer versions are none."""
+        return any(path.stem not in self._left for path in self._inbox.pending())
+
+    def forgotten(self) -> bool:
+        """Whether there are logs of which the state knows nothing: it was lost and made anew."""
+        return not self._database.recall(catalogue.any_stream) and self._logs.any()
 
     def collect(self) -> int:
         """Take all that is pending; returns how many messages were taken."""
+        if self.forgotten():
+            self._rediscover()
+        self._inbox.clear_stale()
         self._forget_applied()
+        self.stuck = {}
         taken = 0
         waiting: list[Path] = []
         size = 0
         for path in self._inbox.pending():
             waiting.append(path)
-            size += path.stat().st_size
+            size += _size(path)
             if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
-                taken += self._take([self._read(path) for path in waiting])
+                taken += self._take(waiting)
                 waiting, size = [], 0
-        return taken + self._take([self._read(path) for path in waiting])
+        return taken + self._take(waiting)
 
-    def _read(self, path: Path) -> Message | None:
-        try:
-            return self._inbox.read(path)
-        except StoreError as error:
-            self._quarantine.keep("inbox", path.stem, pa.table({}), str(error))
-            path.rename(self._quarantine.folder / path.name)
+    def _rediscover(self) -> None:
+        """Make known again what the logs hold, and the tasks whose declarations stand beside them."""
+        with self._database.write() as connection:
+            for project, stream in self._logs.found():
+                log = self._logs.get(project, stream)
+                catalogue.add_stream(connection, project, stream, None, None)
+                for declared in _declarations(log.folder.parent):
+                    catalogue.set_task(connection, project, declared)
+        logger.warning(
+            "The state of the store was gone. What the logs hold is counted anew, with the tasks declared on it; runs, "
+            "custom metrics and the counts of frames that components passed on are lost."
+        )
+
+    def _read(self, path: Path) -> Received | None:
+        """A message and what it says; what cannot be understood goes aside, what is newer stays where it is."""
+        if path.stem in self._left:
             return None
+        try:
+            message = self._inbox.read(path)
+            return message, messages.decode(message.header)
+        except FileNotFoundError:
+            return None
+        except messages.NewerMessageError as error:
+            self._left.add(path.stem)
+            self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
+        except (DamagedMessageError, messages.UnreadableMessageError) as error:
+            self._quarantine.keep_file(path, str(error))
+            self._warn(str(error), f"{error} It is kept in {self._quarantine.folder}.")
+        return None
 
-    def _take(self, found: Sequence[Message | None]) -> int:
-        present = [message for message in found if message is not None]
+    def _take(self, paths: Sequence[Path]) -> int:
+        received = [found for path in paths if (found := self._read(path)) is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
+        named: dict[tuple[str, str], messages.Records] = {}
         for_state = []
-        for message in present:
-            match message.header["kind"]:
-                case "records":
-                    place = message.header["project"], message.header["stream"]
+        for message, content in received:
+            match content:
+                case messages.Records():
+                    place = content.project, content.stream
                     by_stream.setdefault(place, []).append(message)
-                case "rejected":
-                    stream, reason = message.header["stream"], message.header["reason"]
-                    self._quarantine.keep(stream, message.id, message.table, reason)
+                    named.setdefault(place, content)
+                case messages.Rejected():
+                    self._quarantine.keep(content.stream, message.id, message.table, content.reason)
                     _remove(message)
                 case _:
-                    for_state.append(message)
+                    for_state.append((message, content))
         self._apply(for_state)
-        for (project, stream), batches in by_stream.items():
-            self._append(project, stream, batches)
-        return len(present)
+        for place, batches in by_stream.items():
+            try:
+                self._append(named[place], batches)
+            except (StoreError, pa.ArrowException, OSError) as error:  # of this stream's log; the others go on
+                self.stuck[place[1]] = str(error)
+                self._warn(f"{place}{type(error)}", f"stream {place[1]!r}: its records wait in the inbox: {error}")
+        return len(received)
 
-    def _append(self, project: str, stream: str, batches: list[Message]) -> None:
+    def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
-        log = self._logs.get(project, stream)
+        log = self._logs.get(named.project, named.stream)
         with self._database.write() as connection:
-            header = batches[0].header
-            catalogue.add_stream(connection, project, stream, header["key"], header["time"])
+            catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
         waiting: list[Message] = []
         for message in batches:
             if waiting and sum(m.table.num_rows for m in waiting) + message.table.num_rows > _ROWS_AT_ONCE:
@@ -92,54 +143,82 @@ class Collector:
         self._commit(log, waiting)
         log.compact()
 
-    def _commit(self, log: StreamLog, batches: list[Message]) -> None:
+    def _commit(self, log: StreamLog, batches: Sequence[Message]) -> None:
+        """Append batches together or, where one cannot be held by the log, one by one, and keep that one aside."""
         try:
-            log.append(batches)
-        except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid):
-            self._commit_singly(log, batches)
+            conflicts = log.append(batches)
+        except SchemaError as error:
+            if len(batches) > 1:
+                for message in batches:
+                    self._commit(log, [message])
+                return
+            (message,) = batches
+            kept = self._quarantine.keep(log.stream, message.id, message.table, str(error))
+            logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
+            _remove(message)
+            return
+        for message, conflict in conflicts:
+            meta = [name for name in META.names if name in message.table.column_names]
+            aside = message.table.select(meta).append_column(conflict.column, conflict.values)
+            aside = aside.filter(conflict.values.is_valid())
+            kept = self._quarantine.keep(log.stream, f"{message.id}.{_short(conflict.column)}", aside, conflict.reason)
+            self._warn(conflict.reason, f"{conflict.reason} They are kept in {kept.path}.")
         for message in batches:
             _remove(message)
 
-    def _commit_singly(self, log: StreamLog, batches: list[Message]) -> None:
-        """One of these batches does not fit: append the others, and keep that one aside with the reason."""
-        for message in batches:
-            try:
-                log.append([message])
-            except (SchemaError, pa.ArrowTypeError, pa.ArrowInvalid) as error:
-                kept = self._quarantine.keep(log.stream, message.id, message.table, str(error))
-                logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
+    def _apply(self, received: Sequence[Received]) -> None:
+        """Take messages into the state, in one transaction with the note that they were taken.
 
-    def _apply(self, found: Sequence[Message]) -> None:
-        """Take messages into the state, in one transaction with the note that they were taken."""
-        if not found:
+        Where one of them makes no sense to the state, each has a transaction of its own, and that one goes aside.
+        """
+        if not received:
             return
-        with self._database.write() as connection:
-            fresh = [m for m in found if not catalogue.was_applied(connection, m.id)]
-            counted: dict[tuple[str, str], list[Message]] = {}
-            for message in fresh:
-                header = message.header
-                match header["kind"]:
-                    case "run":
-                        runs.save(connection, header["project"], messages.run_of(header))
-                    case "task":
-                        declare(connection, header["project"], Task.from_json(header["task"]))
-                    case "counts":
-                        counted.setdefault((header["project"], header["stream"]), []).append(message)
-                catalogue.mark_applied(connection, message.id)
-            for (project, stream), batch in counted.items():
-                _add_counts(connection, project, stream, batch)
-        for message in found:
+        try:
+            with self._database.write() as connection:
+                fresh = [(m, content) for m, content in received if not catalogue.was_applied(connection, m.id)]
+                counted: dict[tuple[str, str], list[tuple[pa.Table, messages.Counted]]] = {}
+                for message, content in fresh:
+                    match content:
+                        case messages.RunIsNow():
+                            runs.save(connection, content.project, content.run)
+                        case messages.Declared():
+                            declare(connection, content.project, content.task)
+                        case messages.Counted():
+                            place = content.project, content.stream
+                            counted.setdefault(place, []).append((message.table, content))
+                    catalogue.mark_applied(connection, message.id)
+                for (project, stream), batch in counted.items():
+                    _add_counts(connection, project, stream, batch)
+        except sa.exc.OperationalError as error:  # locked, full: of the disk, not of a message
+            raise StoreError(f"the state at {self._database.path} cannot be written: {error.orig}") from error
+        except Exception as error:
+            if len(received) > 1:
+                for one in received:
+                    self._apply([one])
+                return
+            (message, _), why = received[0], f"{type(error).__name__}: {error}"
+            reason = f"a message cannot be taken into the state: {why}"
+            self._quarantine.keep(str(message.header.get("stream", "inbox")), message.id, message.table, reason)
+            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
+        for project in {content.project for _, content in received if isinstance(content, messages.Declared)}:
+            with self._database.read() as connection:
+                _keep_declarations(self._logs.project(project), catalogue.tasks(connection, project).values())
+        for message, _ in received:
             _remove(message)
 
     def _forget_applied(self) -> None:
-        """Clear the notes on messages whose files are gone."""
+        """Clear the notes on messages whose files are gone: looked for by name, as a listing may miss one."""
         with self._database.read() as connection:
             noted = catalogue.applied_messages(connection)
-        present = {path.stem for path in self._inbox.pending()} if noted else set()
-        gone = [message for message in noted if message not in present]
+        gone = [message for message in noted if not self._inbox.path(message).exists()]
         if gone:
             with self._database.write() as connection:
                 catalogue.unmark_applied(connection, gone)
+
+    def _warn(self, once: str, text: str) -> None:
+        if once not in self._warned:
+            self._warned.add(once)
+            logger.warning("%s", text)
 
 
 class StreamLogs:
@@ -149,11 +228,24 @@ class StreamLogs:
         self._folder = folder
         self._open: dict[tuple[str, str], StreamLog] = {}
 
+    def found(self) -> list[tuple[str, str]]:
+        """The projects and streams whose logs are there, whether the state knows of them or not."""
+        present = (names(path.parent) for path in sorted(self._folder.glob("*/*/_delta_log")))
+        return [found for found in present if found is not None]
+
+    def project(self, project: str) -> Path:
+        """The folder of a project's logs."""
+        return self._folder / _as_folder(project)
+
+    def any(self) -> bool:
+        """Whether there is any log."""
+        return next(self._folder.glob("*/*/_delta_log"), None) is not None
+
     def get(self, project: str, stream: str) -> StreamLog:
         """The log of a stream; its folder's name is the stream's, with what a path cannot hold escaped."""
         key = (project, stream)
         if key not in self._open:
-            self._open[key] = StreamLog(self._folder / _as_folder(project) / _as_folder(stream), stream)
+            self._open[key] = StreamLog(self._folder / _as_folder(project) / _as_folder(stream), stream, project)
         return self._open[key]
 
 
@@ -171,25 +263,26 @@ def declare(connection: sa.Connection, project: str, task: Task) -> None:
     catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
 
 
-def _add_counts(connection: sa.Connection, project: str, stream: str, batch: Sequence[Message]) -> None:
+def _add_counts(
+    connection: sa.Connection, project: str, stream: str, batch: Sequence[tuple[pa.Table, messages.Counted]]
+) -> None:
     """Add the counts of frames that runs read or wrote, by hour, day and run."""
     owner = f"stream:{stream}"
     catalogue.add_stream(connection, project, stream, None, None)
     hourly, by_run = [], []
-    for message in batch:
-        binnings, small = messages.plan_of(message.header)
-        table = _with_known_versions(connection, project, owner, message.table.cast(counts.SCHEMA), binnings)
-        catalogue.add_small_integers(connection, project, owner, small)
+    for counted, content in batch:
+        table = _with_known_versions(connection, project, owner, counted.cast(counts.SCHEMA), content.binnings)
+        catalogue.add_small_integers(connection, project, owner, content.small)
         hourly.append(table)
         whole = table.filter(pc.equal(table["slice"], EVERYTHING))
-        started = np.full(whole.num_rows, int(message.header["started"] * 1e6))
+        started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
     series.add_levels(connection, project, owner, counts.add(*hourly))
     series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 
 def _with_known_versions(
-    connection: sa.Connection, project: str, owner: str, table: pa.Table, binnings: dict[str, Binning]
+    connection: sa.Connection, project: str, owner: str, table: pa.Table, binnings: Mapping[str, Binning]
 ) -> pa.Table:
     """Counts with the versions under which the state knows their binnings.
 
@@ -216,6 +309,33 @@ def _shape(binning: Binning) -> tuple[float, float, int]:
     return binning.centre, binning.scale, binning.bits
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _short(name: str) -> str:
+    """A part of a file's name that stands for a column."""
+    return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def _keep_declarations(folder: Path, tasks: Iterable[Task]) -> None:
+    """A copy of a project's declarations beside its logs, should the state be lost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = folder / ".declarations.tmp"
+    hidden.write_text(json.dumps([task.to_json() for task in tasks]), encoding="utf-8")
+    os.replace(hidden, folder / _DECLARATIONS)
+
+
+def _declarations(folder: Path) -> list[Task]:
+    try:
+        return [Task.from_json(text) for text in json.loads((folder / _DECLARATIONS).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
 def _remove(message: Message) -> None:
     if message.path is not None:
         message.path.unlink(missing_ok=True)
@@ -227,8 +347,8 @@ def _as_folder(name: str) -> str:
     No "%" and no "..": the Delta engine reads paths as URLs.
     """
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else _escaped(c) for c in name)
-    if plain.startswith("."):
-        plain = _escaped(".") + plain[1:]
+    if plain.startswith((".", "_")):  # a folder of its own to systems, and to the Delta engine
+        plain = _escaped(plain[0]) + plain[1:]
     if len(plain) > _LONGEST_FOLDER:
         plain = f"{plain[: _LONGEST_FOLDER - 33]}~{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
     return plain or "~"

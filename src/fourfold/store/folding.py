@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import sqlalchemy as sa
 
 from fourfold.engine import Engine, Extent, Folded, Splits
-from fourfold.errors import ConfigError
+from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
 from fourfold.log import Changes, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
@@ -19,6 +19,7 @@ from fourfold.state.catalogue import Backfill
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
 
+_UNREADABLE = 2**62  # the version of a log that cannot be read
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 logger = logging.getLogger("fourfold")
 
@@ -74,21 +75,32 @@ class Folder:
         """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
         try:
             action(owner)
-        except ConfigError as error:
+        except sa.exc.OperationalError:  # the state's own: a lock, a full disk
+            raise
+        except Exception as error:
             if len(owner.cells) > 1:
                 for cell in owner.cells:
                     self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
                 return
-            self.failed |= dict.fromkeys(owner.cells, str(error))
+            known = isinstance(error, FourfoldError)
+            why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            self.failed |= dict.fromkeys(owner.cells, why)
             self._failed_at |= dict.fromkeys((cell.job for cell in owner.cells), self._versions(owner.streams))
-            if str(error) not in self._warned:
-                self._warned.add(str(error))
-                logger.warning("%s", error)
+            if why not in self._warned:
+                self._warned.add(why)
+                logger.warning("%s", why)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
-        """The newest version of each stream that has a log."""
-        found = ((stream, self._logs.get(self._project, stream).version) for stream in streams)
-        return {stream: version for stream, version in found if version is not None}
+        """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
+        found = {}
+        for stream in streams:
+            try:
+                version = self._log(stream).version
+            except StoreError:
+                version = _UNREADABLE
+            if version is not None:
+                found[stream] = version
+        return found
 
     def _forget_unwanted(self, wanted: Iterable[str]) -> None:
         with self._database.write() as connection:

@@ -46,9 +46,11 @@ class LabelLag:
 
 def problems(store: Store) -> list[Problem]:
     """What is not as it should be."""
+    damaged = list(_of_logs(store))  # looked at before what is missing is counted anew without it
     store.catch_up()
     found = [_quarantined(entry) for entry in store.quarantined()]
     found += uncountable(store)
+    found += [*damaged, *_stuck(store)]
     with store.database.read() as connection:
         tasks = list(catalogue.tasks(connection, store.project).values())
         streams = list(catalogue.streams(connection, store.project))
@@ -66,6 +68,28 @@ def problems(store: Store) -> list[Problem]:
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return found
+
+
+def _of_logs(store: Store) -> Iterator[Problem]:
+    """Logs whose files are not those that were written."""
+    with store.database.read() as connection:
+        counted = catalogue.cursors(connection, store.project)
+        streams = list(catalogue.streams(connection, store.project))
+    for stream in streams:
+        faults = store.log(stream).faults()
+        newest = max((positions[stream] for positions in counted.values() if stream in positions), default=-1)
+        if not faults and newest > (version := store.log(stream).version or 0):
+            faults = [f"version {newest} was counted, and the log ends at {version}: its newest commits are gone"]
+        for fault in faults:
+            advice = "bring the files back from a backup; else log the records again under another stream's name"
+            yield Problem("damaged_log", stream, fault, advice)
+
+
+def _stuck(store: Store) -> Iterator[Problem]:
+    """Streams whose logs cannot be read or written."""
+    for stream, why in store.stuck().items():
+        text = f"its records wait in the inbox: {why}"
+        yield Problem("stuck", stream, text, "mend the log; nothing is lost meanwhile")
 
 
 def uncountable(store: Store) -> list[Problem]:
@@ -157,5 +181,9 @@ def _orphans(store: Store, task: Task) -> Iterator[str]:
 
 
 def _quarantined(entry: Quarantined) -> Problem:
+    if not entry.rows:
+        return Problem(
+            "quarantine", entry.stream, entry.reason, f"the note is kept in {entry.path}; delete it when read"
+        )
     advice = f"the {entry.rows} records are kept in {entry.path}; log them again in the right form, then delete it"
     return Problem("quarantine", entry.stream, entry.reason, advice)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
-from fourfold.errors import InputError
 from fourfold.model import Value, Window
+from fourfold.moments import Moment as Moment
+from fourfold.moments import seconds as seconds
 
-Moment = dt.datetime | dt.date | str | int | float
 Slice = Mapping[str, str | None]
 
 if TYPE_CHECKING:
@@ -130,24 +129,3 @@ def _line(row: Row) -> str:
         return f"{start} {where} {row.metric}: no data ({value.reason})"
     interval = f" [{value.low:.4g}, {value.high:.4g}]" if value.low is not None and value.high is not None else ""
     return f"{start} {where} {row.metric} = {value.value:.4g}{interval} n={value.n} {value.status.value}"
-
-
-def seconds(moment: Moment, field: str) -> int:
-    """A moment as whole seconds since 1970; what has no time zone is UTC.
-
-    Raises:
-        InputError: names the field and the value where it is no moment.
-    """
-    try:
-        if isinstance(moment, str):
-            moment = dt.datetime.fromisoformat(moment)
-        if isinstance(moment, dt.datetime):
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
-        if isinstance(moment, dt.date):
-            return int(dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC).timestamp())
-        return int(moment)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{field}={moment!r} is not a moment; give a date, a datetime, a text such as '2013-04-01' or "
-            "'2013-04-01T12:00', or seconds since 1970"
-        ) from error

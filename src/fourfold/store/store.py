@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fourfold.engine import DuckDB, Engine
-from fourfold.errors import ConfigError, StoreError
+from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog
+from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, store_folder
 from fourfold.model import Sums
 from fourfold.state import Database, catalogue
 from fourfold.store.cells import Cell
@@ -65,7 +63,7 @@ class Store:
 
     def pending(self) -> bool:
         """Whether something was sent or declared that is not counted yet."""
-        return bool(self._inbox.pending()) or self._folds.pending()
+        return self._collector.waiting() or self._collector.forgotten() or self._folds.pending()
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
@@ -88,6 +86,10 @@ class Store:
     def failures(self) -> dict[Cell, str]:
         """All that cannot be counted, and why."""
         return dict(self._folds.failed)
+
+    def stuck(self) -> dict[str, str]:
+        """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
+        return dict(self._collector.stuck)
 
     def _fold(self, patience: float) -> bool:
         until = time.monotonic() + patience
@@ -153,22 +155,3 @@ class Store:
         if self._thread is not None:
             self._thread.join()
         self.database.close()
-
-
-def store_folder(address: str | os.PathLike[str]) -> Path:
-    """The folder that a store's address names."""
-    text = os.fspath(address)
-    if "://" in text:
-        raise ConfigError(
-            f"store={text!r}: this version keeps stores in a folder; stores on object storage and behind a "
-            "collector are not there yet. Give a path, such as '.fourfold'."
-        )
-    if not text:
-        raise ConfigError("store='': give a path, such as '.fourfold'")
-    folder = Path(text).expanduser()
-    if re.search("%[0-9a-fA-F]{2}", str(folder.absolute())):
-        raise ConfigError(
-            f"store={str(folder.absolute())!r}: the Delta engine reads '%' and two digits in a path as another "
-            "character; choose a folder without"
-        )
-    return folder

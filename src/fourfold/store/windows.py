@@ -12,10 +12,13 @@ from fourfold.store.source import Source
 
 _UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _MOST = 100_000
+OLDER = "hours are kept for 60 days; ask every='1d' for what is older"
 
 
 def windows(source: Source, start: Moment | None, end: Moment | None, every: str | None) -> tuple[list[Window], int]:
     """The windows asked for, and the level (hour or day) of the counts to read for them.
+
+    Without ``start``, what is older than the hours that are kept is one window, the first (see ``is_older``).
 
     Raises:
         InputError: no window, too many, or hours where only days are kept.
@@ -29,24 +32,36 @@ def windows(source: Source, start: Moment | None, end: Moment | None, every: str
     if first >= last:
         there = f"there are data from {_day(days[0])} to {_day(days[1])}"
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}; {there}")
+    older: list[Window] = []
     level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
     if level == HOUR:
         if first % HOUR or last % HOUR:
             raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
         hours = source.span(HOUR)
-        if hours is None or first < hours[0]:
-            kept = dt.datetime.fromtimestamp(hours[0] if hours else days[1], dt.UTC)
+        kept = hours[0] if hours is not None else days[1] + DAY
+        if first < kept and days[0] < kept // DAY * DAY:  # there are days of which the hours are gone
             if start is not None:
                 raise InputError(
-                    f"start={start!r}: hours are kept for 60 days, here from {kept:%Y-%m-%d %H:%M}; "
-                    "before that, ask by whole days"
+                    f"start={start!r}: hours are kept for 60 days, here from "
+                    f"{dt.datetime.fromtimestamp(kept, dt.UTC):%Y-%m-%d %H:%M}; before that, ask by whole days"
                 )
-            first = int(kept.timestamp())
+            older = [Window(first, min(kept, last))]
+            first = older[0].end
+        elif start is None:
+            first = min(max(first, kept), last - HOUR)
     if step is None:
-        return [Window(first, last)], level
+        return [*older, *([Window(first, last)] if first < last else [])], level
     if (last - first) // step > _MOST:
         raise InputError(f"every={step} s makes more than {_MOST:,} windows; choose a longer one")
-    return [Window(at, min(at + step, last)) for at in range(first, last, step)], level
+    return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
+
+
+def is_older(source: Source, window: Window, level: int) -> bool:
+    """Whether counts by the hour are asked for of a window of which only those by the day are kept."""
+    if level != HOUR:
+        return False
+    hours = source.span(HOUR)
+    return hours is None or window.end <= hours[0]
 
 
 def _day(seconds_: int) -> str:

@@ -13,6 +13,7 @@ from fourfold.model import DAY, EVERYTHING, HOUR, Status, Value, Window
 from fourfold.store.answers.asked import Asked
 from fourfold.store.read import Place, load, number_of
 from fourfold.store.source import Source
+from fourfold.store.windows import OLDER, is_older
 
 _HISTORY = 5  # horizons before now, from which it is learned how late labels are
 _BY_HOUR = 10 * DAY  # horizons up to which lateness is looked at by the hour, not by the day
@@ -33,6 +34,8 @@ class Maturity:
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
         """The value, provisional while labels can still come (they may until the horizon is over)."""
+        if value.value is None and is_older(self._asked.source, window, self._asked.level):
+            return dataclasses.replace(value, reason=OLDER)
         if self._counting:
             reason = "; ".join(filter(None, (value.reason, self._counting)))
             return dataclasses.replace(value, reason=reason, status=_provisional(value))

@@ -1,0 +1,141 @@
+"""Whatever is logged: nothing is raised, no record costs another, and each is either counted or kept aside."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fourfold as ff
+from fourfold.log.stream import check_writable
+from fourfold.records import EVENT_TIME, KEY
+from fourfold.sdk import Session
+from fourfold.sdk.batch import Found, Record, from_frame, from_records, key_text, prepare
+
+NOW = 1_710_037_800_000_000_000
+
+
+class Rude:
+    def __repr__(self) -> str:
+        raise RuntimeError("cannot be shown")
+
+    __str__ = __repr__
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def cyclic() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+ODD = [
+    "a\ud800", 2**63,  2**70, -(2**2000), 1e300, float("nan"), float("inf"), None, pd.NA, pd.NaT, np.float32(0.1),
+    np.array([1, 2]), np.array([[1, 2]]), np.datetime64("2024-03-10"), np.datetime64("NaT"), Decimal("1.5"),
+    Decimal("NaN"), b"\xff", b"abc", uuid.UUID(int=5), Colour.RED, Rude(), [Rude()], cyclic(), {"a": cyclic()}, {},
+    [{}],
+    {"a": {}}, {"a": 1, "A": 2}, {1: 2}, {"\ud800": 1}, (), [], set(), {1, "x"}, [1, "x"], object(), True, 1, 1.5, "x",
+    dt.date(2024, 3, 10), dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31), dt.time(1), dt.timedelta(days=1), "tomorrow",
+    1_710_037_800_000, lambda: None, complex(1, 2), range(3), type,
+]  # fmt: skip
+odd = st.sampled_from(ODD)
+
+
+def good(found: Found) -> list[pa.Table]:
+    return [prepared.table for prepared, error in found if error is None]
+
+
+@given(st.lists(st.tuples(odd, odd, odd, odd), max_size=6))
+def test_any_value_in_any_place_costs_no_other_record(several: list[tuple[Any, Any, Any, Any]]) -> None:
+    records = [Record("s", None, {"v": 1.0}, f"good-{i}", None, NOW, None) for i in range(3)]
+    for key, time, name, value in several:
+        try:
+            fields = {name: value}
+        except TypeError:
+            fields = {"v": value}
+        records.append(Record("s", fields, {"w": value}, key, time, NOW, None))
+    found = from_records(records)
+    assert sum(prepared.table.num_rows for prepared, _ in found) == len(records)
+    keys = [key for table in good(found) for key in table[KEY].to_pylist()]
+    assert {"good-0", "good-1", "good-2"} <= set(keys)
+    for table in good(found):
+        table.validate(full=True)
+        pa.table({"kept": [str(error) for _, error in found if error is not None]}).validate(full=True)
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+def test_an_odd_value_reaches_the_log_or_quarantine_and_stops_nothing(session: Session, value: Any) -> None:
+    ff.log("good", key="first", v=1.0)
+    assert ff.metric("good", "rows").value.value == 1.0
+    ff.log("good", key="second", v=2.0)
+    ff.log("good", key="odd", n=value)
+    ff.log("good", key=value, v=3.0)
+    ff.log("good", key="timed", time=value, v=3.0)
+    ff.log("good", [{"id": "row", "v": 1.0}, {"id": "odd row", "n": value}], key="id")
+    ff.log("odd", key="first of its stream", n=value)
+    ff.log("later", key="a", v=1.0)
+    assert ff.metric("later", "rows").value.value == 1.0
+    counted = ff.metric("good", "rows").value.value or 0.0
+    assert counted >= 3.0
+    aside = sum(entry.rows for entry in session.store.quarantined() if entry.stream == "good")
+    assert counted + aside >= 7.0
+    assert session.store.stuck() == {}
+
+
+def test_a_key_has_the_same_text_in_a_record_and_in_a_frame() -> None:
+    values: list[list[Any]] = [
+        ["a"], [5], [5.0], [0.5], [True], [np.float32(0.1)], [dt.date(2020, 1, 2)], [dt.datetime(2020, 1, 2, 3, 4, 5)],
+        [dt.timedelta(days=1)], [b"abc"], [b"\xff"], [Decimal("1.50")], [uuid.UUID(int=5)],
+    ]  # fmt: skip
+    for (value,) in values:
+        column = pa.array([value], pa.float32()) if isinstance(value, np.float32) else pa.array([value])
+        framed = from_frame(pa.table({"id": column}), "id", None, NOW, None).table[KEY].to_pylist()
+        assert framed == [key_text(value)], value
+
+
+def test_unsigned_keys_of_64_bits_stay_apart_and_join() -> None:
+    keys = np.arange(2**63, 2**63 + 1000, dtype="uint64")
+    found = from_frame(pd.DataFrame({"id": keys, "score": 0.5}), "id", None, NOW, None).table[KEY].to_pylist()
+    assert found == [str(int(key)) for key in keys] == [key_text(key) for key in keys]
+
+
+@pytest.mark.parametrize("time", [1_710_037_800, 1_710_037_800_000, 1_710_037_800_000_000, NOW, "1710037800"])
+def test_a_number_is_a_time_in_the_unit_of_its_magnitude(time: Any) -> None:
+    ((single, _),) = from_records([Record("s", None, {"v": 1}, "a", time, NOW, None)])
+    moments = [single.table[EVENT_TIME][0].as_py()]
+    if not isinstance(time, str):
+        moments.append(from_frame({"id": ["a"], "t": [time]}, "id", "t", NOW, None).table[EVENT_TIME][0].as_py())
+    assert set(moments) == {dt.datetime(2024, 3, 10, 2, 30, tzinfo=dt.UTC)}
+
+
+@pytest.mark.parametrize("time", ["yesterday", "9999-12-31", dt.datetime(1, 1, 1), -5, 1e30, True, [1]])
+def test_a_time_that_is_none_is_kept_in_the_record_and_counted(time: Any) -> None:
+    ((single, error),) = from_records([Record("s", None, {"v": 1}, "a", time, NOW, None)])
+    assert (error, single.unreadable) == (None, 1)
+    assert single.table["unreadable_time"].to_pylist() == [repr(time)]
+    assert single.table[EVENT_TIME].cast(pa.int64()).to_pylist() == [NOW // 1_000]
+
+
+def test_a_list_of_dicts_loses_only_the_record_that_cannot_be_kept() -> None:
+    found = prepare([{"id": "a", "v": 1}, {"id": "b", "v": cyclic()}, {"id": "c", "v": 2}], "id", None, NOW, None)
+    assert [table[KEY].to_pylist() for table in good(found)] == [["a", "c"]]
+    assert sum(prepared.table.num_rows for prepared, error in found if error is not None) == 1
+
+
+def test_a_frame_of_uuids_is_text() -> None:
+    ids = [uuid.UUID(int=i) for i in range(3)]
+    table = from_frame(pa.table({"id": pa.array(ids), "other": pa.array(ids)}), "id", None, NOW, None).table
+    assert table[KEY].to_pylist() == table["other"].to_pylist() == list(map(str, ids))
+    check_writable(table, "s")

@@ -1,0 +1,490 @@
+"""What was acknowledged is kept: listings that hide files, odd messages, ends of every kind, many processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fourfold as ff
+from fourfold import config, messages
+from fourfold.errors import ConfigError, StoreError
+from fourfold.log import Inbox
+from fourfold.records import KEY
+from fourfold.sdk import Session
+from fourfold.sdk.batch import Record, from_records, with_batch
+from fourfold.store import Store, metric
+from fourfold.store.problems import problems
+from tests.support import Sender
+
+SECONDS = float(os.environ.get("FOURFOLD_STRESS_SECONDS", "4"))
+ENDS = int(os.environ.get("FOURFOLD_ENDS", "24"))
+
+
+def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> None:
+    ((prepared, _),) = from_records([Record(stream, None, {"x": sequence}, f"k{sequence}", None, 10**18, None)])
+    header = messages.records(store.project, stream, None, None)
+    Inbox(store.folder / "inbox").put(writer, sequence, header, with_batch(prepared.table, f"{writer}-{sequence:012d}"))
+
+
+def logged(store: Store, stream: str = "predict") -> list[str]:
+    return sorted(pa.table(store.log(stream).whole().records(None, [KEY]))[KEY].to_pylist())
+
+
+# the inbox ----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sets(st.integers(1, 12)), st.sampled_from(["predict", "arrivals"])),
+        min_size=1, max_size=8,
+    )
+)  # fmt: skip
+def test_whatever_a_listing_hides_each_message_is_taken_once(steps: list[tuple[int, set[int], str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store", "test")
+        whole, sequence, sent = store._inbox.pending, 0, dict[str, list[str]]()
+        for number, hidden, stream in steps:
+            for _ in range(number):
+                sequence += 1
+                put(store, sequence, stream)
+                sent.setdefault(stream, []).append(f"k{sequence}")
+            listing = [path for path in whole() if int(path.stem.rpartition("-")[2]) not in hidden]
+            store._inbox.pending = lambda listing=listing: listing  # type: ignore[method-assign, misc]
+            store.catch_up()
+        store._inbox.pending = whole  # type: ignore[method-assign]
+        store.catch_up()
+        for stream, keys in sent.items():
+            assert logged(store, stream) == sorted(keys)
+            assert metric(store, stream, "rows").value.value == len(keys)
+        assert whole() == []
+        store.close()
+
+
+def test_a_message_that_was_taken_and_not_removed_is_not_taken_again(store: Store) -> None:
+    for sequence in (1, 2, 3):
+        put(store, sequence)
+    copies = {path: path.read_bytes() for path in store._inbox.pending()}
+    store.catch_up()
+    for path, content in copies.items():
+        path.write_bytes(content)
+    store.catch_up()
+    assert logged(store) == ["k1", "k2", "k3"]
+    assert metric(store, "predict", "rows").value.value == 3.0
+
+
+def test_counts_that_a_listing_hides_after_they_were_taken_are_not_taken_again(store: Store) -> None:
+    session = ff.init(store.folder, "test")
+    with ff.run("load") as run:
+        run.output("frame", pa.table({"x": [1.0, 2.0]}))
+    copies = {path: path.read_bytes() for path in session._inbox.pending()}
+    session.close()
+    store.catch_up()
+    for path, content in copies.items():
+        path.write_bytes(content)
+    whole = store._inbox.pending
+    store._inbox.pending = list  # type: ignore[method-assign]
+    store._collector.collect()
+    store._inbox.pending = whole  # type: ignore[method-assign]
+    store.catch_up()
+    assert metric(store, "load.frame", "rows").value.value == 2.0
+
+
+@pytest.mark.parametrize("place", [0, 100, -30, -3])
+def test_a_flipped_byte_puts_a_message_aside_and_nothing_else(store: Store, place: int) -> None:
+    put(store, 1)
+    put(store, 2)
+    path = store._inbox.pending()[0]
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    store.catch_up()
+    assert logged(store) == ["k2"]
+    (kept,) = store.quarantined()
+    assert "have changed" in kept.reason
+    assert (store.folder / "quarantine" / path.name).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {"format": 1},
+        {"format": 1, "kind": "records"},
+        {"format": 1, "kind": "records", "project": "test", "stream": 5, "key": None, "time": None},
+        {"format": 1, "kind": "run", "project": "test", "run": {"id": "x"}},
+        {"format": 1, "kind": "task", "project": "test", "task": "{}"},
+        {"format": 1, "kind": "task", "project": "test", "task": '{"name": "late", "from_the_future": 1}'},
+        {"format": 1, "kind": "counts", "project": "test", "stream": "s", "started": 0, "binnings": {}, "small": []},
+    ],
+)
+def test_a_message_that_makes_no_sense_is_kept_aside_and_stops_nothing(store: Store, header: Any) -> None:
+    class Raw(dict[str, Any]):
+        pass
+
+    inbox = Inbox(store.folder / "inbox")
+    real, json.dumps = json.dumps, lambda *args, **kwargs: real(header)
+    try:
+        inbox.put("odd", 1, Raw(), pa.table({"x": [1]}))
+    finally:
+        json.dumps = real
+    put(store, 1)
+    for _ in range(2):
+        assert metric(store, "predict", "rows").value.value == 1.0
+    assert len(store.quarantined()) == 1
+    assert inbox.pending() == []
+
+
+@pytest.mark.parametrize("header", [{"format": 1, "kind": "incident"}, {"format": 2, "kind": "records"}])
+def test_a_message_of_a_newer_version_stays_and_is_told_of_once(
+    store: Store, header: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    inbox = Inbox(store.folder / "inbox")
+    inbox.put("newer", 1, {"project": "test", "stream": "s", **header}, pa.table({"x": [1]}))
+    put(store, 1)
+    with caplog.at_level(logging.WARNING, "fourfold"):
+        for _ in range(3):
+            assert metric(store, "predict", "rows").value.value == 1.0
+    assert [path.stem for path in inbox.pending()] == ["newer-000000000001"]
+    assert ["upgrade" in record.message for record in caplog.records] == [True]
+    assert not store.pending()
+
+
+@pytest.mark.parametrize("stream", [5, None, "", "_delta_log", "a\ud800", ["a"], "..", "\x00"])
+def test_a_stream_of_any_name_is_kept_and_stops_no_other(session: Session, stream: Any) -> None:
+    ff.log(stream, key="x", v=1)
+    ff.log(stream, pa.table({"id": ["a"], "v": [1]}), key="id")
+    ff.log("good", key="a", v=1)
+    for _ in range(2):
+        assert ff.metric("good", "rows").value.value == 1.0
+    others = [name for name in session.store.log_versions() if name != "good"]
+    assert [ff.metric(name, "rows").value.value for name in others] == [2.0]
+
+
+def test_texts_that_utf8_cannot_hold_reach_the_state_escaped(session: Session) -> None:
+    @ff.component
+    def load(path: str) -> list[int]:
+        return [1]
+
+    load("caf\udce9.csv")
+    with pytest.raises(ValueError, match="odd"), ff.run("train"):
+        raise ValueError("odd \ud800")
+    ff.log("z", key=1, v=1)
+    for _ in range(2):
+        assert ff.metric("z", "rows").value.value == 1.0
+
+
+def test_a_damaged_log_keeps_its_records_waiting_and_the_other_streams_going(session: Session) -> None:
+    for stream in ("bad", "good"):
+        ff.log(stream, key="a", v=1)
+    assert ff.metric("good", "rows").value.value == 1.0
+    folder = session.store.log("bad").folder / "_delta_log"
+    (folder / f"{1:020d}.json").write_text("not json")
+    for stream in ("bad", "good"):
+        ff.log(stream, key="b", v=2)
+    assert ff.metric("good", "rows").value.value == 2.0
+    assert list(session.store.stuck()) == ["bad"]
+    (folder / f"{1:020d}.json").unlink()
+    assert ff.metric("bad", "rows").value.value == 2.0
+
+
+def test_a_folder_that_the_log_cannot_be_in_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\["):
+        ff.init(tmp_path / "store-[x]")
+
+
+# the folder ---------------------------------------------------------------------------------------------------------
+
+
+def of_doctor(store: Store) -> list[str]:
+    return [found.kind for found in problems(store)]
+
+
+def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> None:
+    for sequence in (1, 2, 3):
+        put(store, sequence)
+        store.catch_up()
+    assert of_doctor(store) == []
+    folder = store.log("predict").folder
+    data = sorted(folder.glob("*.parquet"))[0]
+    content = data.read_bytes()
+    data.write_bytes(content[:-1])
+    assert of_doctor(store) == ["damaged_log"]
+    data.write_bytes(content)
+    (folder / "_delta_log" / f"{2:020d}.json").unlink()
+    again = Store(store.folder, "test")
+    (found,) = problems(again)
+    assert (found.kind, found.subject) == ("damaged_log", "predict")
+    assert "newest commits are gone" in found.message
+    again.close()
+
+
+def test_a_log_that_was_removed_and_begun_anew_is_counted_anew(store: Store) -> None:
+    for sequence in range(1, 6):
+        put(store, sequence)
+        store.catch_up()
+    shutil.rmtree(store.log("predict").folder)
+    again = Store(store.folder, "test")
+    put(again, 6)
+    assert metric(again, "predict", "rows").value.value == 1.0
+    put(again, 7)
+    assert metric(again, "predict", "rows").value.value == 2.0
+    again.close()
+
+
+def test_what_the_logs_hold_is_found_again_when_the_state_is_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", "test")
+    Sender(store).task(config.make_task("t", prediction="predict.x", label="x" * 300 + ".x", slices=["x"]))
+    put(store, 1)
+    put(store, 2, "x" * 300)
+    before = metric(store, "t", "predictions").value
+    store.close()
+    for file in (tmp_path / "store").glob("state.db*"):
+        file.unlink()
+    store = Store(tmp_path / "store", "test")
+    assert metric(store, "t", "predictions").value == before
+    assert metric(store, "x" * 300, "rows").value.value == 1.0
+    assert metric(store, "predict", "rows", by="x")[0].value.value == 1.0
+    store.close()
+
+
+# types --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_column_widens_with_its_first_fraction_and_keeps_one_history(session: Session) -> None:
+    for i, score in enumerate([1, 0.7, 0.2]):
+        ff.log("p", key=i, score=score)
+        assert ff.metric("p", "rows").value.value == i + 1
+    for i in range(3):
+        ff.log("l", key=i, y=1)
+    ff.task("t", prediction="p.score", label="l.y")
+    recall = ff.metric("t", "recall").value
+    assert recall.n == 3
+    assert recall.value == pytest.approx(2 / 3)
+    assert ff.metric("p.score", "mean").value.value == pytest.approx(1.9 / 3)
+    assert session.store.quarantined() == []
+
+
+def test_a_field_that_comes_later_in_a_dict_is_kept(session: Session) -> None:
+    ff.log("p", key="1", pred="a", probs={"a": 0.6, "b": 0.4})
+    assert ff.metric("p", "rows").value.value == 1.0
+    ff.log("p", key="2", pred="c", probs={"a": 0.1, "b": 0.1, "c": 0.8})
+    ff.log("l", key="1", y="a")
+    ff.log("l", key="2", y="c")
+    ff.task("m", kind="multiclass", prediction="p.pred", label="l.y", probabilities="p.probs")
+    assert ff.metric("m", "log_loss").value.value == pytest.approx(0.366984588, abs=1e-6)
+    ff.log("p", key="3", pred="a", probs={"a": 1})
+    ff.log("l", key="3", y="a")
+    assert ff.metric("m", "log_loss").value.value == pytest.approx(2 * 0.366984588 / 3, abs=1e-6)
+
+
+# the host -----------------------------------------------------------------------------------------------------------
+
+
+def run_python(code: str, *arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60, **more
+    )
+
+
+def rows_of(folder: Path, stream: str = "p") -> float:
+    store = Store(folder, "test")
+    found = metric(store, stream, "rows").value.value
+    store.close()
+    return found or 0.0
+
+
+def test_a_process_that_only_logs_loads_no_engine(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
+        "for i in range(200): ff.log(f's{i}', key=i, v=1.0); ff.flush()\n"
+        "ff.log('frame', [{'id': 1, 'v': 2}], key='id'); ff.task('t', prediction='s1.v', label='s2.v')\n"
+        "time.sleep(1.2)\n"
+        "print([m for m in ('duckdb', 'deltalake', 'sqlalchemy', 'alembic') if m in sys.modules])"
+    )
+    assert run_python(code, tmp_path / "store").stdout == "[]\n"
+    assert not (tmp_path / "store" / "log").exists()
+
+
+def test_a_plain_loop_of_two_hundred_thousand_calls_keeps_each(tmp_path: Path) -> None:
+    code = (
+        "import sys, fourfold as ff; ff.init(sys.argv[1], 'test', wait=5.0)\n"
+        "for i in range(250_000): ff.log('p', key=i, v=1.0)"
+    )
+    assert run_python(code, tmp_path / "store").returncode == 0
+    assert rows_of(tmp_path / "store") == 250_000.0
+
+
+def test_dropped_records_are_counted_in_the_store(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.sdk.session.LIMIT", 10)
+    with session._lock:
+        for i in range(25):
+            ff.log("p", key=i, v=1)
+    assert ff.metric("p", "rows").value.value == 10.0
+    assert ["15 records were dropped" in entry.reason for entry in session.store.quarantined()] == [True]
+
+
+def test_a_relative_store_stays_where_it_was_when_the_process_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ff.init(project="test")
+    ff.log("p", key="1", v=1.0)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ff.log("p", key="2", v=1.0)
+    assert ff.metric("p", "rows").value.value == 2.0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    session.close()
+
+
+def test_a_store_that_is_away_for_a_moment_costs_nothing(tmp_path: Path) -> None:
+    session = ff.init(tmp_path / "store", "test")
+    ff.log("p", key="before", v=1)
+    ff.flush()
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").write_text("in the way")
+    ff.log("p", key="meanwhile", v=1)
+    ff.log("p", pa.table({"id": ["frame"], "v": [1]}), key="id")
+    with pytest.raises(StoreError, match=r"cannot be written.*are kept"):
+        ff.flush()
+    time.sleep(1.2)
+    assert session._thread.is_alive()
+    (tmp_path / "store").unlink()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert ff.metric("p", "rows").value.value == 3.0
+    session.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals of this kind")
+def test_a_termination_sends_what_is_in_the_buffer(tmp_path: Path) -> None:
+    code = (
+        "import sys, os, signal, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
+        "for i in range(100): ff.log('p', key=i, v=1.0)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    assert run_python(code, tmp_path / "store").returncode == -signal.SIGTERM
+    assert rows_of(tmp_path / "store") == 100.0
+
+
+def log_one(i: int) -> int:
+    ff.log("p", key=i, v=1.0)
+    return i
+
+
+@pytest.mark.parametrize("method", ["spawn", *(["fork"] if hasattr(os, "fork") else [])])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_pool_that_is_left_sends_what_its_workers_logged(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOURFOLD_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FOURFOLD_PROJECT", "test")
+    session = ff.init()
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert len(pool.map(log_one, range(200))) == 200
+    assert ff.metric("p", "rows").value.value == 200.0
+    session.close()
+
+
+ENDING = """
+import os, sys, threading, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+what, after = sys.argv[2], float(sys.argv[3])
+until = time.monotonic() + after
+def log():
+    i = 0
+    while time.monotonic() < until:
+        ff.log("p", key=f"{os.getpid()}-{i}", v=1.0)
+        if i % 50 == 0: ff.flush()
+        i += 1
+        time.sleep(0.0005)
+if what == "ask":
+    threading.Thread(target=log, daemon=True).start()
+    while time.monotonic() < until: ff.metric("p", "rows")
+elif what == "run":
+    with ff.run("train"): log()
+else:
+    log()
+if what == "exit in a thread":
+    thread = threading.Thread(target=sys.exit); thread.start(); thread.join()
+elif what == "exception": raise SystemExit(0)
+elif what == "_exit": os._exit(0)
+print(time.time(), flush=True)
+"""
+
+
+def test_ends_at_random_moments_are_no_crash_and_come_at_once(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    for i in range(ENDS):
+        what = ("plain", "ask", "run", "exit in a thread", "exception", "_exit")[i % 6]
+        done = run_python(ENDING, tmp_path / "store", what, chance.uniform(0.0, 0.8))
+        ended = time.time()
+        assert (done.returncode, done.stderr) == (0, ""), what
+        if done.stdout:
+            assert ended - float(done.stdout) < 2.0 + 1.0, what
+
+
+BUSY = """
+import os, sys, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+until, i = time.monotonic() + float(sys.argv[3]), 0
+out = os.open(f"{sys.argv[1]}.{sys.argv[2]}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+while time.monotonic() < until:
+    for _ in range(10):
+        ff.log("p", key=f"{sys.argv[2]}-{i}", v=1.0)
+        i += 1
+    ff.flush()
+    os.write(out, f"{i}\\n".encode())
+"""
+ASKING = """
+import sys, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+while True: ff.metric("p", "rows")
+"""
+
+
+def test_what_is_logged_in_small_flushes_beside_those_who_ask_and_are_killed_is_kept_once(tmp_path: Path) -> None:
+    folder, chance = tmp_path / "store", random.Random(2)
+    writers = [subprocess.Popen([sys.executable, "-c", BUSY, folder, str(n), str(SECONDS)]) for n in range(4)]
+
+    def asker() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", ASKING, folder], stderr=subprocess.DEVNULL)
+
+    askers = [asker(), asker()]
+    while any(writer.poll() is None for writer in writers):
+        time.sleep(chance.uniform(0.3, 1.5))
+        victim = chance.randrange(2)
+        askers[victim].kill()
+        askers[victim].wait()
+        askers[victim] = asker()
+    for process in askers:
+        process.kill()
+        process.wait()
+    assert [writer.returncode for writer in writers] == [0] * 4
+    promised = {
+        f"{n}-{i}" for n in range(4) for i in range(int(Path(f"{folder}.{n}").read_text().split()[-1]))
+    }  # fmt: skip
+    store = Store(folder, "test")
+    assert metric(store, "p", "rows").value.value == len(promised)
+    keys = logged(store, "p")
+    assert len(keys) == len(promised)
+    assert set(keys) == promised
+    assert store.quarantined() == []
+    store.close()
