@@ -507,7 +507,7 @@ def read_and_log(answers: Any) -> None:
     ff.log("predict", key="child", score=0.5)
     try:
         answers.put(str(rows()))
-    except ff.StoreError as error:
+    except Exception as error:
         answers.put(str(error))
 
 

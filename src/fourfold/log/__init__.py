@@ -16,7 +16,7 @@ from fourfold.log.place import store_folder
 if TYPE_CHECKING:
     from fourfold.log.quarantine import Quarantine, Quarantined
     from fourfold.log.schema import Conflict
-    from fourfold.log.stream import Changes, StreamLog, TruncatedLogError, names
+    from fourfold.log.stream import Changes, StreamLog, TruncatedLogError, names, refuse_in_fork
 
 __all__ = [
     "DURABILITIES",
@@ -31,11 +31,12 @@ __all__ = [
     "TruncatedLogError",
     "names",
     "new_writer",
+    "refuse_in_fork",
     "store_folder",
 ]
 _LATER = {
     "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "stream",
-    "StreamLog": "stream", "TruncatedLogError": "stream", "names": "stream",
+    "StreamLog": "stream", "TruncatedLogError": "stream", "names": "stream", "refuse_in_fork": "stream",
 }  # fmt: skip
 
 

@@ -420,14 +420,23 @@ class _Translated:
         self.folder, self.error = folder, error
 
     def __enter__(self) -> None:
-        if _Translated.used_in is None:
-            _Translated.used_in = os.getpid()
-        elif _Translated.used_in != os.getpid():
-            raise StoreError(
-                "this process was forked from one that had read the log already; it can log, but not read. Start "
-                "processes that read with spawn or forkserver (multiprocessing.get_context('spawn'))"
-            )
+        refuse_in_fork()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DeltaError, OSError)) or type(error) is Exception or type(error).__name__ == _PANIC:
             raise self.error(f"the log at {self.folder}: {str(error).splitlines()[0]}") from error
+
+
+def refuse_in_fork() -> None:
+    """Refuse to use the Delta engine in a child of a process that has used it: its threads are not there.
+
+    Raises:
+        StoreError: says how to start processes that read.
+    """
+    if _Translated.used_in is None:
+        _Translated.used_in = os.getpid()
+    elif _Translated.used_in != os.getpid():
+        raise StoreError(
+            "this process was forked from one that had read the log already; it can log, but not read. Start "
+            "processes that read with spawn or forkserver (multiprocessing.get_context('spawn'))"
+        )

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, store_folder
+from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
 from fourfold.model import Sums
 from fourfold.state import Database, catalogue
 from fourfold.store.cells import Cell
@@ -55,6 +55,7 @@ class Store:
         What was declared after much was logged is counted from the start: for as many seconds as there is patience,
         and then in the background, while questions are answered (see ``progress``).
         """
+        refuse_in_fork()
         if not self.pending():
             return
         if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
