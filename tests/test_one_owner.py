@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 
 import fourfold as ff
 from fourfold.errors import ConfigError
 from fourfold.sdk import Session
+from fourfold.state import catalogue
+from fourfold.store import Store
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,76 @@ def test_an_expression_that_fails_on_a_record_is_the_failure_of_its_slices_only(
     with pytest.raises(ConfigError):
         ff.metric("t", "predictions", by="s")
     assert session.store.failures()
+
+
+def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.store.folding.REST", 1e9)
+    tried = []
+    engine = session.store.engine
+    levels = engine.levels
+
+    def counted(log: Any, dimension: Any, known: Any) -> Any:
+        tried.append(str(dimension))
+        return levels(log, dimension, known)
+
+    monkeypatch.setattr(engine, "levels", counted)
+    ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": "name::INTEGER"}])
+    ff.log("p", key="a", score=0.5, name="x")
+    assert ff.metric("t", "predictions").value.value == 1.0
+    first = tried.count("s")
+    for i in range(3):
+        ff.log("p", key=i, score=0.5, name="x")
+        assert ff.metric("t", "predictions").value.value == i + 2
+    assert tried.count("s") == first
+    other = Store(session.store.folder, "test")
+    assert {cell.dimension.names for cell in other.failures()} == {("s",)}
+    assert not other.pending()
+    later = time.time() + 3_601
+    monkeypatch.setattr("fourfold.store.folding.time.time", lambda: later)
+    assert other.pending()
+    other.close()
+    ff.metric("p", "rows")
+    assert tried.count("s") > first
+    with session.store.database.read() as connection:
+        assert {failure.tries for failure in catalogue.failures(connection, "test").values()} == {2}
+
+
+def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.engine.duckdb.LEAST_SECONDS", 0.2)
+    sql = "levenshtein(repeat(name, 1000), repeat(name || 'y', 999))"
+    ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": sql}])
+    ff.log("p", [{"id": i, "score": 0.5, "name": f"n{i}" * 3} for i in range(2_000)], key="id")
+    assert ff.metric("t", "predictions").value.value == 2_000.0
+    with pytest.raises(ConfigError, match="took too long"):
+        ff.metric("t", "predictions", by="s")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "1) UNION SELECT (2", "1) WHERE (true", "1) ORDER BY (1", "1) LIMIT (1", "1); SELECT (2", "?", "$1", "(SELECT 1)",
+        "sum(x) OVER ()", "sum(x)", "random()", "read_text('/etc/passwd')", "query('select 1')", "COLUMNS(*)", "\ud800",
+        "repeat(name, 1000000000)", "repeat(name, n)", "repeat(repeat(name, 999), 999)", "repeat(name, '1e9')",
+        "printf('%1000000000d', n)", "list_sum(range(n))", "nope(name)",
+    ],
+)  # fmt: skip
+def test_what_is_no_bounded_expression_of_one_record_is_refused_where_it_is_declared(
+    session: Session, sql: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"task 't': slices: SQL expression"):
+        ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": sql}])
+
+
+def test_the_parameters_of_a_lambda_are_no_columns_and_the_case_of_a_column_does_not_matter(session: Session) -> None:
+    slices = [
+        {"name": "sum", "sql": "list_sum(list_transform(l, lambda x: x + 1))"},
+        {"name": "case", "sql": "upper(CARRIER)"},
+    ]
+    ff.task("t", prediction="p.score", label="l.y", slices=slices)
+    ff.log("p", key="a", score=0.5, l=[1, 2], carrier="aa")
+    assert [row.slice for row in ff.metric("t", "predictions", by="sum")] == [{"sum": "5"}]
+    assert [row.slice for row in ff.metric("t", "predictions", by="case")] == [{"case": "AA"}]

@@ -6,12 +6,16 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
+import pyarrow.parquet as pq
 
 from fourfold import counts
 from fourfold.binning import Ints
@@ -35,6 +39,9 @@ from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
 from fourfold.model import ALL, DAY, MOST_SLICES, Dimension, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
 
+LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
+ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting and not for a mistake
+
 
 class DuckDB:
     """The embedded engine."""
@@ -43,7 +50,9 @@ class DuckDB:
         """See ``Engine.levels``."""
         if not log.added or not dimension.parts:
             return known
-        with _connected() as connection, _explained(f"slices by {dimension}"):
+        what = f"slices by {dimension}"
+        limit = _expression_seconds([log], dimension)
+        with _connected() as connection, _explained(what), _bounded(connection, limit):
             joins.register(connection, "log", log.added, log.schema)
             edges = {**known.edges}
             for part in dimension.parts:
@@ -109,7 +118,8 @@ class DuckDB:
         if wanted is None:
             wanted = dict.fromkeys(splits, ("", *(sums.metric for sums in task.sums)))
         divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
-        with _connected() as connection, _explained(f"task {task.name!r}"):
+        limit = _expression_seconds(logs.values(), *divided, sums=bool(task.sums))
+        with _connected() as connection, _explained(f"task {task.name!r}"), _bounded(connection, limit):
             join = joins.Join(connection, task, logs, divided, extent)
             for side, sign in joins.SIDES:
                 if sign < 0 and not any(log.before or log.removed for log in logs.values()):
@@ -176,8 +186,33 @@ def _explained(what: str) -> Iterator[None]:
     """What DuckDB refuses in users' expressions, as our own error."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise ConfigError(f"{what}: its SQL expressions took too long, and were stopped") from error
     except duckdb.Error as error:
         raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt what the connection does after a time; None: never."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _expression_seconds(logs: Iterable[Changed], *dimensions: Dimension, sums: bool = False) -> float | None:
+    """How long counting these logs may take where users' expressions are evaluated on them; None where none are."""
+    if not sums and not any(part.sql for dimension in dimensions for part in dimension.parts):
+        return None
+    files = [file for log in logs for file in (*log.before, *log.added, *log.removed)]
+    return LEAST_SECONDS + sum(pq.read_metadata(file).num_rows for file in files) / ROWS_A_SECOND
 
 
 def _connected() -> duckdb.DuckDBPyConnection:
@@ -190,7 +225,8 @@ def _connected() -> duckdb.DuckDBPyConnection:
 @functools.cache
 def _database() -> duckdb.DuckDBPyConnection:
     """The process's database in memory, which stays empty: making one takes longer than many a query."""
-    connection = duckdb.connect()
+    spill = os.path.join(tempfile.gettempdir(), f"fourfold-{os.getpid()}")  # else it would be in the working folder
+    connection = duckdb.connect(config={"temp_directory": spill, "python_enable_replacements": False})
     atexit.register(_close, connection)
     return connection
 
@@ -232,7 +268,8 @@ def _split(batch: pa.Table, schema: pa.Schema, splits: Splits) -> list[Split]:
     """How the records of a log are split."""
     if not splits:
         return []
-    with _connected() as connection, _explained("slices"):
+    seconds = LEAST_SECONDS + batch.num_rows / ROWS_A_SECOND
+    with _connected() as connection, _explained("slices"), _bounded(connection, seconds):
         connection.register("batch", batch)
         listed = ", ".join(f"{sql} AS {name}" for name, sql in _part_columns(schema, splits).items())
         return _splits_of(connection.sql(f"SELECT {listed} FROM batch").to_arrow_table().combine_chunks(), splits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,12 @@ from typing import Any
 import duckdb
 
 from fourfold.errors import ConfigError
+
+_GROWING = {  # functions whose value may be of any size, and which of their arguments say how large
+    "repeat": (1,), "lpad": (1,), "rpad": (1,), "range": (0, 1, 2), "generate_series": (0, 1, 2), "bar": (3,),
+    "list_resize": (1,), "array_resize": (1,), "format": (), "printf": (),
+}  # fmt: skip
+_LARGEST = 1_000  # what such an argument may be; memory is not limited within a single value
 
 
 @functools.cache
@@ -21,25 +28,27 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
             another answer each time.
     """
     with duckdb.connect() as connection:
-        parsed = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
-        tree: dict[str, Any] = json.loads(parsed[0]) if parsed else {"error": True}
-        if tree["error"]:
-            raise ConfigError(f"SQL expression {expression!r}: {tree.get('error_message', 'cannot be read')}")
-        node = tree["statements"][0]["node"]
-        if len(tree["statements"]) != 1 or len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
+        statement = _parsed(connection, expression)
+        (blank,) = _parsed(connection, "1")
+        whole, plain = ({**s["node"], "select_list": []} for s in (statement[0], blank))
+        selected = statement[0]["node"].get("select_list", [])
+        if len(statement) != 1 or len(selected) != 1 or whole != plain:
             raise ConfigError(f"SQL expression {expression!r}: give one expression over the columns")
-        found = set()
-        for entry in _nodes(node["select_list"]):
-            match entry["class"]:
+        columns, functions = set(), set()
+        for node in _nodes(selected):
+            match node["class"]:
                 case "COLUMN_REF":
-                    found.add(tuple(entry["column_names"]))
-                case "SUBQUERY" | "WINDOW" | "STAR" as kind:
+                    columns.add(tuple(node["column_names"]))
+                case "SUBQUERY" | "WINDOW" | "STAR" | "PARAMETER" as kind:
                     raise ConfigError(
                         f"SQL expression {expression!r}: a {kind.lower()} is not an expression of one record"
                     )
                 case "FUNCTION":
-                    _check_function(connection, expression, entry["function_name"])
-    return frozenset(found)
+                    functions.add(node["function_name"])
+                    _check_size(expression, node)
+        for name in sorted(functions):
+            _check_function(connection, expression, name)
+    return frozenset(columns)
 
 
 def check_expression(expression: str, whose: str) -> None:
@@ -54,25 +63,67 @@ def check_expression(expression: str, whose: str) -> None:
         raise ConfigError(f"{whose}: {error}") from error
 
 
+def _parsed(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
+    """The statements that ``SELECT (expression)`` is, as DuckDB's own tree."""
+    try:
+        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
+    except (duckdb.Error, UnicodeError) as error:
+        raise ConfigError(f"SQL expression {expression!r}: {str(error).splitlines()[0]}") from error
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    if tree["error"]:
+        raise ConfigError(f"SQL expression {expression!r}: {tree.get('error_message', 'cannot be read')}")
+    statements: list[dict[str, Any]] = tree["statements"]
+    return statements
+
+
 def _check_function(connection: duckdb.DuckDBPyConnection, expression: str, name: str) -> None:
     rows = connection.execute(
         "SELECT DISTINCT function_type, stability FROM duckdb_functions() WHERE function_name = ?", [name]
     ).fetchall()
-    if not rows:
-        raise ConfigError(f"SQL expression {expression!r}: there is no function {name}")
-    if any(kind == "aggregate" for kind, _ in rows) and not any(kind in ("scalar", "macro") for kind, _ in rows):
+    kinds = {kind for kind, _ in rows}
+    if not kinds & {"scalar", "macro", "aggregate"}:
+        raise ConfigError(f"SQL expression {expression!r}: there is no function {name} of one record")
+    if not kinds & {"scalar", "macro"}:
         raise ConfigError(f"SQL expression {expression!r}: {name} adds up records; the sums are made by fourfold")
     if not any(stability in (None, "CONSISTENT") for _, stability in rows):  # of some type it depends on the time zone
         raise ConfigError(f"SQL expression {expression!r}: {name} gives another answer each time it is asked")
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """All expressions within a parsed one."""
-    if isinstance(tree, dict):
-        if "class" in tree:
+def _check_size(expression: str, node: dict[str, Any]) -> None:
+    """Refuse what makes a huge value of a small one: it would end the process, as no limit holds within a value."""
+    name = node["function_name"]
+    if name not in _GROWING:
+        return
+    arguments = [argument["expression"] for argument in node["arguments"]]
+    inner = {entry["function_name"] for entry in _nodes(arguments) if entry["class"] == "FUNCTION"}
+    sizes = [arguments[i] for i in _GROWING[name] if i < len(arguments)] or arguments[:1]
+    kind = "INTEGER" if _GROWING[name] else "STRING"
+    if inner & _GROWING.keys() or not all(_is_moderate(size, kind) for size in sizes):
+        raise ConfigError(
+            f"SQL expression {expression!r}: {name} may make a value of any size; give it constant sizes of at most "
+            f"{_LARGEST:,}, and no other such function within"
+        )
+
+
+def _is_moderate(argument: dict[str, Any], kind: str) -> bool:
+    """Whether an argument is a constant of a kind without a number beyond ``_LARGEST``: a size, or a format."""
+    if argument["class"] != "CONSTANT" or argument["literal"].get("kind") != kind:
+        return False
+    runs = itertools.groupby(str(argument["literal"]["text"]), str.isdecimal)
+    return all(int("".join(run)) <= _LARGEST for is_number, run in runs if is_number)
+
+
+def _nodes(tree: Any, bound: frozenset[str] = frozenset()) -> Iterator[dict[str, Any]]:
+    """All expressions within a parsed one, but the parameters of lambdas (``bound``), which are no columns."""
+    if isinstance(tree, list):
+        for entry in tree:
+            yield from _nodes(entry, bound)
+    elif isinstance(tree, dict):
+        if tree.get("class") == "LAMBDA":
+            parameters = {node["column_names"][0] for node in _nodes(tree["lhs"]) if node["class"] == "COLUMN_REF"}
+            yield from _nodes(tree["expr"], bound | parameters)
+            return
+        if "class" in tree and not (tree["class"] == "COLUMN_REF" and tree["column_names"][0] in bound):
             yield tree
         for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
+            yield from _nodes(value, bound)

@@ -299,8 +299,8 @@ def whole_queries(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator
 def part_sql(part: Part, schema: pa.Schema, levels: Levels) -> str:
     """What a part of a dimension makes of a record, as text."""
     if part.sql:
-        wanted = {name[0] for name in columns_of(part.sql)}
-        if not wanted <= set(schema.names):  # a column that was not logged yet is null
+        wanted = {name[0].casefold() for name in columns_of(part.sql)}
+        if not wanted <= {name.casefold() for name in schema.names}:  # a column that was not logged yet is null
             return "NULL::VARCHAR"
         return f"CAST(({part.sql}\n) AS VARCHAR)"
     if not part.buckets:

@@ -12,7 +12,18 @@ import sqlalchemy as sa
 from fourfold.binning import Binning
 from fourfold.fold import Levels
 from fourfold.model import Dimension, Sums, Task
-from fourfold.state.tables import applied, backfill, binning, cursor, custom, dimension, small_integer, stream, task
+from fourfold.state.tables import (
+    applied,
+    backfill,
+    binning,
+    cursor,
+    custom,
+    dimension,
+    failure,
+    small_integer,
+    stream,
+    task,
+)  # fmt: skip
 
 Connection = sa.Connection
 
@@ -172,10 +183,35 @@ def set_backfill(connection: Connection, project: str, job: str, progress: Backf
     connection.execute(sa.insert(backfill).prefix_with("OR REPLACE"), row)
 
 
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a job could not count, how often it was tried, and when it is tried again (seconds since 1970)."""
+
+    reason: str
+    tries: int
+    again: float
+
+
+def failures(connection: Connection, project: str) -> dict[str, Failure]:
+    """The jobs that could not count when they were last tried."""
+    query = sa.select(failure).where(failure.c.project == project)
+    return {row.job: Failure(row.reason, row.tries, row.again) for row in connection.execute(query)}
+
+
+def set_failure(connection: Connection, project: str, job: str, entry: Failure | None) -> None:
+    """Write down that a job could not count, or that it could."""
+    if entry is None:
+        connection.execute(sa.delete(failure).where(failure.c.project == project, failure.c.job == job))
+        return
+    row = {"project": project, "job": job, **dataclasses.asdict(entry)}
+    connection.execute(sa.insert(failure).prefix_with("OR REPLACE"), row)
+
+
 def forget_job(connection: Connection, project: str, job: str) -> None:
     """Let a job start from the beginning."""
     connection.execute(sa.delete(cursor).where(cursor.c.project == project, cursor.c.job == job))
     set_backfill(connection, project, job, None)
+    set_failure(connection, project, job, None)
 
 
 def was_applied(connection: Connection, message: str) -> bool:

@@ -99,6 +99,16 @@ cursor = Table(  # up to which version of a stream's log a fold has counted
     Column("version", BigInteger, nullable=False),
 )
 
+failure = Table(  # what could not be counted: why, how often it was tried, and when it is tried again
+    "failure",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("again", Float, nullable=False),
+)
+
 applied = Table("applied", metadata, Column("message", String, primary_key=True))
 
 # counts -----------------------------------------------------------------------------------------------------------

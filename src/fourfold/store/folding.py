@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
@@ -15,11 +16,13 @@ from fourfold.fold import Levels, Plan
 from fourfold.log import Changes, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
 from fourfold.state import Database, catalogue, series
-from fourfold.state.catalogue import Backfill
+from fourfold.state.catalogue import Backfill, Failure
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
 
 _UNREADABLE = 2**62  # the version of a log that cannot be read
+REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
+LONGEST_REST = 3_600.0  # seconds
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 logger = logging.getLogger("fourfold")
 
@@ -34,36 +37,41 @@ class Folder:
 
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
-        self.failed: dict[Cell, str] = {}  # what cannot be counted, and why
-        self._failed_at: dict[str, dict[str, int]] = {}  # by job, the versions at which it could not
+        self._resting: set[str] = set()  # the jobs that could not count, and are not tried in this fold
         self._warned: set[str] = set()
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        unfinished, positions = self._database.recall(_positions, self._project)
-        if unfinished - self._failed_at.keys():
+        unfinished, positions, failures = self._database.recall(_positions, self._project)
+        resting = {job for job, failure in failures.items() if time.time() < failure.again}
+        if unfinished - resting:
             return True
         newest = self._versions({stream for _, streams, _ in positions for stream in streams})
         for job, streams, counted in positions:
             versions = {stream: newest[stream] for stream in streams if stream in newest}
-            if versions and versions != counted and versions != self._failed_at.get(job):
+            if versions and versions != counted and job not in resting:
                 return True
         return False
 
     def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.
 
-        Returns whether all is counted.
+        What could not be counted is tried again later and later. Returns whether all else is counted.
         """
-        self.failed.clear()  # each is tried anew
-        self._failed_at.clear()
-        found = self._database.recall(_owners, self._project)
-        self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
-        for owner in found:
+        known = self._database.recall(catalogue.failures, self._project)
+        self._resting = {job for job, failure in known.items() if time.time() < failure.again}
+        owners_ = self._database.recall(_owners, self._project)
+        self._forget_unwanted(cell.job for owner in owners_ for cell in owner.cells)
+        for owner in owners_:
             self._guarded(owner, self._fold_new)
-        for owner in found:
+        for owner in owners_:
             self._guarded(owner, self._begin)
-        return all(self._first_counts(owner, go_on) for owner in found)
+        return all(self._first_counts(owner, go_on) for owner in owners_)
+
+    def failures(self) -> dict[Cell, str]:
+        """What could not be counted when it was last tried, and why."""
+        known = self._database.recall(catalogue.failures, self._project)
+        return {Cell.from_job(job): failure.reason for job, failure in known.items()}
 
     def progress(self, owner: str | None = None) -> dict[Cell, float]:
         """The first counts that are under way, and what share of each is done."""
@@ -73,22 +81,34 @@ class Folder:
 
     def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
         """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
+        cells = tuple(cell for cell in owner.cells if cell.job not in self._resting)
+        if not cells:
+            return
+        begun = time.monotonic()
         try:
-            action(owner)
+            action(dataclasses.replace(owner, cells=cells))
         except sa.exc.OperationalError:  # the state's own: a lock, a full disk
             raise
         except Exception as error:
-            if len(owner.cells) > 1:
-                for cell in owner.cells:
+            if len(cells) > 1:
+                for cell in cells:
                     self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
                 return
             known = isinstance(error, FourfoldError)
             why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            self.failed |= dict.fromkeys(owner.cells, why)
-            self._failed_at |= dict.fromkeys((cell.job for cell in owner.cells), self._versions(owner.streams))
-            if why not in self._warned:
-                self._warned.add(why)
-                logger.warning("%s", why)
+            self._fail(cells[0], why, time.monotonic() - begun)
+
+    def _fail(self, cell: Cell, why: str, took: float) -> None:
+        """Remember that a cell cannot be counted now, and when it is tried again."""
+        self._resting.add(cell.job)
+        with self._database.write() as connection:
+            before = catalogue.failures(connection, self._project).get(cell.job)
+            tries = before.tries + 1 if before is not None else 1
+            again = time.time() + min(REST * took * 2.0 ** (tries - 1), LONGEST_REST)
+            catalogue.set_failure(connection, self._project, cell.job, catalogue.Failure(why, tries, again))
+        if why not in self._warned:
+            self._warned.add(why)
+            logger.warning("%s", why)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
         """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
@@ -104,7 +124,8 @@ class Folder:
 
     def _forget_unwanted(self, wanted: Iterable[str]) -> None:
         with self._database.write() as connection:
-            known = {*catalogue.cursors(connection, self._project), *catalogue.backfills(connection, self._project)}
+            parts = (catalogue.cursors, catalogue.backfills, catalogue.failures)
+            known = {job for part in parts for job in part(connection, self._project)}
             for job in known - set(wanted):
                 self._forget(connection, Cell.from_job(job))
 
@@ -138,7 +159,7 @@ class Folder:
                 self._remember(connection, owner, plan, folded, levels)
                 versions = {stream: change.version for stream, change in changed.items() if change.version >= 0}
                 for cell in together:
-                    catalogue.set_cursors(connection, self._project, cell.job, versions)
+                    self._set_cursors(connection, cell, versions)
 
     def _begin(self, owner: Owner) -> None:
         """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
@@ -166,7 +187,7 @@ class Folder:
         """Go on with the owner's first counts; returns whether they are done."""
         done = False
         while True:
-            jobs = {cell.job: cell for cell in owner.cells if cell not in self.failed}
+            jobs = {cell.job: cell for cell in owner.cells if cell.job not in self._resting}
             with self._database.read() as connection:
                 under_way = catalogue.backfills(connection, self._project)
             together: dict[Backfill, list[Cell]] = {}
@@ -212,7 +233,7 @@ class Folder:
                 after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
                 catalogue.set_backfill(connection, self._project, cell.job, after)
                 if last:
-                    catalogue.set_cursors(connection, self._project, cell.job, versions)
+                    self._set_cursors(connection, cell, versions)
 
     def _fold(
         self, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes], levels: Splits, plan: Plan,
@@ -257,6 +278,11 @@ class Folder:
         self._set_levels(connection, owner, levels)
         series.add_levels(connection, self._project, owner.name, folded.counts)
 
+    def _set_cursors(self, connection: sa.Connection, cell: Cell, versions: Mapping[str, int]) -> None:
+        """Write down how far a cell has come; it could be counted, whatever had kept it from it."""
+        catalogue.set_cursors(connection, self._project, cell.job, versions)
+        catalogue.set_failure(connection, self._project, cell.job, None)
+
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
 
@@ -267,12 +293,15 @@ def _owners(connection: sa.Connection, project: str) -> list[Owner]:
 
 def _positions(
     connection: sa.Connection, project: str
-) -> tuple[set[str], list[tuple[str, tuple[str, ...], dict[str, int]]]]:  # fmt: skip
-    """The jobs that are still to be counted from the start or forgotten; each job's streams and how far it is."""
+) -> tuple[set[str], list[tuple[str, tuple[str, ...], dict[str, int]]], dict[str, Failure]]:
+    """The jobs that are still to be counted from the start or forgotten; each job's streams and how far it is; and
+    what could not be counted.
+    """
     cursors, found = catalogue.cursors(connection, project), _owners(connection, project)
+    failures = catalogue.failures(connection, project)
     positions = [(cell.job, owner.streams, cursors.get(cell.job, {})) for owner in found for cell in owner.cells]
-    unwanted = cursors.keys() - {job for job, _, _ in positions}
-    return {*catalogue.backfills(connection, project), *unwanted}, positions
+    unwanted = (cursors.keys() | failures.keys()) - {job for job, _, _ in positions}
+    return {*catalogue.backfills(connection, project), *unwanted}, positions, failures
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:

@@ -86,7 +86,7 @@ class Store:
 
     def failures(self) -> dict[Cell, str]:
         """All that cannot be counted, and why."""
-        return dict(self._folds.failed)
+        return self._folds.failures()
 
     def stuck(self) -> dict[str, str]:
         """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
