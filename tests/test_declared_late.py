@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 import fourfold as ff
 from fourfold.metrics.custom import REGISTERED
@@ -106,15 +108,44 @@ def test_while_it_is_counted_an_answer_says_how_far(session: Session, monkeypatc
     ff.metric("t", "accuracy")
     monkeypatch.setattr(folding, "PIECE_ROWS", 300)
     declare(slices=["city"])
-    session.flush()
-    session.store.collect()
-    session.store._fold(0.0)
-    monkeypatch.setattr(session.store, "catch_up", lambda: None)
-    rows = ff.metric("t", "predictions", by="city")
+    monkeypatch.setattr(session.store, "_fold_in_background", lambda: None)
+    rows = ff.metric("t", "predictions", by="city", patience=0)
     assert "being counted from the start" in rows[0].value.reason
     assert rows[0].value.status == ff.Status.PROVISIONAL
     assert sum(row.value.value or 0 for row in rows) < N
     assert ff.metric("t", "predictions").value.value == N, "what was counted before is whole"
+
+
+def test_who_has_no_patience_is_told_that_others_still_count(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.store.Store._fold_in_background", lambda self: None)
+    ff.log("predict", key="a", score=0.5)
+    assert ff.metric("predict", "rows").value.value == 1.0
+    ff.log("predict", key="b", score=0.5)
+    ff.flush()
+    with FileLock(session.store.folder / "fold.lock"):  # another process is at it
+        value = ff.metric("predict", "rows", patience=0).value
+    assert (value.value, value.status) == (1.0, ff.Status.PROVISIONAL)
+    assert value.reason == "records that were sent are still to be counted"
+    value = ff.metric("predict", "rows").value
+    assert (value.value, value.status, value.reason) == (2.0, ff.Status.SETTLED, "")
+
+
+def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in [1] * 20 + [50] * 20:
+        ff.log("p", pd.DataFrame({"id": range(size), "x": 1.0}), key="id")
+        session.store.collect()
+    monkeypatch.setattr(folding, "PIECE_ROWS", 300)
+    assert not session.store._fold(0.0)
+    (share,) = session.store.progress("stream:p").values()
+    (rows,) = [row["tallies"][0] for row in stored(session.store, "stream:p").to_pylist() if row["kind"] == "stream"]
+    assert share == 0.25
+    assert abs(rows / 1_020 - share) <= 50 / 1_020
+
+
+@pytest.mark.parametrize("patience", [-1, float("nan"), True, "5"])
+def test_a_patience_that_is_no_number_of_seconds_is_refused(session: Session, patience: Any) -> None:
+    with pytest.raises(ff.InputError, match="patience="):
+        ff.metric("p", "rows", patience=patience)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
 @pytest.mark.parametrize(
     "sql",
     [
-        "1) UNION SELECT (2", "1) WHERE (true", "1) ORDER BY (1", "1) LIMIT (1", "1); SELECT (2", "?", "$1", "(SELECT 1)",
+        "1) UNION SELECT (2", "1) WHERE (true", "1) ORDER BY (1", "1) LIMIT (1", "1); SELECT (2", "?", "$1",
+        "(SELECT 1)",
         "sum(x) OVER ()", "sum(x)", "random()", "read_text('/etc/passwd')", "query('select 1')", "COLUMNS(*)", "\ud800",
         "repeat(name, 1000000000)", "repeat(name, n)", "repeat(repeat(name, 999), 999)", "repeat(name, '1e9')",
         "printf('%1000000000d', n)", "list_sum(range(n))", "nope(name)",

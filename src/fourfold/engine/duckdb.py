@@ -212,7 +212,8 @@ def _expression_seconds(logs: Iterable[Changed], *dimensions: Dimension, sums: b
     if not sums and not any(part.sql for dimension in dimensions for part in dimension.parts):
         return None
     files = [file for log in logs for file in (*log.before, *log.added, *log.removed)]
-    return LEAST_SECONDS + sum(pq.read_metadata(file).num_rows for file in files) / ROWS_A_SECOND
+    rows: int = sum(pq.read_metadata(file).num_rows for file in files)
+    return LEAST_SECONDS + rows / ROWS_A_SECOND
 
 
 def _connected() -> duckdb.DuckDBPyConnection:

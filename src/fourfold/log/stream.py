@@ -62,6 +62,10 @@ class Changes:
             found = pds.dataset(self.schema.empty_table())
         return found.to_table(columns, filter=where)
 
+    def sizes(self) -> list[int]:
+        """How many records each of the added files holds."""
+        return [pq.read_metadata(file).num_rows for file in self.added]
+
 
 class StreamLog:
     """The Delta table of one stream; it exists from the first append on."""

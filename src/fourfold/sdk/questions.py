@@ -30,6 +30,7 @@ def metric(
     as_of: Moment | None = None,
     estimate: bool | str = False,
     versions: tuple[str, str] | None = None,
+    patience: float | None = None,
 ) -> Result:
     """A metric of a task ("late"), a stream ("predict") or a column ("predict.score"), by window and slice.
 
@@ -37,7 +38,7 @@ def metric(
     """
     return read_metric(
         _store(), target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
-        estimate=estimate, versions=versions,
+        estimate=estimate, versions=versions, patience=patience,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import collections
 import concurrent.futures.thread  # noqa: F401 - Arrow may load what needs it in the last flush, too late to be loaded
+import contextlib
 import contextvars
 import dataclasses
 import functools
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from fourfold.store import Store
 
 LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
-WAKE_AT = 20_000  # records in the buffer, at which the sender does not wait any longer
+WAKE_AT = 20_000  # records in the buffer, at which the sender does not wait any longer; as many are sent at once
 MOST_UNSENT = 256 << 20  # bytes of messages that wait for a disk that takes them
 SEND_EVERY = 0.5  # seconds
-END_WITHIN = 1.5  # seconds that the end of a process waits for the sender
+END_WITHIN = 1.5  # seconds that the end of a process waits for a sender that gets nowhere
+LONGEST_END = 30.0  # seconds that it waits for one that does
 logger = logging.getLogger("fourfold")
 current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
 
@@ -131,12 +133,14 @@ class Session:
         """
         with self._lock:
             self._post_unsent()
-            records: dict[str, list[Record]] = {}
-            for _ in range(len(self.queue)):
-                record = Record._make(self.queue.popleft())
-                records.setdefault(_stream_name(record.stream), []).append(record)
-            for stream, found in records.items():
-                self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, found))
+            left = len(self.queue)
+            while left > 0 and (taken := self._take(min(left, WAKE_AT))):
+                left -= len(taken)
+                records: dict[str, list[Record]] = {}
+                for record in taken:
+                    records.setdefault(_stream_name(record.stream), []).append(record)
+                for stream, together in records.items():
+                    self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, together))
             self._tell_dropped()
             self._raise_unsent()
 
@@ -144,14 +148,8 @@ class Session:
         """Send what is left and stop the thread, within a bounded time."""
         self._stop.set()
         self.wake.set()
-        if self._thread is not threading.current_thread():
+        if self._finish() and self._thread is not threading.current_thread():
             self._thread.join(END_WITHIN)
-        if self._lock.acquire(timeout=END_WITHIN):
-            try:
-                self.guard("sending records at the end", self.flush)
-                self.guard("sending records at the end", functools.partial(self._tell_dropped, last=True))
-            finally:
-                self._lock.release()
         if self._store is not None:
             self._store.close()
 
@@ -200,13 +198,33 @@ class Session:
 
     def end_by(self, signal_number: int) -> None:
         """Send what is in the buffer before a signal ends the process, within a bounded time."""
-        if self._lock.acquire(timeout=END_WITHIN):
-            try:
-                self.guard("sending records at the end", self.flush)
-            finally:
-                self._lock.release()
+        self._finish()
         signal.signal(signal_number, signal.SIG_DFL)
         os.kill(os.getpid(), signal_number)
+
+    def _finish(self) -> bool:
+        """Send what is left: as long as the sender, which may be at it, gets on with it. Whether that was all."""
+        give_up, progress = monotonic() + LONGEST_END, (-1, -1)
+        while not self._lock.acquire(timeout=END_WITHIN):
+            now = len(self.queue), self._sequence
+            if now == progress or monotonic() > give_up:
+                logger.warning("%d records are lost: the process ended before they could be written", len(self.queue))
+                return False
+            progress = now
+        try:
+            self.guard("sending records at the end", self.flush)
+            self.guard("sending records at the end", functools.partial(self._tell_dropped, last=True))
+        finally:
+            self._lock.release()
+        return True
+
+    def _take(self, most: int) -> list[Record]:
+        """The oldest records of the buffer; a signal's handler may empty it meanwhile."""
+        taken: list[Record] = []
+        with contextlib.suppress(IndexError):
+            while len(taken) < most:
+                taken.append(Record._make(self.queue.popleft()))
+        return taken
 
     def _post(self, header: messages.Header, table: pa.Table | None) -> None:
         """Write a message to the inbox, or keep it for the next time where the disk does not take it."""

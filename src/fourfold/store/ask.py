@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from fourfold.engine import check_expression
@@ -31,6 +32,7 @@ def metric(
     as_of: Moment | None = None,
     estimate: bool | str = False,
     versions: tuple[str, str] | None = None,
+    patience: float | None = None,
 ) -> Result:
     """A metric by window and slice.
 
@@ -48,18 +50,21 @@ def metric(
         estimate: for a task, estimate what the labels that are missing will say; "error": how far such an estimate,
             made before any label was there, was from what came true.
         versions: two model versions: the first's metric − the second's, on the keys that both predicted.
+        patience: after how many seconds to answer from what is counted so far, *provisional*; without it the answer
+            waits until all that was logged is counted.
 
     Raises:
         UnknownNameError: no such target, metric or slice; the message lists what there is.
         InputError: a window or parameter that cannot be.
         ConfigError: the task cannot be counted, for what it declares is wrong.
     """
-    store.catch_up()
+    wait = _seconds_of(patience)
+    store.catch_up(wait)
     found = resolve(store, target)
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)
     _check_way(question, against=against, estimate=estimate, versions=versions)
-    found = _defined(store, found, question)
+    found = _defined(store, found, question, wait)
     moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
     names = tuple(sorted([by] if isinstance(by, str) else by or ()))
     failure = store.failure(found.owner, names, question.metric.name)
@@ -84,6 +89,14 @@ def metric(
     if estimate:
         return answers.estimated(asked, error=estimate == "error")
     return answers.counted(asked, against)
+
+
+def _seconds_of(patience: float | None) -> float:
+    if patience is None:
+        return math.inf
+    if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience >= 0:
+        raise InputError(f"patience={patience!r}: give a number of seconds, at least 0")
+    return float(patience)
 
 
 def _check(question: Question, target: Target) -> None:
@@ -111,14 +124,14 @@ def _is_function(question: Question) -> bool:
     return custom is not None and custom.function is not None
 
 
-def _defined(store: Store, target: Target, question: Question) -> Target:
+def _defined(store: Store, target: Target, question: Question, patience: float) -> Target:
     """The task with a custom metric's sums, which are declared where they are first asked for, and then counted."""
     custom = REGISTERED.get(question.metric.name)
     if target.task is None or custom is None or custom.sums is None or custom.sums in target.task.sums:
         return target
     for part, sql in custom.sums.expressions:
         check_expression(sql, f"metric {custom.name!r}, sum {part!r}")
-    store.define(target.task.name, custom.sums)
+    store.define(target.task.name, custom.sums, patience)
     return resolve(store, target.task.name)
 
 

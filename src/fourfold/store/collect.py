@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,23 +56,25 @@ class Collector:
         """Whether there are logs of which the state knows nothing: it was lost and made anew."""
         return not self._database.recall(catalogue.any_stream) and self._logs.any()
 
-    def collect(self) -> int:
-        """Take all that is pending; returns how many messages were taken."""
+    def collect(self, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Take all that is pending, some at a time, as long as ``go_on`` says so; returns whether that was all."""
         if self.forgotten():
             self._rediscover()
         self._inbox.clear_stale()
         self._forget_applied()
         self.stuck = {}
-        taken = 0
         waiting: list[Path] = []
         size = 0
         for path in self._inbox.pending():
+            if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
+                self._take(waiting)
+                if not go_on():
+                    return False
+                waiting, size = [], 0
             waiting.append(path)
             size += _size(path)
-            if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
-                taken += self._take(waiting)
-                waiting, size = [], 0
-        return taken + self._take(waiting)
+        self._take(waiting)
+        return True
 
     def _rediscover(self) -> None:
         """Make known again what the logs hold, and the tasks whose declarations stand beside them."""
@@ -104,7 +106,7 @@ class Collector:
             self._warn(str(error), f"{error} It is kept in {self._quarantine.folder}.")
         return None
 
-    def _take(self, paths: Sequence[Path]) -> int:
+    def _take(self, paths: Sequence[Path]) -> None:
         received = [found for path in paths if (found := self._read(path)) is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
         named: dict[tuple[str, str], messages.Records] = {}
@@ -127,7 +129,6 @@ class Collector:
             except (StoreError, pa.ArrowException, OSError) as error:  # of this stream's log; the others go on
                 self.stuck[place[1]] = str(error)
                 self._warn(f"{place}{type(error)}", f"stream {place[1]!r}: its records wait in the inbox: {error}")
-        return len(received)
 
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import sqlalchemy as sa
 
 from fourfold.engine import Engine, Extent, Folded, Splits
@@ -96,7 +97,8 @@ class Folder:
                 return
             known = isinstance(error, FourfoldError)
             why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            self._fail(cells[0], why, time.monotonic() - begun)
+            is_outside = isinstance(error, StoreError)  # a log that cannot be read may be mended any moment
+            self._fail(cells[0], why, 0.0 if is_outside else time.monotonic() - begun)
 
     def _fail(self, cell: Cell, why: str, took: float) -> None:
         """Remember that a cell cannot be counted now, and when it is tried again."""
@@ -317,6 +319,8 @@ def _nothing(log: StreamLog) -> Changes:
 
 
 def _nth(log: Changes, piece: int, pieces: int) -> Changes:
-    """One of so many parts of a log's files, as if those before it had been counted."""
-    start, end = (len(log.added) * i // pieces for i in (piece, piece + 1))
+    """One of so many parts of a log's files, of about as many records each, as if those before it had been counted."""
+    ends = np.cumsum(log.sizes())
+    bounds = [ends[-1:].sum() * i / pieces for i in (piece, piece + 1)]
+    start, end = np.searchsorted(ends, bounds, side="right").tolist()
     return dataclasses.replace(log, before=log.added[:start], added=log.added[start:end])

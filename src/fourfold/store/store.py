@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -48,12 +49,13 @@ class Store:
         self._thread_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.behind = False  # whether answers leave out what was sent or declared and is not counted yet
 
-    def catch_up(self, patience: float = 5.0) -> None:
+    def catch_up(self, patience: float = math.inf) -> None:
         """Take what was sent and count what is new. One process does, the others wait for it.
 
-        What was declared after much was logged is counted from the start: for as many seconds as there is patience,
-        and then in the background, while questions are answered (see ``progress``).
+        After as many seconds as there is patience, the rest is left to a thread, and questions are answered from what
+        is counted so far (see ``behind`` and ``progress``).
         """
         refuse_in_fork()
         if not self.pending():
@@ -68,7 +70,7 @@ class Store:
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
-        while not self._fold(0.0):
+        while not self._fold(0.0, math.inf):
             shares = self.progress().values()
             report(sum(shares) / len(shares) if shares else 1.0)
         report(1.0)
@@ -92,15 +94,29 @@ class Store:
         """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
         return dict(self._collector.stuck)
 
-    def _fold(self, patience: float) -> bool:
+    def _fold(self, patience: float, wait: float | None = None) -> bool:
+        """Take and count for some seconds; returns whether that was all.
+
+        ``wait`` is for how long another thread or process may be at it meanwhile; else it is the patience.
+        """
         until = time.monotonic() + patience
-        with self._thread_lock, self._lock:
-            self._collector.collect()
-            return self._folds.fold(lambda: time.monotonic() < until)
+        wait = patience if wait is None else wait
+        self.behind = True
+        if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
+            return False
+        try:
+            with self._lock.acquire(timeout=-1 if math.isinf(wait) else wait):
+                taken = self._collector.collect(lambda: time.monotonic() < until)
+                self.behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
+        except Timeout:
+            pass
+        finally:
+            self._thread_lock.release()
+        return not self.behind
 
     def _fold_in_background(self) -> None:
         try:
-            while not self._closed and not self._fold(0.0):
+            while not self._closed and not self._fold(0.0, math.inf):
                 pass
         except Exception as error:
             if not self._closed:
@@ -115,11 +131,11 @@ class Store:
             return False
         return True
 
-    def define(self, task: str, sums: Sums) -> None:
-        """Define a custom metric of a task, and count it from the start of the logs."""
+    def define(self, task: str, sums: Sums, patience: float = math.inf) -> None:
+        """Define a custom metric of a task, and count it from the start of the logs (see ``catch_up``)."""
         with self.database.write() as connection:
             catalogue.set_custom(connection, self.project, task, sums)
-        self.catch_up()
+        self.catch_up(patience)
 
     def delete(self, stream: str, keys: Iterable[str]) -> None:
         """Delete all records of these keys from a stream's log; they are taken out of the counts too.

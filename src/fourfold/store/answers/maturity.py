@@ -31,6 +31,8 @@ class Maturity:
         progress = asked.store.progress(asked.target.owner) if asked.as_of is None else {}
         counting = [share for cell, share in progress.items() if cell.dimension.names in ((), asked.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
+        if not counting and asked.store.behind and asked.as_of is None:
+            self._counting = "records that were sent are still to be counted"
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
         """The value, provisional while labels can still come (they may until the horizon is over)."""
