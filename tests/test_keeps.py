@@ -381,6 +381,50 @@ def test_a_termination_sends_what_is_in_the_buffer(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "store") == 100.0
 
 
+LOCKED = """
+import hashlib, os, signal, sys, threading, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+lock = threading.Lock()
+lock.acquire()
+for i in range(100): ff.log("p", key=i, v=1.0)
+print("ready", flush=True)
+if sys.argv[2] == "lock":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # so that it reaches another thread, as it may
+    threading.Timer(0.1, lambda: None).start()
+    lock.acquire()
+else:
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**9)  # native code that returns to Python much later
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals of this kind")
+@pytest.mark.parametrize("busy", ["lock", "native code"])
+def test_a_process_whose_main_thread_cannot_handle_a_termination_ends_all_the_same(tmp_path: Path, busy: str) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LOCKED, tmp_path / "store", busy], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.terminate()
+    assert process.wait(timeout=10) == -signal.SIGTERM
+    process.stdout.close()
+    assert rows_of(tmp_path / "store") == 100.0
+
+
+def test_a_termination_within_a_flush_loses_nothing_of_the_buffer(tmp_path: Path) -> None:
+    code = (
+        "import sys, os, signal, fourfold as ff; s = ff.init(sys.argv[1], 'test')\n"
+        "put = s._inbox.put\n"
+        "def interrupted(*args):\n"
+        "    s._inbox.put = put\n"
+        "    ff.log('p', key='meanwhile', v=1.0); os.kill(os.getpid(), signal.SIGTERM); return put(*args)\n"
+        "s._inbox.put = interrupted\n"
+        "for i in range(100): ff.log('p', key=i, v=1.0)\n"
+        "ff.flush()"
+    )
+    assert run_python(code, tmp_path / "store").returncode == -signal.SIGTERM
+    assert rows_of(tmp_path / "store") == 101.0
+
+
 def log_one(i: int) -> int:
     ff.log("p", key=i, v=1.0)
     return i

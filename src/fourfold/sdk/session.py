@@ -16,7 +16,6 @@ import functools
 import logging
 import multiprocessing.util
 import os
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep, time_ns
@@ -29,6 +28,7 @@ from fourfold.errors import ConfigError, InputError, StoreError
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import DURABILITIES, Inbox, new_writer, store_folder
 from fourfold.model import Task
+from fourfold.sdk import ending
 from fourfold.sdk.batch import Prepared, Record, from_records, is_record, prepare, shown, with_batch
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Session:
         self._store: Store | None = None
         self._inherited: Store | None = None
         self._lock = threading.RLock()  # guards the sequence, sending and the store
+        self._flushing = False
+        self._ended_by: int | None = None  # the signal that ends the process
         self._warned: set[str] = set()
         self._process = os.getpid()
         multiprocessing.util.register_after_fork(self, Session._close_at_exit)
@@ -132,16 +134,15 @@ class Session:
             StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
         """
         with self._lock:
-            self._post_unsent()
-            left = len(self.queue)
-            while left > 0 and (taken := self._take(min(left, WAKE_AT))):
-                left -= len(taken)
-                records: dict[str, list[Record]] = {}
-                for record in taken:
-                    records.setdefault(_stream_name(record.stream), []).append(record)
-                for stream, together in records.items():
-                    self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, together))
-            self._tell_dropped()
+            if self._flushing:  # this is a signal's handler, and what it interrupted goes on
+                return
+            self._flushing = True
+            try:
+                self._send_all()
+            finally:
+                self._flushing = False
+                if self._ended_by is not None:
+                    self.end_by(self._ended_by)
             self._raise_unsent()
 
     def close(self) -> None:
@@ -185,6 +186,7 @@ class Session:
         self._unsent.clear()
         self.dropped = self._told = 0
         self._process = os.getpid()
+        self._flushing, self._ended_by = False, None
         self._inherited, self._store = self._store, None  # a connection must be neither used nor closed in a child
         self._begin()
 
@@ -198,9 +200,10 @@ class Session:
 
     def end_by(self, signal_number: int) -> None:
         """Send what is in the buffer before a signal ends the process, within a bounded time."""
-        self._finish()
-        signal.signal(signal_number, signal.SIG_DFL)
-        os.kill(os.getpid(), signal_number)
+        if self._finish() and self._flushing:  # the signal has interrupted a flush, which does this when it is done
+            self._ended_by = signal_number
+            return
+        ending.die(signal_number)
 
     def _finish(self) -> bool:
         """Send what is left: as long as the sender, which may be at it, gets on with it. Whether that was all."""
@@ -213,10 +216,21 @@ class Session:
             progress = now
         try:
             self.guard("sending records at the end", self.flush)
-            self.guard("sending records at the end", functools.partial(self._tell_dropped, last=True))
         finally:
             self._lock.release()
         return True
+
+    def _send_all(self) -> None:
+        self._post_unsent()
+        left = len(self.queue)
+        while left > 0 and (taken := self._take(min(left, WAKE_AT))):
+            left -= len(taken)
+            records: dict[str, list[Record]] = {}
+            for record in taken:
+                records.setdefault(_stream_name(record.stream), []).append(record)
+            for stream, together in records.items():
+                self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, together))
+        self._tell_dropped(last=self._stop.is_set() or self._ended_by is not None)
 
     def _take(self, most: int) -> list[Record]:
         """The oldest records of the buffer; a signal's handler may empty it meanwhile."""
@@ -304,6 +318,7 @@ class Session:
             self.wake.wait(SEND_EVERY)
             self.wake.clear()
             self.guard("sending records", self.flush)
+            self.guard("ending the process", ending.attend)
 
 
 def init(
@@ -333,7 +348,7 @@ def init(
         raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
     settings = config.load(store, project)
     previous, _session = _session, Session(settings, durability=durability, wait=wait)
-    _end_well()
+    ending.do_first(_terminated)
     if previous is not None:
         previous.close()
     for declared in settings.tasks:
@@ -469,17 +484,11 @@ def _as_kept(data: Any) -> pa.Table:
 _session: Session | None = None
 
 
-def _end_well() -> None:
-    """Where a termination would end the process at once (as a ``Pool`` ends its workers), send what there is first."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGTERM"):
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminated)
-
-
-def _terminated(number: int, frame: object) -> None:
+def _terminated(number: int) -> None:
     if _session is not None:
         _session.end_by(number)
+    else:
+        ending.die(number)
 
 
 def _at_exit() -> None:
@@ -490,15 +499,18 @@ def _at_exit() -> None:
 def _before_fork() -> None:
     if _session is not None:
         _session.hold()
+        ending.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     if _session is not None:
+        ending.after_fork_in_parent()
         _session.release()
 
 
 def _after_fork_in_child() -> None:
     if _session is not None:
+        ending.after_fork_in_child()
         _session.forked()
 
 

@@ -1,0 +1,108 @@
+"""SIGTERM, where it would end the process at once (as a ``Pool`` ends its workers): something is done first.
+
+Python runs a signal's handler in the main thread, between two steps of Python. A main thread that waits for a lock, or
+is in native code for long, would never come to it, and the process could not be ended. So the signal is noted in a pipe
+too, and a thread that looks there now and then ends the process where the main thread does not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+GRACE = 0.3  # seconds that the main thread has to come to the handler
+_first: Callable[[int], None] | None = None
+_pipe: tuple[int, int] | None = None
+_noted: float | None = None  # when a signal was seen in the pipe
+_begun = False  # whether somebody is ending the process
+
+
+def do_first(action: Callable[[int], None]) -> None:
+    """Call something with the signal's number before it ends the process; it has to end in ``die``.
+
+    Nothing is changed where the host has a handler of its own, or in another than the main thread.
+    """
+    global _first
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGTERM"):
+        return
+    _first = action
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _handle)
+        _listen()
+
+
+def attend() -> None:
+    """From a thread, now and then: end the process where the main thread does not come to it."""
+    global _noted
+    if _pipe is None or _first is None or signal.getsignal(signal.SIGTERM) is not _handle:
+        return
+    try:
+        if signal.SIGTERM in os.read(_pipe[0], 1_024):
+            _noted = monotonic()
+    except BlockingIOError:
+        pass
+    if _noted is not None and monotonic() - _noted > GRACE and not _begun:
+        _handle(signal.SIGTERM, None)
+
+
+def before_fork() -> None:
+    """What a child receives in its first moments must not reach the parent's pipe."""
+    if _pipe is not None and threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
+
+
+def after_fork_in_parent() -> None:
+    """Listen again."""
+    if _pipe is not None and threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
+
+
+def after_fork_in_child() -> None:
+    """Listen on a pipe of its own."""
+    global _pipe, _noted, _begun
+    if _pipe is None:
+        return
+    for end in _pipe:
+        os.close(end)
+    _pipe, _noted, _begun = None, None, False
+    _listen()
+
+
+def die(number: int) -> None:
+    """End the process by the signal, as if nobody had handled it; from any thread."""
+    try:
+        ctypes.CDLL(None).signal(number, None)  # Python's own way is for the main thread only
+    except (OSError, AttributeError, TypeError):
+        os._exit(128 + number)
+    os.kill(os.getpid(), number)
+
+
+def _listen() -> None:
+    """Have Python's own handler, which runs at once in whichever thread, note signals in a pipe."""
+    global _pipe
+    if "trio" in sys.modules or os.name == "nt":  # which takes a listener that it finds for a mistake
+        return
+    pipe = os.pipe()
+    for end in pipe:
+        os.set_blocking(end, False)
+    previous = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+    if previous != -1:  # somebody else listens: let them
+        signal.set_wakeup_fd(previous)
+        for end in pipe:
+            os.close(end)
+        return
+    _pipe = pipe
+
+
+def _handle(number: int, frame: object) -> None:
+    global _begun
+    _begun = True
+    if _first is not None:
+        _first(number)
+    else:
+        die(number)
