@@ -537,3 +537,38 @@ def test_without_init_the_environment_says_where_to_log(tmp_path: Path) -> None:
     )
     assert done.stdout.strip() == "1.0"
     assert (tmp_path / "elsewhere" / "log" / "p" / "predict").is_dir()
+
+
+class Rude:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Ruder:
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("no class")
+
+
+class Rudest:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
+@pytest.mark.parametrize("odd", [Rude(), [Rude()], {"a": Rude()}, Ruder(), [Ruder()], Rudest()], ids=range(6))
+def test_no_argument_result_or_parameter_makes_a_component_raise(session: Session, odd: Any) -> None:
+    @ff.component
+    def same(value: Any) -> Any:
+        return value
+
+    assert same(odd) is odd
+    with ff.run("train", params={"odd": odd, "depth": 3, 1: [1, {"a": 2}]}) as run:
+        run.input("in", odd)
+        run.output("out", odd)
+        run.metric("auc", odd)
+        run.metric("rmse", 0.5)
+    statuses = {run.component: run.status for run in overview.recent_runs(session.store)}
+    assert statuses == {"same": RunStatus.SUCCEEDED, "train": RunStatus.SUCCEEDED}
+    (train,) = overview.recent_runs(session.store, "train")
+    assert (train.params["depth"], train.params["1"]) == (3, [1, {"a": 2}])
+    assert train.metrics == {"rmse": 0.5}

@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import functools
 import inspect
+import json
 import os
 import socket
 import time as clock
@@ -27,8 +28,9 @@ from fourfold.fold.groups import event_seconds
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.moments import seconds
 from fourfold.sdk import fingerprint
+from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version
-from fourfold.sdk.session import current_run, session
+from fourfold.sdk.session import current_run, session, shown_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +53,7 @@ class Tracked:
             host=socket.gethostname(),
             process=os.getpid(),
             code=code_version(code),
-            params=dict(params or {}),
+            params={str(name): _recordable(value) for name, value in (params or {}).items()},
         )
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._metrics: dict[str, float] = {}
@@ -81,7 +83,11 @@ class Tracked:
 
     def metric(self, name: str, value: float) -> None:
         """Record a number about the run, such as a validation score."""
-        self._metrics[name] = float(value)
+
+        def record() -> None:
+            self._metrics[str(name)] = float(value)
+
+        self._session.guard(f"recording metric {name!r} of {self._record.component!r}", record)
 
     def __enter__(self) -> Tracked:
         parent = current_run.get()
@@ -299,6 +305,9 @@ class _Component:
             yield tracked
 
     def _finish(self, tracked: Tracked, result: Any) -> None:
+        session().guard(f"recording the output of {self.name!r}", lambda: self._record_output(tracked, result))
+
+    def _record_output(self, tracked: Tracked, result: Any) -> None:
         if isinstance(result, dict):
             named = {str(name): value for name, value in result.items()}
         elif isinstance(result, (tuple, list)):
@@ -322,13 +331,21 @@ def _described(error: BaseException) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, _SCALARS):
+        if type(value) in _SCALARS:
             kept[name] = value
-        elif isinstance(value, (dt.date, np.generic, dict, list, tuple, set)):
-            kept[name] = repr(value)[:200]
+        elif issubclass(type(value), (dt.date, np.generic, dict, list, tuple, set)):
+            kept[name] = shown(value)[:200]
     return kept
+
+
+def _recordable(value: Any) -> Any:
+    """A parameter as JSON can hold it, else as its text."""
+    try:
+        return json.loads(json.dumps(value))
+    except Exception:
+        return shown(value)[:200]
 
 
 def _moment(value: Any) -> int | None:
@@ -337,8 +354,8 @@ def _moment(value: Any) -> int | None:
         return None
     try:
         return seconds(value, "at")
-    except InputError as error:
-        session().warn(str(error))
+    except Exception as error:
+        session().warn(shown_text(error))
         return None
 
 
