@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -546,7 +546,7 @@ class Rude:
 
 class Ruder:
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:
         raise RuntimeError("no class")
 
 
@@ -555,14 +555,20 @@ class Rudest:
         raise RuntimeError(f"no {name}")
 
 
-@pytest.mark.parametrize("odd", [Rude(), [Rude()], {"a": Rude()}, Ruder(), [Ruder()], Rudest()], ids=range(6))
-def test_no_argument_result_or_parameter_makes_a_component_raise(session: Session, odd: Any) -> None:
+ODD = [Rude, lambda: [Rude()], lambda: {"a": Rude()}, Ruder, lambda: [Ruder()], Rudest]
+
+
+@pytest.mark.parametrize("make", ODD)
+def test_no_argument_result_or_parameter_makes_a_component_raise(session: Session, make: Callable[[], Any]) -> None:
+    odd = make()
+    params: dict[Any, Any] = {"odd": odd, "depth": 3, 1: [1, {"a": 2}]}
+
     @ff.component
     def same(value: Any) -> Any:
         return value
 
     assert same(odd) is odd
-    with ff.run("train", params={"odd": odd, "depth": 3, 1: [1, {"a": 2}]}) as run:
+    with ff.run("train", params=params) as run:
         run.input("in", odd)
         run.output("out", odd)
         run.metric("auc", odd)
