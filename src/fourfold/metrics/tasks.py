@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from fourfold.counts import Counts
 from fourfold.metrics.intervals import Interval, wilson
 from fourfold.model import Value
 
+OVERFLOW = "the sums overflow: some values are too large to be added up"
 _REASONS = (
     ("expired", "labels came later than the horizon (does the label stream pass time=?)"),
     ("invalid_label", "labels are of no use (of a binary task they must be 0 or 1, of a regression finite)"),
@@ -86,7 +89,13 @@ def undefined(reason: str, counts: Counts) -> Value:
 
 def answered(value: float, interval: Interval, counts: Counts, n: int | None = None) -> Value:
     """A value with its interval, the coverage, and the number of records it rests on (default: all labelled)."""
-    return Value(value, *interval, counts.tally("labelled") if n is None else n, covered(counts))
+    n = counts.tally("labelled") if n is None else n
+    if not math.isfinite(value):
+        return Value.no_data(OVERFLOW, n, covered(counts))
+    low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        low, high = -math.inf, math.inf
+    return Value(value, low, high, n, covered(counts))
 
 
 def mean_of(counts: Counts, name: str, n: int | None = None) -> tuple[float, float]:

@@ -33,13 +33,23 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured | None:
             present = [~side.is_null().to_numpy(zero_copy_only=False) for side in (first, second, actual)]
             judged = in_time & present[0] & present[1] & present[2]
         case "regression":
-            errors = [np.abs(records.numbers("label") - records.numbers(name)) for name in ("prediction", "other")]
-            judged = in_time & np.isfinite(errors[0]) & np.isfinite(errors[1])
+            label, *sides = (records.numbers(name) for name in ("label", "prediction", "other"))
+            judged = in_time & np.isfinite(label) & np.isfinite(sides[0]) & np.isfinite(sides[1])
             sums: dict[str, Floats] = {}
-            for name, power in (("absolute", 1), ("squared", 2)):
-                difference = at(errors[0] ** power - errors[1] ** power, judged)
-                sums |= {name: difference, f"{name}_squared": difference**2}
-            return Measured("paired_errors", {"pairs": judged}, sums, nothing, nothing, column=COLUMN)
+            with np.errstate(over="ignore", invalid="ignore"):
+                errors = [at(np.abs(label - side), judged) for side in sides]
+                for name, power in (("absolute", 1), ("squared", 2)):
+                    difference = errors[0] ** power - errors[1] ** power
+                    sums |= {name: difference, f"{name}_squared": difference**2}
+            return Measured(
+                "paired_errors",
+                {"pairs": judged},
+                sums,
+                nothing,
+                nothing,
+                column=COLUMN,
+                magnitudes=[np.maximum(*errors)],
+            )
         case _:
             return None
     at_records = np.flatnonzero(judged)

@@ -76,9 +76,9 @@ def _queries(items: pa.Table, task: Task) -> pa.Table:
     records = Joined(items, task)
     score = np.nan_to_num(records.numbers("prediction"), nan=-np.inf)
     in_time = records.in_time & np.isfinite(records.numbers("label"))
-    relevance = np.where(in_time, records.numbers("label"), 0.0)
     code = items["query"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy().astype(np.int64)
     size = int(code.max()) + 1 if len(code) else 0
+    relevance = _within_one(np.where(in_time, records.numbers("label"), 0.0), code, size)
     key = np.unique(np.array(items["key"].to_pylist(), object).astype(str), return_inverse=True)[1]
 
     best = np.lexsort((key, -score, code))
@@ -96,7 +96,8 @@ def _queries(items: pa.Table, task: Task) -> pa.Table:
         return summed
 
     def ratio(part: Floats, whole: npt.NDArray[Any]) -> Floats:
-        share: Floats = np.divide(part, whole, out=np.zeros(size), where=whole > 0)
+        with np.errstate(over="ignore"):
+            share: Floats = np.divide(part, whole, out=np.zeros(size), where=whole > 0)
         return share
 
     first = np.full(size, np.inf)
@@ -145,6 +146,14 @@ def _table(items: pa.Table, heads: Ints, values: dict[str, Floats | Ints | Mask]
     for name in sorted(values):
         table = table.append_column(name, pa.array(values[name]))
     return table
+
+
+def _within_one(relevance: Floats, code: Ints, size: int) -> Floats:
+    """Each query's relevances, from −1 to 1: over a power of two, which changes no ratio and keeps sums finite."""
+    largest = np.zeros(size)
+    np.maximum.at(largest, code, np.abs(relevance))
+    within: Floats = np.ldexp(relevance, -np.frexp(largest)[1][code])
+    return within
 
 
 def _rank(code: Ints) -> Ints:

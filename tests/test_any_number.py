@@ -1,0 +1,254 @@
+"""Whatever numbers are logged: no metric raises, none is silently wrong, and none spoils another's bucket or slice."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fourfold import config, counts
+from fourfold.counts import Counts
+from fourfold.fold import Plan, fold, plan_columns
+from fourfold.metrics import METRICS, Metric
+from fourfold.metrics.custom import REGISTERED, register
+from fourfold.metrics.skew import column_skew
+from fourfold.model import Status, Task, Value
+from fourfold.store.read import pooled
+from tests.support import by_column, fold_joined, table_of_joined
+
+HUGE = [1e308, -1e308, 1.7976931348623157e308, 1e300, -1e200, 1e155, 1e100, 1e77, 1e20, -1e16]
+ODD = [*HUGE, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2250738585072014e-308, 1e-300, 0.0, -0.0]
+odd = st.one_of(st.sampled_from(ODD), st.floats())
+numbers = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0, 3.0, 17.0]), odd)
+pairs = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)
+tame = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=3, max_size=10)
+texts = st.sampled_from(["cat", "dog", "owl", None])
+
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "quantile": [{"q": 0.0}, {"q": 0.5}, {"q": 1.0}],
+    "label_delay": [{"q": 0.5}],
+    "residual_quantile": [{"q": 0.1}],
+    "mean_pinball_loss": [{"alpha": 0.9}],
+    "top_k_accuracy": [{"k": 2}],
+    "recall": [{}, {"threshold": 1e308}, {"threshold": -1e308}, {"threshold": 0.3}],
+}
+RANKS = ("ndcg", "mean_average_precision", "precision_at_k", "recall_at_k", "hit_rate")
+
+
+def proper(value: Value, what: str) -> None:
+    """What every value promises."""
+    assert isinstance(value, Value), what
+    if value.value is None:
+        assert value.status is Status.NO_DATA and value.reason, (what, value)
+    else:
+        assert math.isfinite(value.value), (what, value)
+    ends = [end for end in (value.low, value.high) if end is not None]
+    assert not any(math.isnan(end) for end in ends), (what, value)
+    if value.value is not None and len(ends) == 2:
+        slack = 1e-9 + 1e-6 * abs(value.value)
+        if "calibration" not in what:  # the interval of a distance takes away what chance adds
+            assert ends[0] <= value.value + slack and value.value - slack <= ends[1], (what, value)
+
+
+def task(kind: str) -> Task:
+    more: dict[str, Any] = {
+        "binary": {"values": {"true_positive": 1e308, "false_negative": -1e308}, "version": "model"},
+        "multiclass": {"probabilities": "p.all", "classes": ["cat", "dog", "owl"]},
+        "ranking": {"query": "q", "cutoffs": [2]},
+        "decision": {"outcome": "o.good", "threshold": 0.5},
+    }.get(kind, {})
+    return config.make_task("t", prediction="p.x", label="l.y", kind=kind, **more)
+
+
+def every(kind: str) -> list[Metric]:
+    """All metrics of a kind of task."""
+    return [metric for several in METRICS.values() for metric in several if kind in metric.tasks]
+
+
+def answers(of: Task, found: Mapping[str, Counts]) -> dict[str, Value]:
+    """All metrics of a task, of its counts."""
+    out: dict[str, Value] = {}
+    for metric in every(of.kind):
+        series = metric.series.format(k=2)
+        if series not in found:
+            continue
+        defaults: list[dict[str, Any]] = [{"k": 2}] if metric.name in RANKS else [{}]
+        given_ = PARAMETERS.get(metric.name, defaults)
+        for parameters in given_ if of.kind == "binary" or metric.name != "recall" else [{}]:
+            more = [of] if metric.of_task else []
+            answer = metric.function(found[series], *more, **parameters)
+            for name, value in answer.items() if isinstance(answer, dict) else [((), answer)]:
+                out[f"{metric.name}{parameters}{name}"] = value
+    return out
+
+
+def folded(of: Task, rows: Sequence[tuple[Any, Any]], **more: Any) -> dict[str, Counts]:
+    """The counts of predictions and labels, of whatever numbers."""
+    prediction, label = (pa.array(side, pa.float64()) for side in zip(*rows, strict=True))
+    if of.version:
+        more |= {"served": np.ones(len(rows), bool)}
+    return fold_joined(of, prediction, label, **more)
+
+
+@given(pairs)
+@example([(1.0, 1e300), (1.0, 1.0)])
+@example([(-1e308, 1e308)])
+@example([(5e-324, 0.0), (0.0, 5e-324), (1e-300, 1e300)])
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_no_number_makes_a_metric_of_a_task_raise(kind: str, rows: list[tuple[Any, Any]]) -> None:
+    of = task(kind)
+    for name, value in answers(of, folded(of, rows)).items():
+        proper(value, name)
+
+
+@given(pairs, st.lists(st.sampled_from(["q1", "q2", None]), min_size=12, max_size=12))
+@example([(1.0, 1e308), (2.0, 1e308), (3.0, 1e308)], ["q1"] * 12)
+@example([(1.0, 5e-324), (2.0, -1e308), (1e308, 1e308)], ["q1"] * 12)
+def test_no_number_makes_a_metric_of_a_ranking_raise(rows: list[tuple[Any, Any]], queries: list[Any]) -> None:
+    of = task("ranking")
+    query = [name or f"k{i}" for i, name in enumerate(queries[: len(rows)])]
+    for name, value in answers(of, folded(of, rows, query=query)).items():
+        proper(value, name)
+        assert (
+            value.value is None or "@" in name or name.startswith(("predictions", "label", "fan")) or value.value <= 1
+        )
+
+
+@given(st.lists(st.tuples(texts, texts, st.lists(numbers, max_size=4)), min_size=1, max_size=8))
+def test_no_probability_makes_a_metric_of_classes_raise(rows: list[tuple[Any, Any, Any]]) -> None:
+    said, actual, probabilities = zip(*rows, strict=True)
+    of = task("multiclass")
+    column = pa.array(list(probabilities), pa.list_(pa.float64()))
+    found = fold_joined(of, pa.array(said, pa.string()), pa.array(actual, pa.string()), probabilities=column)
+    for name, value in answers(of, found).items():
+        proper(value, name)
+
+
+@given(st.lists(st.tuples(numbers, st.sampled_from(["true", "false", None]), numbers), min_size=1, max_size=12))
+@example([(1.0, "true", 1e308), (1.0, "true", 1e308), (1.0, "false", -1e308), (1.0, "false", 5e-324)])
+def test_no_outcome_makes_a_metric_of_decisions_raise(rows: list[tuple[Any, Any, Any]]) -> None:
+    score, done, outcome = zip(*rows, strict=True)
+    of = task("decision")
+    found = fold_joined(
+        of, pa.array(score, pa.float64()), pa.array(done, pa.string()), outcome=pa.array(outcome, pa.float64())
+    )
+    for name, value in answers(of, found).items():
+        proper(value, name)
+
+
+@settings(max_examples=25)
+@given(pairs)
+@example([(1e308, 1.0), (1e308, 1.0), (-1e308, 2.0)])
+@example([(1e200, 1e-200)])
+def test_no_number_makes_a_custom_metric_raise(rows: list[tuple[Any, Any]]) -> None:
+    ways: dict[str, Any] = {
+        "ratio": lambda sums: sums["a"] / sums["b"],
+        "power": lambda sums: sums["a"] ** 2 / sums["records"],
+        "root": lambda sums: math.sqrt(sums["a"] - sums["b"]),
+        "exponential": lambda sums: math.exp(sums["a"]),
+        "imaginary": lambda sums: (sums["a"] + 0j) ** 0.5,
+        "wrong": lambda sums: sums["c"],
+    }
+    said, actual = (pa.array(side, pa.float64()) for side in zip(*rows, strict=True))
+    try:
+        for name, way in ways.items():
+            register(f"odd_{name}", sums={"a": "score", "b": "actual"}, value=way)
+            custom = REGISTERED[f"odd_{name}"]
+            assert custom.sums is not None
+            of = dataclasses.replace(task("regression"), sums=(custom.sums,))
+            found = fold_joined(of, said, actual, custom_0_0=said, custom_0_1=actual)
+            from fourfold.metrics.custom import read
+
+            proper(read(found[f"odd_{name}"], custom), name)
+    finally:
+        for name in ways:
+            REGISTERED.pop(f"odd_{name}", None)
+
+
+def column(values: Sequence[Any], plan: Plan | None = None) -> dict[str, Counts]:
+    """The counts of a column of numbers, by kind."""
+    table = pa.table({"x": pa.array(values, pa.float64())})
+    plan = plan if plan is not None else plan_columns(table, Plan())
+    found = counts.rows(counts.add(fold(table, plan=plan)), plan.by_version())
+    total = pooled(entry for entry in found if entry.kind == "numeric")
+    assert total is not None
+    return {"numeric": total}
+
+
+COLUMN_METRICS = [m for several in METRICS.values() for m in several if m.target == "column" and "numeric" in m.kinds]
+
+
+@given(st.lists(numbers, min_size=1, max_size=12), st.lists(numbers, min_size=1, max_size=12), st.booleans())
+@example([1e308, -1e308], [1.0, 2.0], True)
+@example([1.7e308, 1.7e308, -1.7e308], [1e-320, 5e-324], False)
+def test_no_number_makes_a_metric_of_a_column_raise(one: list[Any], other: list[Any], shared: bool) -> None:
+    plan = plan_columns(pa.table({"x": pa.array(one, pa.float64())}), Plan()) if shared else None
+    here, there = column(one, plan), column(other, plan)
+    for metric in COLUMN_METRICS:
+        sides = [here["numeric"], *([there["numeric"]] if metric.distance else [])]
+        for parameters in PARAMETERS.get(metric.name, [{}]):
+            proper(metric.function(*sides, **parameters), f"{metric.name}{parameters}")
+    assert isinstance(column_skew("x", here, there).words, str)
+
+
+@settings(max_examples=25)
+@given(
+    tame, st.lists(st.tuples(odd, odd), min_size=1, max_size=4), st.sampled_from(["regression", "decision", "custom"])
+)
+@example([(1.0, 2.0), (2.0, 4.0), (3.0, 3.5)], [(1.0, 1e300)], "regression")
+@example([(1.0, 2.0), (2.0, 4.0), (3.0, 3.5)], [(1.0, 1e20), (1.0, -1e16)], "regression")
+@example([(1.0, 2.0), (2.0, 4.0), (3.0, 3.5)], [(0.0, 1e-300)], "regression")
+@example([(1.0, 2.0), (2.0, 4.0), (3.0, 3.5)], [(1e16, 1e300)], "decision")
+@example([(1.0, 2.0), (2.0, 4.0), (3.0, 3.5)], [(1e16, 1e300)], "custom")
+def test_what_is_taken_back_leaves_what_was_before(rows: list[Any], wrong: list[Any], kind: str) -> None:
+    """An odd label that is corrected: its counts are taken away, in another order and one by one."""
+    of = task("regression" if kind == "custom" else kind)
+    if kind == "custom":
+        register("odd_product", sums={"a": "score", "b": "actual"}, value=lambda sums: sums["a"] + sums["b"])
+        custom = REGISTERED.pop("odd_product")
+        assert custom.sums is not None
+        of = dataclasses.replace(of, sums=(custom.sums,))
+
+    def counted(some: Sequence[Any], plan: Plan | None = None) -> tuple[pa.Table, Plan]:
+        said, actual = (pa.array(side, pa.float64()) for side in zip(*some, strict=True))
+        if kind == "decision":
+            done = pa.array(["true" if x is not None and x > 0 else "false" for x, _ in some])
+            return table_of_joined(of, said, done, outcome=actual, plan=plan)
+        return table_of_joined(of, said, actual, plan=plan, custom_0_0=said, custom_0_1=actual)
+
+    clean, plan = counted(rows)
+    table = counts.add(clean, counted(wrong, plan)[0])
+    for entry in wrong[::-1]:
+        table = counts.drop_zero(counts.add(table, counts.negate(counted([entry], plan)[0])))
+    before, after = by_column(clean, plan), by_column(table, plan)
+    assert before.keys() == after.keys()
+    for name, found in before.items():
+        again = after[name]
+        assert (again.tallies, again.bins.tolist(), again.labels) == (found.tallies, found.bins.tolist(), found.labels)
+        if found.kind != "numeric":  # of a task's own series, only the bins are read
+            assert again.sums == pytest.approx(found.sums, rel=1e-3, abs=1e-3)
+    for name, value in answers(of, before).items():
+        other = answers(of, after)[name]
+        if value.value is not None and "r2" not in name and "quantile" not in name and "median" not in name:
+            assert other.value == pytest.approx(value.value, rel=1e-6, abs=1e-6), name
+
+
+@pytest.mark.parametrize("outlier", [1e16, 1e20, 1e155, 1e300, -1.7e308])
+def test_a_sum_that_is_too_large_says_so_and_the_others_are_right(outlier: float) -> None:
+    of = task("regression")
+    rows = [(1.0, 2.0), (2.0, 4.0), (5.0, 6.0), (7.0, 5.0)] * 5
+    found = answers(of, folded(of, [*rows, (0.0, outlier)]))
+    mean = found["mean_absolute_error{}()"]
+    assert mean.value == pytest.approx(abs(outlier) / 21) if abs(outlier) < 1e301 else "overflow" in mean.reason
+    squared = found["mean_squared_error{}()"]
+    assert squared.value == pytest.approx(outlier * outlier / 21) if abs(outlier) < 1e150 else squared.value is None
+    assert squared.value is not None or squared.reason.startswith("the sums overflow")
+    assert found["median_absolute_error{}()"].value == pytest.approx(2.0, rel=0.2)
+    assert found["coverage{}()"].value == 1.0
