@@ -62,7 +62,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -
         ("t", {"prediction": "score"}, "prediction='score' is not of the form 'stream.column'"),
         ("t", {"label": 3}, "label=3 is not of the form"),
         ("t", {"kind": "clustering"}, "kind='clustering' is not known"),
-        ("t", {"threshold": "high"}, "threshold='high' is not a number"),
+        ("t", {"threshold": "high"}, "threshold='high' is not a finite number"),
         ("t", {"threshold": float("nan")}, "threshold=nan"),
         ("t", {"slices": "carrier"}, r"give a list of columns, as in \['carrier'\]"),
         ("t", {"horizon": "a month"}, "horizon='a month' is not a length of time"),

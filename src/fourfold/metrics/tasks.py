@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from fourfold.counts import Counts
@@ -11,10 +12,13 @@ from fourfold.model import Value
 OVERFLOW = "the sums overflow: some values are too large to be added up"
 _REASONS = (
     ("expired", "labels came later than the horizon (does the label stream pass time=?)"),
-    ("invalid_label", "labels are of no use (of a binary task they must be 0 or 1, of a regression finite)"),
-    ("unscored", "predictions are null or not finite"),
     ("withdrawn", "labels were withdrawn (are null)"),
 )
+LABELS = {  # what a label must be
+    "binary": "0 or 1, true or false; for other labels declare positive=", "regression": "a finite number",
+    "ranking": "a finite number", "multilabel": "a list of classes", "multiclass": "a class",
+    "decision": "what was done; where the task has a threshold true or false",
+}  # fmt: skip
 
 
 def coverage(counts: Counts) -> Value:
@@ -80,6 +84,27 @@ def unlabelled(counts: Counts) -> Value | None:
         if counts.tally(tally):
             reason += f"; {counts.tally(tally)} {words}"
     return Value.no_data(reason, coverage=0.0)
+
+
+def noted(value: Value, counts: Counts) -> Value:
+    """The value, and in its reason how many of the window's labels and predictions are of no use to the task."""
+    labels, predictions_ = counts.tally("invalid_label"), counts.tally("unscored")
+    notes = [value.reason]
+    if labels > 0:
+        notes.append(f"{unusable(labels)}: a label must be {LABELS[counts.kind]}")
+    if predictions_ > 0:
+        what = "null" if counts.labels or counts.kind in ("multiclass", "multilabel") else "null or not finite"
+        notes.append(f"{predictions_} prediction{'s are' if predictions_ > 1 else ' is'} {what}")
+    return dataclasses.replace(value, reason="; ".join(filter(None, notes)))
+
+
+def unusable(labels: int) -> str:
+    """How many labels are of no use, in words.
+
+    >>> unusable(1), unusable(2_000)
+    ('1 label is of no use', '2,000 labels are of no use')
+    """
+    return f"{labels:,} label{'s are' if labels != 1 else ' is'} of no use"
 
 
 def undefined(reason: str, counts: Counts) -> Value:
