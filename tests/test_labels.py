@@ -131,8 +131,10 @@ def test_what_means_yes_or_no_needs_no_telling(session: Session, labels: list[An
 @pytest.mark.parametrize(
     ("positive", "labels"),
     [
-        ("yes", ["yes", "no", "yes", "no"]), ("o'k", ["o'k", "--", "o'k", ""]), (2, [2, 1, 2, 0]), (2, ["2", "1", "2.0", "x"]),
-        (2.0, [2.0, 1.0, 2.0, 7.5]), (-1, [-1, 1, -1, 1]), (np.int64(2), [2, 1, 2, 1]), (True, [True, False, True, False]),
+        ("yes", ["yes", "no", "yes", "no"]), ("o'k", ["o'k", "--", "o'k", ""]), (2, [2, 1, 2, 0]),
+        (2, ["2", "1", "2.0", "x"]),
+        (2.0, [2.0, 1.0, 2.0, 7.5]), (-1, [-1, 1, -1, 1]), (np.int64(2), [2, 1, 2, 1]),
+        (True, [True, False, True, False]),
         (False, [False, True, False, True]), (True, ["True", "no", "true", "no"]), ("1", [True, False, True, False]),
         ("", ["", "a", "", "b"]),
     ],

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fourfold.binning import Floats
+from fourfold.config import is_text
 from fourfold.counts import Counts
 from fourfold.errors import ConfigError
 from fourfold.metrics.intervals import student_point
@@ -71,6 +72,10 @@ def register(
         raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")
     if sums is not None and (not sums or len(sums) > 8 or "records" in sums):
         raise ConfigError(f"metric {name!r}: sums={list(sums)!r}: give one to eight, none of them named 'records'")
+    if sums is not None and not all(is_text(text) for entry in sums.items() for text in entry):
+        raise ConfigError(
+            f"metric {name!r}: sums={dict(sums)!r}: names and expressions are texts, without lone surrogates"
+        )
     defined = Sums(name, tuple((str(k), str(sql)) for k, sql in sums.items())) if sums is not None else None
     REGISTERED[name] = Custom(name, defined, value, function, sample)
 
