@@ -5,23 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import fourfold as ff
 from fourfold import config, counts
 from fourfold.counts import Counts
 from fourfold.fold import Plan, fold, plan_columns
 from fourfold.metrics import METRICS, Metric
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.metrics.skew import column_skew
-from fourfold.model import Status, Task, Value
+from fourfold.model import DAY, Status, Task, Value
+from fourfold.sdk import Session
+from fourfold.store import Store, metric
 from fourfold.store.read import pooled
-from tests.support import by_column, fold_joined, table_of_joined
+from tests.support import START, Sender, by_column, fold_joined, table_of_joined
 
 HUGE = [1e308, -1e308, 1.7976931348623157e308, 1e300, -1e200, 1e155, 1e100, 1e77, 1e20, -1e16]
 ODD = [*HUGE, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2250738585072014e-308, 1e-300, 0.0, -0.0]
@@ -75,17 +80,17 @@ def every(kind: str) -> list[Metric]:
 def answers(of: Task, found: Mapping[str, Counts]) -> dict[str, Value]:
     """All metrics of a task, of its counts."""
     out: dict[str, Value] = {}
-    for metric in every(of.kind):
-        series = metric.series.format(k=2)
+    for entry in every(of.kind):
+        series = entry.series.format(k=2)
         if series not in found:
             continue
-        defaults: list[dict[str, Any]] = [{"k": 2}] if metric.name in RANKS else [{}]
-        given_ = PARAMETERS.get(metric.name, defaults)
-        for parameters in given_ if of.kind == "binary" or metric.name != "recall" else [{}]:
-            more = [of] if metric.of_task else []
-            answer = metric.function(found[series], *more, **parameters)
+        defaults: list[dict[str, Any]] = [{"k": 2}] if entry.name in RANKS else [{}]
+        given_ = PARAMETERS.get(entry.name, defaults)
+        for parameters in given_ if of.kind == "binary" or entry.name != "recall" else [{}]:
+            more = [of] if entry.of_task else []
+            answer = entry.function(found[series], *more, **parameters)
             for name, value in answer.items() if isinstance(answer, dict) else [((), answer)]:
-                out[f"{metric.name}{parameters}{name}"] = value
+                out[f"{entry.name}{parameters}{name}"] = value
     return out
 
 
@@ -185,16 +190,17 @@ def column(values: Sequence[Any], plan: Plan | None = None) -> dict[str, Counts]
 COLUMN_METRICS = [m for several in METRICS.values() for m in several if m.target == "column" and "numeric" in m.kinds]
 
 
+@settings(max_examples=50)
 @given(st.lists(numbers, min_size=1, max_size=12), st.lists(numbers, min_size=1, max_size=12), st.booleans())
 @example([1e308, -1e308], [1.0, 2.0], True)
 @example([1.7e308, 1.7e308, -1.7e308], [1e-320, 5e-324], False)
 def test_no_number_makes_a_metric_of_a_column_raise(one: list[Any], other: list[Any], shared: bool) -> None:
     plan = plan_columns(pa.table({"x": pa.array(one, pa.float64())}), Plan()) if shared else None
     here, there = column(one, plan), column(other, plan)
-    for metric in COLUMN_METRICS:
-        sides = [here["numeric"], *([there["numeric"]] if metric.distance else [])]
-        for parameters in PARAMETERS.get(metric.name, [{}]):
-            proper(metric.function(*sides, **parameters), f"{metric.name}{parameters}")
+    for entry in COLUMN_METRICS:
+        sides = [here["numeric"], *([there["numeric"]] if entry.distance else [])]
+        for parameters in PARAMETERS.get(entry.name, [{}]):
+            proper(entry.function(*sides, **parameters), f"{entry.name}{parameters}")
     assert isinstance(column_skew("x", here, there).words, str)
 
 
@@ -252,3 +258,124 @@ def test_a_sum_that_is_too_large_says_so_and_the_others_are_right(outlier: float
     assert squared.value is not None or squared.reason.startswith("the sums overflow")
     assert found["median_absolute_error{}()"].value == pytest.approx(2.0, rel=0.2)
     assert found["coverage{}()"].value == 1.0
+
+
+BY_SLICE = [value for value in ODD if value not in (0.0, 1.0)]
+WAYS: dict[str, list[dict[str, Any]]] = {
+    "binary": [
+        {},
+        {"by": "side"},
+        {"every": "1d", "by": "side"},
+        {"as_of": "2100-01-01", "by": "side"},
+        {"estimate": True},
+    ],
+    "regression": [{}, {"by": "side"}, {"every": "1d"}, {"estimate": True}, {"versions": ("a", "b")}],
+}
+
+
+def log(kind: str, *, odd_too: bool) -> None:
+    """Two versions' predictions and their labels: usual ones in one slice, and odd ones in another, a day later."""
+    rows = [(float(i % 2), 0.2 + 0.6 * (i % 2), "usual", "2024-03-01") for i in range(40)]
+    if odd_too:
+        rows += [(0.5, value, "odd", "2024-03-02") for value in BY_SLICE]
+        rows += [(value, value, "odd", "2024-03-02") for value in BY_SLICE]
+    for model in ("a", "b"):
+        frame = pd.DataFrame(
+            {"id": [f"k{i}" for i in range(len(rows))], "x": [row[0] for row in rows], "side": [row[2] for row in rows],
+             "at": [row[3] for row in rows], "model": model}
+        )  # fmt: skip
+        ff.log("p", frame, key="id", time="at")
+    labels = [row[1] if kind == "regression" or row[2] == "odd" else round(row[1]) for row in rows]
+    frame = pd.DataFrame({"id": [f"k{i}" for i in range(len(rows))], "y": labels, "at": [row[3] for row in rows]})
+    ff.log("l", frame, key="id", time="at")
+    ff.task("t", prediction="p.x", label="l.y", kind=kind, slices=["side"], version="model")
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_odd_numbers_in_a_store_leave_other_slices_and_days_as_they_are(kind: str, tmp_path: Path) -> None:
+    found: list[dict[str, Value]] = []
+    for odd_too in (False, True):
+        session = ff.init(tmp_path / str(odd_too), "test")
+        log(kind, odd_too=odd_too)
+        session.store.catch_up()
+        usual: dict[str, Value] = {}
+        names = [f"{m.name}(0.5)" if m.name in ("label_delay", "residual_quantile") else m.name for m in every(kind)]
+        for name in names:
+            for way in WAYS[kind]:
+                try:
+                    answer = ff.metric("t", name, **way)
+                except ff.InputError:  # not in this way
+                    continue
+                for row in answer:
+                    proper(row.value, f"{name} {way} {row.slice}")
+                    if row.slice.get("side") == "usual" and row.window.start < 1_709_337_600:
+                        usual[f"{name} {way} {row.slice}"] = row.value
+        for name in ("mean", "std", "quantile(0.5)", "min", "max", "null_rate", "negative_rate"):
+            for column in ("p.x", "l.y"):
+                for row in ff.metric(column, name, every="1d"):
+                    proper(row.value, name)
+                    if row.window.start < 1_709_337_600:
+                        usual[f"{column} {name}"] = row.value
+        for row in ff.metric("t", names[0], as_of="2100-01-01", by="side"):
+            proper(row.value, f"{names[0]} as of")
+        for name in ("wasserstein", "population_stability_index", "kolmogorov_smirnov"):
+            proper(ff.metric("l.y", name, against="p.x").value, name)
+        assert ff.skew("p", "l") is not None
+        assert all(len(text) for text in map(repr, (ff.skew("l", "p"), ff.metric("t", "coverage"))))
+        found.append(usual)
+        assert not session.store.failures()
+        session.close()
+    clean, beside = found
+    assert len(clean) > 20 and clean.keys() == beside.keys()
+    for name, value in clean.items():
+        assert beside[name].value == pytest.approx(value.value, nan_ok=False), name
+
+
+@pytest.mark.parametrize("slip", [1e300, -1e20, 1e155, 1e-300])
+def test_a_label_that_was_a_slip_and_is_corrected_leaves_the_right_answer(slip: float, tmp_path: Path) -> None:
+    session = ff.init(tmp_path / "store", "test")
+    rng = np.random.default_rng(1)
+    said, true = rng.normal(10, 2, 50), rng.normal(10, 2, 50)
+    frame = pd.DataFrame({"id": [f"k{i}" for i in range(50)], "x": said, "y": true})
+    ff.log("p", frame[["id", "x"]], key="id")
+    ff.log("l", frame[["id", "y"]], key="id")
+    ff.task("t", prediction="p.x", label="l.y", kind="regression")
+    names = ("mean_absolute_error", "mean_squared_error", "r2", "bias", "mean_absolute_percentage_error")
+    before = {name: ff.metric("t", name).value for name in names}
+    ff.log("l", key="k7", y=slip)
+    wrong = ff.metric("t", "mean_squared_error").value
+    assert wrong.value is not None or "overflow" in wrong.reason
+    ff.log("l", key="k7", y=true[7])
+    for name in names:
+        after = ff.metric("t", name).value
+        assert after.value == pytest.approx(before[name].value, rel=1e-9), name
+        assert [after.low, after.high] == pytest.approx([before[name].low, before[name].high], rel=1e-3), name
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "expression", ["exp(score)", "score * score", "1 / actual", "score // actual", "ln(actual)", "CAST(score AS INT)"]
+)
+def test_an_expression_that_fails_on_one_record_leaves_out_that_record(session: Session, expression: str) -> None:
+    for i, (x, y) in enumerate([(1.0, 2.0), (1e300, 0.0), (2.0, 1.0), (-1e308, -1.0)]):
+        ff.log("p", key=i, x=x)
+        ff.log("l", key=i, y=y)
+    ff.task("t", prediction="p.x", label="l.y", kind="regression")
+    try:
+        register("odd_sum", sums={"a": expression}, value=lambda sums: sums["a"])
+        value = ff.metric("t", "odd_sum").value
+        proper(value, expression)
+        assert value.n >= 2 and ff.metric("t", "coverage").value.value == 1.0
+    finally:
+        REGISTERED.pop("odd_sum", None)
+
+
+def test_times_that_are_far_apart_make_no_metric_raise(store: Store) -> None:
+    sender = Sender(store)
+    far = 2**62 / 1e6
+    sender.records("p", [{"key": k, "time": START if k == "a" else -far, "log_time": START, "x": 0.9} for k in "ab"])
+    sender.records("l", [{"key": k, "time": START if k == "a" else far, "log_time": START, "y": 1} for k in "ab"])
+    sender.task(config.make_task("t", prediction="p.x", label="l.y"))
+    assert metric(store, "t", "recall", start=START, end=START + DAY).value.value == 1.0
+    assert store.failures() == {}
+    assert metric(store, "t", "expired_labels").value.value == 1.0

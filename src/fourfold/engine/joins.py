@@ -151,7 +151,7 @@ class Join:
         outer = {name: f"_ff_{name}" for name in columns}
         for i, sums in enumerate(self._task.sums):
             for j, (_, sql) in enumerate(sums.expressions):
-                outer[column_of(i, j)] = f"TRY_CAST(({sql}\n) AS DOUBLE)"
+                outer[column_of(i, j)] = f"TRY_CAST(TRY({sql}\n) AS DOUBLE)"  # null where it fails on a record
         return f"SELECT {_listed(outer)} FROM (SELECT {_listed(inner)} FROM ({query}))"
 
     def _prepare(self, sources: Sequence[tuple[str, Changed, Mapping[str, str]]]) -> None:

@@ -27,7 +27,7 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured | None:
             assert threshold is not None
             judged = in_time & np.isfinite(sides[0]) & np.isfinite(sides[1]) & np.isin(label, (0, 1))
             first, second = (pa.array((side >= threshold).astype(np.int8)) for side in sides)
-            actual = pa.array(np.nan_to_num(label).astype(np.int8), mask=~judged)
+            actual = pa.array((label == 1).astype(np.int8), mask=~judged)
         case "multiclass":
             first, second, actual = (records.texts(name) for name in ("prediction", "other", "label"))
             present = [~side.is_null().to_numpy(zero_copy_only=False) for side in (first, second, actual)]
