@@ -63,13 +63,13 @@ def proper(value: Value, what: str) -> None:
 
 
 def task(kind: str) -> Task:
-    more: dict[str, Any] = {
+    known: dict[str, dict[str, Any]] = {
         "binary": {"values": {"true_positive": 1e308, "false_negative": -1e308}, "version": "model"},
         "multiclass": {"probabilities": "p.all", "classes": ["cat", "dog", "owl"]},
         "ranking": {"query": "q", "cutoffs": [2]},
         "decision": {"outcome": "o.good", "threshold": 0.5},
-    }.get(kind, {})
-    return config.make_task("t", prediction="p.x", label="l.y", kind=kind, **more)
+    }
+    return config.make_task("t", prediction="p.x", label="l.y", kind=kind, **known.get(kind, {}))
 
 
 def every(kind: str) -> list[Metric]:
@@ -273,6 +273,9 @@ WAYS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+ESTIMATED = ("accuracy", "log_loss", "roc_auc", "mean_squared_error", "mean_absolute_error")
+
+
 def log(kind: str, *, odd_too: bool) -> None:
     """Two versions' predictions and their labels: usual ones in one slice, and odd ones in another, a day later."""
     rows = [(float(i % 2), 0.2 + 0.6 * (i % 2), "usual", "2024-03-01") for i in range(40)]
@@ -302,6 +305,8 @@ def test_odd_numbers_in_a_store_leave_other_slices_and_days_as_they_are(kind: st
         names = [f"{m.name}(0.5)" if m.name in ("label_delay", "residual_quantile") else m.name for m in every(kind)]
         for name in names:
             for way in WAYS[kind]:
+                if "estimate" in way and name not in ESTIMATED:
+                    continue
                 try:
                     answer = ff.metric("t", name, **way)
                 except ff.InputError:  # not in this way

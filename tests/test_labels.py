@@ -67,7 +67,7 @@ def test_predictions_of_no_use_are_in_the_reason_too(session: Session) -> None:
 def test_labels_that_are_no_numbers_are_said_of_other_kinds(
     session: Session, kind: str, labels: list[Any], scores: list[Any], name: str
 ) -> None:
-    more = {"query": "side", "cutoffs": [1]} if kind == "ranking" else {}
+    more: dict[str, Any] = {"query": "side", "cutoffs": [1]} if kind == "ranking" else {}
     declare(labels, kind=kind, scores=scores, **more)
     value = ff.metric("t", name).value
     assert value.value is not None
@@ -87,7 +87,12 @@ def test_the_reason_stands_beside_those_of_an_estimate_of_versions_and_of_a_func
     try:
         register("share", function=lambda actual, said: float(np.mean(actual)))
         said: list[float] = []
-        register("seen", function=lambda actual, _: said.extend(actual) or 0.0)
+
+        def seen(actual: Any, _: Any) -> float:
+            said.extend(actual)
+            return 0.0
+
+        register("seen", function=seen)
         for found in (
             ff.metric("t", "accuracy", estimate=True), ff.metric("t", "accuracy", versions=("v1", "v2")),
             ff.metric("t", "share"),
@@ -185,7 +190,7 @@ def test_a_trace_says_that_a_label_is_of_no_use(session: Session) -> None:
 def test_what_was_done_is_told_by_yes_or_no_where_a_decision_has_a_threshold(session: Session) -> None:
     declare([1, 0, 1, 2], kind="decision", threshold=0.5)
     value = ff.metric("t", "override_rate").value
-    assert (value.value, value.n) == (pytest.approx(2 / 3), 3)
+    assert [value.value, value.n] == [pytest.approx(2 / 3), 3]
     assert value.reason.startswith("1 label is of no use: a label must be what was done")
 
 

@@ -95,9 +95,9 @@ def make_task(
         "name": name, "prediction": prediction, "label": label, "version": version, "probabilities": probabilities,
         "query": query, "outcome": outcome, "positive": positive,
     }  # fmt: skip
-    for field, value in given_texts.items():
-        if isinstance(value, str) and not is_text(value):
-            raise ConfigError(f"task {name!r}: {field}={value!r} has a lone surrogate, which no text in UTF-8 can hold")
+    for field, text in given_texts.items():
+        if isinstance(text, str) and not is_text(text):
+            raise ConfigError(f"task {name!r}: {field}={text!r} has a lone surrogate, which no text in UTF-8 can hold")
     if not isinstance(name, str) or not name or "." in name:
         raise ConfigError(f"task name {name!r}: give a name that is not empty and has no dot")
     what = f"task {name!r}"
@@ -218,7 +218,7 @@ def _part(what: str, entry: Any) -> Part:
 
 
 def _is_whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:

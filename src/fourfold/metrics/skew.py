@@ -108,7 +108,8 @@ def _type(kinds: Mapping[str, Counts]) -> str:
 def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> Finding | None:
     """Whether one side has booleans where the other says the same in text or as 1 and 0."""
     written = [_values(kinds) for kinds in (current, reference)]
-    if written[0] == written[1] == {"true", "false"} and ("numeric" in current) != ("numeric" in reference):
+    told = all(values and values <= {"true", "false"} for values in written)
+    if told and ("numeric" in current) != ("numeric" in reference):
         words = ["booleans" if "numeric" in kinds else "text" for kinds in (current, reference)]
         return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
     for one, other in (written, written[::-1]):
