@@ -186,8 +186,12 @@ def sizes_of(magnitudes: Sequence[Floats], addends: Sequence[Floats]) -> Ints:
     """
     size = np.zeros(len(addends[0]), np.int64)
     for values in addends:
-        size += ~(np.abs(values) <= LARGEST)
+        if not (-LARGEST <= values.min(initial=0.0) and values.max(initial=0.0) <= LARGEST):
+            size += ~(np.abs(values) <= LARGEST)
     for values in magnitudes:
+        if values.max(initial=0.0) <= 1 << _SIZE_BITS:
+            size *= _MOST_SIZES
+            continue
         with np.errstate(divide="ignore"):
             place = np.nan_to_num(np.ceil(np.log2(values) / _SIZE_BITS) - 1, nan=_MOST_SIZES - 1.0)
         size = size * _MOST_SIZES + np.clip(place, 0, _MOST_SIZES - 1).astype(np.int64)
