@@ -13,7 +13,7 @@ import pytest
 import fourfold as ff
 from fourfold import config
 from fourfold.metrics import parse, register
-from fourfold.model import DAY
+from fourfold.model import DAY, Task
 
 
 def test_arguments_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_task_has_a_name_that_can_be_kept(name: Any) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     assert config.make_task("t", **GIVEN, threshold=np.float32(0.25)).threshold == 0.25  # type: ignore[arg-type]
     ranking = config.make_task("t", **GIVEN, kind="ranking", query="q", cutoffs=[np.int64(3)])  # type: ignore[list-item]
-    assert ranking.cutoffs == (3,) and config.Task.from_json(ranking.to_json()) == ranking
+    assert ranking.cutoffs == (3,) and Task.from_json(ranking.to_json()) == ranking
     buckets = config.make_task("t", **GIVEN, slices=[{"column": "x", "buckets": np.int64(4)}])
     assert buckets == config.make_task("t", **GIVEN, slices=[{"column": "x", "buckets": 4}])
     assert config.make_task("t", **GIVEN, positive=np.float64(2)).positive == "2"

@@ -79,7 +79,7 @@ def test_labels_that_are_no_numbers_are_said_of_other_kinds(
 def test_the_reason_stands_beside_those_of_an_estimate_of_versions_and_of_a_function(session: Session) -> None:
     n = 80
     labels = [2, *[i % 2 for i in range(1, n)]]
-    frame = {"id": [f"k{i}" for i in range(n)], "score": [0.2 + 0.6 * (i % 2) for i in range(n)]}
+    frame: dict[str, Any] = {"id": [f"k{i}" for i in range(n)], "score": [0.2 + 0.6 * (i % 2) for i in range(n)]}
     for model in ("v1", "v2"):
         ff.log("p", pd.DataFrame({**frame, "model": model}), key="id")
     ff.log("l", pd.DataFrame({"id": frame["id"][: n // 2], "y": labels[: n // 2]}), key="id")

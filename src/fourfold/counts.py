@@ -186,7 +186,7 @@ def sizes_of(magnitudes: Sequence[Floats], addends: Sequence[Floats]) -> Ints:
     """
     size = np.zeros(len(addends[0]), np.int64)
     for values in addends:
-        if not (-LARGEST <= values.min(initial=0.0) and values.max(initial=0.0) <= LARGEST):
+        if not (values.min(initial=0.0) >= -LARGEST and values.max(initial=0.0) <= LARGEST):
             size += ~(np.abs(values) <= LARGEST)
     for values in magnitudes:
         if values.max(initial=0.0) <= 1 << _SIZE_BITS:
