@@ -19,6 +19,7 @@ from fourfold.model import ALL, DAY, Task
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.state import series
 from fourfold.store import Store
+from fourfold.store.read import pooled
 
 START = 1_700_006_400  # a midnight
 
@@ -60,6 +61,21 @@ def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **m
 
     A label that is null has not come; ``more`` are further columns, or others than the usual ones.
     """
+    return by_column(*table_of_joined(task, prediction, label, chunks=chunks, **more))
+
+
+def by_column(table: pa.Table, plan: Plan) -> dict[str, Counts]:
+    """The counts of a table of one slice and bucket, by column."""
+    found: dict[str, list[Counts]] = {}
+    for entry in counts.rows(table, plan.by_version()):
+        found.setdefault(entry.column, []).append(entry)
+    return {column: total for column, several in found.items() if (total := pooled(several)) is not None}
+
+
+def table_of_joined(
+    task: Task, prediction: Any, label: Any, *, chunks: int = 1, plan: Plan | None = None, **more: Any
+) -> tuple[pa.Table, Plan]:
+    """As ``fold_joined``, the counts table, and the plan that was used (without one: chosen on the way)."""
     columns = {"prediction": pa.array(prediction), "label": pa.array(label, from_pandas=True)}
     n = len(columns["prediction"])
     has_label = columns["label"].is_valid()
@@ -70,12 +86,12 @@ def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **m
         "withdrawn": pa.array(np.zeros(n, bool)), "pairs": has_label.cast(pa.int64()),
         **{name: pa.array(values) for name, values in more.items()},
     }  # fmt: skip
-    table, plan, parts = pa.table(columns), Plan(), []
+    table, plan, parts = pa.table(columns), plan or Plan(), []
     for part in np.array_split(np.arange(n), chunks):
         records = Joined(judged(task, table.take(pa.array(part))), task)
         plan = plan_task(records, plan)
         parts += list(fold_task(records, {}, {ALL: ["", *(s.metric for s in task.sums)]}, plan))
-    return {found.column: found for found in counts.rows(counts.add(*parts), plan.by_version())}
+    return counts.add(*parts), plan
 
 
 Comparable = dict[tuple[Any, ...], dict[str, Any]]

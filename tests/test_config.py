@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import fourfold as ff
 from fourfold import config
-from fourfold.model import DAY
+from fourfold.metrics import parse, register
+from fourfold.model import DAY, Task
 
 
 def test_arguments_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -
         ("t", {"prediction": "score"}, "prediction='score' is not of the form 'stream.column'"),
         ("t", {"label": 3}, "label=3 is not of the form"),
         ("t", {"kind": "clustering"}, "kind='clustering' is not known"),
-        ("t", {"threshold": "high"}, "threshold='high' is not a number"),
+        ("t", {"threshold": "high"}, "threshold='high' is not a finite number"),
         ("t", {"threshold": float("nan")}, "threshold=nan"),
         ("t", {"slices": "carrier"}, r"give a list of columns, as in \['carrier'\]"),
         ("t", {"horizon": "a month"}, "horizon='a month' is not a length of time"),
@@ -72,3 +76,110 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -
 def test_a_wrong_task_is_refused_with_field_value_and_what_to_do(name: str, changed: dict[str, Any], says: str) -> None:
     with pytest.raises(ff.ConfigError, match=says):
         ff.task(name, **{"prediction": "predict.score", "label": "arrivals.late", **changed})
+
+
+LONE = "a\ud800"
+GIVEN: dict[str, Any] = {"prediction": "predict.score", "label": "arrivals.late"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prediction": f"{LONE}.x"}, {"label": f"l.{LONE}"}, {"slices": [LONE]},
+        {"slices": [{"name": LONE, "sql": "1"}]},
+        {"slices": {LONE: "1"}}, {"slices": {"s": LONE}}, {"slices": [{"column": LONE, "buckets": 2}]}, {"slices": [5]},
+        {"slices": {5: "1"}}, {"slices": [[b"x"]]}, {"slices": b"x"}, {"version": LONE}, {"version": 5},
+        {"kind": "ranking", "query": LONE}, {"kind": "multiclass", "classes": [LONE]},
+        {"kind": "multiclass", "values": {LONE: {"a": 1.0}}}, {"kind": "decision", "outcome": f"o.{LONE}"},
+        {"positive": LONE}, {"positive": "a\0"}, {"positive": ["yes"]}, {"positive": float("nan")},
+        {"kind": "regression", "positive": "yes"}, {"values": {"true_positive": float("inf")}},
+        {"threshold": float("inf")}, {"threshold": 10**400}, {"threshold": np.bool_(True)},
+        {"kind": "ranking", "query": "q", "cutoffs": [0]}, {"kind": "ranking", "query": "q", "cutoffs": [2.5]},
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_what_no_store_can_keep_is_refused_where_it_is_declared(changed: dict[str, Any]) -> None:
+    with pytest.raises(ff.ConfigError, match="task 't'"):
+        config.make_task("t", **{**GIVEN, **changed})
+
+
+@pytest.mark.parametrize("name", [LONE, "\ud800", 5, None, b"t", ""], ids=ascii)
+def test_a_task_has_a_name_that_can_be_kept(name: Any) -> None:
+    with pytest.raises(ff.ConfigError, match="task"):
+        config.make_task(name, **GIVEN)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert config.make_task("t", **GIVEN, threshold=np.float32(0.25)).threshold == 0.25  # type: ignore[arg-type]
+    ranking = config.make_task("t", **GIVEN, kind="ranking", query="q", cutoffs=[np.int64(3)])  # type: ignore[list-item]
+    assert ranking.cutoffs == (3,) and Task.from_json(ranking.to_json()) == ranking
+    buckets = config.make_task("t", **GIVEN, slices=[{"column": "x", "buckets": np.int64(4)}])
+    assert buckets == config.make_task("t", **GIVEN, slices=[{"column": "x", "buckets": 4}])
+    assert config.make_task("t", **GIVEN, positive=np.float64(2)).positive == "2"
+
+
+@pytest.mark.parametrize("threshold", ["1e400", "-1e400", f"1{'0' * 400}", "inf"])
+def test_a_metric_has_finite_parameters(threshold: str) -> None:
+    with pytest.raises(ff.InputError, match="threshold must be a"):
+        parse(f"recall(threshold={threshold})", "task", "binary")
+
+
+def test_a_mapping_of_names_to_expressions_declares_slices(tmp_path: Path) -> None:
+    listed = config.make_task("late", **GIVEN, slices=[{"name": "night", "sql": "hour < 6"}, {"name": "s", "sql": "a"}])
+    assert config.make_task("late", **GIVEN, slices={"night": "hour < 6", "s": "a"}) == listed
+    (tmp_path / "fourfold.toml").write_text(
+        '[task.late]\nprediction = "predict.score"\nlabel = "arrivals.late"\npositive = "yes"\n'
+        '[task.late.slices]\nnight = "hour < 6"\ns = "a"\n'
+        '[task.second]\nprediction = "predict.score"\nlabel = "arrivals.late"\npositive = 2\nthreshold = 1\n'
+    )
+    first, second = config.load(environment={}).tasks
+    assert first == dataclasses.replace(listed, positive="yes")
+    assert (second.positive, second.threshold) == ("2", 1.0)
+    session = ff.init(tmp_path / "store")
+    for i, (hour, late) in enumerate([(3, "yes"), (9, "no")]):
+        ff.log("predict", key=i, score=0.9, hour=hour, a=i)
+        ff.log("arrivals", key=i, late=late)
+    found = {row.slice["night"]: row.value.value for row in ff.metric("late", "precision", by="night")}
+    assert found == {"true": 1.0, "false": 0.0}
+    session.close()
+
+
+def test_a_custom_metric_has_names_that_can_be_kept() -> None:
+    for sums in ({LONE: "score"}, {"a": f"score || '{LONE}'"}):
+        with pytest.raises(ff.ConfigError, match="metric 'odd'"):
+            register("odd", sums=sums, value=lambda sums: 0.0)
+
+
+def columns_of(session: Any) -> set[str]:
+    ff.flush()
+    session.store.catch_up()
+    return {name for name in session.store.log("s").schema.names if not name.startswith("_ff_")}
+
+
+def test_names_of_columns_that_are_no_texts_are_taken_by_their_text(tmp_path: Path) -> None:
+    several = pd.MultiIndex.from_tuples([("a", "b"), ("a", 0)])
+    frames: list[tuple[Any, set[str]]] = [
+        (pd.DataFrame({0: [1.0], 1: ["a"], "x": [True]}), {"0", "1", "x"}),
+        (pd.DataFrame([[1.0, 2.0]], columns=several), {"('a', 'b')", "('a', 0)"}),
+        (pd.DataFrame({b"x": [1.0], None: [2.0], 1.5: [3.0]}), {"x", "None", "1.5"}),
+        ({0: [1.0], b"y": [2.0]}, {"0", "y"}),
+        ({0: 1.0, b"y": 2.0}, {"0", "y"}),
+        ([{0: 1.0, b"y": 2.0}], {"0", "y"}),
+        ({"a\ud800": 1.0}, {"a\\ud800"}),
+    ]  # fmt: skip
+    for i, (data, names) in enumerate(frames):
+        session = ff.init(tmp_path / str(i), "test")
+        ff.log("s", data)
+        assert columns_of(session) == names, (i, session.store.quarantined())
+        assert ff.metric("s", "rows").value.value == 1.0
+        session.close()
+
+
+def test_keys_of_bytes_are_the_text_they_hold_in_records_and_frames(tmp_path: Path) -> None:
+    session = ff.init(tmp_path / "store", "test")
+    ff.log("s", key=b"k1", x=1.0)
+    ff.log("s", pd.DataFrame({"id": [b"k2", b"\xff"], "x": [1.0, 2.0]}), key="id")
+    ff.log("l", key="k1", y=1)
+    for key in ("k1", "k2", "ff"):
+        assert ff.trace(key).steps, key
+    session.close()

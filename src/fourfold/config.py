@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
+import numbers
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from fourfold.errors import ConfigError
 from fourfold.model import DAY, HOUR, Dimension, Part, Source, Sums, Task
@@ -23,7 +25,7 @@ CELLS = {  # how the cells of a binary task are named where they are given a val
 _ONLY = {  # declarations that have a meaning for some kinds only
     "threshold": ("binary", "decision"), "probabilities": ("multiclass",), "classes": ("multiclass",),
     "query": ("ranking",), "cutoffs": ("ranking",), "outcome": ("decision",), "values": ("binary", "multiclass"),
-    "version": ("binary", "multiclass", "multilabel", "regression"),
+    "version": ("binary", "multiclass", "multilabel", "regression"), "positive": ("binary",),
 }  # fmt: skip
 TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "decision")
 
@@ -72,7 +74,7 @@ def make_task(
     label: str,
     kind: str = "binary",
     threshold: float | None = None,
-    slices: Sequence[Slicing | Sequence[Slicing]] = (),
+    slices: Sequence[Slicing | Sequence[Slicing]] | Mapping[str, str] = (),
     horizon: str = "30d",
     version: str | None = None,
     probabilities: str | None = None,
@@ -81,6 +83,7 @@ def make_task(
     cutoffs: Sequence[int] | None = None,
     outcome: str | None = None,
     values: Mapping[str, Any] | None = None,
+    positive: str | float | None = None,
     sums: Sequence[Sums] = (),
 ) -> Task:
     """A task from its declaration; ``fourfold.sdk.task`` says what each field means.
@@ -88,6 +91,13 @@ def make_task(
     Raises:
         ConfigError: names the field, its value and what is expected.
     """
+    given_texts = {
+        "name": name, "prediction": prediction, "label": label, "version": version, "probabilities": probabilities,
+        "query": query, "outcome": outcome, "positive": positive,
+    }  # fmt: skip
+    for field, text in given_texts.items():
+        if isinstance(text, str) and not is_text(text):
+            raise ConfigError(f"task {name!r}: {field}={text!r} has a lone surrogate, which no text in UTF-8 can hold")
     if not isinstance(name, str) or not name or "." in name:
         raise ConfigError(f"task name {name!r}: give a name that is not empty and has no dot")
     what = f"task {name!r}"
@@ -95,21 +105,21 @@ def make_task(
         raise ConfigError(f"{what}: kind={kind!r} is not known; there is {', '.join(TASK_KINDS)}")
     given = {
         "threshold": threshold, "probabilities": probabilities, "classes": classes, "query": query,
-        "cutoffs": cutoffs, "outcome": outcome, "values": values, "version": version,
+        "cutoffs": cutoffs, "outcome": outcome, "values": values, "version": version, "positive": positive,
     }  # fmt: skip
     for field, value in given.items():
         if value is not None and kind not in _ONLY[field]:
             raise ConfigError(f"{what}: {field}={value!r} is for kind={' or '.join(_ONLY[field])}, not {kind}")
-    if threshold is not None and (
-        isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or threshold != threshold
-    ):
-        raise ConfigError(f"{what}: threshold={threshold!r} is not a number")
-    if isinstance(slices, str):
+    if threshold is not None and not is_finite(threshold):
+        raise ConfigError(f"{what}: threshold={threshold!r} is not a finite number")
+    if isinstance(slices, (str, bytes)):
         raise ConfigError(f"{what}: slices={slices!r} is one text; give a list of columns, as in [{slices!r}]")
+    if isinstance(slices, Mapping):
+        slices = [{"name": part, "sql": sql} for part, sql in slices.items()]
     if kind == "ranking" and not query:
         raise ConfigError(f"{what}: kind='ranking' needs query=, the column that says to which query an item belongs")
     for cutoff in cutoffs or ():
-        if isinstance(cutoff, bool) or not isinstance(cutoff, int) or cutoff < 1:
+        if not _is_whole(cutoff, 1, 2**31):
             raise ConfigError(f"{what}: cutoffs={list(cutoffs or ())!r}: {cutoff!r} is not a rank from 1 up")
     predicted = _source(what, "prediction", prediction)
     columns = {
@@ -120,11 +130,43 @@ def make_task(
         name, predicted, _source(what, "label", label), kind,
         _threshold(kind, threshold), tuple(_dimension(what, entry) for entry in slices),
         seconds_of(horizon, f"{what}: horizon"), **columns,
-        classes=tuple(map(str, classes or ())),
-        cutoffs=tuple(sorted(set(cutoffs or CUTOFFS))) if kind == "ranking" else (),
+        classes=_classes(what, classes or ()),
+        cutoffs=tuple(sorted(set(map(int, cutoffs or CUTOFFS)))) if kind == "ranking" else (),
         outcome=_source(what, "outcome", outcome) if outcome is not None else None,
-        values=_values(what, kind, values or {}), sums=tuple(sums),
+        values=_values(what, kind, values or {}), sums=tuple(sums), positive=_positive(what, positive),
     )  # fmt: skip
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is a text that can be kept: one with a lone surrogate is none in UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a finite number, of Python or NumPy."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number that is larger than any float
+        return False
+
+
+def _positive(what: str, given: Any) -> str | None:
+    """The label that is positive as text, as labels are written: a boolean as "true", a whole number without a dot."""
+    if given is None or (is_text(given) and "\0" not in given):
+        return given
+    if type(given).__name__ in ("bool", "bool_"):
+        return "true" if given else "false"
+    if is_finite(given):
+        return str(int(given)) if float(given).is_integer() else repr(float(given))
+    raise ConfigError(f"{what}: positive={given!r} is neither a text nor a number nor a boolean")
+
+
+def _classes(what: str, classes: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(classes, str) or not all(is_text(str(name)) for name in classes):
+        raise ConfigError(f"{what}: classes={classes!r} is not a list of texts without lone surrogates")
+    return tuple(map(str, classes))
 
 
 def _threshold(kind: str, given: float | None) -> float | None:
@@ -159,19 +201,24 @@ def _dimension(what: str, entry: Any) -> Dimension:
 
 
 def _part(what: str, entry: Any) -> Part:
-    if isinstance(entry, str) and entry:
+    if is_text(entry) and entry:
         return Part(entry)
     if isinstance(entry, Mapping):
         fields = dict(entry)
-        match sorted(fields):
-            case ["buckets", "column"] if type(fields["buckets"]) is int and 2 <= fields["buckets"] <= 100:
-                return Part(str(fields["column"]), fields["buckets"])
-            case ["name", "sql"] if fields["name"] and fields["sql"]:
-                return Part(str(fields["name"]), sql=str(fields["sql"]))
+        texts = {name: value for name, value in fields.items() if is_text(value) and value}
+        match sorted(map(str, fields)):
+            case ["buckets", "column"] if "column" in texts and _is_whole(fields["buckets"], 2, 100):
+                return Part(texts["column"], int(fields["buckets"]))
+            case ["name", "sql"] if "name" in texts and "sql" in texts:
+                return Part(texts["name"], sql=texts["sql"])
     raise ConfigError(
         f"{what}: slices: {entry!r} is neither a column's name, nor {{'column': 'distance', 'buckets': 4}} (2 to "
-        "100), nor {'name': 'night', 'sql': 'hour < 6'}, nor a list of these"
+        "100), nor {'name': 'night', 'sql': 'hour < 6'}, nor a list of these; names are texts without lone surrogates"
     )
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:
@@ -182,8 +229,10 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
             raise ConfigError(f"{what}: values: {key!r} is not a cell; there are {', '.join(CELLS)}")
         cells = {CELLS[key]: value} if kind == "binary" else {(key, a): v for a, v in dict(value).items()}
         for (predicted, actual), worth in cells.items():
-            if isinstance(worth, bool) or not isinstance(worth, (int, float)) or worth != worth:
-                raise ConfigError(f"{what}: values: {worth!r} for {key!r} is not a number")
+            if not is_finite(worth):
+                raise ConfigError(f"{what}: values: {worth!r} for {key!r} is not a finite number")
+            if not (is_text(str(predicted)) and is_text(str(actual))):
+                raise ConfigError(f"{what}: values: {predicted!r} or {actual!r} has a lone surrogate")
             found.append((str(predicted), str(actual), float(worth)))
     return tuple(sorted(found))
 

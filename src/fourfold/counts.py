@@ -9,7 +9,7 @@ column     string         the column that was counted ("" for the records themse
 kind       string         what was counted, a name in ``KINDS``
 slice      string         JSON, ``{"carrier": "AA"}``; ``{}`` for all records
 bucket     int64          start of the hour or day, seconds since 1970 (UTC)
-binning    int32          version of the binning that ``bins`` refer to
+binning    int64          version of the binning that ``bins`` refer to, and ``SIZED`` × the size of the addends
 tallies    list<int64>    exact integer counts, named by ``KINDS[kind].tallies``
 sums       list<double>   sums, named by ``KINDS[kind].sums``
 low, high  double         extremes seen, NaN where there are none
@@ -21,6 +21,10 @@ registers  list<int32>    HyperLogLog: register number × 32 + rank, sorted
 
 ``add`` is associative and commutative, its identity is ``empty()``: a commutative monoid, so folding in one
 pass, in a thousand batches, in any order or on a cluster gives the same counts.
+
+Sums of floats are no such thing by themselves: 1e300 swallows all that it is added to, and when it is taken away again,
+for the label was a slip, nothing is left; infinity less infinity is no number at all. So records whose addends are of
+another size are kept in a row of their own, which vanishes with the last of them (see ``sizes_of``).
 """
 
 from __future__ import annotations
@@ -34,13 +38,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.binning import Binning, Ints, bins_of
+from fourfold.binning import Binning, Floats, Ints, bins_of
 
 MAX_CATEGORIES = 256
 REGISTER_BITS = 11  # 2,048 HyperLogLog registers: a standard error of 1.04 / sqrt(2048) = 2.3 %
 RANK_BITS = 5
 
 KEYS = ("column", "kind", "slice", "bucket", "binning")
+
+SIZED = 1 << 16  # the column ``binning`` holds version + SIZED × size
+LARGEST = 2.0**1000  # what is added to a sum at most, so that a sum of millions is still a float
+_SIZE_BITS, _MOST_SIZES = 12, 1 << 7
 
 
 class Kind(NamedTuple):
@@ -116,7 +124,7 @@ SCHEMA = pa.schema(
         ("kind", pa.string()),
         ("slice", pa.string()),
         ("bucket", pa.int64()),
-        ("binning", pa.int32()),
+        ("binning", pa.int64()),
         ("tallies", pa.list_(pa.int64())),
         ("sums", pa.list_(pa.float64())),
         ("low", pa.float64()),
@@ -163,6 +171,31 @@ class Counts:
     def sum(self, name: str) -> float:
         """The sum of that name, as listed in ``KINDS``."""
         return self.sums[KINDS[self.kind].sums.index(name)]
+
+
+def sizes_of(magnitudes: Sequence[Floats], addends: Sequence[Floats]) -> Ints:
+    """Which row each record's addends are kept in: 0 where they are of the usual size.
+
+    Args:
+        magnitudes: at most five ways in which records are large or small; addends are products of powers of these.
+        addends: what each record adds to each sum.
+
+    The records of a row are within a factor of 2^12 of each other in each magnitude, those up to 2^12 in one. When the
+    largest is taken away, 53 bits still tell the squares of the others. They are alike, too, in how many of the sums
+    they are too large for: a sum is finite where those of its records are.
+    """
+    size = np.zeros(len(addends[0]), np.int64)
+    for values in addends:
+        if not (values.min(initial=0.0) >= -LARGEST and values.max(initial=0.0) <= LARGEST):
+            size += ~(np.abs(values) <= LARGEST)
+    for values in magnitudes:
+        if values.max(initial=0.0) <= 1 << _SIZE_BITS:
+            size *= _MOST_SIZES
+            continue
+        with np.errstate(divide="ignore"):
+            place = np.nan_to_num(np.ceil(np.log2(values) / _SIZE_BITS) - 1, nan=_MOST_SIZES - 1.0)
+        size = size * _MOST_SIZES + np.clip(place, 0, _MOST_SIZES - 1).astype(np.int64)
+    return size
 
 
 def empty() -> pa.Table:
@@ -285,7 +318,7 @@ def rows(table: pa.Table, binnings: dict[tuple[str, int], Binning]) -> Iterator[
             labels=labels[i] if labels is not None else [],
             counts=cut("counts", i),
             registers=cut("registers", i),
-            binning=binnings.get((column, version)),
+            binning=binnings.get((column, version % SIZED)),
             column=column,
         )
 

@@ -174,6 +174,7 @@ class Task:
     outcome: Source | None = None  # decision: what came of it
     values: tuple[tuple[str, str, float], ...] = ()  # predicted, actual, and what such a record is worth
     sums: tuple[Sums, ...] = ()
+    positive: str | None = None  # binary: the label that is positive, as text; any other is negative
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fourfold.binning import Binning, Floats, Ints
-from fourfold.counts import Counts, lists
+from fourfold.counts import SIZED, Counts, lists
 
 _NO_BINS = np.zeros(0, np.int64)
 
@@ -65,7 +65,7 @@ class Tallies:
         for series, bucket, version, tallies, sums, low, high in zip(*(c.tolist() for c in columns), strict=True):
             found = Counts(
                 self.kind, tallies, sums, low, high, _NO_BINS, [], _NO_BINS, _NO_BINS,
-                binnings.get((self.column, version)), self.column,
+                binnings.get((self.column, version % SIZED)), self.column,
             )  # fmt: skip
             yield (bucket, self.slices[series]), found
 

@@ -149,6 +149,24 @@ class DuckDB:
         with _connected() as connection:
             return matching.discrepancies(connection, here, there, columns, relative, absolute, examples)
 
+    def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
+        """See ``Engine.usable_labels``."""
+        with _connected() as connection:
+            connection.register("labels", labels)
+            rows = connection.execute(f"SELECT {joins.usable_sql(task, labels.schema)} FROM labels").fetchall()
+            return [bool(row[0]) for row in rows]
+
+    def unusable_labels(self, task: Task, log: Changed, most: int) -> list[tuple[str, int]]:
+        """See ``Engine.unusable_labels``."""
+        with _connected() as connection:
+            joins.register(connection, "log", log.added, log.schema)
+            text = joins.text_sql(task.label.column, log.schema)
+            rows = connection.execute(
+                f"SELECT left(coalesce({text}, '?'), 100) AS said, count(*) AS n FROM log WHERE {KEY} IS NOT NULL "
+                f"AND NOT {joins.usable_sql(task, log.schema)} GROUP BY said ORDER BY n DESC, said LIMIT {int(most)}"
+            ).fetchall()
+            return [(str(said), int(n)) for said, n in rows]
+
     def keys(
         self, log: Changed, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
     ) -> pa.Array:

@@ -8,6 +8,8 @@ corrected or removed needs no case of its own.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
@@ -28,6 +30,8 @@ PARTS = (("before", True, True), ("added", False, True), ("removed", True, False
 SIDES = (("was", -1), ("is_", 1))
 _ORDER = f"{LOG_TIME}, {BATCH}, {ROW}"
 LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
+# of times that are far apart the difference would be beyond 64 bits
+_DELAY = "(epoch_us({}.time)::DOUBLE - epoch_us({}.time)::DOUBLE) / 1e6"
 _META = (KEY, EVENT_TIME, LOG_TIME, BATCH, ROW, RUN)
 
 
@@ -57,7 +61,7 @@ class Join:
         task = self._task
         columns = {
             "key": "key", "time": "coalesce(p.time, l.time)", "prediction": "p.prediction", "label": "l.label",
-            "delay": "(epoch_us(l.time) - epoch_us(p.time)) / 1e6", "orphan": "p.time IS NULL",
+            "delay": _DELAY.format("l", "p"), "orphan": "p.time IS NULL",
             "has_label": "coalesce(l.has_label, false)",
             "withdrawn": "l.has_label IS NOT NULL AND NOT l.has_label",
             "pairs": f"coalesce(p.copies_{side} * l.copies_{side}, 0)::BIGINT",
@@ -87,7 +91,7 @@ class Join:
             self._connection,
             f"""
             SELECT key, a.time AS time, a.prediction, b.prediction AS other, a.version, b.version AS against, l.label,
-                (epoch_us(l.time) - epoch_us(a.time)) / 1e6 AS delay, false AS orphan,
+                {_DELAY.format("l", "a")} AS delay, false AS orphan,
                 coalesce(l.has_label, false) AS has_label, false AS withdrawn, 1::BIGINT AS pairs
             FROM (SELECT * FROM p_wins WHERE {side}) a JOIN (SELECT * FROM p_wins WHERE {side}) b USING (key)
                 JOIN (SELECT * FROM l_wins WHERE {side}) l USING (key)
@@ -108,10 +112,9 @@ class Join:
         return columns | self._record("prediction", schema)
 
     def _labelled(self, schema: pa.Schema) -> dict[str, str]:
-        column, task = self._task.label.column, self._task
-        missing = "true" if column not in schema.names else _is_missing(column, schema)
-        value = text_sql(column, schema) if task.kind == "decision" else _value_sql(task, column, schema)
-        return {"label": value, "has_label": f"NOT ({missing})", **self._record("label", schema)}
+        label, task = self._task.label.column, self._task
+        has_label = f"NOT ({_is_missing(label, schema)})"
+        return {"label": label_sql(task, schema), "has_label": has_label, **self._record("label", schema)}
 
     def _record(self, side: str, schema: pa.Schema) -> dict[str, str]:
         """The columns of a stream that custom sums are over, as one struct."""
@@ -148,7 +151,7 @@ class Join:
         outer = {name: f"_ff_{name}" for name in columns}
         for i, sums in enumerate(self._task.sums):
             for j, (_, sql) in enumerate(sums.expressions):
-                outer[column_of(i, j)] = f"TRY_CAST(({sql}\n) AS DOUBLE)"
+                outer[column_of(i, j)] = f"TRY_CAST(TRY({sql}\n) AS DOUBLE)"  # null where it fails on a record
         return f"SELECT {_listed(outer)} FROM (SELECT {_listed(inner)} FROM ({query}))"
 
     def _prepare(self, sources: Sequence[tuple[str, Changed, Mapping[str, str]]]) -> None:
@@ -351,7 +354,59 @@ def _value_sql(task: Task, column: str, schema: pa.Schema) -> str:
     return number_sql(column, schema)
 
 
+def label_sql(task: Task, schema: pa.Schema) -> str:
+    """A label as the kind of task takes it; of a binary one 1 is positive, 0 negative and all else of no use."""
+    column = task.label.column
+    if task.kind == "binary":
+        return _truth_sql(column, schema, task.positive)
+    if task.kind != "decision":
+        return _value_sql(task, column, schema)
+    if task.threshold is None:
+        return text_sql(column, schema)
+    return f"CASE {_truth_sql(column, schema, None)} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"
+
+
+def usable_sql(task: Task, schema: pa.Schema) -> str:
+    """Whether a label says something: it is missing, or is one that the kind of task can take."""
+    label = label_sql(task, schema)
+    match task.kind:
+        case "binary":
+            condition = f"{label} IN (0, 1)"
+        case "regression" | "ranking":
+            condition = f"isfinite({label})"
+        case _:
+            condition = f"{label} IS NOT NULL"
+    return f"({_is_missing(task.label.column, schema)} OR coalesce({condition}, false))"
+
+
+def _truth_sql(column: str, schema: pa.Schema, positive: str | None) -> str:
+    """A label of two kinds as 1 or 0; one that is neither as the number that it is, or null.
+
+    ``positive`` is the one that is 1, any other being 0. Without it, "true" and "false" are told as words too.
+    """
+    text, number = text_sql(column, schema), number_sql(column, schema)
+    if positive is None:
+        is_text = column in schema.names and pa.types.is_string(schema.field(column).type)
+        words = "WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0"
+        return f"(CASE lower(trim({text})) {words} ELSE {number} END)" if is_text else number
+    same = f"{text} = {literal(positive)}"
+    if positive in ("true", "false"):
+        same = f"lower(trim({text})) = '{positive}'"
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(positive)):
+            same += f" OR {number} = {value!r}"
+    missing = _is_missing(column, schema)
+    return f"(CASE WHEN {missing} THEN NULL WHEN {same} THEN 1.0 ELSE 0.0 END)"
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _is_missing(column: str, schema: pa.Schema) -> str:
+    if column not in schema.names:
+        return "true"
     nan = f" OR isnan({quoted(column)})" if pa.types.is_floating(schema.field(column).type) else ""
     return f"{quoted(column)} IS NULL{nan}"
 

@@ -113,6 +113,12 @@ class Engine(Protocol):
     ) -> list[Discrepancy]:
         """The newest records of each key in two streams, compared: the keys first, then each column."""
 
+    def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
+        """Of each record of the label stream, whether the task can take its label; one that is missing, it can."""
+
+    def unusable_labels(self, task: Task, log: Changed, most: int) -> list[tuple[str, int]]:
+        """The labels in a log that the task cannot take, the most frequent first: as text, with how many there are."""
+
     def keys(
         self, log: Changed, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
     ) -> pa.Array:

@@ -39,11 +39,22 @@ def to_arrow(data: Frame) -> pa.Table:
         table = _native_to_arrow(data)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
-    names = unique_names([str(name) for name in table.column_names])
+    names = unique_names([name_text(name) for name in table.column_names])
     columns = [plain(column) for column in table.columns]
     if not columns:  # a table of no columns still has a number of rows
         return table
     return pa.table(columns, names=names)
+
+
+def name_text(name: object) -> str:
+    """A column's name as the log keeps it: its text, that of bytes being what they hold.
+
+    >>> name_text("age"), name_text(0), name_text(("a", "b")), name_text(b"age")
+    ('age', '0', "('a', 'b')", 'age')
+    """
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "backslashreplace")
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -130,7 +141,9 @@ def _native_to_arrow(data: Frame) -> pa.Table:
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     if isinstance(data, Mapping):
-        return _records_to_arrow([data]) if _is_record(data) else pa.table(dict(data))
+        if _is_record(data):
+            return _records_to_arrow([data])
+        return pa.table([_column(values) for values in data.values()], names=[name_text(name) for name in data])
     if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
         return _records_to_arrow(data)
     if nw.dependencies.is_pandas_dataframe(data):
@@ -148,6 +161,10 @@ def _native_to_arrow(data: Frame) -> pa.Table:
     )
 
 
+def _column(values: Any) -> Any:
+    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+
+
 def _is_record(data: Mapping[str, Any]) -> bool:
     """One record, not columns: no value is a column-like sequence."""
     return not any(isinstance(v, (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)) for v in data.values())
@@ -155,7 +172,8 @@ def _is_record(data: Mapping[str, Any]) -> bool:
 
 def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
-    return pa.table({name: _array([record.get(name) for record in records]) for name in names})
+    columns = [_array([record.get(name) for record in records]) for name in names]
+    return pa.table(columns, names=[name_text(name) for name in names])
 
 
 def _array(values: list[Any]) -> pa.Array:
@@ -183,4 +201,4 @@ def _pandas_to_arrow(frame: Any) -> pa.Table:
             texts = [None if value is None or value != value else str(value) for value in series]
             array = pa.array(texts, pa.string())
         columns.append(array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array]))
-    return pa.table(columns, names=[str(name) for name in frame.columns])
+    return pa.table(columns, names=[name_text(name) for name in frame.columns])

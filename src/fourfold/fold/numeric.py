@@ -32,11 +32,12 @@ def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
         return Binning(0.0, 1.0, bits, version)
     lower, centre, upper = (float(q) for q in np.quantile(finite / 2, (0.25, 0.5, 0.75)))  # halves never overflow
     centre *= 2
-    largest = float(np.abs(finite).max())
-    zero = max(float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).eps) * largest)  # but for rounding
+    largest, quartile = float(np.abs(finite).max()), 2 * max(abs(lower), abs(upper))
     with np.errstate(over="ignore", invalid="ignore"):
-        candidates = ((upper - lower) / 1.349 * 2, float(np.std(finite)), abs(centre), 1.0, largest)
-    scale = next(s for s in candidates if math.isfinite(s) and s > zero)
+        candidates = [((upper - lower) / 1.349 * 2, quartile)]  # each with the size of what it is a difference of
+        candidates += [(scale, largest) for scale in (float(np.std(finite)), abs(centre), 1.0, largest)]
+    tiny, epsilon = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).eps)
+    scale = next(s for s, of in candidates if math.isfinite(s) and s > max(tiny, epsilon * of))  # more than rounding
     return Binning(centre, scale, bits, version)
 
 
@@ -162,7 +163,7 @@ def counts_table(
             pa.array([kind], pa.string()).take(pa.array(np.zeros(size, np.int64))),
             pa.array(groups.slices, pa.string()),
             pa.array(groups.buckets, pa.int64()),
-            pa.array(np.full(size, binning, np.int32)),
+            pa.array(np.full(size, binning, np.int64)),
             ragged(tallies.ravel(), np.arange(size + 1) * tallies.shape[1], pa.int64()),
             ragged(sums.ravel(), np.arange(size + 1) * sums.shape[1], pa.float64()),
             pa.array(low if low is not None else nothing),

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from fourfold.metrics.custom import register
 __all__ = ["METRICS", "Metric", "Question", "parse", "register"]
 
 Parameter = float | str
+_LARGEST = sys.float_info.max
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -265,6 +267,6 @@ def _number(node: ast.expr, text: str, parameter: str) -> float:
         value = ast.literal_eval(node)
     except ValueError:
         value = None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(f"metric {text!r}: {parameter} must be a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise InputError(f"metric {text!r}: {parameter} must be a finite number")
     return value

@@ -196,9 +196,12 @@ def outcome_difference(counts: Counts) -> Value:
         mean_of(counts, f"{name}_outcome", size) for name, size in zip(("overridden", "followed"), sizes, strict=True)
     )
     spread = va + vb
-    degrees = spread**2 / (va**2 / (sizes[0] - 1) + vb**2 / (sizes[1] - 1)) if spread > 0 else sum(sizes) - 2
+    if not math.isfinite(spread):
+        return answered(a - b, (-math.inf, math.inf), counts, sum(sizes))
+    share = va / spread if spread > 0 else 0.5  # of the variance; the degrees of freedom are Welch & Satterthwaite's
+    degrees = 1 / (share * share / (sizes[0] - 1) + (1 - share) * (1 - share) / (sizes[1] - 1))
     half = student_point(degrees) * math.sqrt(spread)
-    return Value(a - b, a - b - half, a - b + half, sum(sizes), covered(counts))
+    return answered(a - b, (a - b - half, a - b + half), counts, sum(sizes))
 
 
 def decisions(counts: Counts) -> dict[tuple[str, ...], Value]:
@@ -376,7 +379,7 @@ def _outcome(counts: Counts, name: str) -> Value:
     if n <= 0:
         return unlabelled(counts) or undefined(f"no {name} prediction has an outcome", counts)
     mean, variance = mean_of(counts, f"{name}_outcome", n)
-    return answered(mean, student(mean, variance, n) if n > 1 else (-math.inf, math.inf), counts, n)
+    return answered(mean, student(mean, variance, n), counts, n)
 
 
 def _share(counts: Counts, hits: int, trials: int) -> Value:

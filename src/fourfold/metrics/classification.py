@@ -209,7 +209,9 @@ def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
 
 def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
     """Score (the bin's middle), positives and negatives of each score bin, from the lowest score up."""
-    assert counts.binning is not None
+    if counts.binning is None:  # no score was ever a number
+        nothing = np.zeros(0)
+        return nothing, nothing, nothing
     bins, (negatives, positives, _) = states(counts)
     some = positives + negatives > 0
     return counts.binning.middles(bins[some]), positives[some], negatives[some]
@@ -249,7 +251,7 @@ def total_worth(worth: Sequence[float], cells: Sequence[int], counts: Counts, ta
         return Value.no_data(f"the task declares no values=; without it a cell is worth nothing: {task.name}")
     n = sum(cells)
     centre = sum(w * c for w, c in zip(worth, cells, strict=True)) / n
-    spread = sum(w * w * c for w, c in zip(worth, cells, strict=True)) / n - centre**2
+    spread = sum(w * w * c for w, c in zip(worth, cells, strict=True)) / n - centre * centre
     low, high = student(centre, max(spread, 0.0) / max(n - 1, 1), n)
     scale = 1 if mean else n
     return answered(scale * centre, (scale * low, scale * high), counts)

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from fourfold.binning import Floats
+from fourfold.config import is_text
 from fourfold.counts import Counts
 from fourfold.errors import ConfigError
 from fourfold.metrics.intervals import student_point
+from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Sums, Value
 
 SAMPLE = 100_000  # records that a function is given at most, where nothing else is asked for
@@ -70,6 +72,10 @@ def register(
         raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")
     if sums is not None and (not sums or len(sums) > 8 or "records" in sums):
         raise ConfigError(f"metric {name!r}: sums={list(sums)!r}: give one to eight, none of them named 'records'")
+    if sums is not None and not all(is_text(text) for entry in sums.items() for text in entry):
+        raise ConfigError(
+            f"metric {name!r}: sums={dict(sums)!r}: names and expressions are texts, without lone surrogates"
+        )
     defined = Sums(name, tuple((str(k), str(sql)) for k, sql in sums.items())) if sums is not None else None
     REGISTERED[name] = Custom(name, defined, value, function, sample)
 
@@ -83,9 +89,23 @@ def read(counts: Counts, custom: Custom) -> Value:
         return Value.no_data(f"no labelled record to add up{why}")
     names = [name for name, _ in custom.sums.expressions]
     sums = np.array(counts.sums[: len(names)])
-    centre = _value(custom, names, sums, n)
-    if centre is None:
-        return Value.no_data(f"the metric is not defined for sums of {dict(zip(names, sums.tolist(), strict=True))}", n)
+    if not np.isfinite(sums).all():
+        return Value.no_data(OVERFLOW, n)
+    try:
+        centre = _value(custom, names, sums, n)
+        why = f": it gave {centre}" if not math.isfinite(centre) else ""
+    except Exception as error:  # it is the user's: whatever it does of some sums, the other windows are answered
+        centre, why = math.nan, "" if isinstance(error, ZeroDivisionError) else f": {type(error).__name__}: {error}"
+    if not math.isfinite(centre):
+        seen = dict(zip(names, sums.tolist(), strict=True))
+        return Value.no_data(f"the metric is not defined for sums of {seen}{why}", n)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        half = _half_width(custom, counts, names, sums, n)
+    return Value(centre, centre - half, centre + half, n) if math.isfinite(half) else Value(centre, n=n)
+
+
+def _half_width(custom: Custom, counts: Counts, names: list[str], sums: Floats, n: int) -> float:
+    """Half of the interval's width; not finite where there is none."""
     means = sums / n
     products = np.zeros((len(names), len(names)))
     pairs = itertools.combinations_with_replacement(range(len(names)), 2)
@@ -99,18 +119,15 @@ def read(counts: Counts, custom: Custom) -> Value:
         for sign in (1, -1):
             moved = means.copy()
             moved[i] += sign * step
-            sides.append(_value(custom, names, moved * n, n))
-        if sides[0] is None or sides[1] is None:
-            return Value(centre, n=n)
+            try:
+                sides.append(_value(custom, names, moved * n, n))
+            except Exception:  # it is defined for these sums, and not for some near them
+                return math.inf
         gradient[i] = (sides[0] - sides[1]) / (2 * step)
-    half = student_point(n - 1) * math.sqrt(max(float(gradient @ covariance @ gradient), 0.0))
-    return Value(centre, centre - half, centre + half, n) if math.isfinite(half) else Value(centre, n=n)
+    variance = float(gradient @ covariance @ gradient)
+    return student_point(n - 1) * math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.inf
 
 
-def _value(custom: Custom, names: list[str], sums: Floats, n: int) -> float | None:
+def _value(custom: Custom, names: list[str], sums: Floats, n: int) -> float:
     assert custom.value is not None
-    try:
-        found = float(custom.value({**dict(zip(names, sums.tolist(), strict=True)), "records": n}))
-    except ZeroDivisionError:
-        return None
-    return found if math.isfinite(found) else None
+    return float(custom.value({**dict(zip(names, sums.tolist(), strict=True)), "records": n}))

@@ -20,6 +20,7 @@ from fourfold.model import Value
 
 GROUPS = 10
 _SIMULATIONS = 200
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,13 +88,14 @@ def wasserstein(current: Counts, reference: Counts) -> Value:
     assert pair.positions is not None
     n, m = pair.sizes
     p, q = np.cumsum(pair.current) / n, np.cumsum(pair.reference) / m
-    widths = np.diff(pair.positions)
     pooled = np.cumsum(pair.current + pair.reference) / (n + m)
-    scale = _scale(pair)
     chance = np.sqrt(2 / math.pi * np.clip(pooled * (1 - pooled), 0, None) * (1 / n + 1 / m))
-    return Value(
-        float(np.abs(p - q)[:-1] @ widths) / scale, n=n, expected=float(chance[:-1] @ widths) / scale
-    )  # fmt: skip
+    with np.errstate(over="ignore", invalid="ignore"):
+        widths = np.diff(pair.positions / 2) / (_scale(pair) / 2)
+        value, expected = (float(distance[:-1] @ widths) for distance in (np.abs(p - q), chance))
+    if not (math.isfinite(value) and math.isfinite(expected)):
+        return Value.no_data("the distance is too large for a number", n)
+    return Value(value, n=n, expected=expected)
 
 
 def _ordered(current: Counts, reference: Counts) -> Pair | Value:
@@ -130,7 +132,7 @@ def _pair(current: Counts, reference: Counts) -> Pair | Value:
     if current.kind == "category":
         return _categories(current, reference)
     assert reference.binning is not None
-    places = reference.binning.middles(reference.bins)
+    places = _places(reference)
     where, positions = _aligned(current, reference, places)
     here = np.bincount(where, current.counts, len(positions)).astype(np.float64)
     there = np.zeros(len(positions))
@@ -144,23 +146,30 @@ def _aligned(current: Counts, reference: Counts, places: Floats) -> tuple[Ints, 
     On another binning, a bin that overlaps the nearest of the reference's is taken to be that one: else values
     that both have often, such as whole numbers, would fall into neighbouring bins and look like drift.
     """
-    assert current.binning is not None and reference.binning is not None
-    middles = current.binning.middles(current.bins)
+    middles = _places(current)
     if current.binning != reference.binning:
         right = np.clip(np.searchsorted(places, middles), 1, max(len(places) - 1, 1))
         left = right - 1
         right = np.minimum(right, len(places) - 1)
-        nearest = np.where(np.abs(places[left] - middles) <= np.abs(places[right] - middles), left, right)
-        reach = _half_width(current) + _half_width(reference)[nearest]
-        middles = np.where(np.abs(places[nearest] - middles) <= reach, places[nearest], middles)
+        half = middles / 2, places / 2  # which never overflow
+        nearest = np.where(np.abs(half[1][left] - half[0]) <= np.abs(half[1][right] - half[0]), left, right)
+        with np.errstate(over="ignore"):
+            reach = _half_width(current) + _half_width(reference)[nearest]
+            middles = np.where(np.abs(places[nearest] - middles) <= reach, places[nearest], middles)
     positions = np.union1d(middles, places)
     return np.searchsorted(positions, middles), positions
 
 
+def _places(counts: Counts) -> Floats:
+    """The middles of the bins; of those at the end of what a float holds, that end."""
+    assert counts.binning is not None
+    return np.clip(counts.binning.middles(counts.bins), -_LARGEST, _LARGEST)
+
+
 def _half_width(counts: Counts) -> Floats:
     assert counts.binning is not None
-    lower, upper = counts.binning.edges(counts.bins)
-    return (upper - lower) / 2
+    lower, upper = (np.clip(edge, -_LARGEST, _LARGEST) for edge in counts.binning.edges(counts.bins))
+    return upper / 2 - lower / 2
 
 
 def _categories(current: Counts, reference: Counts) -> Pair:
@@ -192,10 +201,12 @@ def _scale(pair: Pair) -> float:
     share = np.cumsum(pair.reference) / pair.reference.sum()
     lower, upper = pair.positions[np.searchsorted(share, (0.25, 0.75))]
     if upper > lower:
-        return float(upper - lower) / 1.349
-    centre = np.average(pair.positions, weights=pair.reference)
-    deviation = math.sqrt(float(np.average((pair.positions - centre) ** 2, weights=pair.reference)))
-    return deviation or abs(float(centre)) or 1.0
+        return min(float(upper / 2 - lower / 2) / 1.349, _LARGEST / 2) * 2
+    size = float(np.abs(pair.positions[pair.reference > 0]).max()) or 1.0  # whose squares might be no floats
+    places = np.where(pair.reference > 0, pair.positions, 0.0) / size
+    centre = float(np.average(places, weights=pair.reference))
+    deviation = math.sqrt(float(np.average((places - centre) ** 2, weights=pair.reference)))
+    return (deviation or abs(centre)) * size or 1.0
 
 
 def _shares(counts: Floats, extra: float = 0.0) -> Floats:

@@ -13,6 +13,8 @@ Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 Interval = tuple[float, float]
 _BEYOND = 1.0  # standard errors, from which on a distance is taken for more than chance; by simulation
 _TRUTHS = 33  # between which is interpolated
+_MOST_TRIALS = 1e15  # more make no difference to an interval
+_LARGEST_EXPONENT = 709.0  # e to it is a float still
 
 
 def wilson(successes: float, trials: float) -> Interval:
@@ -33,11 +35,9 @@ def logit(value: float, variance: float, n: float = math.inf) -> Interval | None
     """Student's interval of n records on the logit scale, for a value within (0, 1); None at its ends."""
     if not 0 < value < 1:
         return None
-    middle, half = (
-        math.log(value / (1 - value)),
-        student_point(n - 1) * math.sqrt(max(variance, 0.0)) / (value * (1 - value)),
-    )
-    return _expit(middle - half), _expit(middle + half)
+    spread = value * (1 - value)
+    low, high = student(math.log(value / (1 - value)), variance / spread / spread, n)
+    return _expit(low), _expit(high)
 
 
 def effective(value: float, variance: float, n: float, low: float = 0.0, high: float = 1.0) -> Interval:
@@ -48,7 +48,9 @@ def effective(value: float, variance: float, n: float, low: float = 0.0, high: f
     """
     share = (value - low) / (high - low)
     spread = variance / (high - low) ** 2
-    trials = share * (1 - share) / spread if spread > 0 and 0 < share < 1 else n
+    if not math.isfinite(spread):
+        return low, high
+    trials = min(share * (1 - share) / spread, _MOST_TRIALS) if spread > 0 and 0 < share < 1 else n
     if not trials > 0:
         return low, high
     lower, upper = wilson(min(max(share, 0.0), 1.0) * trials, trials)
@@ -56,7 +58,12 @@ def effective(value: float, variance: float, n: float, low: float = 0.0, high: f
 
 
 def student(value: float, variance: float, n: float) -> Interval:
-    """value ± t standard errors, t being the 97.5 % point of Student's distribution with n − 1 degrees of freedom."""
+    """value ± t standard errors, t being the 97.5 % point of Student's distribution with n − 1 degrees of freedom.
+
+    Of a single record, and where the variance is too large for a float, it is the whole line.
+    """
+    if n < 2 or not math.isfinite(variance):
+        return -math.inf, math.inf
     half = student_point(n - 1) * math.sqrt(max(variance, 0.0))
     return value - half, value + half
 
@@ -81,8 +88,8 @@ def logarithmic(value: float, variance: float, n: float) -> Interval:
     """Student's interval on the logarithmic scale, for a value above zero whose errors are to one side."""
     if not value > 0:
         return value, value
-    low, high = student(math.log(value), variance / value**2, n)
-    return math.exp(low), math.exp(min(high, 700.0))
+    low, high = student(math.log(value), variance / value / value, n)
+    return exp(low), exp(high)
 
 
 def fisher(value: float, variance: float, n: float) -> Interval:
@@ -153,6 +160,11 @@ def delta_variance(gradient: Sequence[float], cells: Sequence[int]) -> float:
     mean = sum(g * c for g, c in zip(gradient, cells, strict=True)) / total
     square = sum(g * g * c for g, c in zip(gradient, cells, strict=True)) / total
     return (square - mean * mean) / total
+
+
+def exp(x: float) -> float:
+    """e^x; infinite where no float holds it."""
+    return math.exp(x) if x < _LARGEST_EXPONENT else math.inf
 
 
 def _expit(x: float) -> float:

@@ -17,6 +17,7 @@ from fourfold.binning import Floats
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics.intervals import few, student
+from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Value
 
 _DRAWS = 2_000
@@ -51,10 +52,12 @@ def difference(counts: Counts, metric: str) -> Value:
             raise InputError(f"two versions of a regression are compared by {', '.join(_ERRORS)}, not {metric}")
         name = _ERRORS[metric]
         mean = counts.sum(name) / n
-        variance = max(counts.sum(f"{name}_squared") / n - mean**2, 0.0) / max(n - 1, 1)
+        if not math.isfinite(mean):
+            return Value.no_data(OVERFLOW, n)
+        variance = max(counts.sum(f"{name}_squared") / n - mean * mean, 0.0) / max(n - 1, 1)
         if name == "squared":
             variance = few(variance, n, _LACKING)
-        return Value(mean, *(student(mean, variance, n) if n > 1 else (-math.inf, math.inf)), n)
+        return Value(mean, *student(mean, variance, n), n)
     cells = {tuple(_flat(text)): c for text, c in zip(counts.labels, counts.counts.tolist(), strict=True)}
     binary = all(set(cell) <= {"0", "1"} for cell in cells)
     if metric not in _BINARY or (metric != "accuracy" and not binary):

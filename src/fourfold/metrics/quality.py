@@ -102,8 +102,9 @@ def standard_deviation(counts: Counts) -> Value:
     deviation = math.sqrt(variance * n / (n - 1))
     if deviation == 0:
         return Value(0.0, 0.0, 0.0, n)
-    fourth = float(np.average(((_middles(counts) - centre) / deviation) ** 4, weights=counts.counts))
-    variance = few(deviation**2 * max(fourth - 1, 0) / (4 * n), n, _LACKING)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fourth = float(np.average(((_middles(counts) - centre) / deviation) ** 4, weights=counts.counts))
+    variance = few(deviation * deviation * max(fourth - 1, 0) / (4 * n), n, _LACKING)
     low, high = logarithmic(deviation, variance, n)
     return Value(deviation, low, high, n)
 
@@ -128,7 +129,8 @@ def quantile(counts: Counts, q: float) -> Value:
     if places[1] == places[2]:
         return Value(value, float(lower[1]), float(upper[2]), n)
     within = (ranks - 0.5 - (reached - counts.counts)[places]) / counts.counts[places]
-    _, low, high = (lower + within * (upper - lower)).tolist()
+    with np.errstate(over="ignore"):
+        _, low, high = (lower * (1 - within) + upper * within).tolist()
     return Value(value, min(low, value), max(high, value), n)
 
 
@@ -170,9 +172,10 @@ def _binning(counts: Counts) -> Binning:
 
 def _moments(counts: Counts) -> tuple[float, float] | None:
     """Mean and variance (n in the denominator) of the finite values."""
-    n, binning = counts.finite, _binning(counts)
+    n = counts.finite
     if n <= 0:
         return None
+    binning = _binning(counts)
     offset = counts.sum("offset") / n
     variance = max(counts.sum("offset_squared") / n - offset * offset, 0.0) * binning.scale * binning.scale
     return binning.centre + binning.scale * offset, variance

@@ -7,8 +7,8 @@ import math
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
-from fourfold.metrics.intervals import effective, few, logarithmic, student
-from fourfold.metrics.tasks import answered, mean_of, undefined, unlabelled
+from fourfold.metrics.intervals import effective, exp, few, logarithmic, student
+from fourfold.metrics.tasks import OVERFLOW, answered, mean_of, undefined, unlabelled
 from fourfold.model import Value
 
 _LACKING_SQUARES, _LACKING_RATIO = 25.0, 15.0  # see ``intervals.few``
@@ -79,7 +79,7 @@ def mean_pinball_loss(counts: Counts, alpha: float = 0.5) -> Value:
     n = counts.tally("labelled")
     mean = (alpha * counts.sum("above") + (1 - alpha) * counts.sum("below")) / n
     square = (alpha**2 * counts.sum("above_squared") + (1 - alpha) ** 2 * counts.sum("below_squared")) / n
-    return answered(mean, logarithmic(mean, max(square - mean**2, 0.0) / max(n - 1, 1), n), counts)
+    return answered(mean, logarithmic(mean, max(square - mean * mean, 0.0) / max(n - 1, 1), n), counts)
 
 
 def r2(counts: Counts) -> Value:
@@ -89,20 +89,25 @@ def r2(counts: Counts) -> Value:
         return empty
     n = counts.tally("labelled")
     t1, t2, t3, t4 = (counts.sum(name) / n for name in ("t", "t2", "t3", "t4"))
-    spread = t2 - t1**2
+    spread = t2 - t1 * t1
     error = _squared(counts)[0]
+    if not (math.isfinite(spread) and math.isfinite(error)):
+        return undefined(OVERFLOW, counts)
     if n < 2 or not spread > 1e-12 * max(t2, 1e-300):
         return undefined("all actual values are equal; there is nothing to explain", counts)
     assert counts.binning is not None
     scale = counts.binning.scale  # the unit of t
-    value = 1 - error / (spread * scale**2)
-    if error <= 0:
+    unexplained = error / scale / scale / spread
+    value = 1 - unexplained
+    if unexplained <= 0:
         return answered(value, (value, value), counts)
-    fourth = t4 - 4 * t1 * t3 + 6 * t1**2 * t2 - 3 * t1**4
-    cross = (counts.sum("error2_t2") - 2 * t1 * counts.sum("error2_t")) / n + t1**2 * error
-    squares = counts.sum("error_fourth") / n / error**2 + fourth / spread**2 - 2 * cross / (error * spread)
-    low, high = student(math.log(1 - value), few(max(squares, 0.0) / (n - 1), n, _LACKING_RATIO), n)
-    return answered(value, (1 - math.exp(min(high, 700.0)), 1 - math.exp(low)), counts)
+    fourth = t4 - 4 * t1 * t3 + 6 * t1 * t1 * t2 - 3 * t1 * t1 * t1 * t1
+    cross = (counts.sum("error2_t2") - 2 * t1 * counts.sum("error2_t")) / n + t1 * t1 * error
+    squares = counts.sum("error_fourth") / n / error / error + fourth / spread / spread - 2 * cross / error / spread
+    if not math.isfinite(unexplained):
+        return undefined(OVERFLOW, counts)
+    low, high = student(math.log(unexplained), few(max(squares, 0.0) / (n - 1), n, _LACKING_RATIO), n)
+    return answered(value, (1 - exp(high), 1 - exp(low)), counts)
 
 
 def residual_quantile(counts: Counts, q: float) -> Value:
@@ -118,12 +123,12 @@ def median_absolute_error(counts: Counts) -> Value:
 def _squared(counts: Counts) -> tuple[float, float]:
     n = counts.tally("labelled")
     mean = (counts.sum("above_squared") + counts.sum("below_squared")) / n
-    return mean, max(counts.sum("error_fourth") / n - mean**2, 0.0) / max(n - 1, 1)
+    return mean, max(counts.sum("error_fourth") / n - mean * mean, 0.0) / max(n - 1, 1)
 
 
 def _spread(counts: Counts, mean: float) -> float:
     n = counts.tally("labelled")
-    return max((counts.sum("above_squared") + counts.sum("below_squared")) / n - mean**2, 0.0) / max(n - 1, 1)
+    return max((counts.sum("above_squared") + counts.sum("below_squared")) / n - mean * mean, 0.0) / max(n - 1, 1)
 
 
 def _mean(counts: Counts, name: str) -> Value:

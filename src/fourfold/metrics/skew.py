@@ -35,6 +35,9 @@ _BOOLEAN = {"0.0": "0", "1.0": "1", "true": "true", "false": "false"}  # how the
 _QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 _SHIFTED = 0.1  # of the stability index, beyond what chance makes of it: where it is said to have changed
 _EXPLAINED = 0.02  # beyond chance: a conversion leaves no more of the stability index than this
+_LARGEST = (
+    1e100  # beyond this, and below its inverse, no unit is looked for: the squares of such numbers are no numbers
+)
 _SAME_UNIT = 0.02  # a factor nearer to 1 than this is none
 
 
@@ -105,7 +108,8 @@ def _type(kinds: Mapping[str, Counts]) -> str:
 def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> Finding | None:
     """Whether one side has booleans where the other says the same in text or as 1 and 0."""
     written = [_values(kinds) for kinds in (current, reference)]
-    if written[0] == written[1] == {"true", "false"} and ("numeric" in current) != ("numeric" in reference):
+    told = all(values and values <= {"true", "false"} for values in written)
+    if told and ("numeric" in current) != ("numeric" in reference):
         words = ["booleans" if "numeric" in kinds else "text" for kinds in (current, reference)]
         return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
     for one, other in (written, written[::-1]):
@@ -127,7 +131,9 @@ def _values(kinds: Mapping[str, Counts]) -> set[str] | None:
         return None
     n, centre, scale = int(found.counts.sum()), found.binning.centre, found.binning.scale
     first, second = (found.sum(name) for name in ("offset", "offset_squared"))
-    between = n * centre * (1 - centre) + (1 - 2 * centre) * scale * first - scale**2 * second  # the sum of x·(1 − x)
+    between = (
+        n * centre * (1 - centre) + (1 - 2 * centre) * scale * first - scale * scale * second
+    )  # the sum of x·(1 − x)
     return {"0", "1"} if abs(between) < 1e-6 * n else None
 
 
@@ -160,6 +166,8 @@ def _unit(current: Counts, reference: Counts) -> Finding | None:
             return None
         points.append(np.array(found, np.float64))
     here, there = points
+    if not all(1 / _LARGEST < float(np.abs(side).max()) < _LARGEST for side in points):
+        return None
     candidates = []
     if (there**2).sum() > 0:
         candidates.append((float(here @ there / (there @ there)), 0.0))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 from fourfold.counts import Counts
 from fourfold.metrics.intervals import Interval, wilson
 from fourfold.model import Value
 
+OVERFLOW = "the sums overflow: some values are too large to be added up"
 _REASONS = (
     ("expired", "labels came later than the horizon (does the label stream pass time=?)"),
-    ("invalid_label", "labels are of no use (of a binary task they must be 0 or 1, of a regression finite)"),
-    ("unscored", "predictions are null or not finite"),
     ("withdrawn", "labels were withdrawn (are null)"),
 )
+LABELS = {  # what a label must be
+    "binary": "0 or 1, true or false; for other labels declare positive=", "regression": "a finite number",
+    "ranking": "a finite number", "multilabel": "a list of classes", "multiclass": "a class",
+    "decision": "what was done; where the task has a threshold true or false",
+}  # fmt: skip
 
 
 def coverage(counts: Counts) -> Value:
@@ -79,6 +86,27 @@ def unlabelled(counts: Counts) -> Value | None:
     return Value.no_data(reason, coverage=0.0)
 
 
+def noted(value: Value, counts: Counts) -> Value:
+    """The value, and in its reason how many of the window's labels and predictions are of no use to the task."""
+    labels, predictions_ = counts.tally("invalid_label"), counts.tally("unscored")
+    notes = [value.reason]
+    if labels > 0:
+        notes.append(f"{unusable(labels)}: a label must be {LABELS[counts.kind]}")
+    if predictions_ > 0:
+        what = "null" if counts.labels or counts.kind in ("multiclass", "multilabel") else "null or not finite"
+        notes.append(f"{predictions_} prediction{'s are' if predictions_ > 1 else ' is'} {what}")
+    return dataclasses.replace(value, reason="; ".join(filter(None, notes)))
+
+
+def unusable(labels: int) -> str:
+    """How many labels are of no use, in words.
+
+    >>> unusable(1), unusable(2_000)
+    ('1 label is of no use', '2,000 labels are of no use')
+    """
+    return f"{labels:,} label{'s are' if labels != 1 else ' is'} of no use"
+
+
 def undefined(reason: str, counts: Counts) -> Value:
     """No data for a reason that lies in the labels there are."""
     return Value.no_data(reason, counts.tally("labelled"), covered(counts))
@@ -86,7 +114,13 @@ def undefined(reason: str, counts: Counts) -> Value:
 
 def answered(value: float, interval: Interval, counts: Counts, n: int | None = None) -> Value:
     """A value with its interval, the coverage, and the number of records it rests on (default: all labelled)."""
-    return Value(value, *interval, counts.tally("labelled") if n is None else n, covered(counts))
+    n = counts.tally("labelled") if n is None else n
+    if not math.isfinite(value):
+        return Value.no_data(OVERFLOW, n, covered(counts))
+    low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        low, high = -math.inf, math.inf
+    return Value(value, low, high, n, covered(counts))
 
 
 def mean_of(counts: Counts, name: str, n: int | None = None) -> tuple[float, float]:

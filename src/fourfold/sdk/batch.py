@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from fourfold.errors import InputError
 from fourfold.fold import to_arrow
-from fourfold.fold.frames import unique_names
+from fourfold.fold.frames import name_text, unique_names
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
@@ -72,7 +72,7 @@ def prepare(
         InputError: see ``from_frame``.
     """
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, dict) for row in data):
-        named = {str(name) for row in data for name in row}
+        named = {_name(name) for row in data for name in row}
         _check_named(key, time, sorted(named))
         marker = None if run is None else _RunId(run)
         return from_records([Record("", row, {}, key, time, logged, marker) for row in data])
@@ -176,7 +176,7 @@ def _as_text(record: Record, error: Exception) -> tuple[Prepared, Exception]:
 
 
 def _name(name: Any) -> str:
-    return name if type(name) is str else str(name)
+    return name_text(name)
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

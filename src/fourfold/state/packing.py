@@ -58,7 +58,7 @@ def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]) -> p
         pa.array(keys[1], pa.string()),
         pa.array(keys[2], pa.string()),
         pa.array(keys[3], pa.int64()),
-        pa.array(keys[4], pa.int32()),
+        pa.array(keys[4], pa.int64()),
         _whole(columns[0], "<i8", pa.int64()),
         _whole(columns[1], "<f8", pa.float64()),
         pa.array(np.array(columns[2], np.float64)),

@@ -9,6 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from fourfold.model import ALL, Dimension, Part, Sums, Task
 
+# Which rules tasks are counted by. With another number all tasks are counted anew from their logs, for what was counted
+# by other rules cannot be taken back by these.
+_RULES = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -27,12 +31,13 @@ class Cell:
     def job(self) -> str:
         """The cell as text: under it the position in the logs is kept. It changes with the definition."""
         sums = [self.sums.metric, self.sums.expressions] if self.sums is not None else None
-        return json.dumps([self.owner, self.dimension.to_json(), sums], ensure_ascii=False)
+        rules = [_RULES] if self.owner.startswith("task:") else []
+        return json.dumps([self.owner, self.dimension.to_json(), sums, *rules], ensure_ascii=False)
 
     @staticmethod
     def from_job(text: str) -> Cell:
         """The inverse of ``job``."""
-        owner, dimension, sums = json.loads(text)
+        owner, dimension, sums, *_ = json.loads(text)
         parts = tuple(Part(*fields) for fields in json.loads(dimension))
         found = Sums(sums[0], tuple((name, sql) for name, sql in sums[1])) if sums is not None else None
         return Cell(owner, Dimension(parts), found)

@@ -303,7 +303,7 @@ def _with_known_versions(
         catalogue.add_binnings(connection, project, owner, {column: new}, start)
     renamed = [versions.get(column, 0) for column in table["column"].to_pylist()]
     index = table.schema.get_field_index("binning")
-    return table.set_column(index, table.schema.field(index), pa.array(renamed, pa.int32()))
+    return table.set_column(index, table.schema.field(index), pa.array(renamed, pa.int64()))
 
 
 def _shape(binning: Binning) -> tuple[float, float, int]:

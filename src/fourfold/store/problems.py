@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from fourfold.engine import Extent
 from fourfold.fold.tasks import Joined
 from fourfold.log import Quarantined
-from fourfold.model import MOST_SLICES, Dimension, RunStatus, Task, Value
+from fourfold.metrics.tasks import LABELS, unusable
+from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Task, Value
 from fourfold.state import catalogue
 from fourfold.store import overview
 from fourfold.store.ask import metric
+from fourfold.store.read import EVER, load
+from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
 _ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
@@ -129,6 +132,7 @@ def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
         keys = ", ".join(map(repr, itertools.islice(_orphans(store, task), _NAMED)))
         text = f"{orphans.value:.0f} orphan labels, whose keys were never predicted: {keys}"
         yield Problem("orphan_labels", task.name, text, "check that both streams use the same key")
+    yield from _unusable(store, task)
     expired = metric(store, task.name, "expired_labels").value
     if expired.value:
         advice = "check time= of the label stream, or declare a longer horizon"
@@ -142,6 +146,17 @@ def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
     for dimension in task.slices if whole else ():
         if store.failure(f"task:{task.name}", dimension.names) is None:
             yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))
+
+
+def _unusable(store: Store, task: Task) -> Iterator[Problem]:
+    """Labels that the task cannot take, and which these are."""
+    found, _ = load(Stored(store, f"task:{task.name}"), "", (task.kind,), (), [EVER], DAY, bins=False)
+    number = sum(entry.tally("invalid_label") for _, entry in found)
+    if number > 0:
+        seen = store.engine.unusable_labels(task, store.log(task.label.stream).whole(), _NAMED + 1)
+        values = ", ".join(f"{value!r} ({n:,})" for value, n in seen[:_NAMED]) + (", …" if len(seen) > _NAMED else "")
+        text = f"{unusable(number)}; {task.label} holds {values}"
+        yield Problem("unusable_labels", task.name, text, f"a label must be {LABELS[task.kind]}")
 
 
 def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[LabelLag]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from fourfold.counts import Counts
 from fourfold.errors import InputError
+from fourfold.metrics.tasks import LABELS
 from fourfold.model import DAY, Run, Task, percent
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.state import catalogue, runs
@@ -99,7 +100,9 @@ def trace(store: Store, key: str) -> Trace:
     with store.database.read() as connection:
         streams = list(catalogue.streams(connection, store.project))
         tasks = list(catalogue.tasks(connection, store.project).values())
-    found = [(stream, row) for stream in streams for row in _records(store, stream, key)]
+    tables = {stream: store.log(stream).whole().records(pc.field(KEY) == key) for stream in streams}
+    rows = {stream: table.to_pylist() for stream, table in tables.items()}
+    found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
         logged = [stream for stream in streams if store.log(stream).version is not None]
         raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or 'there is none'}")
@@ -108,6 +111,15 @@ def trace(store: Store, key: str) -> Trace:
     places = {stream: _Places(store, stream) for stream in {stream for stream, _ in found}}
     firsts = {stream: min((r for s, r in found if s == stream), key=_order) for stream in places}
     lasts = {stream: max((r for s, r in found if s == stream), key=_order) for stream in places}
+    of_no_use = {
+        (task.name, id(row))
+        for task in tasks
+        if rows.get(task.label.stream)
+        for row, usable in zip(
+            rows[task.label.stream], store.engine.usable_labels(task, tables[task.label.stream]), strict=True
+        )
+        if not usable
+    }
     steps = []
     for stream, row in found:
         roles, notes, delay, version = [], [], None, None
@@ -123,7 +135,10 @@ def trace(store: Store, key: str) -> Trace:
                 source = task.outcome if role == "outcome" and task.outcome is not None else task.label
                 if first is not None:
                     delay = (row[EVENT_TIME] - first[EVENT_TIME]).total_seconds()
-                notes += _fate(task, role, row, source.column, row is lasts[stream], delay, first is not None)
+                fate = _fate(task, role, row, source.column, row is lasts[stream], delay, first is not None)
+                if not fate and role != "outcome" and (task.name, id(row)) in of_no_use:
+                    fate = [f"{task.name}: of no use, a label must be {LABELS[task.kind]}"]
+                notes += fate
         values = tuple(places[stream].of(name, value) for name, value in row.items() if not name.startswith("_ff_"))
         steps.append(
             Step(
@@ -132,11 +147,6 @@ def trace(store: Store, key: str) -> Trace:
             )
         )  # fmt: skip
     return Trace(key, tuple(sorted(steps, key=lambda step: (step.time, step.logged))))
-
-
-def _records(store: Store, stream: str, key: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = store.log(stream).whole().records(pc.field(KEY) == key).to_pylist()
-    return found
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:

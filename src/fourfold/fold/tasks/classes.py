@@ -110,7 +110,9 @@ def decision(records: Joined, known: Plan, moment: int) -> Measured:
     followed, overridden = labelled & same, labelled & ~same
     at_records = np.flatnonzero(labelled)
     codes, names = paired_names(predicted, done, at_records)
-    outcome = at(outcome, known_outcome)
+    outcome = at(outcome, known_outcome & labelled)
+    with np.errstate(over="ignore"):
+        squared = outcome**2
     return Measured(
         "decision",
         {
@@ -121,13 +123,14 @@ def decision(records: Joined, known: Plan, moment: int) -> Measured:
             "overridden_with_outcome": overridden & known_outcome,
         },
         {
-            "followed_outcome": at(outcome, followed), "followed_outcome_squared": at(outcome**2, followed),
-            "overridden_outcome": at(outcome, overridden), "overridden_outcome_squared": at(outcome**2, overridden),
+            "followed_outcome": at(outcome, followed), "followed_outcome_squared": at(squared, followed),
+            "overridden_outcome": at(outcome, overridden), "overridden_outcome_squared": at(squared, overridden),
         },
         at_records,
         codes,
         names,
         delays(records, labelled),
+        magnitudes=[np.abs(outcome)],
     )  # fmt: skip
 
 

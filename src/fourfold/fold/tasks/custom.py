@@ -23,7 +23,10 @@ def measure(records: Joined, number: int, sums: Sums, labelled: Mask) -> Measure
     values = [at(v, defined) for v in values]
     products = itertools.combinations_with_replacement(range(len(values)), 2)
     every = {name: v for (name, _), v in zip(sums.expressions, values, strict=True)}
-    every |= {f"{i} × {j}": values[i] * values[j] for i, j in products}
+    with np.errstate(over="ignore"):
+        every |= {f"{i} × {j}": values[i] * values[j] for i, j in products}
+    sizes = [np.abs(v) for v in values]
+    magnitudes = [*sizes[:4], *([np.maximum.reduce(sizes[4:])] if sizes[4:] else [])]
     nothing = np.zeros(0, np.int64)
     tallies = {"records": defined, "undefined": labelled & ~defined}
-    return Measured("custom", tallies, every, nothing, nothing, column=sums.metric)
+    return Measured("custom", tallies, every, nothing, nothing, column=sums.metric, magnitudes=magnitudes)

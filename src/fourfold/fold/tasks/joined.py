@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.binning import Binning, Floats, Ints
-from fourfold.counts import KINDS, OUTCOMES
+from fourfold.counts import KINDS, LARGEST, OUTCOMES, SIZED, sizes_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table, fold_numeric
@@ -86,7 +86,8 @@ class Measured:
 
     ``tallies`` are masks, or numbers, of n; ``sums`` are n numbers, zero where a record adds nothing. Entry i counts
     the bin ``codes[i]``, or the label ``names[codes[i]]``, for the record ``records[i]``. ``series`` are numeric
-    columns to be counted too, each with the records that have a value.
+    columns to be counted too, each with the records that have a value. ``magnitudes`` say how large the addends are
+    of records that may be of any size (see ``counts.sizes_of``).
     """
 
     kind: str
@@ -97,6 +98,7 @@ class Measured:
     names: pa.Array | None = None
     series: Mapping[str, tuple[Floats, Mask]] = dataclasses.field(default_factory=dict)
     column: str = ""
+    magnitudes: Sequence[Floats] = ()
 
     def where(self, mask: Mask) -> Measured:
         """Of the records of the mask only."""
@@ -111,11 +113,33 @@ class Measured:
             records=place[self.records[kept]],
             codes=self.codes[kept],
             series={name: (values[mask], valid[mask]) for name, (values, valid) in self.series.items()},
+            magnitudes=[values[mask] for values in self.magnitudes],
         )
 
 
 def count(measured: Measured, groups: Groups, plan: Plan, moment: int) -> list[pa.Table]:
-    """The counts of the records in their groups: one table for the task, one for each of its numeric series."""
+    """The counts of the records in their groups: for the task, for each size of its addends; for its series."""
+    tables = [_counted(part, into, plan, moment, size) for size, part, into in _by_size(measured, groups)]
+    for name, (series, valid) in measured.series.items():
+        if valid.any():
+            used = groups.where(valid).used()
+            tables.append(fold_numeric(series[valid], None, used, name, plan.binning(name, moment)))
+    return tables
+
+
+def _by_size(measured: Measured, groups: Groups) -> Iterator[tuple[int, Measured, Groups]]:
+    """The records by the size of their addends: those of another than the usual are counted in rows of their own."""
+    if not measured.magnitudes:
+        yield 0, measured, groups
+        return
+    sizes = sizes_of(measured.magnitudes, [*measured.sums.values()])
+    for size in np.unique(sizes).tolist():
+        mask = sizes == size
+        yield size, measured.where(mask), groups if mask.all() else groups.where(mask).used()
+
+
+def _counted(measured: Measured, groups: Groups, plan: Plan, moment: int, addends: int) -> pa.Table:
+    """The task's counts of records whose addends are of one size."""
     kind, size = KINDS[measured.kind], groups.size
     tallies = np.zeros((size, len(kind.tallies)), np.int64)
     for i, name in enumerate(kind.tallies):
@@ -126,22 +150,15 @@ def count(measured: Measured, groups: Groups, plan: Plan, moment: int) -> list[p
             np.add.at(tallies[:, i], groups.ids, values)
     sums = np.zeros((size, len(measured.sums)))
     for i, numbers in enumerate(measured.sums.values()):
-        sums[:, i] = np.bincount(groups.ids, numbers, minlength=size)
+        held = numbers if addends == 0 else np.where(np.abs(numbers) <= LARGEST, numbers, np.inf)
+        sums[:, i] = np.bincount(groups.ids, held, minlength=size)
     entries = Groups(groups.ids[measured.records], groups.slices, groups.buckets)
     codes, counted, sizes = count_codes(measured.codes, entries)
     labels = measured.names.take(pa.array(codes)) if measured.names is not None else None
-    binning = plan.binning(measured.column, moment).version
-    tables = [
-        counts_table(
-            measured.column, measured.kind, groups, tallies, sums, codes, counted, sizes, labels=labels,
-            binning=binning,
-        )
-    ]  # fmt: skip
-    for name, (series, valid) in measured.series.items():
-        if valid.any():
-            used = groups.where(valid).used()
-            tables.append(fold_numeric(series[valid], None, used, name, plan.binning(name, moment)))
-    return tables
+    return counts_table(
+        measured.column, measured.kind, groups, tallies, sums, codes, counted, sizes, labels=labels,
+        binning=plan.binning(measured.column, moment).version + SIZED * addends,
+    )  # fmt: skip
 
 
 def delays(records: Joined, labelled: Mask) -> dict[str, tuple[Floats, Mask]]:

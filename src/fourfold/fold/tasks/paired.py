@@ -27,19 +27,29 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured | None:
             assert threshold is not None
             judged = in_time & np.isfinite(sides[0]) & np.isfinite(sides[1]) & np.isin(label, (0, 1))
             first, second = (pa.array((side >= threshold).astype(np.int8)) for side in sides)
-            actual = pa.array(np.nan_to_num(label).astype(np.int8), mask=~judged)
+            actual = pa.array((label == 1).astype(np.int8), mask=~judged)
         case "multiclass":
             first, second, actual = (records.texts(name) for name in ("prediction", "other", "label"))
             present = [~side.is_null().to_numpy(zero_copy_only=False) for side in (first, second, actual)]
             judged = in_time & present[0] & present[1] & present[2]
         case "regression":
-            errors = [np.abs(records.numbers("label") - records.numbers(name)) for name in ("prediction", "other")]
-            judged = in_time & np.isfinite(errors[0]) & np.isfinite(errors[1])
+            label, *sides = (records.numbers(name) for name in ("label", "prediction", "other"))
+            judged = in_time & np.isfinite(label) & np.isfinite(sides[0]) & np.isfinite(sides[1])
             sums: dict[str, Floats] = {}
-            for name, power in (("absolute", 1), ("squared", 2)):
-                difference = at(errors[0] ** power - errors[1] ** power, judged)
-                sums |= {name: difference, f"{name}_squared": difference**2}
-            return Measured("paired_errors", {"pairs": judged}, sums, nothing, nothing, column=COLUMN)
+            with np.errstate(over="ignore", invalid="ignore"):
+                errors = [at(np.abs(label - side), judged) for side in sides]
+                for name, power in (("absolute", 1), ("squared", 2)):
+                    difference = errors[0] ** power - errors[1] ** power
+                    sums |= {name: difference, f"{name}_squared": difference**2}
+            return Measured(
+                "paired_errors",
+                {"pairs": judged},
+                sums,
+                nothing,
+                nothing,
+                column=COLUMN,
+                magnitudes=[np.maximum(*errors)],
+            )
         case _:
             return None
     at_records = np.flatnonzero(judged)

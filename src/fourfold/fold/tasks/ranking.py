@@ -37,6 +37,7 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured:
     """What is counted of each query; ``records`` are queries, as ``judge`` makes them."""
     scored = ~records.flags("orphan") & records.flags("scored")
     outcomes = records.outcomes(scored, np.ones(len(scored), bool))
+    outcomes["invalid_label"] = records.table["invalid_labels"].to_numpy()  # of items, not of queries
     labelled = scored & (outcomes["labelled"] != 0)
     predicted = ~records.flags("orphan")
     counted = {name: np.where(predicted, records.table[name].to_numpy(), 0) for name in ("items", "labelled_items")}
@@ -66,7 +67,7 @@ def judge(items: pa.Table, task: Task) -> pa.Table:
         lone = items.filter(pa.array(orphan))
         nothing = {name: np.zeros(len(lone)) for name in series_of(task)}
         flags = {name: np.zeros(len(lone), bool) for name in ("scored", "any_relevant")}
-        whole = {name: np.zeros(len(lone), np.int64) for name in ("items", "labelled_items")}
+        whole = {name: np.zeros(len(lone), np.int64) for name in ("items", "labelled_items", "invalid_labels")}
         found.append(_table(lone, np.arange(len(lone)), {**whole, **flags, **nothing}))
     return pa.concat_tables(found).combine_chunks()
 
@@ -75,10 +76,11 @@ def _queries(items: pa.Table, task: Task) -> pa.Table:
     """The queries of items that were predicted."""
     records = Joined(items, task)
     score = np.nan_to_num(records.numbers("prediction"), nan=-np.inf)
-    in_time = records.in_time & np.isfinite(records.numbers("label"))
-    relevance = np.where(in_time, records.numbers("label"), 0.0)
+    valid = np.isfinite(records.numbers("label"))
+    in_time, invalid = records.in_time & valid, records.in_time & ~valid
     code = items["query"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy().astype(np.int64)
     size = int(code.max()) + 1 if len(code) else 0
+    relevance = _within_one(np.where(in_time, records.numbers("label"), 0.0), code, size)
     key = np.unique(np.array(items["key"].to_pylist(), object).astype(str), return_inverse=True)[1]
 
     best = np.lexsort((key, -score, code))
@@ -96,7 +98,8 @@ def _queries(items: pa.Table, task: Task) -> pa.Table:
         return summed
 
     def ratio(part: Floats, whole: npt.NDArray[Any]) -> Floats:
-        share: Floats = np.divide(part, whole, out=np.zeros(size), where=whole > 0)
+        with np.errstate(over="ignore"):
+            share: Floats = np.divide(part, whole, out=np.zeros(size), where=whole > 0)
         return share
 
     first = np.full(size, np.inf)
@@ -116,6 +119,7 @@ def _queries(items: pa.Table, task: Task) -> pa.Table:
         values[f"hit_{k}"] = (found > 0).astype(np.float64)
     values["items"] = np.bincount(code, minlength=size)
     values["labelled_items"] = np.bincount(code[in_time], minlength=size)
+    values["invalid_labels"] = np.bincount(code[invalid], minlength=size)
     values["scored"] = np.bincount(code, np.isfinite(score), size) > 0
     values["any_relevant"] = total > 0
 
@@ -145,6 +149,14 @@ def _table(items: pa.Table, heads: Ints, values: dict[str, Floats | Ints | Mask]
     for name in sorted(values):
         table = table.append_column(name, pa.array(values[name]))
     return table
+
+
+def _within_one(relevance: Floats, code: Ints, size: int) -> Floats:
+    """Each query's relevances, from −1 to 1: over a power of two, which changes no ratio and keeps sums finite."""
+    largest = np.zeros(size)
+    np.maximum.at(largest, code, np.abs(relevance))
+    within: Floats = np.ldexp(relevance, -np.frexp(largest)[1][code])
+    return within
 
 
 def _rank(code: Ints) -> Ints:

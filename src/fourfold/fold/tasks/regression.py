@@ -12,6 +12,7 @@ from fourfold.fold.numeric import choose_binning
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
 
 SCORE_BITS, RESIDUAL_BITS = 3, 5  # of the pairs that estimates are made from
+_ABSURD = 1e100  # from here on a number does not say what is usual, should it be among the first
 RESIDUAL_SPAN, RESIDUAL_ZERO = 1 << 17, 1 << 16  # a pair is score bin × span + residual bin + zero; + 0: no label
 
 
@@ -20,10 +21,11 @@ def plan(records: Joined, known: Plan) -> Plan:
     predicted, actual, labelled = _values(records)
     found = {"": (predicted[np.isfinite(predicted)], SCORE_BITS)}
     if labelled.any():
-        residual = (actual - predicted)[labelled]
+        with np.errstate(over="ignore"):
+            residual = actual[labelled] - predicted[labelled]
         found |= {"residual": (residual, 6), "absolute_error": (np.abs(residual), 6)}
     new = {
-        name: choose_binning(values, bits)
+        name: choose_binning(values[np.abs(values) < _ABSURD], bits)
         for name, (values, bits) in found.items()
         if name not in known.binnings and len(values)
     }
@@ -52,6 +54,7 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured:
             "error2_t2": squared * t**2, "percentage": percentage, "percentage_squared": percentage**2,
             "symmetric": symmetric, "symmetric_squared": symmetric**2,
         }  # fmt: skip
+        magnitudes = absolute, np.abs(t), percentage
     counted = np.flatnonzero(scored)
     residual_bin = bins_of(error[counted], coarse(known.binning("residual", moment))) + RESIDUAL_ZERO
     codes = bins_of(predicted[counted], known.binning("", moment)) * RESIDUAL_SPAN
@@ -66,6 +69,7 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured:
             "absolute_error": (absolute, labelled),
             **delays(records, labelled),
         },
+        magnitudes=magnitudes,
     )
 
 

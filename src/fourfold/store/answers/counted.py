@@ -8,7 +8,7 @@ from typing import Any
 
 from fourfold.counts import Counts
 from fourfold.errors import InputError
-from fourfold.metrics.tasks import covered
+from fourfold.metrics.tasks import covered, noted
 from fourfold.model import Value, Window
 from fourfold.store.answers.asked import Asked
 from fourfold.store.answers.rows import rows
@@ -38,18 +38,27 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
         )
         for key, entry in tallies:
             answer = answers.get(key) or Value.no_data(f"no labels yet for {entry.tally('predicted')} predictions")
-            answers[key] = dataclasses.replace(answer, coverage=covered(entry))
+            answers[key] = noted(dataclasses.replace(answer, coverage=covered(entry)), entry)
     return rows(asked, answers, slices)
 
 
 def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], window: int) -> Any:
     """The metric of one window and slice; of a curve, its values by name."""
     if not asked.question.metric.distance:
-        return asked.of(found)
+        return _noted(asked, asked.of(found), found)
     reference = references[window]
     if reference is None:
         return Value.no_data("the reference has no data", int(found.counts.sum()))
     return asked.of(found, reference)
+
+
+def _noted(asked: Asked, answer: Any, found: Counts) -> Any:
+    """Of a task's counts, the answer with how many records it leaves out."""
+    if asked.target.task is None or asked.question.metric.series:
+        return answer
+    if isinstance(answer, dict):
+        return {name: noted(value, found) for name, value in answer.items()}
+    return noted(answer, found)
 
 
 def _references(asked: Asked, against: str | tuple[Moment, Moment] | None) -> list[Counts | None]:

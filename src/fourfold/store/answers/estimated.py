@@ -12,7 +12,7 @@ from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import estimate
 from fourfold.metrics.intervals import Z
-from fourfold.metrics.tasks import covered
+from fourfold.metrics.tasks import covered, noted
 from fourfold.model import DAY, EVERYTHING, Status, Task, Value, Window
 from fourfold.store.answers.asked import Asked
 from fourfold.store.answers.rows import rows
@@ -34,7 +34,8 @@ def estimated(asked: Asked, *, error: bool) -> Result:
     found, slices = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level)
     estimates = _Estimates(asked, task)
     answer = estimates.error_of if error else estimates.of
-    answers = {(i, key): answer(key, i, entry) for (i, key), entry in found}
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is said to, by the metric
+        answers = {(i, key): noted(answer(key, i, entry), entry) for (i, key), entry in found}
     return rows(asked, answers, slices)
 
 

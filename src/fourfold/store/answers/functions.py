@@ -17,7 +17,7 @@ from fourfold.metrics.custom import REGISTERED
 from fourfold.model import ALL, EVERYTHING, Dimension, Value
 from fourfold.state import catalogue
 from fourfold.store.answers.asked import Asked
-from fourfold.store.answers.rows import rows
+from fourfold.store.answers.rows import noting, rows
 from fourfold.store.read import Place, number_of
 from fourfold.store.result import Result
 
@@ -59,7 +59,7 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
         actual, said = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
         answers[place] = _of_function(custom.function, actual, said, custom.sample, predicted[place])
     slices = sorted({key for _, key in answers}) or [EVERYTHING]
-    return rows(asked, answers, slices)
+    return rows(asked, noting(asked, answers), slices)
 
 
 def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarray:
@@ -80,7 +80,7 @@ def _pairs(records: Joined, mask: np.ndarray) -> tuple[Any, Any]:
         usable = np.array([a is not None and s is not None for a, s in zip(actual, said, strict=True)], bool)
     else:
         actual, said = records.numbers("label"), records.numbers("prediction")
-        usable = np.isfinite(actual) & np.isfinite(said)
+        usable = np.isfinite(said) & (np.isin(actual, (0, 1)) if records.task.kind == "binary" else np.isfinite(actual))
     return actual[mask & usable], said[mask & usable]
 
 
@@ -93,7 +93,11 @@ def _of_function(function: Any, actual: Any, said: Any, sample: int | None, pred
     if sample is not None and n > sample:
         picked = np.sort(np.random.default_rng(0).choice(n, sample, replace=False))
         actual, said, note = actual[picked], said[picked], f"{note}, {sample:,} of {n:,} labelled records"
-    found = float(function(actual, said))
+    try:
+        with np.errstate(all="ignore"):
+            found = float(function(actual, said))
+    except Exception as error:  # it is the user's: whatever it does of some records, the other windows are answered
+        return Value.no_data(f"the function raised {type(error).__name__}: {error}", n, share)
     if not math.isfinite(found):
         return Value.no_data(f"the function gave {found}", n, share)
     return Value(found, n=len(actual), coverage=share, reason=note)

@@ -6,11 +6,20 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fourfold.metrics.tasks import noted
 from fourfold.model import EVERYTHING, Value, Window
 from fourfold.store.answers.asked import Asked
 from fourfold.store.answers.maturity import Maturity
-from fourfold.store.read import Place
+from fourfold.store.read import Place, load
 from fourfold.store.result import Result, Slice
+
+
+def noting(asked: Asked, answers: dict[Place, Value]) -> dict[Place, Value]:
+    """Answers that were not read off the task's own counts, each with how many records it leaves out."""
+    task = asked.target.task
+    assert task is not None
+    found, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
+    return {**answers, **{place: noted(answers[place], entry) for place, entry in found if place in answers}}
 
 
 def rows(

@@ -9,7 +9,7 @@ from fourfold.errors import InputError
 from fourfold.metrics import paired
 from fourfold.model import EVERYTHING, VERSIONS, Value, slice_key
 from fourfold.store.answers.asked import Asked
-from fourfold.store.answers.rows import rows
+from fourfold.store.answers.rows import noting, rows
 from fourfold.store.read import Place, load
 from fourfold.store.result import Result
 
@@ -39,7 +39,7 @@ def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
         if slice_ == key:
             value = paired.difference(entry, asked.question.metric.name)
             answers[i, EVERYTHING] = value if first == low else _negated(value)
-    return rows(asked, answers, [EVERYTHING], text=f"{asked.question.text}({first} − {second})")
+    return rows(asked, noting(asked, answers), [EVERYTHING], text=f"{asked.question.text}({first} − {second})")
 
 
 def _negated(value: Value) -> Value:
