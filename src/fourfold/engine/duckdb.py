@@ -29,10 +29,11 @@ from fourfold.fold import (
     fold_duplicates,
     fold_keys,
     group_records,
+    labels_of,
     plan_columns,
 )  # fmt: skip
 from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
-from fourfold.model import ALL, DAY, MOST_SLICES, Dimension, Task
+from fourfold.model import ALL, DAY, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
 
 
@@ -64,7 +65,8 @@ class DuckDB:
                 f"SELECT {', '.join(parts)} FROM (SELECT {listed}, count(*) AS n FROM log GROUP BY ALL) "
                 f"ORDER BY n DESC, {', '.join(parts)} LIMIT {MOST_SLICES + len(known.kept) + 1}"
             ).fetchall()
-        return known.admitting(rows)
+        values = [tuple(None if text is None else label_of(text) for text in row) for row in rows]
+        return known.admitting(list(dict.fromkeys(values)))
 
     def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
         """See ``Engine.fold_stream``."""
@@ -145,12 +147,20 @@ class DuckDB:
         """See ``Engine.keys``."""
         with _connected() as connection:
             joins.register(connection, "log", log.added, log.schema)
-            parts = _part_columns(log.schema, {dimension: levels}).values()
-            conditions = "".join(f" AND {sql} IS NOT DISTINCT FROM ?" for sql in parts)
+            parts = _part_columns(log.schema, {dimension: levels})
+            # narrowed by the characters that a label keeps in any case, then held against whole labels
+            conditions = "".join(
+                f" AND left({sql}, {LABEL_PREFIX}) IS NOT DISTINCT FROM left(?, {LABEL_PREFIX})"
+                for sql in parts.values()
+            )
+            listed = "".join(f", {sql} AS {name}" for name, sql in parts.items())
             bounds = joins.bounds(extent, EVENT_TIME)
-            query = f"SELECT DISTINCT {KEY} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
-            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table()
-            return table[KEY].combine_chunks()
+            query = f"SELECT {KEY}{listed} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
+            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table().combine_chunks()
+        for name, text in zip(parts, value, strict=True):
+            if text is not None:
+                table = table.filter(pc.equal(labels_of(table[name].combine_chunks()), label_of(text)))
+        return pc.unique(table[KEY].combine_chunks())
 
 
 class _Adder:

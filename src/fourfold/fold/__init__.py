@@ -3,6 +3,7 @@
 ``fold`` is the way in for any dataframe; the engines call ``fold_columns`` and ``tasks.fold_task`` on Arrow batches.
 """
 
+from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
 from fourfold.fold.frames import is_frame, to_arrow
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
@@ -26,6 +27,7 @@ __all__ = [
     "fold_keys",
     "group_records",
     "is_frame",
+    "labels_of",
     "plan_columns",
     "to_arrow",
 ]

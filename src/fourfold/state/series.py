@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
-from fourfold.model import DAY, HOUR, KEEP_HOURS, slice_names
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.packing import Packed, pack, unpack
 from fourfold.state.tables import counts, series
 from fourfold.tallies import Tallies, as_matrix
@@ -57,15 +57,15 @@ def add(connection: Connection, project: str, owner: str, level: int, delta: pa.
 def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> None:
     """Add counts by hour to the hours and the days; hours of which 60 days are over are dropped.
 
-    "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's.
+    "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
+    dated in the future ends nothing.
     """
     if hourly.num_rows == 0:
         return
     buckets = hourly["bucket"].to_numpy()
     missing = {level: _nulls_before(connection, project, owner, level, hourly) for level in (DAY, HOUR)}
     add(connection, project, owner, DAY, monoid.add(monoid.rebucket(hourly, buckets // DAY * DAY), missing[DAY]))
-    _, newest = span(connection, project, owner, DAY) or (0, int(buckets.max()) // DAY * DAY)
-    oldest = min(newest, int(time.time())) + DAY - KEEP_HOURS
+    oldest = _newest_day(connection, project, owner) + DAY - KEEP_HOURS
     recent = hourly.filter(pa.array(buckets >= oldest))
     add(connection, project, owner, HOUR, monoid.add(recent, missing[HOUR]))
     drop_before(connection, project, owner, HOUR, oldest)
@@ -151,6 +151,16 @@ def forget(
     for chunk in _chunked(ids):
         connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk)))
         connection.execute(sa.delete(series).where(series.c.id.in_(chunk)))
+
+
+def _newest_day(connection: Connection, project: str, owner: str) -> int:
+    """The newest day of an owner's records that is not in the future; where all are, the newest of them."""
+    ids = sa.select(series.c.id).where(
+        series.c.project == project, series.c.owner == owner, series.c.slice == EVERYTHING
+    )  # fmt: skip
+    newest = sa.select(sa.func.max(counts.c.bucket)).where(counts.c.series_id.in_(ids), counts.c.level == DAY)
+    found = connection.scalar(newest.where(counts.c.bucket <= int(time.time())))
+    return int(connection.scalar(newest) or 0) if found is None else int(found)
 
 
 def _nulls_before(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from fourfold.counts import Counts
 from fourfold.errors import InputError
-from fourfold.model import DAY, Run, Task, percent
+from fourfold.model import DAY, Run, Task, label_of, percent
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.state import catalogue, runs
 from fourfold.store.read import totals
@@ -181,7 +181,7 @@ class _Places:
             text = pa.array([value]).cast(pa.string())[0].as_py() if not isinstance(value, str) else value
             shares = dict(zip(total.labels, total.counts.tolist(), strict=True))
             rows = total.tally("rows")
-            known = shares.get(text)
+            known = shares.get(label_of(text))
             return TracedValue(column, value, "category", known / rows if known is not None and rows else None)
         return TracedValue(column, value, next(iter(kinds), "opaque"))
 
