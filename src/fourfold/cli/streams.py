@@ -58,5 +58,6 @@ def _columns(columns: list[overview.ColumnView]) -> Table:
         ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
         mostly = [f"{shortened(label)} {percent(share)}" for label, share in view.frequent[:1]]
+        mostly += ["identifier"] if view.kind == "identifier" else []
         table.add_row(Text(view.name, style="bold"), percent(view.missing), *cells, distinct, Text("".join(mostly)))
     return table

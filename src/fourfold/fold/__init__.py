@@ -4,7 +4,15 @@
 """
 
 from fourfold.fold.category import labels_of
-from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
+from fourfold.fold.columns import (
+    NEVER,
+    Plan,
+    better_binnings,
+    fold,
+    fold_columns,
+    nearly_all_distinct,
+    plan_columns,
+)
 from fourfold.fold.frames import is_frame, to_arrow
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
 from fourfold.fold.levels import Levels, bucket_names
@@ -12,6 +20,7 @@ from fourfold.fold.numeric import choose_binning
 from fourfold.fold.stream import fold_duplicates, fold_keys
 
 __all__ = [
+    "NEVER",
     "Groups",
     "Levels",
     "Plan",
@@ -28,6 +37,7 @@ __all__ = [
     "group_records",
     "is_frame",
     "labels_of",
+    "nearly_all_distinct",
     "plan_columns",
     "to_arrow",
 ]

@@ -45,6 +45,23 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
     return counts.add(table) if too_many or labels is not encoded.dictionary else table
 
 
+def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
+    """As ``fold_category``, of a column whose values are nearly all distinct: they are *other*, and how many differ."""
+    tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
+    tallies[:, TALLIES["rows"]] = groups.sizes
+    valid = texts.is_valid().to_numpy(zero_copy_only=False)
+    there = groups.ids[valid]
+    tallies[:, TALLIES["other"]] = np.bincount(there, minlength=groups.size)
+    tallies[:, TALLIES["null"]] = groups.sizes - tallies[:, TALLIES["other"]]
+    entries = hyperloglog_entries(hash_texts(labels_of(texts.drop_null())))
+    registers, register_sizes = _registers(entries, there, groups.size)
+    none = np.zeros(0, np.int64)
+    return counts_table(
+        column, "category", groups, tallies, np.zeros((groups.size, 0)), none, none, np.zeros(groups.size, np.int64),
+        labels=pa.array([], pa.string()), registers=registers, register_sizes=register_sizes,
+    )  # fmt: skip
+
+
 def labels_of(texts: pa.StringArray) -> pa.StringArray:
     """Each text as a label (see ``model.label``); the array itself where none is too long."""
     if not pc.any(pc.greater(pc.utf8_length(texts), LONGEST_LABEL)).as_py():

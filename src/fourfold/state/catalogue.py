@@ -5,14 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
 from fourfold.binning import Binning
 from fourfold.fold import Levels
 from fourfold.model import Dimension, Sums, Task
-from fourfold.state.tables import applied, backfill, binning, cursor, custom, dimension, small_integer, stream, task
+from fourfold.state.tables import (
+    applied,
+    backfill,
+    binning,
+    closed,
+    cursor,
+    custom,
+    dimension,
+    small_integer,
+    stream,
+    task,
+    text_column,
+)
 
 Connection = sa.Connection
 
@@ -125,6 +137,40 @@ def add_small_integers(connection: Connection, project: str, owner: str, columns
     if columns:
         rows = [{"project": project, "owner": owner, "column": column} for column in sorted(columns)]
         connection.execute(sa.insert(small_integer).prefix_with("OR IGNORE"), rows)
+
+
+def identifiers(connection: Connection, project: str, owner: str) -> dict[str, int]:
+    """The text columns, each with the event time from which it is taken for an identifier (``fold.NEVER``: not so)."""
+    query = sa.select(text_column.c.column, text_column.c.identifier_from).where(
+        text_column.c.project == project, text_column.c.owner == owner
+    )
+    return {row.column: row.identifier_from for row in connection.execute(query)}
+
+
+def set_identifiers(connection: Connection, project: str, owner: str, starts: Mapping[str, int]) -> None:
+    """Take text columns for identifiers from event times on; the earliest that was ever said stands."""
+    known = identifiers(connection, project, owner)
+    rows = [
+        {"project": project, "owner": owner, "column": column, "identifier_from": start}
+        for column, start in starts.items()
+        if column not in known or start < known[column]
+    ]
+    if rows:
+        connection.execute(sa.insert(text_column).prefix_with("OR REPLACE"), rows)
+
+
+def closed_before(connection: Connection, project: str, streams: Iterable[str]) -> int | None:
+    """The moment before which the counts of what these streams make stay as they are; None where there is none."""
+    query = sa.select(sa.func.max(closed.c.before)).where(closed.c.project == project, closed.c.stream.in_(streams))
+    found: int | None = connection.scalar(query)
+    return found
+
+
+def close_before(connection: Connection, project: str, stream_name: str, moment: int) -> None:
+    """Let the counts of what happened in a stream before a moment stay as they are; it is never moved back."""
+    known = closed_before(connection, project, [stream_name])
+    row = {"project": project, "stream": stream_name, "before": moment if known is None else max(moment, known)}
+    connection.execute(sa.insert(closed).prefix_with("OR REPLACE"), row)
 
 
 def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:

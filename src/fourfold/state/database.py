@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from fourfold.errors import StoreError
 
-HEAD = "0002"  # the newest migration; a test compares it with the folder
+HEAD = "0004"  # the newest migration; a test compares it with the folder
 _BUSY_SECONDS = 60
 T = TypeVar("T")
 

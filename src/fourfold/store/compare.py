@@ -254,6 +254,8 @@ def _words(found: Counts) -> str:
     missing = found.tally("null") / rows if rows else 0.0
     tail = f", {missing:.1%} missing" if missing else ""
     if found.kind == "category":
+        if not found.labels and found.tally("other"):
+            return "nearly all distinct" + tail
         shares = {label: n / rows for label, n in zip(found.labels, found.counts.tolist(), strict=True)}
         return _listed(shares) + tail
     middle, low, high = (quality.quantile(found, q).value for q in (0.5, 0.05, 0.95))

@@ -18,6 +18,7 @@ from fourfold.state import Database, catalogue, series
 from fourfold.state.catalogue import Backfill
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
+from fourfold.store.identifiers import recognise_identifiers
 
 _UNREADABLE = 2**62  # the version of a log that cannot be read
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
@@ -254,8 +255,10 @@ class Folder:
                 if (column, binning.version) not in known:
                     catalogue.add_binnings(connection, self._project, owner.name, {column: binning}, start)
         catalogue.add_small_integers(connection, self._project, owner.name, folded.plan.small - before.small)
+        catalogue.set_identifiers(connection, self._project, owner.name, folded.plan.identifiers)
         self._set_levels(connection, owner, levels)
         series.add_levels(connection, self._project, owner.name, folded.counts)
+        recognise_identifiers(connection, self._project, owner.name, folded.counts)
 
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
@@ -278,7 +281,8 @@ def _positions(
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
     """What is fixed of an owner's columns."""
     return Plan(
-        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner)
+        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner),
+        catalogue.identifiers(connection, project, owner),
     )  # fmt: skip
 
 

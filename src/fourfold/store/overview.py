@@ -12,6 +12,7 @@ from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
 from fourfold.store.ask import metric
 from fourfold.store.read import totals
+from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
 
@@ -145,6 +146,7 @@ def streams(store: Store) -> list[StreamView]:
 def columns(store: Store, stream: str) -> list[ColumnView]:
     """What each column of a stream looks like."""
     out = []
+    source = Stored(store, f"stream:{stream}")
     for column, kinds in totals(store, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
@@ -155,6 +157,8 @@ def columns(store: Store, stream: str) -> list[ColumnView]:
                 else []
             )
             shares = tuple((label, count / total.tally("rows")) for label, count in heavy[:3])
+            if kind == "category" and source.is_identifier(column):
+                kind, shares = "identifier", ()
             out.append(ColumnView(column, kind, values, shares))
     return out
 

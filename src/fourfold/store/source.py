@@ -39,6 +39,9 @@ class Source(Protocol):
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """The binnings, by column and version."""
 
+    def is_identifier(self, column: str) -> bool:
+        """Whether a column is one, so that its values are not counted by themselves."""
+
 
 class Stored:
     """What the state holds."""
@@ -67,6 +70,10 @@ class Stored:
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
         return self._store.database.recall(load_plan, self._store.project, self._owner).by_version()
+
+    def is_identifier(self, column: str) -> bool:
+        """See ``Source``."""
+        return self._store.database.recall(load_plan, self._store.project, self._owner).identifier(column)
 
 
 class AsOf:
@@ -119,6 +126,10 @@ class AsOf:
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
         return self._plan.by_version()
+
+    def is_identifier(self, column: str) -> bool:
+        """See ``Source``."""
+        return self._plan.identifier(column)
 
 
 def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
