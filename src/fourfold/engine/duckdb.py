@@ -68,13 +68,13 @@ class DuckDB:
         values = [tuple(None if text is None else label_of(text) for text in row) for row in rows]
         return known.admitting(list(dict.fromkeys(values)))
 
-    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
+    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, extent: Extent = EVERYTHING) -> Folded:
         """See ``Engine.fold_stream``."""
         adder = _Adder()
         newest: tuple[pa.Table, Ints] | None = None
         divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
         for files, turn in ((log.added, 1), (log.removed, -1)):
-            for batch in _batches(files, log.schema, as_of):
+            for batch in _batches(files, log.schema, extent):
                 seconds = event_seconds(batch[EVENT_TIME])
                 columns = batch.drop_columns(list(META.names))
                 plan = plan_columns(columns, plan, seconds)
@@ -87,7 +87,7 @@ class DuckDB:
                 )
                 adder.add(table if turn > 0 else counts.negate(table))
                 newest = (columns, seconds) if turn > 0 else newest
-        for batch in _duplicates(log, divided, as_of):
+        for batch in _duplicates(log, divided, extent):
             sign = batch["sign"].to_numpy()
             starts = bucket_starts(event_seconds(batch["time"]))
             groups = group_records(starts) if ALL in splits else []
@@ -211,12 +211,17 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
     connection.close()
 
 
-def _batches(files: Sequence[str], schema: pa.Schema, as_of: int | None) -> Iterator[pa.Table]:
+def _batches(files: Sequence[str], schema: pa.Schema, extent: Extent) -> Iterator[pa.Table]:
     """The records of some files in tables of a moderate size."""
     if not files:
         return
     dataset = pds.dataset(list(files), schema=schema, format="parquet")
-    known = None if as_of is None else pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
+    known = None
+    if extent.as_of is not None:
+        known = pc.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
+    if extent.closed is not None:
+        open_ = pc.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
+        known = open_ if known is None else known & open_
     waiting: list[pa.RecordBatch] = []
     for batch in dataset.to_batches(
         batch_size=joins.BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known
@@ -260,7 +265,7 @@ def _splits_of(table: pa.Table, splits: Splits) -> list[Split]:
     ]
 
 
-def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.Table]:
+def _duplicates(log: Changed, splits: Splits, extent: Extent) -> Iterator[pa.Table]:
     """Records that have become, or have ceased to be, repetitions of a key: time, slices and sign."""
     parts = _part_columns(log.schema, splits)
     order = f"({LOG_TIME}, {BATCH}, {ROW})"
@@ -273,7 +278,8 @@ def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.
                 changed += [f"SELECT {KEY} FROM log_{part}"] if part != "before" else []
         if not changed:
             return
-        known = "" if as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(as_of)}"
+        known = "" if extent.as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(extent.as_of)}"
+        open_ = "" if extent.closed is None else f"AND epoch_us(time) >= {int(extent.closed)}"
         connection.execute(f"CREATE TEMP VIEW records AS {' UNION ALL BY NAME '.join(selects)}")
         affected = f"AND {KEY} IN ({' UNION '.join(changed)})" if log.before or log.removed else ""
         connection.execute(
@@ -291,6 +297,6 @@ def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.
                     stands AND row_number() OVER (PARTITION BY {KEY}, stands ORDER BY {order}) > 1 AS is_
                 FROM records WHERE {KEY} IN (SELECT {KEY} FROM several) {known}
             )
-            SELECT time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was
+            SELECT time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was {open_}
             """,
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
 from fourfold.binning import Binning
 from fourfold.fold import Levels
-from fourfold.model import Dimension, Sums, Task
+from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state.tables import (
     applied,
     backfill,
@@ -20,6 +20,7 @@ from fourfold.state.tables import (
     cursor,
     custom,
     dimension,
+    series,
     small_integer,
     stream,
     task,
@@ -89,6 +90,24 @@ def set_levels(connection: Connection, project: str, stream_name: str, of: Dimen
         sa.insert(dimension).prefix_with("OR REPLACE"),
         {"project": project, "stream": stream_name, "definition": of.to_json(), "levels": new.to_json()},
     )
+
+
+def drop_levels_of(connection: Connection, project: str, texts: Collection[str]) -> None:
+    """Let no way to split a stream keep a slice for some values, where nothing is counted in it any more."""
+    used = set(connection.scalars(sa.select(series.c.slice).where(series.c.project == project).distinct()))
+    query = sa.select(dimension).where(dimension.c.project == project)
+    for row in connection.execute(query).fetchall():
+        names = [part[0] for part in json.loads(row.definition)]
+        known = Levels.from_json(row.levels)
+        gone = {
+            value for value in known.kept
+            if set(value) & set(texts) and slice_key(dict(zip(names, value, strict=True))) not in used
+        }  # fmt: skip
+        if gone:
+            left = dataclasses.replace(known, kept=known.kept - gone)
+            connection.execute(
+                sa.insert(dimension).prefix_with("OR REPLACE"), {**row._mapping, "levels": left.to_json()}
+            )
 
 
 def set_task(connection: Connection, project: str, definition: Task) -> None:

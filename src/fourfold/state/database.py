@@ -80,6 +80,14 @@ class Database:
         with self.engine.connect().execution_options(fourfold_write=True) as connection, connection.begin():
             yield connection
 
+    def erase_deleted(self) -> bool:
+        """Write the file anew without the bytes of what was deleted; False where a reader holds on to them."""
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     def close(self) -> None:
         """Close all connections."""
         with self._lock:

@@ -38,6 +38,8 @@ class StreamView:
     first_day: int | None
     last_day: int | None
     columns: tuple[tuple[str, str], ...]  # name and kind
+    forgotten_before: int | None = None  # a midnight, in seconds since 1970
+    retention: int | None = None  # seconds, as this process has it from fourfold.toml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ def streams(store: Store) -> list[StreamView]:
             rows = int(tallies[:, 0].sum()) if tallies is not None else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
-            out.append(StreamView(name, key, versions[name] is not None, rows, first, last, kinds))
+            view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
+            closed = catalogue.closed_before(connection, store.project, [name])
+            out.append(dataclasses.replace(view, forgotten_before=closed, retention=store.retention.get(name)))
     return out
 
 

@@ -90,7 +90,7 @@ class AsOf:
             }
         logs = {stream: store.log(stream).whole() for stream in streams}
         if task is None:
-            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, as_of=as_of)
+            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, Extent(as_of=as_of))
         else:
             folded = store.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
         self._table, self._plan = folded.counts, folded.plan
