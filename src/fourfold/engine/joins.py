@@ -102,9 +102,11 @@ class Join:
         closed = self._extent.closed
         if closed is None:
             return ""
-        time = "max(p.time) OVER (PARTITION BY p.query)" if self._task.query else "p.time"
+        clause, time = "AND", "p.time"
+        if self._task.query:
+            clause, time = "QUALIFY", "max(p.time) OVER (PARTITION BY p.query)"
         horizon = self._task.horizon * 1_000_000
-        return f"QUALIFY coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
+        return f"{clause} coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
 
     def _first(self) -> int | None:
         """The first prediction time that is meant."""

@@ -61,7 +61,13 @@ class Changes:
             found = pds.dataset(list(self.added), schema=self.schema, format="parquet")
         else:
             found = pds.dataset(self.schema.empty_table())
-        return found.to_table(columns, filter=where)
+        try:
+            return found.to_table(columns, filter=where)
+        except (
+            pa.ArrowNotImplementedError
+        ):  # in files that a deletion wrote, texts are views, which cannot be pruned by
+            parts = [pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches()]
+            return pa.concat_tables([self.schema.empty_table(), *parts]).select(columns or self.schema.names)
 
 
 class StreamLog:

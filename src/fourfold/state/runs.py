@@ -59,6 +59,7 @@ def mentioning(connection: Connection, project: str, texts: Collection[str]) -> 
     """The runs whose parameters, error or artifacts hold one of some texts, as a word of its own."""
     query = sa.select(run.c.id, run.c.params, run.c.error, artifact.c.name, artifact.c.details)
     query = query.select_from(run.outerjoin(artifact)).where(run.c.project == project)
+    texts = {written for text in texts for written in (text, json.dumps(text)[1:-1], _json(text)[1:-1])}
     found = set()
     for id_, *kept in connection.execute(query):
         whole = "\n".join(text for text in kept if text)
