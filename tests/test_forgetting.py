@@ -230,6 +230,55 @@ def test_old_records_go_with_their_counts_where_that_is_asked(store: Store) -> N
     assert min(stored(store, "stream:p")["bucket"].to_pylist()) == CLOSED
 
 
+def test_what_was_forgotten_is_not_asked_of_the_log(store: Store) -> None:
+    filled(store)
+    store.forget_before("p", CLOSED)
+    for ask in ({"as_of": CLOSED - 1}, {"as_of": CLOSED + DAY, "start": CLOSED - DAY}):
+        with pytest.raises(InputError, match="were forgotten"):
+            metric(store, "t", "recall", **ask)
+    assert metric(store, "t", "predictions", as_of=START + 99 * DAY).value.value == 8
+    assert metric(store, "t", "predictions", start=START, end=CLOSED).value.value == 12
+    (orphan,) = [problem for problem in problems(_with_orphan(store)) if problem.kind == "orphan_labels"]
+    assert "'nobody'" in orphan.message and "'k0'" not in orphan.message
+
+
+def _with_orphan(store: Store) -> Store:
+    Sender(store).records("l", [label("nobody", 8, 1)])
+    return store
+
+
+def test_a_log_that_cannot_be_read_is_not_forgotten_and_stops_no_question(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", "test")
+    sender = filled(store)
+    for path in store.log("l").folder.glob("*.parquet"):
+        path.unlink()
+    store.retention["l"] = DAY
+    sender.records("p", [prediction("new", 4)])
+    store.catch_up()
+    assert metric(store, "p", "rows").value.value == 21
+    assert {view.name: view.forgotten_before for view in overview.streams(store)} == {"p": None, "l": None}
+    store.close()
+
+
+def test_a_half_written_message_is_named(store: Store) -> None:
+    filled(store)
+    (store.folder / "inbox" / ".w-000000000001.arrow").write_bytes(NEEDLE.encode())
+    assert ".w-000000000001.arrow" in store.forget_keys([NEEDLE]).left[0]
+
+
+def test_a_label_beyond_those_kept_is_taken_back_from_the_others(store: Store) -> None:
+    sender = Sender(store)
+    texts = [f"{i:03d}" for i in range(300)]
+    sender.records("p", [prediction(text, 0, text=text) for text in texts * 2])  # 256 kept, and 44 others
+    sender.records("p", [prediction("more", 0, text="000")])
+    store.catch_up()
+    store.forget_keys(["299", "298", "000"])
+    (row,) = [row for row in stored(store, "stream:p").to_pylist() if row["column"] == "text"]
+    assert min(row["counts"]) > 0
+    assert sum(row["counts"]) + row["tallies"][2] == row["tallies"][0] == 601 - 6
+    assert not {"299", "298"} & set(row["labels"])
+
+
 @pytest.mark.parametrize("kind", ["ranking", "multiclass", "regression", "decision"])
 def test_tasks_of_every_kind_keep_what_was_counted(store: Store, kind: str) -> None:
     more: dict[str, Any] = {"query": "who", "cutoffs": [1]} if kind == "ranking" else {}

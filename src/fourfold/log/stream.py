@@ -63,9 +63,8 @@ class Changes:
             found = pds.dataset(self.schema.empty_table())
         try:
             return found.to_table(columns, filter=where)
-        except (
-            pa.ArrowNotImplementedError
-        ):  # in files that a deletion wrote, texts are views, which cannot be pruned by
+        except pa.ArrowNotImplementedError:
+            # in the files that a deletion wrote anew texts are views, by whose extremes no file can be passed over
             parts = [pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches()]
             return pa.concat_tables([self.schema.empty_table(), *parts]).select(columns or self.schema.names)
 

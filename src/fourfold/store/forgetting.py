@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.errors import InputError, suggest
+from fourfold.errors import InputError, StoreError, suggest
 from fourfold.log import Inbox, Quarantine, StreamLog, erasing
 from fourfold.model import DAY, HOUR, label_of
 from fourfold.records import EVENT_TIME, KEY, META
 from fourfold.state import Database, catalogue, runs, series
+
+logger = logging.getLogger("fourfold")
 
 if TYPE_CHECKING:
     from fourfold.store.collect import StreamLogs
@@ -97,10 +100,10 @@ class Forgetter:
         """
         self._named([stream])
         midnight = _midnight(moment)
+        found = self.present([stream], before=midnight)
         if not counts:
             with self._database.write() as connection:  # the intent first: see above
                 catalogue.close_before(connection, self._project, stream, midnight)
-        found = self.present([stream], before=midnight)
         if found[stream]:
             self._logs.get(self._project, stream).delete_before(midnight)
         self._settle([stream])
@@ -120,7 +123,10 @@ class Forgetter:
                 known = stream in catalogue.streams(connection, self._project)
                 closed = catalogue.closed_before(connection, self._project, [stream])
             if known and (closed is None or closed < midnight):
-                self.before(stream, midnight)
+                try:
+                    self.before(stream, midnight)
+                except StoreError as error:  # of this stream's log; it is tried again tomorrow
+                    logger.warning("stream %r: its old records cannot be forgotten: %s", stream, error)
 
     def _named(self, streams: Iterable[str] | None) -> list[str]:
         with self._database.read() as connection:
@@ -169,7 +175,7 @@ class Forgetter:
                 path.with_suffix(".json").unlink(missing_ok=True)
             else:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
-        left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.pending()]
+        left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.files()]
         left += [f"{cell.owner} is not counted: {why}" for cell, why in self._folds.failed.items()]
         if not self._database.erase_deleted():
             left.append(f"{self._database.path}-wal is in use by a reader; forget again when that has ended")

@@ -185,7 +185,10 @@ def _orphans(store: Store, task: Task) -> Iterator[str]:
     """The keys of labels that were never predicted."""
     bare = dataclasses.replace(task, sums=())
     logs = {stream: store.log(stream).whole() for stream in task.streams}
-    for table in store.engine.joined(bare, logs, {}, Extent()):
+    with store.database.read() as connection:
+        closed = catalogue.closed_before(connection, store.project, task.streams)
+    extent = Extent(closed=None if closed is None else closed * 1_000_000)
+    for table in store.engine.joined(bare, logs, {}, extent):
         yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()
 
 
