@@ -37,6 +37,7 @@ class Settings:
     store: str
     project: str
     tasks: tuple[Task, ...] = ()
+    retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds that streams keep their records
 
 
 def load(
@@ -54,14 +55,16 @@ def load(
     environment = os.environ if environment is None else environment
     declared = _read(file if file is not None else Path("fourfold.toml"))
     tasks = tuple(_task_of(name, fields) for name, fields in declared.pop("task", {}).items())
+    retention = _retention(declared.pop("stream", {}))
     unknown = declared.keys() - {"store", "project"}
     if unknown:
         raise ConfigError(
-            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project and [task.NAME]"
+            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project, [task.NAME] and "
+            "[stream.NAME]"
         )
     chosen_store = store or environment.get("FOURFOLD_STORE") or declared.get("store") or DEFAULT_STORE
     chosen_project = project or environment.get("FOURFOLD_PROJECT") or declared.get("project") or DEFAULT_PROJECT
-    return Settings(os.fspath(chosen_store), chosen_project, tasks)
+    return Settings(os.fspath(chosen_store), chosen_project, tasks, retention)
 
 
 Slicing = str | Mapping[str, Any]
@@ -252,6 +255,20 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+def _retention(streams: Any) -> dict[str, int]:
+    """For how many seconds each stream keeps its records, where that is declared."""
+    found = {}
+    for name, fields in streams.items() if isinstance(streams, dict) else [("NAME", streams)]:
+        if not isinstance(fields, dict) or fields.keys() - {"retention"}:
+            said = f"{sorted(fields)}" if isinstance(fields, dict) else f"{fields!r}"
+            raise ConfigError(f"fourfold.toml, [stream.{name}]: {said}; there is retention")
+        if "retention" in fields:
+            found[name] = seconds_of(fields["retention"], f"fourfold.toml, [stream.{name}]: retention")
+            if found[name] < DAY:
+                raise ConfigError(f"fourfold.toml, [stream.{name}]: retention={fields['retention']!r} is below a day")
+    return found
 
 
 def _task_of(name: str, fields: Any) -> Task:

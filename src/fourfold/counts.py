@@ -288,6 +288,26 @@ def drop_zero(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(alive))
 
 
+def without_negative_labels(table: pa.Table) -> pa.Table:
+    """Totals in which a category's label that was taken back more often than it was counted is taken from *other*.
+
+    Such a label was among the others when it came: only so many are kept (see ``MAX_CATEGORIES``).
+    """
+    numbers, lengths = lists(table["counts"])
+    capped = np.array([KINDS[kind].most is not None for kind in table["kind"].to_pylist()], bool)
+    row = np.repeat(np.arange(table.num_rows), lengths)
+    negative = (numbers < 0) & capped[row]
+    if not negative.any():
+        return table
+    rows_ = table.to_pylist()
+    for i in np.unique(row[negative]).tolist():
+        entry = rows_[i]
+        pairs = list(zip(entry["labels"], entry["counts"], strict=True))
+        entry["labels"], entry["counts"] = ([p[side] for p in pairs if p[1] > 0] for side in (0, 1))
+        entry["tallies"][KINDS["category"].tallies.index("other")] += sum(n for _, n in pairs if n < 0)
+    return pa.Table.from_pylist(rows_, schema=SCHEMA)
+
+
 def rebucket(table: pa.Table, buckets: npt.NDArray[np.int64]) -> pa.Table:
     """The counts with each row in another bucket (a day, a window), added up."""
     return add(_replace(table, "bucket", pa.array(buckets, pa.int64())))

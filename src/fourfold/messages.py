@@ -55,6 +55,7 @@ class Counted:
     started: float  # of the run, in seconds since 1970
     binnings: Mapping[str, Binning]
     small: frozenset[str]
+    identifiers: Mapping[str, int]  # and the text columns, with the event time from which each is an identifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,8 @@ def counted(project: str, stream: str, run: Run, plan: Plan) -> Header:
     """The header of ``Counted``."""
     binnings = {name: dataclasses.astuple(plan.binning(name, 2**62)) for name in plan.binnings}
     return _header(
-        "counts", project, stream=stream, started=run.started, binnings=binnings, small=sorted(plan.small)
+        "counts", project, stream=stream, started=run.started, binnings=binnings, small=sorted(plan.small),
+        identifiers=dict(plan.identifiers),
     )  # fmt: skip
 
 
@@ -140,7 +142,10 @@ def _name(header: Mapping[str, Any], name: str) -> str | None:
 def _counted(header: Mapping[str, Any]) -> Counted:
     binnings = {name: Binning(*fields) for name, fields in header["binnings"].items()}
     small = frozenset(map(str, header["small"]))
-    return Counted(_text(header, "project"), _text(header, "stream"), float(header["started"]), binnings, small)
+    identifiers = {name: int(start) for name, start in header.get("identifiers", {}).items()}  # none in the first ones
+    return Counted(
+        _text(header, "project"), _text(header, "stream"), float(header["started"]), binnings, small, identifiers
+    )  # fmt: skip
 
 
 def _run(header: Mapping[str, Any]) -> RunIsNow:

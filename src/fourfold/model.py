@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -77,6 +78,21 @@ def percent(share: float | None) -> str:
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
 OTHER = "(other)"  # the slice of the values beyond the heaviest ``MOST_SLICES``
 MOST_SLICES = 200
+
+
+LONGEST_LABEL, LABEL_PREFIX = 120, 100  # characters
+
+
+def label_of(text: str) -> str:
+    """A value as a label: itself; or, where it is long, its first 100 characters and a hash of the whole.
+
+    >>> label_of("AA"), len(label_of("a" * 100_000)), label_of(label_of("a" * 999)) == label_of("a" * 999)
+    ('AA', 117, True)
+    """
+    if len(text) <= LONGEST_LABEL:
+        return text
+    whole = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
+    return f"{text[:LABEL_PREFIX]}…{whole.hexdigest()}"
 
 
 def slice_key(values: Mapping[str, str | None]) -> str:

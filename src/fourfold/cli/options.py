@@ -38,7 +38,7 @@ def open_store(store: str | None, project: str | None) -> Store:
             f"there is no store at {folder.resolve()}. Log something first, point --store or FOURFOLD_STORE at it, "
             "or run 'fourfold demo'."
         )
-    return Store(folder, settings.project)
+    return Store(folder, settings.project, retention=settings.retention)
 
 
 def print_json(rows: Sequence[Any]) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import console, day, grid, number, shortened, some
 from fourfold.errors import suggest
-from fourfold.model import percent
+from fourfold.model import DAY, percent
 from fourfold.store import overview
 
 
@@ -43,10 +43,18 @@ def _streams(found: list[overview.StreamView]) -> Table:
     for view in found:
         listed = some([name for name, _ in view.columns])
         table.add_row(
-            Text(view.name, style="bold"), "records" if view.logged else "counts", number(view.rows),
+            Text(view.name, style="bold"), _kept(view), number(view.rows),
             day(view.first_day), day(view.last_day), Text(listed),
         )  # fmt: skip
     return table
+
+
+def _kept(view: overview.StreamView) -> str:
+    """What is kept of a stream: its records (since when, for how long) or counts only."""
+    if not view.logged:
+        return "counts"
+    since = f" since {day(view.forgotten_before)}" if view.forgotten_before is not None else ""
+    return f"records{since}" + (f", for {view.retention // DAY} days" if view.retention is not None else "")
 
 
 def _columns(columns: list[overview.ColumnView]) -> Table:
@@ -58,5 +66,6 @@ def _columns(columns: list[overview.ColumnView]) -> Table:
         ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
         mostly = [f"{shortened(label)} {percent(share)}" for label, share in view.frequent[:1]]
+        mostly += ["identifier"] if view.kind == "identifier" else []
         table.add_row(Text(view.name, style="bold"), percent(view.missing), *cells, distinct, Text("".join(mostly)))
     return table

@@ -33,10 +33,11 @@ from fourfold.fold import (
     fold_duplicates,
     fold_keys,
     group_records,
+    labels_of,
     plan_columns,
 )  # fmt: skip
 from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
-from fourfold.model import ALL, DAY, MOST_SLICES, Dimension, Task
+from fourfold.model import ALL, DAY, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
 
 LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
@@ -73,15 +74,16 @@ class DuckDB:
                 f"SELECT {', '.join(parts)} FROM (SELECT {listed}, count(*) AS n FROM log GROUP BY ALL) "
                 f"ORDER BY n DESC, {', '.join(parts)} LIMIT {MOST_SLICES + len(known.kept) + 1}"
             ).fetchall()
-        return known.admitting(rows)
+        values = [tuple(None if text is None else label_of(text) for text in row) for row in rows]
+        return known.admitting(list(dict.fromkeys(values)))
 
-    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
+    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, extent: Extent = EVERYTHING) -> Folded:
         """See ``Engine.fold_stream``."""
         adder = _Adder()
         newest: tuple[pa.Table, Ints] | None = None
         divided = {dimension: levels for dimension, levels in splits.items() if dimension.parts}
         for files, turn in ((log.added, 1), (log.removed, -1)):
-            for batch in _batches(files, log.schema, as_of):
+            for batch in _batches(files, log.schema, extent):
                 seconds = event_seconds(batch[EVENT_TIME])
                 columns = batch.drop_columns(list(META.names))
                 plan = plan_columns(columns, plan, seconds)
@@ -94,7 +96,7 @@ class DuckDB:
                 )
                 adder.add(table if turn > 0 else counts.negate(table))
                 newest = (columns, seconds) if turn > 0 else newest
-        for batch in _duplicates(log, divided, as_of):
+        for batch in _duplicates(log, divided, extent):
             sign = batch["sign"].to_numpy()
             starts = bucket_starts(event_seconds(batch["time"]))
             groups = group_records(starts) if ALL in splits else []
@@ -173,12 +175,20 @@ class DuckDB:
         """See ``Engine.keys``."""
         with _connected() as connection:
             joins.register(connection, "log", log.added, log.schema)
-            parts = _part_columns(log.schema, {dimension: levels}).values()
-            conditions = "".join(f" AND {sql} IS NOT DISTINCT FROM ?" for sql in parts)
+            parts = _part_columns(log.schema, {dimension: levels})
+            # narrowed by the characters that a label keeps in any case, then held against whole labels
+            conditions = "".join(
+                f" AND left({sql}, {LABEL_PREFIX}) IS NOT DISTINCT FROM left(?, {LABEL_PREFIX})"
+                for sql in parts.values()
+            )
+            listed = "".join(f", {sql} AS {name}" for name, sql in parts.items())
             bounds = joins.bounds(extent, EVENT_TIME)
-            query = f"SELECT DISTINCT {KEY} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
-            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table()
-            return table[KEY].combine_chunks()
+            query = f"SELECT {KEY}{listed} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
+            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table().combine_chunks()
+        for name, text in zip(parts, value, strict=True):
+            if text is not None:
+                table = table.filter(pc.equal(labels_of(table[name].combine_chunks()), label_of(text)))
+        return pc.unique(table[KEY].combine_chunks())
 
 
 class _Adder:
@@ -256,12 +266,17 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
     connection.close()
 
 
-def _batches(files: Sequence[str], schema: pa.Schema, as_of: int | None) -> Iterator[pa.Table]:
+def _batches(files: Sequence[str], schema: pa.Schema, extent: Extent) -> Iterator[pa.Table]:
     """The records of some files in tables of a moderate size."""
     if not files:
         return
     dataset = pds.dataset(list(files), schema=schema, format="parquet")
-    known = None if as_of is None else pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
+    known = None
+    if extent.as_of is not None:
+        known = pc.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
+    if extent.closed is not None:
+        open_ = pc.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
+        known = open_ if known is None else known & open_
     waiting: list[pa.RecordBatch] = []
     for batch in dataset.to_batches(
         batch_size=joins.BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known
@@ -306,7 +321,7 @@ def _splits_of(table: pa.Table, splits: Splits) -> list[Split]:
     ]
 
 
-def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.Table]:
+def _duplicates(log: Changed, splits: Splits, extent: Extent) -> Iterator[pa.Table]:
     """Records that have become, or have ceased to be, repetitions of a key: time, slices and sign."""
     parts = _part_columns(log.schema, splits)
     order = f"({LOG_TIME}, {BATCH}, {ROW})"
@@ -319,7 +334,8 @@ def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.
                 changed += [f"SELECT {KEY} FROM log_{part}"] if part != "before" else []
         if not changed:
             return
-        known = "" if as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(as_of)}"
+        known = "" if extent.as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(extent.as_of)}"
+        open_ = "" if extent.closed is None else f"AND epoch_us(time) >= {int(extent.closed)}"
         connection.execute(f"CREATE TEMP VIEW records AS {' UNION ALL BY NAME '.join(selects)}")
         affected = f"AND {KEY} IN ({' UNION '.join(changed)})" if log.before or log.removed else ""
         connection.execute(
@@ -337,6 +353,6 @@ def _duplicates(log: Changed, splits: Splits, as_of: int | None) -> Iterator[pa.
                     stands AND row_number() OVER (PARTITION BY {KEY}, stands ORDER BY {order}) > 1 AS is_
                 FROM records WHERE {KEY} IN (SELECT {KEY} FROM several) {known}
             )
-            SELECT time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was
+            SELECT time, is_::BIGINT - was::BIGINT AS sign {names} FROM ranked WHERE is_ <> was {open_}
             """,
         )

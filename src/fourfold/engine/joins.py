@@ -9,6 +9,7 @@ corrected or removed needs no case of its own.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -80,6 +81,7 @@ class Join:
             {f"LEFT JOIN (SELECT * FROM o_wins WHERE {side}) o USING (key)" if task.outcome is not None else ""}
             WHERE (p.time IS NOT NULL OR l.has_label)
                 {bounds(self._extent, "coalesce(p.time, l.time)")} {self._of_queries()}
+            {self._open()}
         """
         if task.sums:
             query = self._with_custom(query, list(columns))
@@ -95,9 +97,24 @@ class Join:
                 coalesce(l.has_label, false) AS has_label, false AS withdrawn, 1::BIGINT AS pairs
             FROM (SELECT * FROM p_wins WHERE {side}) a JOIN (SELECT * FROM p_wins WHERE {side}) b USING (key)
                 JOIN (SELECT * FROM l_wins WHERE {side}) l USING (key)
-            WHERE a.version < b.version {bounds(self._extent, "a.time")}
+            WHERE a.version < b.version {bounds(dataclasses.replace(self._extent, start=self._first()), "a.time")}
             """,
         )
+
+    def _open(self) -> str:
+        """What is not closed: of a ranking task by the newest item of a query, of a lone label by its horizon."""
+        closed = self._extent.closed
+        if closed is None:
+            return ""
+        clause, time = "AND", "p.time"
+        if self._task.query:
+            clause, time = "QUALIFY", "max(p.time) OVER (PARTITION BY p.query)"
+        horizon = self._task.horizon * 1_000_000
+        return f"{clause} coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
+
+    def _first(self) -> int | None:
+        """The first prediction time that is meant."""
+        return max((m for m in (self._extent.start, self._extent.closed) if m is not None), default=None)
 
     def _predicted(self, schema: pa.Schema) -> dict[str, str]:
         """The prediction's columns, each as an expression over the log."""

@@ -45,13 +45,15 @@ class Extent:
     """Which joined records are meant, where not all: of some keys, known at a moment, of a stretch of time.
 
     ``piece`` (i of n) takes the keys (of a ranking task: queries) whose hash is i modulo n; ``as_of``, ``start`` and
-    ``end`` are in microseconds since 1970, the first a log time, the others prediction times.
+    ``end`` are in microseconds since 1970, the first a log time, the others prediction times. What happened before
+    ``closed`` is left as it was counted: such predictions, and labels that may be theirs.
     """
 
     piece: tuple[int, int] | None = None
     as_of: int | None = None
     start: int | None = None
     end: int | None = None
+    closed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +87,11 @@ class Engine(Protocol):
     def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
         """Which values of a dimension have a slice of their own, and the edges of buckets, once ``log`` is counted."""
 
-    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, *, as_of: int | None = None) -> Folded:
-        """Count the changed records of a stream and their columns, by each of the dimensions."""
+    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, extent: Extent = EVERYTHING) -> Folded:
+        """Count the changed records of a stream and their columns, by each of the dimensions.
+
+        Of the extent, ``as_of`` and ``closed`` have a meaning.
+        """
 
     def fold_task(
         self,

@@ -3,7 +3,16 @@
 ``fold`` is the way in for any dataframe; the engines call ``fold_columns`` and ``tasks.fold_task`` on Arrow batches.
 """
 
-from fourfold.fold.columns import Plan, better_binnings, fold, fold_columns, plan_columns
+from fourfold.fold.category import labels_of
+from fourfold.fold.columns import (
+    NEVER,
+    Plan,
+    better_binnings,
+    fold,
+    fold_columns,
+    nearly_all_distinct,
+    plan_columns,
+)
 from fourfold.fold.frames import is_frame, to_arrow
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
 from fourfold.fold.levels import Levels, bucket_names
@@ -11,6 +20,7 @@ from fourfold.fold.numeric import choose_binning
 from fourfold.fold.stream import fold_duplicates, fold_keys
 
 __all__ = [
+    "NEVER",
     "Groups",
     "Levels",
     "Plan",
@@ -26,6 +36,8 @@ __all__ = [
     "fold_keys",
     "group_records",
     "is_frame",
+    "labels_of",
+    "nearly_all_distinct",
     "plan_columns",
     "to_arrow",
 ]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fourfold import counts
 from fourfold.binning import Ints
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table
+from fourfold.model import LONGEST_LABEL, label_of
 
 TALLIES = {name: i for i, name in enumerate(KINDS["category"].tallies)}
 _RANDOM = np.random.default_rng(20130101)
@@ -32,13 +34,39 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
         texts, groups = texts.drop_null(), groups.where(valid)
     encoded = texts if isinstance(texts, pa.DictionaryArray) else texts.dictionary_encode()
     codes, counted, sizes = count_codes(encoded.indices.to_numpy().astype(np.int64), groups)
-    entries = hyperloglog_entries(hash_texts(encoded.dictionary))
+    labels = labels_of(encoded.dictionary)  # a long one holds a hash of its whole value, so it tells as much
+    entries = hyperloglog_entries(hash_texts(labels))
     registers, register_sizes = _registers(entries[codes], np.repeat(np.arange(groups.size), sizes), groups.size)
     table = counts_table(
         column, "category", groups, tallies, np.zeros((groups.size, 0)), codes, counted, sizes,
-        labels=encoded.dictionary.take(pa.array(codes)), registers=registers, register_sizes=register_sizes,
+        labels=labels.take(pa.array(codes)), registers=registers, register_sizes=register_sizes,
     )  # fmt: skip
-    return counts.add(table) if sizes.size and sizes.max() > counts.MAX_CATEGORIES else table
+    too_many = sizes.size and sizes.max() > counts.MAX_CATEGORIES
+    return counts.add(table) if too_many or labels is not encoded.dictionary else table
+
+
+def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
+    """As ``fold_category``, of a column whose values are nearly all distinct: they are *other*, and how many differ."""
+    tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
+    tallies[:, TALLIES["rows"]] = groups.sizes
+    valid = texts.is_valid().to_numpy(zero_copy_only=False)
+    there = groups.ids[valid]
+    tallies[:, TALLIES["other"]] = np.bincount(there, minlength=groups.size)
+    tallies[:, TALLIES["null"]] = groups.sizes - tallies[:, TALLIES["other"]]
+    entries = hyperloglog_entries(hash_texts(labels_of(texts.drop_null())))
+    registers, register_sizes = _registers(entries, there, groups.size)
+    none = np.zeros(0, np.int64)
+    return counts_table(
+        column, "category", groups, tallies, np.zeros((groups.size, 0)), none, none, np.zeros(groups.size, np.int64),
+        labels=pa.array([], pa.string()), registers=registers, register_sizes=register_sizes,
+    )  # fmt: skip
+
+
+def labels_of(texts: pa.StringArray) -> pa.StringArray:
+    """Each text as a label (see ``model.label``); the array itself where none is too long."""
+    if not pc.any(pc.greater(pc.utf8_length(texts), LONGEST_LABEL)).as_py():
+        return texts
+    return pa.array([None if text is None else label_of(text) for text in texts.to_pylist()], pa.string())
 
 
 def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:

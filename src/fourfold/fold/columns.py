@@ -15,7 +15,7 @@ from fourfold import counts
 from fourfold.binning import Binning, Floats, Ints
 from fourfold.counts import KINDS
 from fourfold.errors import InputError
-from fourfold.fold.category import fold_category
+from fourfold.fold.category import fold_category, fold_identifier
 from fourfold.fold.frames import Frame, to_arrow
 from fourfold.fold.groups import Groups, event_seconds, group_records
 from fourfold.fold.numeric import choose_binning, counts_table, fold_numeric, needs_new_binning
@@ -24,6 +24,8 @@ from fourfold.model import DAY, HOUR
 
 BUCKETS = {"hour": HOUR, "1h": HOUR, "day": DAY, "1d": DAY}
 MOST_SMALL_INTEGERS = 256
+LEAST_OF_IDENTIFIER, DISTINCT_OF_IDENTIFIER = 500, 0.9  # values, and the share of them that are distinct
+ALWAYS, NEVER = -(2**62), 2**62  # before and after all event times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Plan:
 
     ``binnings`` holds each numeric series' binnings, each with the bucket from which it is in force, the oldest
     first; ``small`` names the integer columns that are counted as categories too, for they had at most 256
-    distinct values.
+    distinct values. ``identifiers`` holds for each text column the event time from which it is not counted by value,
+    for nearly all of them are distinct; ``NEVER`` where it is counted so.
     """
 
     binnings: Mapping[str, Sequence[tuple[int, Binning]]] = dataclasses.field(default_factory=dict)
     small: frozenset[str] = frozenset()
+    identifiers: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def binning(self, series: str, second: int) -> Binning:
         """The binning in force at an event time; the unit binning for a series that has none yet."""
@@ -50,15 +54,20 @@ class Plan:
         return {(name, b.version): b for name, versions in self.binnings.items() for _, b in versions}
 
     def changes(self) -> list[int]:
-        """The event times at which some binning changes."""
-        return sorted({start for versions in self.binnings.values() for start, _ in versions[1:]})
+        """The event times at which some column begins to be counted otherwise."""
+        rebinned = {start for versions in self.binnings.values() for start, _ in versions[1:]}
+        return sorted(rebinned | {start for start in self.identifiers.values() if ALWAYS < start < NEVER})
 
     def adding(self, new: Mapping[str, Binning], start: int = 0) -> Plan:
         """The plan with further binnings, in force from ``start`` on."""
         binnings = {**self.binnings}
         for name, binning in new.items():
             binnings[name] = sorted([*binnings.get(name, ()), (start, binning)], key=lambda entry: entry[1].version)
-        return Plan(binnings, self.small)
+        return dataclasses.replace(self, binnings=binnings)
+
+    def identifier(self, column: str, second: int = NEVER - 1) -> bool:
+        """Whether a column is taken for an identifier at an event time; without it: at any."""
+        return self.identifiers.get(column, NEVER) <= second
 
 
 def fold(
@@ -101,17 +110,19 @@ def fold(
 
 def plan_columns(table: pa.Table, known: Plan, seconds: Ints | None = None) -> Plan:
     """The plan with what ``known`` lacks chosen from this table."""
-    new, small = {}, set(known.small)
+    new, small, identifiers = {}, set(known.small), {**known.identifiers}
     for name in table.column_names:
         column = table[name]
         if pa.types.is_integer(column.type) and name not in known.binnings and _is_small(column):
             small.add(name)
+        if pa.types.is_string(column.type) and name not in identifiers and column.null_count < len(column):
+            identifiers[name] = ALWAYS if _is_identifier(column) else NEVER
         for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds):
             if series not in known.binnings:
                 present = values if valid is None else values[valid]
                 if len(present):
                     new[series] = choose_binning(present)
-    return dataclasses.replace(known, small=frozenset(small)).adding(new)
+    return dataclasses.replace(known, small=frozenset(small), identifiers=identifiers).adding(new)
 
 
 def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan: Plan) -> pa.Table:
@@ -122,7 +133,7 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
     changes = plan.changes()
     stages = np.searchsorted(changes, seconds, side="right") if changes else seconds[:0]
     present = np.unique(stages)
-    if len(present) > 1:  # a binning changes within these records: fold each side of the change by itself
+    if len(present) > 1:  # the way to count changes within these records: fold each side of the change by itself
         parts = []
         for stage in present:
             mask = stages == stage
@@ -137,7 +148,8 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
         numeric = list(_numeric_series(name, array, seconds))
         for grouping in groups:
             if texts is not None:
-                parts.append(fold_category(texts, grouping, name))
+                fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
+                parts.append(fold_texts(texts, grouping, name))
             for series, values, valid in numeric:
                 parts.append(fold_numeric(values, valid, grouping, series, plan.binning(series, moment)))
             if texts is None and all(series != name for series, _, _ in numeric):
@@ -205,6 +217,18 @@ def _valid(array: pa.Array) -> npt.NDArray[np.bool_] | None:
 
 def _is_small(column: pa.ChunkedArray) -> bool:
     return len(column) > column.null_count and len(pc.unique(column)) <= MOST_SMALL_INTEGERS
+
+
+def nearly_all_distinct(values: int, distinct: float) -> bool:
+    """Whether so many values, of which so many are distinct, are those of an identifier."""
+    return values >= LEAST_OF_IDENTIFIER and distinct > DISTINCT_OF_IDENTIFIER * values
+
+
+def _is_identifier(column: pa.ChunkedArray) -> bool:
+    values = len(column) - column.null_count
+    if values < LEAST_OF_IDENTIFIER:
+        return False
+    return nearly_all_distinct(values, pc.count_distinct(column).as_py())
 
 
 def _fold_opaque(array: pa.Array, groups: Groups, name: str) -> pa.Table:

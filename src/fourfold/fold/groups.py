@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.binning import Ints
-from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, slice_key
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, label_of, slice_key
 
 CHUNK = 1 << 14  # records worked on at a time: 128 KiB a float column, which stays in the processor's cache
 
@@ -81,7 +81,8 @@ def bucket_starts(seconds: Ints) -> Ints:
     """The bucket of each event time: its hour, or its day where the hours will not be kept (see ``KEEP_HOURS``)."""
     if not len(seconds):
         return seconds
-    oldest = int(seconds.max()) // DAY * DAY + DAY - KEEP_HOURS
+    days = np.unique(seconds // DAY)[-(KEEP_HOURS // DAY) :]  # those that occur: one far ahead takes one's place only
+    oldest = int(days[0]) * DAY
     return np.where(seconds >= oldest, seconds // HOUR * HOUR, seconds // DAY * DAY)
 
 
@@ -107,7 +108,7 @@ class Split:
         texts: list[tuple[str | None, ...]] = [()]
         for column in values:
             encoded = column.cast(pa.string()).dictionary_encode(null_encoding="encode")
-            here = encoded.dictionary.to_pylist()
+            here = [None if text is None else label_of(text) for text in encoded.dictionary.to_pylist()]
             width = max(len(here), 1)
             code, used = _factorise(code * width + encoded.indices.to_numpy().astype(np.int64))
             texts = [(*texts[u // width], here[u % width]) for u in used.tolist()]

@@ -98,6 +98,10 @@ class Inbox:
         names = (name for name in self._names() if name.endswith(_SUFFIX) and not name.startswith("."))
         return [self.folder / name for name in sorted(names)]
 
+    def files(self) -> list[Path]:
+        """All files with messages, those that are half written among them."""
+        return [self.folder / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
+
     def clear_stale(self) -> None:
         """Remove half-written files of processes that died while writing; they were never acknowledged."""
         for name in self._names():

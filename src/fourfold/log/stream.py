@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import itertools
 import json
 import logging
@@ -23,7 +24,7 @@ from deltalake.exceptions import DeltaError
 from fourfold.errors import SchemaError, StoreError
 from fourfold.log.inbox import Message
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
-from fourfold.records import BATCH, KEY, META
+from fourfold.records import BATCH, EVENT_TIME, KEY, META
 
 logger = logging.getLogger("fourfold")
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
@@ -60,7 +61,12 @@ class Changes:
             found = pds.dataset(list(self.added), schema=self.schema, format="parquet")
         else:
             found = pds.dataset(self.schema.empty_table())
-        return found.to_table(columns, filter=where)
+        try:
+            return found.to_table(columns, filter=where)
+        except pa.ArrowNotImplementedError:
+            # in the files that a deletion wrote anew texts are views, by whose extremes no file can be passed over
+            parts = [pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches()]
+            return pa.concat_tables([self.schema.empty_table(), *parts]).select(columns or self.schema.names)
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""
@@ -266,13 +272,48 @@ class StreamLog:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove all records of these keys; the counts follow at the next fold."""
+        quoted = ["'" + key.replace("'", "''") + "'" for key in keys]
+        for at in range(0, len(quoted), 1_000):
+            self._delete(f"{KEY} IN ({', '.join(quoted[at : at + 1_000])})")
+
+    def delete_before(self, moment: int) -> None:
+        """Remove all records whose event time is before a moment, in seconds since 1970."""
+        text = dt.datetime.fromtimestamp(moment, dt.UTC).isoformat()
+        self._delete(f"{EVENT_TIME} < arrow_cast('{text}', 'Timestamp(Microsecond, Some(\"UTC\"))')")
+
+    def _delete(self, predicate: str) -> None:
+        table = self._open()
+        if table is not None:
+            with _Translated(self.folder):
+                table.delete(predicate)
+
+    def seal(self) -> None:
+        """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
+        table = self._open()
+        if table is not None:
+            with _Translated(self.folder):
+                table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
+
+    def cut_past(self) -> None:
+        """Remove all that only older versions need: their data files, and their commits with keys and extremes.
+
+        The newest version must be one of ``seal``, and counted: from older ones nothing can be told any more. What
+        dies on the way is taken up by doing it again.
+        """
         table = self._open()
         if table is None:
             return
-        quoted = ["'" + key.replace("'", "''") + "'" for key in keys]
-        for at in range(0, len(quoted), 1_000):
-            with _Translated(self.folder):
-                table.delete(f"{KEY} IN ({', '.join(quoted[at : at + 1_000])})")
+        with _Translated(self.folder):
+            table.create_checkpoint()
+        kept = set(self._files(table))
+        for path in self.folder.glob("*.parquet"):
+            if str(path) not in kept:
+                path.unlink()
+        for path in sorted((self.folder / "_delta_log").iterdir()):  # the oldest first, so that there is never a gap
+            number = path.name.partition(".")[0]
+            if number.isdigit() and int(number) < table.version():
+                path.unlink()
+        self._table = None
 
     def _open(self) -> DeltaTable | None:
         with _Translated(self.folder):
@@ -282,6 +323,8 @@ class StreamLog:
                 self._table = DeltaTable(self.folder)
             elif _newer_exists(self.folder, self._table.version()):
                 self._table.update_incremental()
+            elif not _commit_exists(self.folder, self._table.version()):  # its past was cut meanwhile
+                self._table = DeltaTable(self.folder)
         return self._table
 
     def _files(self, table: DeltaTable) -> list[str]:
@@ -392,7 +435,11 @@ def _exists(path: str) -> bool:
 
 
 def _newer_exists(folder: Path, version: int) -> bool:
-    return os.path.exists(f"{folder}/_delta_log/{version + 1:020d}.json")  # asked before every answer: no Path
+    return _commit_exists(folder, version + 1)
+
+
+def _commit_exists(folder: Path, version: int) -> bool:
+    return os.path.exists(f"{folder}/_delta_log/{version:020d}.json")  # asked before every answer: no Path
 
 
 _PANIC = "PanicException"  # of the engine's own language; no subclass of Exception

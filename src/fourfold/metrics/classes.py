@@ -30,7 +30,7 @@ from fourfold.metrics.intervals import (
     wilson,
 )
 from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabelled
-from fourfold.model import Task, Value
+from fourfold.model import Task, Value, label_of
 
 _LACKING = 4.0  # see ``intervals.few``
 AVERAGES = ("macro", "micro", "weighted")
@@ -274,6 +274,7 @@ def _averaged(counts: Counts, average: str, label: str, which: int) -> Value:
     empty = unlabelled(counts)
     if empty is not None:
         return empty
+    label = label_of(label)
     cells = _cells(counts)
     if label:
         right = cells.get((label, label), 0)
@@ -334,6 +335,7 @@ def _multilabel(counts: Counts, average: str, label: str, which: int) -> Value:
     empty = unlabelled(counts)
     if empty is not None:
         return empty
+    label = label_of(label)
     if average == "samples" and not label:
         return _sample_mean(counts, ("precision", "recall", "f1")[which])
     names = ("true_positive", "false_positive", "false_negative")
@@ -387,7 +389,7 @@ def _share(counts: Counts, hits: int, trials: int) -> Value:
 
 
 def _worth(counts: Counts, task: Task, *, mean: bool) -> Value:
-    worth = {(predicted, actual): value for predicted, actual, value in task.values}
+    worth = {(label_of(predicted), label_of(actual)): value for predicted, actual, value in task.values}
     cells = _cells(counts)
     return classification.total_worth(
         [worth.get(cell, 0.0) for cell in cells], list(cells.values()), counts, task, mean=mean

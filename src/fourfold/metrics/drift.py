@@ -18,6 +18,7 @@ from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
 from fourfold.model import Value
 
+IDENTIFIER = "an identifier: nearly all values are distinct, so it is not counted by value"
 GROUPS = 10
 _SIMULATIONS = 200
 _LARGEST = float(np.finfo(np.float64).max)
@@ -125,6 +126,8 @@ def _pair(current: Counts, reference: Counts) -> Pair | Value:
     for name, side in (("the window", current), ("the reference", reference)):
         if side.kind not in ("numeric", "category"):
             return Value.no_data(f"a column counted as {side.kind} has no distribution")
+        if side.kind == "category" and not side.labels and side.tally("other") > 0:
+            return Value.no_data(IDENTIFIER, side.tally("other"))
         if side.counts.sum() <= 0:
             return Value.no_data(f"no values in {name}")
     if current.kind != reference.kind:

@@ -86,7 +86,7 @@ class Session:
 
         with self._lock:
             if self._store is None:
-                self._store = Store(self.settings.store, self.project)
+                self._store = Store(self.settings.store, self.project, retention=self.settings.retention)
             return self._store
 
     def plan(self, stream: str) -> Plan:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
 from fourfold.binning import Binning
 from fourfold.fold import Levels
-from fourfold.model import Dimension, Sums, Task
+from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state.tables import (
     applied,
     backfill,
     binning,
+    closed,
     cursor,
     custom,
     dimension,
     failure,
+    series,
     small_integer,
     stream,
     task,
+    text_column,
 )  # fmt: skip
 
 Connection = sa.Connection
@@ -90,6 +93,24 @@ def set_levels(connection: Connection, project: str, stream_name: str, of: Dimen
     )
 
 
+def drop_levels_of(connection: Connection, project: str, texts: Collection[str]) -> None:
+    """Let no way to split a stream keep a slice for some values, where nothing is counted in it any more."""
+    used = set(connection.scalars(sa.select(series.c.slice).where(series.c.project == project).distinct()))
+    query = sa.select(dimension).where(dimension.c.project == project)
+    for row in connection.execute(query).fetchall():
+        names = [part[0] for part in json.loads(row.definition)]
+        known = Levels.from_json(row.levels)
+        gone = {
+            value for value in known.kept
+            if set(value) & set(texts) and slice_key(dict(zip(names, value, strict=True))) not in used
+        }  # fmt: skip
+        if gone:
+            left = dataclasses.replace(known, kept=known.kept - gone)
+            connection.execute(
+                sa.insert(dimension).prefix_with("OR REPLACE"), {**row._mapping, "levels": left.to_json()}
+            )
+
+
 def set_task(connection: Connection, project: str, definition: Task) -> None:
     """Declare a task, or declare it anew."""
     connection.execute(
@@ -136,6 +157,40 @@ def add_small_integers(connection: Connection, project: str, owner: str, columns
     if columns:
         rows = [{"project": project, "owner": owner, "column": column} for column in sorted(columns)]
         connection.execute(sa.insert(small_integer).prefix_with("OR IGNORE"), rows)
+
+
+def identifiers(connection: Connection, project: str, owner: str) -> dict[str, int]:
+    """The text columns, each with the event time from which it is taken for an identifier (``fold.NEVER``: not so)."""
+    query = sa.select(text_column.c.column, text_column.c.identifier_from).where(
+        text_column.c.project == project, text_column.c.owner == owner
+    )
+    return {row.column: row.identifier_from for row in connection.execute(query)}
+
+
+def set_identifiers(connection: Connection, project: str, owner: str, starts: Mapping[str, int]) -> None:
+    """Take text columns for identifiers from event times on; the earliest that was ever said stands."""
+    known = identifiers(connection, project, owner)
+    rows = [
+        {"project": project, "owner": owner, "column": column, "identifier_from": start}
+        for column, start in starts.items()
+        if column not in known or start < known[column]
+    ]
+    if rows:
+        connection.execute(sa.insert(text_column).prefix_with("OR REPLACE"), rows)
+
+
+def closed_before(connection: Connection, project: str, streams: Iterable[str]) -> int | None:
+    """The moment before which the counts of what these streams make stay as they are; None where there is none."""
+    query = sa.select(sa.func.max(closed.c.before)).where(closed.c.project == project, closed.c.stream.in_(streams))
+    found: int | None = connection.scalar(query)
+    return found
+
+
+def close_before(connection: Connection, project: str, stream_name: str, moment: int) -> None:
+    """Let the counts of what happened in a stream before a moment stay as they are; it is never moved back."""
+    known = closed_before(connection, project, [stream_name])
+    row = {"project": project, "stream": stream_name, "before": moment if known is None else max(moment, known)}
+    connection.execute(sa.insert(closed).prefix_with("OR REPLACE"), row)
 
 
 def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:

@@ -50,7 +50,7 @@ def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]) -> p
     bin_ends, label_ends = offsets_of(np.where(is_label, 0, sizes)), offsets_of(np.where(is_label, sizes, 0))
     flags = is_label.tolist()
     bins = np.frombuffer(b"".join(b for b, f in zip(columns[5], flags, strict=True) if not f), "<i4")
-    texts = [t for b, f, n in zip(columns[5], flags, columns[4], strict=True) if f for t in _unpack_labels(b, n)]
+    texts = [t for b, f, n in zip(columns[5], flags, columns[4], strict=True) if f for t in unpack_labels(b, n)]
     registers = np.frombuffer(b"".join(columns[7]), "<u2")
     register_ends = offsets_of(np.array([len(r) // 2 for r in columns[7]], np.int64))
     arrays = [
@@ -92,7 +92,14 @@ def _pack_labels(labels: list[str]) -> bytes:
     return np.array([len(t) for t in texts], "<i4").tobytes() + b"".join(texts)
 
 
-def _unpack_labels(packed: bytes, size: int) -> Iterator[str]:
+def unpack_counts(packed: bytes, size: int) -> list[int]:
+    """One row's counts."""
+    found: list[int] = _unpack_counts([packed], np.array([size], np.int64)).tolist()
+    return found
+
+
+def unpack_labels(packed: bytes, size: int) -> Iterator[str]:
+    """One row's labels."""
     ends = 4 * size + np.cumsum(np.frombuffer(packed[: 4 * size], "<i4"))
     start = 4 * size
     for end in ends.tolist():

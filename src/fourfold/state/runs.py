@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,6 +53,19 @@ def recent(connection: Connection, project: str, component: str | None = None, l
 def by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Run]:
     """The runs of these ids, as far as they are known."""
     return {found.id: found for found in _read(connection, sa.select(run).where(run.c.id.in_(set(ids))))}
+
+
+def mentioning(connection: Connection, project: str, texts: Collection[str]) -> list[str]:
+    """The runs whose parameters, error or artifacts hold one of some texts, as a word of its own."""
+    query = sa.select(run.c.id, run.c.params, run.c.error, artifact.c.name, artifact.c.details)
+    query = query.select_from(run.outerjoin(artifact)).where(run.c.project == project)
+    texts = {written for text in texts for written in (text, json.dumps(text)[1:-1], _json(text)[1:-1])}
+    found = set()
+    for id_, *kept in connection.execute(query):
+        whole = "\n".join(text for text in kept if text)
+        if any(text in whole and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", whole) for text in texts if text):
+            found.add(id_)
+    return sorted(found)
 
 
 def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -12,8 +13,8 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
-from fourfold.model import DAY, HOUR, KEEP_HOURS, slice_names
-from fourfold.state.packing import Packed, pack, unpack
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
+from fourfold.state.packing import Packed, pack, unpack, unpack_counts, unpack_labels
 from fourfold.state.tables import counts, series
 from fourfold.tallies import Tallies, as_matrix
 
@@ -36,7 +37,7 @@ def add(connection: Connection, project: str, owner: str, level: int, delta: pa.
     touched = {(ids[key[:3]], *key[3:]) for key in delta_keys}
     buckets = [key[3] for key in delta_keys]
     stored = _existing(connection, list({key[0] for key in touched}), level, min(buckets), max(buckets), touched)
-    merged = monoid.drop_zero(monoid.add(stored, delta))
+    merged = monoid.drop_zero(monoid.without_negative_labels(monoid.add(stored, delta)))
     rows = []
     for key, packed in zip(zip(*(merged[n].to_pylist() for n in KEYS), strict=True), pack(merged), strict=True):
         identity = (ids[key[:3]], key[3], key[4])
@@ -57,15 +58,15 @@ def add(connection: Connection, project: str, owner: str, level: int, delta: pa.
 def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> None:
     """Add counts by hour to the hours and the days; hours of which 60 days are over are dropped.
 
-    "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's.
+    "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
+    dated in the future ends nothing.
     """
     if hourly.num_rows == 0:
         return
     buckets = hourly["bucket"].to_numpy()
     missing = {level: _nulls_before(connection, project, owner, level, hourly) for level in (DAY, HOUR)}
     add(connection, project, owner, DAY, monoid.add(monoid.rebucket(hourly, buckets // DAY * DAY), missing[DAY]))
-    _, newest = span(connection, project, owner, DAY) or (0, int(buckets.max()) // DAY * DAY)
-    oldest = min(newest, int(time.time())) + DAY - KEEP_HOURS
+    oldest = _newest_day(connection, project, owner) + DAY - KEEP_HOURS
     recent = hourly.filter(pa.array(buckets >= oldest))
     add(connection, project, owner, HOUR, monoid.add(recent, missing[HOUR]))
     drop_before(connection, project, owner, HOUR, oldest)
@@ -138,10 +139,12 @@ def forget(
     *,
     names: Collection[tuple[str, ...]] | None = None,
     custom: str | None = None,
+    since: int = FIRST,
 ) -> None:
     """Remove all counts of an owner, or those in slices of some names.
 
-    Of these, ``custom`` picks those of one custom metric; "" picks what is none.
+    Of these, ``custom`` picks those of one custom metric; "" picks what is none. What is in buckets before ``since``
+    stays.
     """
     ids = [
         id_ for id_, column, kind, key in find(connection, project, owner)
@@ -149,8 +152,56 @@ def forget(
         and (custom is None or (column if kind == "custom" else "") == custom)
     ]  # fmt: skip
     for chunk in _chunked(ids):
-        connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk)))
-        connection.execute(sa.delete(series).where(series.c.id.in_(chunk)))
+        connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk), counts.c.bucket >= since))
+        if since == FIRST:
+            connection.execute(sa.delete(series).where(series.c.id.in_(chunk)))
+
+
+def drop_unused(connection: Connection, project: str) -> None:
+    """Remove the names of series that have no counts left: their slices may hold what was erased."""
+    used = sa.select(counts.c.series_id).where(counts.c.series_id == series.c.id).exists()
+    connection.execute(sa.delete(series).where(series.c.project == project, ~used))
+
+
+def slices_of(connection: Connection, project: str, texts: Collection[str]) -> list[tuple[str, str]]:
+    """The owners and slices in which one of some values stands."""
+    query = sa.select(series.c.owner, series.c.slice).where(series.c.project == project).distinct()
+    return [(row[0], row[1]) for row in connection.execute(query) if set(json.loads(row[1]).values()) & set(texts)]
+
+
+def erase_labels(connection: Connection, project: str, texts: Collection[str]) -> None:
+    """Count what is counted under some values of category columns as *other*, in all counts of a project."""
+    query = sa.select(
+        series.c.owner, series.c.column, series.c.slice, counts.c.level, counts.c.bucket, counts.c.size,
+        counts.c.bins, counts.c.counts,
+    ).select_from(counts.join(series)).where(
+        series.c.project == project, series.c.kind == "category", counts.c.size > 0
+    )  # fmt: skip
+    moved: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for owner, column, key, level, bucket, size, packed, numbers in connection.execute(query):
+        labels = unpack_labels(packed, size)
+        found = [(text, n) for text, n in zip(labels, unpack_counts(numbers, size), strict=True) if text in texts]
+        if found:
+            total = sum(n for _, n in found)
+            moved.setdefault((owner, level), []).append(
+                {
+                    "column": column, "kind": "category", "slice": key, "bucket": bucket, "binning": 0,
+                    "tallies": [0, 0, total], "sums": [], "low": float("nan"), "high": float("nan"), "bins": [],
+                    "labels": [text for text, _ in found], "counts": [-n for _, n in found], "registers": [],
+                }
+            )  # fmt: skip
+    for (owner, level), rows in moved.items():
+        add(connection, project, owner, level, pa.Table.from_pylist(rows, schema=monoid.SCHEMA))
+
+
+def _newest_day(connection: Connection, project: str, owner: str) -> int:
+    """The newest day of an owner's records that is not in the future; where all are, the newest of them."""
+    ids = sa.select(series.c.id).where(
+        series.c.project == project, series.c.owner == owner, series.c.slice == EVERYTHING
+    )  # fmt: skip
+    newest = sa.select(sa.func.max(counts.c.bucket)).where(counts.c.series_id.in_(ids), counts.c.level == DAY)
+    found = connection.scalar(newest.where(counts.c.bucket <= int(time.time())))
+    return int(connection.scalar(newest) or 0) if found is None else int(found)
 
 
 def _nulls_before(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> pa.Table:

@@ -62,6 +62,23 @@ small_integer = Table(
     Column("column", String, primary_key=True),
 )
 
+text_column = Table(  # from which event time on a text column is taken for an identifier; 2^62: not so far
+    "text_column",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("column", String, primary_key=True),
+    Column("identifier_from", BigInteger, nullable=False),
+)
+
+closed = Table(  # of which records the stream was made to forget the older ones while their counts stayed
+    "closed",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("before", BigInteger, nullable=False),  # a midnight, in seconds since 1970
+)
+
 dimension = Table(  # what is fixed of a way to split a stream's records: the edges of buckets, the values kept
     "dimension",
     metadata,

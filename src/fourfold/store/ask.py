@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 
@@ -76,6 +77,8 @@ def metric(
         streams = found.task.streams if found.task is not None else (found.stream,)
         strata = found.task.slices if found.task is not None and estimate else ()
         source = AsOf(store, streams, found.task, (dimension, *strata), moment)
+    if moment is not None or _is_function(question):
+        _check_kept(store, found, start, moment)
     windows, level = windows_of(source, start, end, every)
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
@@ -117,6 +120,17 @@ def _check_way(question: Question, **ways: object) -> None:
         raise InputError(f"{question.text}: {'= and '.join(given)}= are different questions; ask one of them")
     if given and _is_function(question):
         raise InputError(f"{question.text} is a function of what the log holds; {given[0]}= is not for it")
+
+
+def _check_kept(store: Store, target: Target, start: Moment | None, as_of: int | None) -> None:
+    """What the log has forgotten cannot be asked of it; the counts of that time are only those of now."""
+    streams = target.task.streams if target.task is not None else (target.stream,)
+    closed = store.database.recall(catalogue.closed_before, store.project, streams)
+    asked = [seconds(start, "start")] if start is not None else []
+    asked += [as_of // 1_000_000] if as_of is not None else []
+    if closed is not None and asked and min(asked) < closed:
+        day = dt.datetime.fromtimestamp(closed, dt.UTC).date()
+        raise InputError(f"the records before {day} were forgotten; ask the log about later times, or without as_of=")
 
 
 def _is_function(question: Question) -> bool:

@@ -23,6 +23,7 @@ from fourfold.model import EVERYTHING, Task
 from fourfold.records import META
 from fourfold.state import Database, catalogue, runs, series
 from fourfold.store.cells import Cell
+from fourfold.store.identifiers import recognise_identifiers
 
 logger = logging.getLogger("fourfold")
 _MESSAGES_AT_ONCE = 2_000
@@ -274,11 +275,14 @@ def _add_counts(
     for counted, content in batch:
         table = _with_known_versions(connection, project, owner, counted.cast(counts.SCHEMA), content.binnings)
         catalogue.add_small_integers(connection, project, owner, content.small)
+        catalogue.set_identifiers(connection, project, owner, content.identifiers)
         hourly.append(table)
         whole = table.filter(pc.equal(table["slice"], EVERYTHING))
         started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
-    series.add_levels(connection, project, owner, counts.add(*hourly))
+    together = counts.add(*hourly)
+    series.add_levels(connection, project, owner, together)
+    recognise_identifiers(connection, project, owner, together)
     series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 

@@ -16,7 +16,7 @@ from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
-from fourfold.model import Dimension, Part, Task, Value, slice_key
+from fourfold.model import Dimension, Part, Task, Value, label_of, slice_key
 from fourfold.records import EVENT_TIME, KEY, META, RUN
 from fourfold.state import catalogue, runs
 from fourfold.store.folding import load_plan
@@ -213,7 +213,7 @@ def _of_task(
     folded = store.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))
     series = list(zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True))
-    keys = [slice_key({name: None if v is None else str(v) for name, v in of.items()}) for of in slices]
+    keys = [slice_key({name: None if v is None else label_of(str(v)) for name, v in of.items()}) for of in slices]
     for name in headlines(task):
         question = parse(name, "task", task.kind)
         values = []
@@ -254,6 +254,8 @@ def _words(found: Counts) -> str:
     missing = found.tally("null") / rows if rows else 0.0
     tail = f", {missing:.1%} missing" if missing else ""
     if found.kind == "category":
+        if not found.labels and found.tally("other"):
+            return "nearly all distinct" + tail
         shares = {label: n / rows for label, n in zip(found.labels, found.counts.tolist(), strict=True)}
         return _listed(shares) + tail
     middle, low, high = (quality.quantile(found, q).value for q in (0.5, 0.05, 0.95))

@@ -20,6 +20,7 @@ from fourfold.state import Database, catalogue, series
 from fourfold.state.catalogue import Backfill, Failure
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
+from fourfold.store.identifiers import recognise_identifiers
 
 _UNREADABLE = 2**62  # the version of a log that cannot be read
 REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
@@ -131,9 +132,16 @@ class Folder:
             for job in known - set(wanted):
                 self._forget(connection, Cell.from_job(job))
 
-    def _forget(self, connection: sa.Connection, cell: Cell) -> None:
+    def _start_anew(self, owner: Owner, cells: Iterable[Cell]) -> None:
+        """Let cells be counted from the logs as they are; what the logs have forgotten stays as it was counted."""
+        with self._database.write() as connection:
+            closed = catalogue.closed_before(connection, self._project, owner.streams)
+            for cell in cells:
+                self._forget(connection, cell, since=series.FIRST if closed is None else closed)
+
+    def _forget(self, connection: sa.Connection, cell: Cell, since: int = series.FIRST) -> None:
         names = [cell.dimension.names, *([VERSIONS] if cell.dimension == ALL and not cell.metric else [])]
-        series.forget(connection, self._project, cell.owner, names=names, custom=cell.metric)
+        series.forget(connection, self._project, cell.owner, names=names, custom=cell.metric, since=since)
         catalogue.forget_job(connection, self._project, cell.job)
 
     def _fold_new(self, owner: Owner) -> None:
@@ -149,9 +157,7 @@ class Folder:
             try:
                 changed = {s: self._log(s).changes(dict(since).get(s)) for s in owner.streams}
             except TruncatedLogError:  # what was counted cannot be told from the log any more
-                with self._database.write() as connection:
-                    for cell in together:
-                        self._forget(connection, cell)
+                self._start_anew(owner, together)
                 continue
             with self._database.read() as connection:
                 levels = self._levels(connection, owner, together, changed)
@@ -214,9 +220,7 @@ class Folder:
             logs = {s: self._log(s).whole(versions[s]) if s in versions else _nothing(self._log(s))
                     for s in owner.streams}  # fmt: skip
         except TruncatedLogError:  # too long ago: start anew, from the logs as they are
-            with self._database.write() as connection:
-                for cell in together:
-                    self._forget(connection, cell)
+            self._start_anew(owner, together)
             self._begin(owner)
             return
         extent = Extent()
@@ -241,8 +245,11 @@ class Folder:
         self, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes], levels: Splits, plan: Plan,
         extent: Extent = Extent(),  # noqa: B008 - it is frozen
     ) -> Folded:  # fmt: skip
+        with self._database.read() as connection:
+            closed = catalogue.closed_before(connection, self._project, owner.streams)
+        extent = dataclasses.replace(extent, closed=None if closed is None else closed * 1_000_000)
         if owner.task is None:
-            return self._engine.fold_stream(logs[owner.streams[0]], levels, plan)
+            return self._engine.fold_stream(logs[owner.streams[0]], levels, plan, extent)
         wanted: dict[Dimension, list[str]] = {}
         for cell in together:
             wanted.setdefault(cell.dimension, []).append(cell.metric)
@@ -277,8 +284,10 @@ class Folder:
                 if (column, binning.version) not in known:
                     catalogue.add_binnings(connection, self._project, owner.name, {column: binning}, start)
         catalogue.add_small_integers(connection, self._project, owner.name, folded.plan.small - before.small)
+        catalogue.set_identifiers(connection, self._project, owner.name, folded.plan.identifiers)
         self._set_levels(connection, owner, levels)
         series.add_levels(connection, self._project, owner.name, folded.counts)
+        recognise_identifiers(connection, self._project, owner.name, folded.counts)
 
     def _set_cursors(self, connection: sa.Connection, cell: Cell, versions: Mapping[str, int]) -> None:
         """Write down how far a cell has come; it could be counted, whatever had kept it from it."""
@@ -309,7 +318,8 @@ def _positions(
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
     """What is fixed of an owner's columns."""
     return Plan(
-        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner)
+        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner),
+        catalogue.identifiers(connection, project, owner),
     )  # fmt: skip
 
 

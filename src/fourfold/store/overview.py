@@ -12,6 +12,7 @@ from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
 from fourfold.store.ask import metric
 from fourfold.store.read import totals
+from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
 
@@ -37,6 +38,8 @@ class StreamView:
     first_day: int | None
     last_day: int | None
     columns: tuple[tuple[str, str], ...]  # name and kind
+    forgotten_before: int | None = None  # a midnight, in seconds since 1970
+    retention: int | None = None  # seconds, as this process has it from fourfold.toml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,13 +141,16 @@ def streams(store: Store) -> list[StreamView]:
             rows = int(tallies[:, 0].sum()) if tallies is not None else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
-            out.append(StreamView(name, key, versions[name] is not None, rows, first, last, kinds))
+            view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
+            closed = catalogue.closed_before(connection, store.project, [name])
+            out.append(dataclasses.replace(view, forgotten_before=closed, retention=store.retention.get(name)))
     return out
 
 
 def columns(store: Store, stream: str) -> list[ColumnView]:
     """What each column of a stream looks like."""
     out = []
+    source = Stored(store, f"stream:{stream}")
     for column, kinds in totals(store, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
@@ -155,6 +161,8 @@ def columns(store: Store, stream: str) -> list[ColumnView]:
                 else []
             )
             shares = tuple((label, count / total.tally("rows")) for label, count in heavy[:3])
+            if kind == "category" and source.is_identifier(column):
+                kind, shares = "identifier", ()
             out.append(ColumnView(column, kind, values, shares))
     return out
 

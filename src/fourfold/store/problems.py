@@ -58,7 +58,7 @@ def problems(store: Store) -> list[Problem]:
         tasks = list(catalogue.tasks(connection, store.project).values())
         streams = list(catalogue.streams(connection, store.project))
     for task in tasks:
-        found += _of_streams(task, streams)
+        found += [*_of_streams(task, streams), *_of_retention(store, task)]
         if store.failure(f"task:{task.name}", ()) is None:
             found += [*_of_labels(store, task), *_of_slices(store, task)]
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
@@ -123,6 +123,15 @@ def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
         if stream not in streams:
             advice = f"log to it, or correct the task; there are the streams {', '.join(streams) or '(none yet)'}"
             yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
+
+
+def _of_retention(store: Store, task: Task) -> Iterator[Problem]:
+    """Predictions that are forgotten while their labels can still come; records of a time that is closed."""
+    kept = store.retention.get(task.prediction.stream)
+    if kept is not None and kept < task.horizon:
+        text = f"{task.prediction.stream!r} is kept for {kept // DAY} days; labels may come for {task.horizon // DAY}"
+        advice = "labels that come after that are not counted: keep it longer in fourfold.toml, or shorten the horizon"
+        yield Problem("short_retention", task.name, text, advice)
 
 
 def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
@@ -191,7 +200,10 @@ def _orphans(store: Store, task: Task) -> Iterator[str]:
     """The keys of labels that were never predicted."""
     bare = dataclasses.replace(task, sums=())
     logs = {stream: store.log(stream).whole() for stream in task.streams}
-    for table in store.engine.joined(bare, logs, {}, Extent()):
+    with store.database.read() as connection:
+        closed = catalogue.closed_before(connection, store.project, task.streams)
+    extent = Extent(closed=None if closed is None else closed * 1_000_000)
+    for table in store.engine.joined(bare, logs, {}, extent):
         yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()
 
 

@@ -39,6 +39,9 @@ class Source(Protocol):
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """The binnings, by column and version."""
 
+    def is_identifier(self, column: str) -> bool:
+        """Whether a column is one, so that its values are not counted by themselves."""
+
 
 class Stored:
     """What the state holds."""
@@ -68,6 +71,10 @@ class Stored:
         """See ``Source``."""
         return self._store.database.recall(load_plan, self._store.project, self._owner).by_version()
 
+    def is_identifier(self, column: str) -> bool:
+        """See ``Source``."""
+        return self._store.database.recall(load_plan, self._store.project, self._owner).identifier(column)
+
 
 class AsOf:
     """What was known at an earlier moment: the records logged until then, folded as they would have been."""
@@ -83,7 +90,7 @@ class AsOf:
             }
         logs = {stream: store.log(stream).whole() for stream in streams}
         if task is None:
-            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, as_of=as_of)
+            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, Extent(as_of=as_of))
         else:
             folded = store.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
         self._table, self._plan = folded.counts, folded.plan
@@ -119,6 +126,10 @@ class AsOf:
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
         return self._plan.by_version()
+
+    def is_identifier(self, column: str) -> bool:
+        """See ``Source``."""
+        return self._plan.identifier(column)
 
 
 def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from filelock import FileLock, Timeout
 
@@ -16,10 +17,12 @@ from fourfold.errors import StoreError
 from fourfold.fold import Plan
 from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
 from fourfold.model import Sums
+from fourfold.moments import Moment, seconds
 from fourfold.state import Database, catalogue
 from fourfold.store.cells import Cell
 from fourfold.store.collect import Collector, StreamLogs
 from fourfold.store.folding import Folder, load_plan
+from fourfold.store.forgetting import Forgetter, Forgotten
 
 logger = logging.getLogger("fourfold")
 
@@ -32,8 +35,12 @@ class Store:
         StoreError: where the folder cannot be made or holds something else.
     """
 
-    def __init__(self, address: str | os.PathLike[str], project: str, engine: Engine | None = None) -> None:
+    def __init__(
+        self, address: str | os.PathLike[str], project: str, engine: Engine | None = None,
+        retention: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.project = store_folder(address), project
+        self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -45,6 +52,7 @@ class Store:
         self._collector = Collector(self._inbox, self.database, self.quarantine, self._logs)
         self.engine = engine or DuckDB()
         self._folds = Folder(project, self.database, self.engine, self._logs)
+        self._forgetter = Forgetter(project, self.database, self._logs, self._inbox, self.quarantine, self._folds)
         self._lock = FileLock(self.folder / "fold.lock")
         self._thread_lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -108,6 +116,8 @@ class Store:
             with self._lock.acquire(timeout=-1 if math.isinf(wait) else wait):
                 taken = self._collector.collect(lambda: time.monotonic() < until)
                 self.behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
+                if not self.behind:
+                    self._forgetter.retain(self.retention, int(time.time()))
         except Timeout:
             pass
         finally:
@@ -142,10 +152,39 @@ class Store:
 
         Extremes (min, max) and distinct counts cannot be taken back and stay.
         """
-        with self._thread_lock, self._lock:
-            self._collector.collect()
+        with self._settled():
             self._logs.get(self.project, stream).delete(keys)
             self._folds.fold()
+
+    def forget_keys(
+        self, keys: Iterable[str], streams: Iterable[str] | None = None, *, force: bool = False
+    ) -> Forgotten:
+        """Erase all records of these keys, with every copy; see ``Forgetter.keys``."""
+        with self._settled():
+            return self._forgetter.keys(keys, streams, force=force)
+
+    def forget_before(
+        self, stream: str, moment: Moment, *, counts: bool = False, force: bool = False
+    ) -> Forgotten:  # fmt: skip
+        """Erase a stream's records that are older than a moment, with every copy; see ``Forgetter.before``."""
+        with self._settled():
+            return self._forgetter.before(stream, seconds(moment, "before"), counts=counts, force=force)
+
+    def forgettable(
+        self, streams: Iterable[str] | None = None, *, keys: Iterable[str] = (), before: Moment | None = None
+    ) -> dict[str, int]:  # fmt: skip
+        """How many records of each stream ``forget_keys``, or ``forget_before``, would erase from its log."""
+        self.catch_up()
+        return self._forgetter.present(streams, keys, None if before is None else seconds(before, "before"))
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """While this lasts, all that was sent is counted, and nobody else takes or counts."""
+        refuse_in_fork()
+        with self._thread_lock, self._lock:
+            self._collector.collect()
+            self._folds.fold()
+            yield
 
     def log(self, stream: str) -> StreamLog:
         """The log of a stream."""

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics.tasks import LABELS
-from fourfold.model import DAY, Run, Task, percent
+from fourfold.model import DAY, Run, Task, label_of, percent
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.state import catalogue, runs
 from fourfold.store.read import totals
+from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
 
@@ -179,19 +180,19 @@ class _Places:
     """Where values lie among all of their columns in one stream."""
 
     def __init__(self, store: Store, stream: str) -> None:
-        self._totals = totals(store, stream)
+        self._totals, self._source = totals(store, stream), Stored(store, f"stream:{stream}")
 
     def of(self, column: str, value: Any) -> TracedValue:
         kinds = self._totals.get(column, {})
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and "numeric" in kinds and np.isfinite(value):
             return TracedValue(column, value, "numeric", _below(kinds["numeric"], float(value)))
-        if "category" in kinds and value is not None:
+        if "category" in kinds and value is not None and not self._source.is_identifier(column):
             total = kinds["category"]
             text = pa.array([value]).cast(pa.string())[0].as_py() if not isinstance(value, str) else value
             shares = dict(zip(total.labels, total.counts.tolist(), strict=True))
             rows = total.tally("rows")
-            known = shares.get(text)
+            known = shares.get(label_of(text))
             return TracedValue(column, value, "category", known / rows if known is not None and rows else None)
         return TracedValue(column, value, next(iter(kinds), "opaque"))
 

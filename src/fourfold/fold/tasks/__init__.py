@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
 from fourfold.fold.tasks import binary, classes, custom, paired, ranking, regression
@@ -92,7 +93,7 @@ def fold_pairs(records: Joined, plan: Plan) -> Iterator[pa.Table]:
     measured = paired.measure(records, plan, moment)
     if measured is None:
         return
-    sides = [records.texts(name).to_pylist() for name in ("version", "against")]
+    sides = [labels_of(records.texts(name)).to_pylist() for name in ("version", "against")]
     against, version = VERSIONS
     keys = [slice_key({version: first, against: second}) for first, second in zip(*sides, strict=True)]
     distinct = sorted(set(keys))

@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 from fourfold.binning import Floats, Ints
 from fourfold.counts import RANKS
 from fourfold.errors import InputError
+from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
+from fourfold.model import label_of
 
 
 def plan(records: Joined, known: Plan) -> Plan:
@@ -33,7 +35,8 @@ def multiclass(records: Joined, known: Plan, moment: int) -> Measured:
         judged &= labelled
         loss = at(-np.log(np.clip(share, np.finfo(np.float64).eps, 1.0)), judged)
     at_records = np.flatnonzero(scored)
-    codes, names = paired_names(predicted, pc.if_else(pa.array(labelled), actual, None), at_records, drop_null=True)
+    known_actual = pc.if_else(pa.array(labelled), labels_of(actual), None)
+    codes, names = paired_names(labels_of(predicted), known_actual, at_records, drop_null=True)
     right = labelled & pc.fill_null(pc.equal(predicted, actual), False).to_numpy(zero_copy_only=False)
     return Measured(
         "multiclass",
@@ -70,7 +73,7 @@ def multilabel(records: Joined, known: Plan, moment: int) -> Measured:
             ("true_positive", both), ("false_positive", said - true), ("false_negative", true - said),
         ):  # fmt: skip
             places += [i] * len(classes)
-            cells += [(name, cell) for name in sorted(classes)]
+            cells += [(label_of(name), cell) for name in sorted(classes)]
         exact[i] = said == true
         shares["precision"][i] = len(both) / len(said) if said else 0.0
         shares["recall"][i] = len(both) / len(true) if true else 0.0
@@ -109,7 +112,7 @@ def decision(records: Joined, known: Plan, moment: int) -> Measured:
     known_outcome = np.isfinite(outcome)
     followed, overridden = labelled & same, labelled & ~same
     at_records = np.flatnonzero(labelled)
-    codes, names = paired_names(predicted, done, at_records)
+    codes, names = paired_names(labels_of(predicted), labels_of(done), at_records)
     outcome = at(outcome, known_outcome & labelled)
     with np.errstate(over="ignore"):
         squared = outcome**2

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold.binning import Floats
+from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.tasks.classes import paired_names
 from fourfold.fold.tasks.joined import Joined, Measured, at
@@ -53,7 +54,7 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured | None:
         case _:
             return None
     at_records = np.flatnonzero(judged)
-    texts = [side.cast(pa.string()) for side in (actual, first, second)]
+    texts = [labels_of(side.cast(pa.string())) for side in (actual, first, second)]
     codes, names = paired_names(texts[1], texts[2], at_records)
     codes, names = paired_names(texts[0].take(pa.array(at_records)), names.take(pa.array(codes)), np.arange(len(codes)))
     return Measured("paired", {"pairs": judged}, {}, at_records, codes, names, column=COLUMN)

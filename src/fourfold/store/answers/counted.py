@@ -8,6 +8,7 @@ from typing import Any
 
 from fourfold.counts import Counts
 from fourfold.errors import InputError
+from fourfold.metrics import drift
 from fourfold.metrics.tasks import covered, noted
 from fourfold.model import Value, Window
 from fourfold.store.answers.asked import Asked
@@ -46,6 +47,8 @@ def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], wi
     """The metric of one window and slice; of a curve, its values by name."""
     if not asked.question.metric.distance:
         return _noted(asked, asked.of(found), found)
+    if found.kind == "category" and asked.source.is_identifier(found.column):  # some of its past may be labelled
+        return Value.no_data(drift.IDENTIFIER, found.tally("rows") - found.missing)
     reference = references[window]
     if reference is None:
         return Value.no_data("the reference has no data", int(found.counts.sum()))

@@ -7,7 +7,7 @@ import json
 
 from fourfold.errors import InputError
 from fourfold.metrics import paired
-from fourfold.model import EVERYTHING, VERSIONS, Value, slice_key
+from fourfold.model import EVERYTHING, VERSIONS, Value, label_of, slice_key
 from fourfold.store.answers.asked import Asked
 from fourfold.store.answers.rows import noting, rows
 from fourfold.store.read import Place, load
@@ -23,7 +23,7 @@ def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
         raise InputError(f"versions={versions!r}: give two different ones")
     if asked.names or asked.question.parameters:
         raise InputError("two versions are compared over all records and at the task's threshold")
-    first, second = (str(v) for v in versions)
+    first, second = (label_of(str(v)) for v in versions)
     low, high = sorted((first, second))
     against, version = VERSIONS
     key = slice_key({version: low, against: high})
