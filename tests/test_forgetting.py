@@ -233,10 +233,9 @@ def test_old_records_go_with_their_counts_where_that_is_asked(store: Store) -> N
 def test_what_was_forgotten_is_not_asked_of_the_log(store: Store) -> None:
     filled(store)
     store.forget_before("p", CLOSED)
-    asks: list[dict[str, Any]] = [{"as_of": CLOSED - 1}, {"as_of": CLOSED + DAY, "start": CLOSED - DAY}]
-    for ask in asks:
+    for as_of, start in ((CLOSED - 1, None), (CLOSED + DAY, CLOSED - DAY)):
         with pytest.raises(InputError, match="were forgotten"):
-            metric(store, "t", "recall", **ask)
+            metric(store, "t", "recall", as_of=as_of, start=start)
     assert metric(store, "t", "predictions", as_of=START + 99 * DAY).value.value == 8
     assert metric(store, "t", "predictions", start=START, end=CLOSED).value.value == 12
     (orphan,) = [problem for problem in problems(_with_orphan(store)) if problem.kind == "orphan_labels"]
