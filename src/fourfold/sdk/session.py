@@ -57,8 +57,9 @@ class Session:
         self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._inbox = Inbox(folder / "inbox", durability)
         self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
-        self._store: Store | None = None
-        self._inherited: Store | None = None
+        self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
+        self._stores: dict[str, Store] = {}  # by project
+        self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the sequence, sending and the store
         self._warned: set[str] = set()
         self._process = os.getpid()
@@ -77,13 +78,17 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """The store to ask; opened, and what it needs loaded, when it is first asked."""
+        """The store of what this process logs."""
+        return self.store_of(self.project)
+
+    def store_of(self, project: str) -> Store:
+        """The store, to be asked about a project; opened, and what it needs loaded, when it is first asked."""
         from fourfold.store import Store
 
         with self._lock:
-            if self._store is None:
-                self._store = Store(self.settings.store, self.project)
-            return self._store
+            if project not in self._stores:
+                self._stores[project] = Store(self.settings.store, project)
+            return self._stores[project]
 
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns: as this process fixed it, else as the store knows it."""
@@ -152,8 +157,8 @@ class Session:
                 self.guard("sending records at the end", functools.partial(self._tell_dropped, last=True))
             finally:
                 self._lock.release()
-        if self._store is not None:
-            self._store.close()
+        for store in self._stores.values():
+            store.close()
 
     def room(self) -> bool:
         """Whether a record may be added to the buffer after all, once the sender had a moment to make room."""
@@ -187,7 +192,7 @@ class Session:
         self._unsent.clear()
         self.dropped = self._told = 0
         self._process = os.getpid()
-        self._inherited, self._store = self._store, None  # a connection must be neither used nor closed in a child
+        self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
         self._begin()
 
     def hold(self) -> None:
@@ -212,6 +217,7 @@ class Session:
         """Write a message to the inbox, or keep it for the next time where the disk does not take it."""
         with self._lock:
             self._sequence += 1
+            self.has_sent = True
             if table is not None and header["kind"] == "records":
                 table = with_batch(table, f"{self._writer}-{self._sequence:012d}")
             self._unsent.append((self._sequence, header, table))
@@ -299,7 +305,8 @@ def init(
 
     Args:
         store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
-        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default".
+        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". Questions of a process
+            that has chosen none and logged nothing go to the only project that the store has.
         durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
             loss of power ("disk": every message waits for the disk).
         wait: for how many seconds ``ff.log`` may wait for room in a buffer that is full, before it drops the record;

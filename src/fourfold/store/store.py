@@ -34,7 +34,7 @@ class Store:
     def __init__(self, address: str | os.PathLike[str], project: str, engine: Engine | None = None) -> None:
         self.folder, self.project = store_folder(address), project
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
         self.database = Database(self.folder / "state.db")
