@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from fourfold import config, sdk
 from fourfold.cli import status
 from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_of
-from fourfold.cli.render import console
+from fourfold.cli.screen import console
 from fourfold.errors import ConfigError
 from fourfold.log import store_folder
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fourfold import config
+from fourfold.cli.screen import visible
 from fourfold.store import Store
 from fourfold.store.projects import open_project
 
@@ -40,8 +41,16 @@ def settings_of(store: str | None, project: str | None) -> config.Settings:
 
 
 def print_json(rows: Sequence[Any]) -> None:
-    """``{"rows": [...]}``, with dataclasses as objects, times as ISO 8601, and no NaN."""
-    print(json.dumps({"rows": [_plain(row) for row in rows]}, ensure_ascii=False, default=str))
+    """``{"rows": [...]}``, with dataclasses as objects, times as ISO 8601, and no NaN.
+
+    What does something to a screen, and what the output's encoding has not, is escaped as JSON has it.
+    """
+    text = json.dumps({"rows": [_plain(row) for row in rows]}, ensure_ascii=False, default=str)
+    print("".join(map(_escaped, text)) if visible(text) != text else text, flush=True)
+
+
+def _escaped(character: str) -> str:
+    return character if visible(character) == character else json.dumps(character)[1:-1]
 
 
 def _plain(value: Any) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, grid, number, some
+from fourfold.cli.render import number, some
+from fourfold.cli.screen import Words, console
 from fourfold.engine import Discrepancy
 from fourfold.metrics.skew import ColumnSkew
 from fourfold.store import discrepancies, skew
@@ -43,22 +44,25 @@ def command(
 
 
 def _draw(found: list[ColumnSkew]) -> None:
-    table = grid("column", "~what differs", ">stability index", ">Jensen–Shannon", ">by chance")
+    table = Grid("column", wide("what differs"), right("stability index"), right("Jensen–Shannon"), right("by chance"))
     for entry in found:
         psi, js = (entry.distances.get(name) for name in ("population_stability_index", "jensen_shannon"))
         table.add_row(
-            Text(entry.column, style="bold"), Text(entry.words, style="yellow" if entry.findings else "dim"),
+            Words(entry.column, style="bold"), Words(entry.words, style="yellow" if entry.findings else "dim"),
             number(psi.value if psi else None), number(js.value if js else None), number(js.expected if js else None),
         )  # fmt: skip
     console().print(table)
 
 
 def _draw_matched(found: list[Discrepancy], here: str, there: str) -> None:
-    table = grid("column", ">matched", ">mismatched", f">only in {here}", f">only in {there}", "~such as")
+    table = Grid(
+        "column", right("matched"), right("mismatched"), right(f"only in {here}"), right(f"only in {there}"),
+        wide("such as"),
+    )  # fmt: skip
     for entry in found:
         keys = [key for examples in entry.examples.values() for key in examples]
         table.add_row(
-            Text(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
-            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Text(some(keys)),
+            Words(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
+            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Words(some(keys)),
         )  # fmt: skip
     console().print(table)
