@@ -117,6 +117,8 @@ def _task(view: overview.TaskView, width: int) -> Group:
                 *(rate(values[metric]) for metric in shown),
             )  # fmt: skip
         parts += [Words(), table]
+        if more := view.left_out[dimension]:
+            parts.append(Words(f"… and {more:,} more, none further from the whole", style="dim"))
     if any(value.status is Status.PROVISIONAL for value in view.values.values()):
         parts.append(Words("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
     return Group(*parts)
