@@ -231,10 +231,19 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
 
 def seconds_of(length: str, what: str) -> int:
     """A length of time, such as "30d" or "12h", in seconds."""
-    match = re.fullmatch(r"(\d+)([hdw])", length) if isinstance(length, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"{what}={length!r} is not a length of time; use hours, days or weeks: '12h', '30d', '2w'")
-    return int(match[1]) * {"h": HOUR, "d": DAY, "w": 7 * DAY}[match[2]]
+    return _seconds(length, what, {"h": HOUR, "d": DAY, "w": 7 * DAY}, "hours, days or weeks: '12h', '30d', '2w'")
+
+
+def interval_of(length: str, what: str) -> int:
+    """How often something is done, such as "5m" or "1h", in seconds."""
+    return _seconds(length, what, {"s": 1, "m": 60, "h": HOUR}, "seconds, minutes or hours: '30s', '5m', '1h'")
+
+
+def _seconds(length: str, what: str, units: Mapping[str, int], use: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([a-z])", length) if isinstance(length, str) else None
+    if match is None or int(match[1]) == 0 or match[2] not in units:
+        raise ConfigError(f"{what}={length!r} is not a length of time; use {use}")
+    return int(match[1]) * units[match[2]]
 
 
 def _read(file: Path) -> dict[str, Any]:

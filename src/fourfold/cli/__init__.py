@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 
-import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from fourfold.cli import compare, demo, doctor, fold, metrics, runs, skew, status, streams, trace
-from fourfold.cli.screen import encoding_of, visible
-from fourfold.errors import FourfoldError
+from fourfold.cli.failures import EXPECTED, exit_code, tell
 
 app = typer.Typer(
     help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
@@ -30,18 +25,11 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # of what is not written by ``screen``, such as --help
     try:
         app()
-    except FourfoldError as error:
-        _fail(str(error), error.exit_code)
-    except (OSError, sa.exc.DatabaseError) as error:
-        _fail(f"the store cannot be used: {error.orig if isinstance(error, sa.exc.DBAPIError) else error}", 3)
+    except EXPECTED as error:
+        tell(error)
+        sys.exit(exit_code(error))
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # who reads has seen enough, as ``head`` has
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         raise
-
-
-def _fail(why: str, exit_code: int) -> None:
-    line = visible(re.sub(r"\s*\n\s*", " ", why.strip()), encoding_of(sys.stderr))
-    Console(stderr=True, highlight=False).print(Text(f"fourfold: {line}", "red"), soft_wrap=True)
-    sys.exit(exit_code)

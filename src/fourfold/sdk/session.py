@@ -16,9 +16,10 @@ import logging
 import multiprocessing.util
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic, sleep, time_ns
+from time import monotonic, sleep, time, time_ns
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -53,7 +54,7 @@ class Session:
         self.dropped = 0
         self.wait = wait
         self.wake = threading.Event()
-        self._told = 0  # how many of the dropped records were told of
+        self._told = self._warned_of = 0  # how many of the dropped records the store, and the host, were told of
         self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._inbox = Inbox(folder / "inbox", durability)
         self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
@@ -190,7 +191,7 @@ class Session:
         self.wake = threading.Event()
         self.queue.clear()
         self._unsent.clear()
-        self.dropped = self._told = 0
+        self.dropped = self._told = self._warned_of = 0
         self._process = os.getpid()
         self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
         self._begin()
@@ -249,15 +250,18 @@ class Session:
             raise StoreError(f"{self._why}. {len(self._unsent)} messages are kept and sent as soon as it can be")
 
     def _tell_dropped(self, *, last: bool = False) -> None:
-        """Tell the host and the store how many records were dropped: when their number has doubled, and at the end."""
-        if self.dropped > self._told and (last or self.dropped >= 2 * self._told):
+        """Tell the store how many records were dropped, and the host when their number has doubled, and at the end."""
+        if self.dropped > self._told and (last or not self._unsent):
             self._told = self.dropped
             text = (
                 f"{self.dropped} records were dropped: they came faster than they could be written (the buffer holds "
                 f"{LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
             )
-            self.warn(text)
-            self._post(messages.rejected(self.project, "dropped", f"process {self._process}: {text}"), None)
+            if last or self.dropped >= 2 * self._warned_of:
+                self._warned_of = self.dropped
+                self.warn(text)
+            total = messages.Dropped(self.project, socket.gethostname(), self._process, self.dropped, time())
+            self._post(messages.dropped(total, f"process {self._process}: {text}"), None)
 
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []

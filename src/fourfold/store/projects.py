@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from fourfold.config import Settings
@@ -28,6 +29,18 @@ def open_project(settings: Settings) -> Store:
         return store
     store.close()
     return Store(store.folder, project)
+
+
+def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
+    """The store's folder, and the project that was chosen; where none was, all that there are.
+
+    Raises:
+        StoreError: there is no store at that place.
+        UnknownNameError: the project that was chosen is not there.
+    """
+    folder = folder_to_ask(settings)
+    with closing(Store(folder, settings.project)) as store:
+        return folder, [project_to_ask(store, settings)] if settings.named_by else projects(store)
 
 
 def folder_to_ask(settings: Settings) -> Path:
