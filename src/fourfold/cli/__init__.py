@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
+from typing import Any
 
-import typer
-
-from fourfold.cli import compare, demo, doctor, fold, metrics, runs, skew, status, streams, trace
-from fourfold.cli.failures import EXPECTED, exit_code, tell
-
-app = typer.Typer(
-    help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
-for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold, doctor):
-    app.command(command.__name__.rpartition(".")[2])(command.command)
+INTERRUPTED = 130  # what a program exits with that an interrupt has ended
 
 
 def main() -> None:
-    """Run the command line; an error is one line that says what to do, and the exit code says which kind."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # of what is not written by ``screen``, such as --help
+    """Run the command line. What it needs is loaded here, as an interrupt may come meanwhile."""
     try:
-        app()
-    except EXPECTED as error:
-        tell(error)
-        sys.exit(exit_code(error))
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # who reads has seen enough, as ``head`` has
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        raise
+        from fourfold.cli.commands import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fourfold.cli.commands import app
+
+    return app
