@@ -26,12 +26,12 @@ class _EndedError(Exception):
 
 
 def command(
-    every: Annotated[
-        str | None, typer.Option(help="Count again and again, so often: 30s, 5m, 1h; a signal ends it.")
-    ] = None,
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,
+    every: Annotated[
+        str | None, typer.Option(help="Count again and again, so often: 30s, 5m, 1h; a signal ends it.")
+    ] = None,
 ) -> None:
     """Count what is new, and what was declared after it was logged; interrupted, it goes on where it was.
 

@@ -76,7 +76,7 @@ def _section(out: Console, title: str, body: RenderableType) -> None:
     out.print()
 
 
-def _problem(problem: Problem) -> Words:
+def _problem(problem: Problem) -> RenderableType:
     return Words.assemble(
         ("! ", "yellow"), (problem.subject, "bold"), f": {problem.message}. ", (problem.advice, "dim")
     )  # fmt: skip
