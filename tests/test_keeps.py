@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold import config, messages
 from fourfold.errors import ConfigError, StoreError
-from fourfold.log import Inbox
+from fourfold.log import Inbox, Quarantine
+from fourfold.messages import Dropped
 from fourfold.records import KEY
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Record, from_records, with_batch
@@ -336,7 +337,31 @@ def test_dropped_records_are_counted_in_the_store(session: Session, monkeypatch:
         for i in range(25):
             ff.log("p", key=i, v=1)
     assert ff.metric("p", "rows").value.value == 10.0
-    assert ["15 records were dropped" in entry.reason for entry in session.store.quarantined()] == [True]
+    with session._lock:
+        for i in range(15):
+            ff.log("p", key=100 + i, v=1)
+    assert ff.metric("p", "rows").value.value == 20.0
+    assert session.store.quarantined() == []
+    (total,) = session.store.quarantine.dropped()
+    assert (total.records, total.process, total.project) == (20, os.getpid(), "test")
+    (problem,) = [p for p in problems(session.store) if p.kind == "dropped_records"]
+    assert "20 records were dropped" in problem.message
+    assert "lost" in problem.advice
+
+
+def test_the_highest_number_of_dropped_records_stays_in_whatever_order_messages_come(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path)
+    for records in (3, 90, 40):
+        quarantine.note_dropped("w", Dropped("test", "here", 7, records, float(records)))
+    quarantine.note_dropped("other", Dropped("test", "here", 8, 5, 1.0))
+    assert [(total.process, total.records) for total in quarantine.dropped()] == [(7, 90), (8, 5)]
+
+
+def test_an_older_fourfold_keeps_the_number_of_dropped_records_as_a_note() -> None:
+    header = messages.dropped(Dropped("test", "here", 7, 90, 1.0), "process 7: 90 records were dropped")
+    older = {name: value for name, value in header.items() if name != "dropped"}
+    assert messages.decode(older) == messages.Rejected("test", "dropped", "process 7: 90 records were dropped")
+    assert messages.decode(header) == Dropped("test", "here", 7, 90, 1.0)
 
 
 def test_a_relative_store_stays_where_it_was_when_the_process_goes_elsewhere(

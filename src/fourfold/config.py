@@ -27,30 +27,39 @@ _ONLY = {  # declarations that have a meaning for some kinds only
     "query": ("ranking",), "cutoffs": ("ranking",), "outcome": ("decision",), "values": ("binary", "multiclass"),
     "version": ("binary", "multiclass", "multilabel", "regression"), "positive": ("binary",),
 }  # fmt: skip
+IN_PYTHON, ON_THE_COMMAND_LINE = "ff.init({}=...)", "--{}"  # how a setting is given
 TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "decision")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Where a project's data are, and the tasks that ``fourfold.toml`` declares."""
+    """Where a project's data are, and the tasks that ``fourfold.toml`` declares.
+
+    ``named_by`` says what named the project, such as "FOURFOLD_PROJECT"; it is empty where nothing did, and the
+    project the default one. ``option`` is how whoever asks gives a setting.
+    """
 
     store: str
     project: str
     tasks: tuple[Task, ...] = ()
     retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds that streams keep their records
+    named_by: str = ""
+    option: str = IN_PYTHON
 
 
 def load(
     store: str | os.PathLike[str] | None = None,
     project: str | None = None,
     *,
+    option: str = IN_PYTHON,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Settings:
     """The settings in force.
 
     Raises:
-        ConfigError: where fourfold.toml cannot be read, or declares what is not known.
+        ConfigError: where fourfold.toml cannot be read, or declares what is not known; where the store is no path, or
+            the project no name.
     """
     environment = os.environ if environment is None else environment
     declared = _read(file if file is not None else Path("fourfold.toml"))
@@ -62,9 +71,41 @@ def load(
             f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project, [task.NAME] and "
             "[stream.NAME]"
         )
-    chosen_store = store or environment.get("FOURFOLD_STORE") or declared.get("store") or DEFAULT_STORE
-    chosen_project = project or environment.get("FOURFOLD_PROJECT") or declared.get("project") or DEFAULT_PROJECT
-    return Settings(os.fspath(chosen_store), chosen_project, tasks, retention)
+    place, told_by = _chosen("store", store, option, environment, declared)
+    chosen, named_by = _chosen("project", project, option, environment, declared)
+    return Settings(
+        DEFAULT_STORE if place is None else _path(place, told_by),
+        DEFAULT_PROJECT if chosen is None else _name(chosen, named_by),
+        tasks, retention, named_by, option,
+    )  # fmt: skip
+
+
+def _chosen(
+    setting: str, given: Any, option: str, environment: Mapping[str, str], declared: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """A setting's value, and what chose it: an argument, else the environment, else the file, else nothing."""
+    variable = f"FOURFOLD_{setting.upper()}"
+    if given is not None:
+        return given, option.format(setting)
+    if environment.get(variable):
+        return environment[variable], variable
+    return declared.get(setting), "fourfold.toml" if setting in declared else ""
+
+
+def _path(value: Any, told_by: str) -> str:
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path:
+        raise ConfigError(f"store {value!r} (from {told_by}) is no path; give a folder, such as '.fourfold'")
+    return path
+
+
+def _name(value: Any, named_by: str) -> str:
+    if not isinstance(value, str) or not value.strip() or re.search("[\ud800-\udfff\0]", value):
+        raise ConfigError(
+            f"project {value!r} (from {named_by}) is no name; give a text that is not empty and that UTF-8 can hold, "
+            "such as 'flights'"
+        )
+    return value
 
 
 Slicing = str | Mapping[str, Any]
@@ -242,10 +283,19 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
 
 def seconds_of(length: str, what: str) -> int:
     """A length of time, such as "30d" or "12h", in seconds."""
-    match = re.fullmatch(r"(\d+)([hdw])", length) if isinstance(length, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"{what}={length!r} is not a length of time; use hours, days or weeks: '12h', '30d', '2w'")
-    return int(match[1]) * {"h": HOUR, "d": DAY, "w": 7 * DAY}[match[2]]
+    return _seconds(length, what, {"h": HOUR, "d": DAY, "w": 7 * DAY}, "hours, days or weeks: '12h', '30d', '2w'")
+
+
+def interval_of(length: str, what: str) -> int:
+    """How often something is done, such as "5m" or "1h", in seconds."""
+    return _seconds(length, what, {"s": 1, "m": 60, "h": HOUR}, "seconds, minutes or hours: '30s', '5m', '1h'")
+
+
+def _seconds(length: str, what: str, units: Mapping[str, int], use: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([a-z])", length) if isinstance(length, str) else None
+    if match is None or int(match[1]) == 0 or match[2] not in units:
+        raise ConfigError(f"{what}={length!r} is not a length of time; use {use}")
+    return int(match[1]) * units[match[2]]
 
 
 def _read(file: Path) -> dict[str, Any]:

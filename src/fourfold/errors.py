@@ -32,11 +32,11 @@ class StoreError(FourfoldError):
     exit_code = 3
 
 
-def suggest(kind: str, name: str, known: list[str]) -> UnknownNameError:
-    """The error for a failed look-up: what was asked, the nearest name, and everything that exists."""
+def suggest(kind: str, name: str, known: list[str], where: str = "") -> UnknownNameError:
+    """The error for a failed look-up: what was asked, ``where``, the nearest name, and everything that exists."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(sorted(known)[:30]) or "none yet"
-    return UnknownNameError(f"No {kind} named {name!r}.{hint} Known: {listed}.")
+    return UnknownNameError(f"No {kind} named {name!r}{where}.{hint} Known: {listed}.")

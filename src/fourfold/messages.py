@@ -47,6 +47,20 @@ class Rejected:
 
 
 @dataclasses.dataclass(frozen=True)
+class Dropped:
+    """How many records a process has dropped in all, as of a moment in seconds since 1970.
+
+    Its messages are of the kind "rejected", so that an older fourfold keeps them as notes.
+    """
+
+    project: str
+    host: str
+    process: int
+    records: int
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Counted:
     """The counts, by hour, of a frame that a run read or wrote, and the binnings and small integers they refer to."""
 
@@ -74,7 +88,7 @@ class Declared:
     task: Task
 
 
-Content = Records | Rejected | Counted | RunIsNow | Declared
+Content = Records | Rejected | Dropped | Counted | RunIsNow | Declared
 
 
 def records(project: str, stream: str, key: str | None, time: str | None) -> Header:
@@ -85,6 +99,12 @@ def records(project: str, stream: str, key: str | None, time: str | None) -> Hea
 def rejected(project: str, stream: str, reason: str) -> Header:
     """The header of ``Rejected``."""
     return _header("rejected", project, stream=stream, reason=reason)
+
+
+def dropped(total: Dropped, reason: str) -> Header:
+    """The header of ``Dropped``."""
+    fields = {name: value for name, value in dataclasses.asdict(total).items() if name != "project"}
+    return _header("rejected", total.project, stream="dropped", reason=reason, dropped=fields)
 
 
 def counted(project: str, stream: str, run: Run, plan: Plan) -> Header:
@@ -139,6 +159,13 @@ def _name(header: Mapping[str, Any], name: str) -> str | None:
     return None if header.get(name) is None else _text(header, name)
 
 
+def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
+    if (fields := header.get("dropped")) is None:
+        return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
+    host, process, records, at = _text(fields, "host"), fields["process"], fields["records"], fields["at"]
+    return Dropped(_text(header, "project"), host, int(process), int(records), float(at))
+
+
 def _counted(header: Mapping[str, Any]) -> Counted:
     binnings = {name: Binning(*fields) for name, fields in header["binnings"].items()}
     small = frozenset(map(str, header["small"]))
@@ -163,7 +190,7 @@ def _task(text: str) -> Task:
 
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "records": lambda h: Records(_text(h, "project"), _text(h, "stream"), _name(h, "key"), _name(h, "time")),
-    "rejected": lambda h: Rejected(_text(h, "project"), _text(h, "stream"), _text(h, "reason")),
+    "rejected": _rejected,
     "counts": _counted,
     "run": _run,
     "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),

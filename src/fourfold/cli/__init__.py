@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-import typer
-from rich.console import Console
-
-from fourfold.cli import compare, demo, doctor, fold, forget, metrics, runs, skew, status, streams, trace
-from fourfold.errors import FourfoldError
-
-app = typer.Typer(
-    help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
-for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold, forget, doctor):
-    app.command(command.__name__.rpartition(".")[2])(command.command)
+INTERRUPTED = 130  # what a program exits with that an interrupt has ended
 
 
 def main() -> None:
-    """Run the command line; an error is one line that says what to do, and the exit code says which kind."""
+    """Run the command line. What it needs is loaded here, as an interrupt may come meanwhile."""
     try:
-        app()
-    except FourfoldError as error:
-        Console(stderr=True, highlight=False).print(f"fourfold: {error}", markup=False, style="red")
-        sys.exit(error.exit_code)
+        from fourfold.cli.commands import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fourfold.cli.commands import app
+
+    return app

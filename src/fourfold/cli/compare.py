@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, grid, number
+from fourfold.cli.render import number
+from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.store import compare
 
@@ -31,12 +32,13 @@ def command(
     if json:
         print_json([found])
         return
-    table = grid("where", "", f"~{a} ({number(found.n[0])})", f"~{b} ({number(found.n[1])})", ">difference")
+    table = Grid(
+        "where", "", wide(f"{a} ({number(found.n[0])})"), wide(f"{b} ({number(found.n[1])})"), right("difference"),
+        keys=2,
+    )  # fmt: skip
     for row in found.differences[:limit]:
         style = "yellow" if row.size > 0.1 else "" if row.size > 0 else "dim"
-        table.add_row(
-            Text(row.where, style="bold"), Text(row.name), Text(row.a), Text(row.b), Text(number(row.size), style=style)
-        )
+        table.add_row(Words(row.where, style="bold"), row.name, row.a, row.b, Words(number(row.size), style=style))
     console().print(table)
 
 

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fourfold import config, sdk
 from fourfold.cli import status
-from fourfold.cli.options import JsonOption, StoreOption, print_json
-from fourfold.cli.render import console
+from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_of
+from fourfold.cli.screen import console
 from fourfold.errors import ConfigError
 from fourfold.log import store_folder
 
@@ -33,11 +33,12 @@ def command(
         from fourfold.examples import flights
     except ImportError as error:
         raise ConfigError(f"the demo needs more packages ({error.name}): pip install 'fourfold[demo]'") from error
-    folder = store_folder(config.load(store).store)
+    folder = store_folder(settings_of(store, None).store)
     if not keep:
         _clear(folder)
     out = console()
     session = sdk.init(folder, PROJECT)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
     columns = (
         TextColumn("{task.description:<20}"),

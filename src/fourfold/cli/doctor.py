@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console
+from fourfold.cli.screen import Words, console
 from fourfold.store.problems import problems
 
 
@@ -19,6 +17,6 @@ def command(store: StoreOption = None, project: ProjectOption = None, json: Json
     if not found:
         out.print("[green]●[/] All is well: nothing in quarantine, all labels join, no component's newest run failed.")
     for problem in found:
-        out.print(Text.assemble(("! ", "yellow"), (f"{problem.kind} ", "dim"), (problem.subject, "bold")))
-        out.print(Text(f"  {problem.message}"))
-        out.print(Text(f"  → {problem.advice}", style="cyan"))
+        out.print(Words.assemble(("! ", "yellow"), (f"{problem.kind} ", "dim"), (problem.subject, "bold")))
+        out.print(Words(f"  {problem.message}"))
+        out.print(Words(f"  → {problem.advice}", style="cyan"))

@@ -1,24 +1,105 @@
-"""``fourfold fold``: count everything that was logged, now."""
+"""``fourfold fold``: count everything that was logged, now or again and again."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated
+
+import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console
-from fourfold.store.problems import uncountable
+from fourfold.cli.failures import EXPECTED, tell
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
+from fourfold.cli.screen import Words, console
+from fourfold.config import Settings, interval_of
+from fourfold.store import Store
+from fourfold.store.problems import Problem, uncountable
+from fourfold.store.projects import projects_to_fold
 
 
-def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Count what is new, and what was declared after it was logged; interrupted, it goes on where it was."""
-    opened = open_store(store, project)
+class _EndedError(Exception):
+    """A signal has come in the middle of a count, which goes on where it was the next time."""
+
+
+def command(
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+    every: Annotated[
+        str | None, typer.Option(help="Count again and again, so often: 30s, 5m, 1h; a signal ends it.")
+    ] = None,
+) -> None:
+    """Count what is new, and what was declared after it was logged; interrupted, it goes on where it was.
+
+    Without a project, all of the store's are counted.
+    """
+    settings = settings_of(store, project)
+    if every is None:
+        projects_to_fold(settings)  # what is wrong is said before a progress bar stands there
+        with _progress(json) as report:
+            failed = _count(settings, report)
+        _tell(failed, json)
+    else:
+        _count_for_ever(settings, interval_of(every, "--every"), json)
+
+
+def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]:
+    """Count each project; returns what cannot be counted. What is declared of streams is one project's."""
+    folder, projects = projects_to_fold(settings)
+    retention = settings.retention if len(projects) == 1 else {}
+    failed = []
+    for project in projects:
+        with closing(Store(folder, project, retention=retention)) as store:
+            store.fold(report)
+            failed += uncountable(store)
+    return failed
+
+
+def _count_for_ever(settings: Settings, seconds: int, json: bool) -> None:
+    """Count every so many seconds until a signal comes. What goes wrong is told, and tried again the next time."""
+    ended = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
+        ended.set()
+
+    def report(share: float) -> None:
+        if ended.is_set():
+            raise _EndedError
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    told = ""
+    while not ended.is_set():
+        try:
+            failed = _count(settings, report)
+            news = "\n".join(problem.message for problem in failed)
+            if json or news != told:
+                _tell(failed, json)
+            told = news
+        except _EndedError:
+            return
+        except EXPECTED as error:  # no store yet, a full disk: it may be otherwise the next time
+            if str(error) != told:
+                tell(error)
+            told = str(error)
+        ended.wait(seconds)
+
+
+@contextmanager
+def _progress(hidden: bool) -> Iterator[Callable[[float], None]]:
     columns = (TextColumn("fold"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
-    with Progress(*columns, console=console(), disable=json) as progress:
+    with Progress(*columns, console=console(), disable=hidden) as progress:
         bar = progress.add_task("fold", total=1.0)
-        opened.fold(lambda share: progress.update(bar, completed=share))
-    failed = uncountable(opened)
+        yield lambda share: progress.update(bar, completed=share)
+
+
+def _tell(failed: list[Problem], json: bool) -> None:
     if json:
         print_json([{"done": True, "failed": failed}])
         return
     for problem in failed:
-        console().print(f"{problem.subject}: {problem.message}", markup=False, style="yellow")
+        console().print(Words(f"{problem.subject}: {problem.message}", style="yellow"))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, number
+from fourfold.cli.render import number
+from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.moments import seconds
 from fourfold.store import Store
@@ -82,7 +82,7 @@ def _ask(found: dict[str, int], *, json: bool, stay: bool) -> None:
     text = f"This erases {number(total)} records ({listed}) for ever. {_COUNTS_STAY if stay else _COUNTS_GO}"
     if json or not sys.stdin.isatty():
         raise InputError(f"{text} Say so with --yes.")
-    console().print(text, markup=False)
+    console().print(Words(text))
     typer.confirm("Go on?", abort=True)
 
 
@@ -90,12 +90,12 @@ def _show(done: Forgotten) -> None:
     out = console()
     for stream, n in done.records.items():
         if n or len(done.records) == 1:
-            out.print(Text.assemble((stream, "bold"), f": {number(n)} records erased"))
+            out.print(Words(stream, style="bold").append(f": {number(n)} records erased"))
     if not any(done.records.values()) and len(done.records) != 1:
         out.print("No records of these keys.")
     if done.quarantined:
         out.print(f"Quarantine: {number(done.quarantined)} rows erased.")
-    out.print(Text(_COUNTS_STAY if done.counts == "kept" else _COUNTS_GO))
-    out.print(Text(f"Of what was counted, {STAYS}."))
+    out.print(Words(_COUNTS_STAY if done.counts == "kept" else _COUNTS_GO))
+    out.print(Words(f"Of what was counted, {STAYS}."))
     for text in done.left:
-        out.print(Text(f"! {text}", style="yellow"))
+        out.print(Words(f"! {text}", style="yellow"))

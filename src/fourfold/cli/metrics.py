@@ -6,11 +6,11 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from fourfold.cli.grid import Column, Grid, right, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, grid, number
+from fourfold.cli.render import number
+from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.metrics import known_metrics
 from fourfold.model import Value, percent
@@ -51,7 +51,7 @@ def command(
     if json:
         print_json(found.to_dicts())
     else:
-        console().print(_table(found))
+        _draw(found)
 
 
 def _two(versions: str | None) -> tuple[str, str] | None:
@@ -63,26 +63,30 @@ def _two(versions: str | None) -> tuple[str, str] | None:
     return first, second
 
 
-def _table(found: Result) -> Table:
+def _draw(found: Result) -> None:
     several = len({row.window for row in found}) > 1
+    if not several:
+        window = found[0].window
+        console().print(Words(f"{found.metric}, from {_moment(window.start)} to {_moment(window.end)}", "dim"))
     distance = any(row.value.expected is not None for row in found)
     awaited = any(row.value.awaited is not None for row in found)
-    table = grid(
-        "from", *([] if several else ["to"]), *found.by, ">value", "95 % interval", ">n", ">labelled",
-        *([">awaited"] if awaited else []), *([">expected"] if distance else []), "~",
+    table = Grid(
+        *(["from"] if several else []), *map(Column, found.by), right("value"), "95 % interval", right("n"),
+        right("labelled"), *([right("awaited")] if awaited else []), *([right("expected")] if distance else []),
+        wide("status"), keys=several + len(found.by),
     )  # fmt: skip
     for row in found:
         value = row.value
         known = value.value is not None
         table.add_row(
-            _moment(row.window.start), *([] if several else [_moment(row.window.end)]),
-            *(Text(str(row.slice.get(name))) for name in found.by), number(value.value),
+            *([_moment(row.window.start)] if several else []),
+            *(Words(str(row.slice.get(name))) for name in found.by), number(value.value),
             f"{number(value.low)} – {number(value.high)}" if value.low is not None else "",
             number(value.n), percent(value.coverage), *([percent(value.awaited)] if awaited else []),
             *([number(value.expected)] if distance else []),
-            Text(_remark(value), style="dim" if known else "yellow"),
+            Words(_remark(value), style="dim" if known else "yellow"),
         )  # fmt: skip
-    return table
+    console().print(table)
 
 
 def _remark(value: Value) -> str:
@@ -106,5 +110,6 @@ def _list(found: list[tuple[str, str, str | None]], json: bool) -> None:
     for kind, of in dict.fromkeys((kind, of) for kind, _, of in found):
         targets = [target for k, target, o in found if (k, o) == (kind, of)]
         title = f"{of} {kind}s " if of else f"{kind}s "
-        console().print(Text.assemble((title, "bold"), ", ".join(targets)))
-        console().print(Text(f"  {', '.join(known_metrics(kind, of))}\n", style="dim"))
+        console().print(Words.assemble((title, "bold"), ", ".join(targets)))
+        console().print(Words(f"  {', '.join(known_metrics(kind, of))}", style="dim"))
+        console().print()

@@ -12,38 +12,45 @@ from typing import Annotated, Any
 import typer
 
 from fourfold import config
-from fourfold.errors import StoreError
-from fourfold.log import store_folder
+from fourfold.cli.screen import visible
 from fourfold.store import Store
+from fourfold.store.projects import open_project
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")
 ]
 ProjectOption = Annotated[
-    str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT or 'default'.")
+    str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT, or the only one there is.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help='Print {"rows": [...]} for programs.')]
 
 
 def open_store(store: str | None, project: str | None) -> Store:
-    """The store to read.
+    """The store to read, for the project that is meant.
 
     Raises:
         StoreError: there is none at that place; nothing is made by asking.
+        UnknownNameError: the project is not there, or there are several and none was chosen.
     """
-    settings = config.load(store, project)
-    folder = store_folder(settings.store)
-    if not (folder / "inbox").is_dir():
-        raise StoreError(
-            f"there is no store at {folder.resolve()}. Log something first, point --store or FOURFOLD_STORE at it, "
-            "or run 'fourfold demo'."
-        )
-    return Store(folder, settings.project, retention=settings.retention)
+    return open_project(settings_of(store, project))
+
+
+def settings_of(store: str | None, project: str | None) -> config.Settings:
+    """The settings of a command."""
+    return config.load(store, project, option=config.ON_THE_COMMAND_LINE)
 
 
 def print_json(rows: Sequence[Any]) -> None:
-    """``{"rows": [...]}``, with dataclasses as objects, times as ISO 8601, and no NaN."""
-    print(json.dumps({"rows": [_plain(row) for row in rows]}, ensure_ascii=False, default=str))
+    """``{"rows": [...]}``, with dataclasses as objects, times as ISO 8601, and no NaN.
+
+    What does something to a screen, and what the output's encoding has not, is escaped as JSON has it.
+    """
+    text = json.dumps({"rows": [_plain(row) for row in rows]}, ensure_ascii=False, default=str)
+    print("".join(map(_escaped, text)) if visible(text) != text else text, flush=True)
+
+
+def _escaped(character: str) -> str:
+    return character if visible(character) == character else json.dumps(character)[1:-1]
 
 
 def _plain(value: Any) -> Any:

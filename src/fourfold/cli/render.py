@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from fourfold.cli.screen import Words
 from fourfold.model import Run, RunStatus, Status, Value
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -17,11 +13,6 @@ _MARKS = {
     RunStatus.SUCCEEDED: ("● ok", "green"), RunStatus.RUNNING: ("◐ running", "cyan"),
     RunStatus.FAILED: ("✖ failed", "red"), RunStatus.LOST: ("? lost", "yellow"),
 }  # fmt: skip
-
-
-def console() -> Console:
-    """Where commands print."""
-    return Console(highlight=False)
 
 
 def number(value: float | None) -> str:
@@ -37,15 +28,6 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
-def grid(*columns: str) -> Table:
-    """An unframed table; a column whose name begins with ">" is aligned right, one with "~" gives way and wraps."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
-        table.add_column(Text(name.lstrip(">~")), justify=justify, no_wrap=not name.startswith("~"))
-    return table
-
-
 def some(names: Sequence[str], most: int = 4) -> str:
     """The first of some names.
 
@@ -55,30 +37,30 @@ def some(names: Sequence[str], most: int = 4) -> str:
     return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
-def with_interval(value: Value) -> Text:
+def with_interval(value: Value) -> Words:
     """The number and half its 95 % interval's width, yellow while labels can still come; or why there is none."""
     if value.value is None:
-        return Text("no data", style="dim")
-    text = Text(number(value.value), style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
+        return Words("no data", style="dim")
+    text = Words(number(value.value), style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
     if value.low is not None and value.high is not None and value.high > value.low:
         text.append(f" ±{(value.high - value.low) / 2:.2g}", style="dim")
     return text
 
 
-def rate(value: Value) -> Text:
+def rate(value: Value) -> Words:
     """A value between 0 and 1 in a fixed width, as ``with_interval``."""
     if value.value is None or value.low is None or value.high is None:
         return with_interval(value)
     half = f"{(value.high - value.low) / 2:.3f}".removeprefix("0")
-    text = Text(f"{value.value:.3f}", style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
+    text = Words(f"{value.value:.3f}", style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
     return text.append(f" ±{half}", style="dim")
 
 
-def sparkline(values: Sequence[Value]) -> Text:
+def sparkline(values: Sequence[Value]) -> Words:
     """A history as blocks, from its lowest to its highest value; a dot where there is no data."""
     known = [v.value for v in values if v.value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
-    line = Text()
+    line = Words()
     for value in values:
         if value.value is None:
             line.append("·", style="dim")
@@ -137,10 +119,10 @@ def day(second: int | None) -> str:
     return "–" if second is None else time.strftime("%Y-%m-%d", time.gmtime(second))
 
 
-def health(run: Run) -> Text:
+def health(run: Run) -> Words:
     """A run's state as a mark and a word."""
     mark, colour = _MARKS[run.status]
-    return Text(mark, style=colour)
+    return Words(mark, style=colour)
 
 
 def shortened(text: str, most: int = 12) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, spare, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, day, duration, grid, health, number
+from fourfold.cli.render import ago, day, duration, health, number
+from fourfold.cli.screen import Words, console
 from fourfold.errors import suggest
 from fourfold.model import Run
 from fourfold.store import overview
@@ -32,15 +33,17 @@ def command(
     if not found:
         console().print("No runs yet. Put [bold]@ff.component[/] above a function, or use [bold]with ff.run(…)[/].")
         return
-    table = grid("component", "status", "started", "about", ">took", "code", "~read", "~wrote")
+    table = Grid(
+        "component", "status", "started", spare("about"), right("took"), spare("code"), wide("read"), wide("wrote")
+    )
     errors = []
     for run in found:
         table.add_row(
-            Text(run.component, style="bold"), health(run), ago(run.started), day(int(run.at)) if run.at else "–",
+            Words(run.component, style="bold"), health(run), ago(run.started), day(int(run.at)) if run.at else "–",
             duration(run.duration), _code(run), _artifacts(run, "input"), _artifacts(run, "output"),
         )  # fmt: skip
         if run.error:
-            errors.append(Text.assemble((run.component, "bold"), " ", (run.error.splitlines()[-1], "red")))
+            errors.append(Words.assemble((run.component, "bold"), " ", (run.error.splitlines()[-1], "red")))
     console().print(table)
     for error in errors:
         console().print(error)
@@ -50,11 +53,11 @@ def _fields(run: Run) -> dict[str, object]:
     return {name: getattr(run, name) for name in run.__dataclass_fields__}
 
 
-def _code(run: Run) -> Text:
+def _code(run: Run) -> Words:
     commit = str(run.code.get("commit", ""))[:8]
-    return Text(commit + ("+" if run.code.get("dirty") else "") or "–", style="dim")
+    return Words(commit + ("+" if run.code.get("dirty") else "") or "–", style="dim")
 
 
-def _artifacts(run: Run, direction: str) -> Text:
+def _artifacts(run: Run, direction: str) -> Words:
     found = [a for a in run.artifacts if a.direction == direction]
-    return Text(", ".join(f"{a.name} ({number(a.rows)})" if a.rows is not None else a.name for a in found) or "–")
+    return Words(", ".join(f"{a.name} ({number(a.rows)})" if a.rows is not None else a.name for a in found) or "–")

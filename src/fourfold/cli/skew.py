@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, grid, number, some
+from fourfold.cli.render import number, some
+from fourfold.cli.screen import Words, console
 from fourfold.engine import Discrepancy
 from fourfold.metrics.skew import ColumnSkew
 from fourfold.store import discrepancies, skew
@@ -18,8 +19,8 @@ def command(
     reference: Annotated[str, typer.Argument(help="The stream to compare with, such as train.features.")],
     current: Annotated[str, typer.Argument(help="The stream asked about, such as predict.")],
     by_key: Annotated[bool, typer.Option("--by-key", help="Compare the values of each key, from the log.")] = False,
-    relative: Annotated[float, typer.Option(help="By key: numbers match within this share …")] = 1e-6,
-    absolute: Annotated[float, typer.Option(help="… plus this.")] = 0.0,
+    relative: Annotated[float, typer.Option(help="By key: numbers match within this share, and")] = 1e-6,
+    absolute: Annotated[float, typer.Option(help="by key: this in addition.")] = 0.0,
     start: Annotated[str | None, typer.Option(help="The first day of the current stream.")] = None,
     end: Annotated[str | None, typer.Option(help="Its end, exclusive.")] = None,
     store: StoreOption = None,
@@ -43,22 +44,25 @@ def command(
 
 
 def _draw(found: list[ColumnSkew]) -> None:
-    table = grid("column", "~what differs", ">stability index", ">Jensen–Shannon", ">by chance")
+    table = Grid("column", wide("what differs"), right("stability index"), right("Jensen–Shannon"), right("by chance"))
     for entry in found:
         psi, js = (entry.distances.get(name) for name in ("population_stability_index", "jensen_shannon"))
         table.add_row(
-            Text(entry.column, style="bold"), Text(entry.words, style="yellow" if entry.findings else "dim"),
+            Words(entry.column, style="bold"), Words(entry.words, style="yellow" if entry.findings else "dim"),
             number(psi.value if psi else None), number(js.value if js else None), number(js.expected if js else None),
         )  # fmt: skip
     console().print(table)
 
 
 def _draw_matched(found: list[Discrepancy], here: str, there: str) -> None:
-    table = grid("column", ">matched", ">mismatched", f">only in {here}", f">only in {there}", "~such as")
+    table = Grid(
+        "column", right("matched"), right("mismatched"), right(f"only in {here}"), right(f"only in {there}"),
+        wide("such as"),
+    )  # fmt: skip
     for entry in found:
         keys = [key for examples in entry.examples.values() for key in examples]
         table.add_row(
-            Text(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
-            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Text(some(keys)),
+            Words(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
+            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Words(some(keys)),
         )  # fmt: skip
     console().print(table)

@@ -6,11 +6,11 @@ import dataclasses
 
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, squeezed, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import ago, console, duration, grid, health, number, rate, sparkline
+from fourfold.cli.render import ago, duration, health, number, rate, sparkline
+from fourfold.cli.screen import Words, console
 from fourfold.model import Status, percent
 from fourfold.store import Store, overview
 from fourfold.store.problems import Problem, problems
@@ -54,13 +54,13 @@ def compute(store: Store) -> View:
 def draw(view: View, out: Console) -> None:
     """The screen."""
     if not view.components and not view.tasks:
-        out.print("Nothing has been recorded yet. Put [bold]@ff.component[/] above a function and call it, or run")
-        out.print("[bold]fourfold demo[/] to see a pipeline being monitored.")
-        return
+        out.print("No component has run and no task is declared yet; [bold]fourfold streams[/] shows what is logged.")
+        out.print("Put [bold]@ff.component[/] above a function and call it, declare an [bold]ff.task[/], or run")
+        out.print("[bold]fourfold demo[/] to see a pipeline being monitored.\n")
     if view.components:
         _section(out, "pipeline", _pipeline(view.components))
     for task in view.tasks:
-        _section(out, f"task {task.task.name}", _task(task))
+        _section(out, f"task {task.task.name}", _task(task, out.width))
     for join in view.joins:
         _section(out, f"joins of {join.component}: share of nulls", _join(join))
     for found in view.drift:
@@ -70,52 +70,57 @@ def draw(view: View, out: Console) -> None:
 
 
 def _section(out: Console, title: str, body: RenderableType) -> None:
-    out.print(Rule(Text(f" {title} ", style="bold"), align="left", style="dim"))
+    words = Words(title).plain
+    out.print(Rule(Words(f" {squeezed(words, out.width - 4)} ", style="bold"), align="left", style="dim"))
     out.print(body)
     out.print()
 
 
-def _problem(problem: Problem) -> Text:
-    return Text.assemble(
+def _problem(problem: Problem) -> RenderableType:
+    return Words.assemble(
         ("! ", "yellow"), (problem.subject, "bold"), f": {problem.message}. ", (problem.advice, "dim")
     )  # fmt: skip
 
 
-def _pipeline(components: list[overview.ComponentView]) -> Table:
-    table = grid("component", "health", "last run", ">took", ">runs", ">failed", "feeds")
+def _pipeline(components: list[overview.ComponentView]) -> Grid:
+    table = Grid("component", "health", "last run", right("took"), right("runs"), right("failed"), wide("feeds"))
     for entry in components:
         table.add_row(
-            Text(entry.name, style="bold"), health(entry.last), ago(entry.last.started), duration(entry.last.duration),
-            number(entry.runs), f"{entry.failed}/{min(entry.runs, 10)}", Text(", ".join(entry.feeds) or "–"),
+            Words(entry.name, style="bold"), health(entry.last), ago(entry.last.started), duration(entry.last.duration),
+            number(entry.runs), f"{entry.failed}/{min(entry.runs, 10)}", Words(", ".join(entry.feeds) or "–"),
         )  # fmt: skip
     return table
 
 
-def _task(view: overview.TaskView) -> Group:
+def _task(view: overview.TaskView, width: int) -> Group:
     task = view.task
     threshold = f", threshold {task.threshold:g}" if task.threshold is not None else ""
-    about = Text(f"{task.kind}: {task.prediction} against {task.label}{threshold}", style="dim")
+    about = Words(f"{task.kind}: {task.prediction} against {task.label}{threshold}", style="dim")
     if view.values["coverage"].value is None:
-        return Group(about, Text(view.values["coverage"].reason, style="yellow"))
-    over_time = grid("", "all time", f"each {view.every}, lowest to highest", "newest")
+        return Group(about, Words(view.values["coverage"].reason, style="yellow"))
+    longest = max(Words(_title(name)).cell_len for name in view.values)
+    room = max(width - longest - 2, 8)  # what stands beside a name; of a history that is longer, the newest part
+    over_time = Grid("", "all time", f"each {view.every}, lowest to highest", "newest")
     for name in view.values:
         known = [value for value in view.history[name] if value.value is not None]
         over_time.add_row(
-            _title(name), rate(view.values[name]), sparkline(view.history[name]),
+            _title(name), rate(view.values[name]), sparkline(view.history[name][-room:]),
             rate(known[-1]) if known else "–",
         )  # fmt: skip
     parts: list[RenderableType] = [about, over_time]
     for dimension, rows in view.by_slice.items():
         shown = [name for name in view.values if name != "coverage"]
-        table = grid(dimension, ">records", ">labelled", *map(_title, shown))
+        table = Grid(dimension, right("records"), right("labelled"), *map(_title, shown))
         for name, values in rows:
             table.add_row(
-                Text(name), number(values["coverage"].n), percent(values["coverage"].value),
+                Words(name), number(values["coverage"].n), percent(values["coverage"].value),
                 *(rate(values[metric]) for metric in shown),
             )  # fmt: skip
-        parts += [Text(), table]
+        parts += [Words(), table]
+        if more := view.left_out[dimension]:
+            parts.append(Words(f"… and {more:,} more, none further from the whole", style="dim"))
     if any(value.status is Status.PROVISIONAL for value in view.values.values()):
-        parts.append(Text("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
+        parts.append(Words("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
     return Group(*parts)
 
 
@@ -125,17 +130,17 @@ def _title(metric: str) -> str:
     return _TITLES.get(name, name) + (f"@{k}" if k else "")
 
 
-def _join(join: overview.Join) -> Table:
-    table = grid("column", "", ">null", ">records")
+def _join(join: overview.Join) -> Grid:
+    table = Grid("column", "", right("null"), right("records"))
     for kind, columns in (("key", join.keys), ("joined", join.gained)):
         for name, value in columns:
-            table.add_row(Text(name), Text(kind, style="dim"), percent(value.value), number(value.n))
+            table.add_row(Words(name), Words(kind, style="dim"), percent(value.value), number(value.n))
     return table
 
 
-def _drift(found: overview.Drift) -> Table:
-    table = grid("column", ">stability index", ">by chance alone", ">records")
+def _drift(found: overview.Drift) -> Grid:
+    table = Grid("column", right("stability index"), right("by chance alone"), right("records"))
     for column, value in found.columns:
         style = "yellow" if (value.value or 0) > 0.2 else ""
-        table.add_row(Text(column), Text(number(value.value), style=style), number(value.expected), number(value.n))
+        table.add_row(Words(column), Words(number(value.value), style=style), number(value.expected), number(value.n))
     return table

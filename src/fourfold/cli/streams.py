@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from fourfold.cli.grid import Grid, right, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, day, grid, number, shortened, some
+from fourfold.cli.render import day, number, shortened, some
+from fourfold.cli.screen import Words, console
 from fourfold.errors import suggest
 from fourfold.model import DAY, percent
 from fourfold.store import overview
@@ -38,13 +38,13 @@ def command(
         console().print(_streams(found))
 
 
-def _streams(found: list[overview.StreamView]) -> Table:
-    table = grid("stream", "kept", ">records", "from", "to", "~columns")
+def _streams(found: list[overview.StreamView]) -> Grid:
+    table = Grid("stream", "kept", right("records"), "from", "to", wide("columns"))
     for view in found:
         listed = some([name for name, _ in view.columns])
         table.add_row(
-            Text(view.name, style="bold"), _kept(view), number(view.rows),
-            day(view.first_day), day(view.last_day), Text(listed),
+            Words(view.name, style="bold"), _kept(view), number(view.rows),
+            day(view.first_day), day(view.last_day), Words(listed),
         )  # fmt: skip
     return table
 
@@ -57,15 +57,19 @@ def _kept(view: overview.StreamView) -> str:
     return f"records{since}" + (f", for {view.retention // DAY} days" if view.retention is not None else "")
 
 
-def _columns(columns: list[overview.ColumnView]) -> Table:
-    table = grid("column", ">null", ">mean", ">median", ">min", ">max", ">distinct", "mostly")
+def _columns(columns: list[overview.ColumnView]) -> Grid:
+    table = Grid("column", *map(right, ("null", "mean", "median", "min", "max", "distinct")), "mostly")
+    by_name: dict[str, list[overview.ColumnView]] = {}
     for view in columns:
-        values = view.values
+        by_name.setdefault(view.name, []).append(view)
+    for name, views in by_name.items():  # one of small integers is counted as numbers, and as categories
+        values = {metric: value for view in views for metric, value in view.values.items()}
         cells = [
             number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")
         ]
         distinct = number(values["distinct"].value) if "distinct" in values else "–"
-        mostly = [f"{shortened(label)} {percent(share)}" for label, share in view.frequent[:1]]
-        mostly += ["identifier"] if view.kind == "identifier" else []
-        table.add_row(Text(view.name, style="bold"), percent(view.missing), *cells, distinct, Text("".join(mostly)))
+        mostly = [f"{shortened(label)} {percent(share)}" for view in views for label, share in view.frequent[:1]]
+        mostly += ["identifier"] if any(view.kind == "identifier" for view in views) else []
+        missing = percent(max(view.missing for view in views))
+        table.add_row(Words(name, style="bold"), missing, *cells, distinct, "".join(mostly[:1]))
     return table

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
-from fourfold.cli.render import console, health, span
+from fourfold.cli.render import health, span
+from fourfold.cli.screen import Words, console
 from fourfold.sdk.batch import key_text
 from fourfold.store import trace
 from fourfold.store.trace import Step
@@ -26,7 +26,7 @@ def command(
         print_json([found])
         return
     out = console()
-    out.print(Text.assemble("the way of ", (found.key, "bold")))
+    out.print(Words.assemble("the way of ", (found.key, "bold")))
     for step in found.steps:
         out.print()
         _draw(step)
@@ -34,7 +34,7 @@ def command(
 
 def _draw(step: Step) -> None:
     out = console()
-    head = Text.assemble((f"{step.time:%Y-%m-%d %H:%M:%S}  ", "dim"), (step.stream, "bold"))
+    head = Words.assemble((f"{step.time:%Y-%m-%d %H:%M:%S}  ", "dim"), (step.stream, "bold"))
     for task, role in step.roles:
         head.append(f"  {role} of {task}", style="cyan")
     if step.version is not None:
@@ -46,9 +46,9 @@ def _draw(step: Step) -> None:
         commit = str(step.run.code.get("commit", ""))[:8]
         models = [f"{a.name} {a.fingerprint.rpartition(':')[2][:8]}" for a in step.run.artifacts if a.kind == "model"]
         by = " · ".join(filter(None, (step.run.component, commit and f"code {commit}", *models)))
-        out.print(Text.assemble("  by ", (by, ""), " ", health(step.run), (f"  run {step.run.id[:12]}", "dim")))
+        out.print(Words.assemble("  by ", (by, ""), " ", health(step.run), (f"  run {step.run.id[:12]}", "dim")))
     for note in step.notes:
-        out.print(Text(f"  ! {note}", style="yellow"))
+        out.print(Words(f"  ! {note}", style="yellow"))
     for value in step.values:
         place = (f"   {value.place}" if value.place else "", "yellow" if value.unusual else "dim")
-        out.print(Text.assemble("  ", (value.column, "dim"), f" = {value.value}", place))
+        out.print(Words.assemble("  ", (value.column, "dim"), f" = {value.value}", place))

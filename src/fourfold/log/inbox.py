@@ -53,17 +53,17 @@ class Inbox:
     """The messages under a folder that have not been taken yet.
 
     Args:
-        folder: where they are; made where it is missing.
+        folder: where they are; the first message makes it where it is missing.
         durability: what a message survives once ``put`` has returned: the death of the "process", or also a loss of
             power ("disk": its file and its folder are synchronised with the disk first).
 
     Raises:
-        StoreError: where the folder cannot be made.
+        StoreError: where the folder is missing and cannot be made.
     """
 
     def __init__(self, folder: Path, durability: str = "process") -> None:
         self.folder, self._synchronise = folder, durability == "disk"
-        self._make()
+        self._check()
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
         """Write a message; when this returns it is safe. Returns its id.
@@ -134,6 +134,14 @@ class Inbox:
             return Message(writer, int(sequence), header, table.replace_schema_metadata(None), path)
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedMessageError(f"{path} is not a message of fourfold: {error}") from error
+
+    def _check(self) -> None:
+        """Whether the folder is there or may be made, without making it: who only asks leaves nothing behind."""
+        nearest = next(place for place in (self.folder, *self.folder.parents) if os.path.exists(place))
+        if not nearest.is_dir():
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} is not a folder")
+        if nearest != self.folder and not os.access(nearest, os.W_OK | os.X_OK):
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} may not be written to")
 
     def _make(self) -> None:
         try:

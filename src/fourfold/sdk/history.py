@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import parse
 from fourfold.model import EVERYTHING, Run, RunStatus, Value
+from fourfold.sdk.questions import store_to_ask
 from fourfold.sdk.session import current_run, session
 from fourfold.state import runs, series
 from fourfold.store import Store
+from fourfold.store.projects import is_store
 from fourfold.store.read import pooled
 from fourfold.store.source import Stored
 
@@ -60,7 +63,7 @@ class ColumnHistory:
 class History:
     """A component's earlier runs that succeeded, the oldest first."""
 
-    def __init__(self, store: Store, component: str, found: Sequence[Run]) -> None:
+    def __init__(self, store: Store | None, component: str, found: Sequence[Run]) -> None:
         self._store, self.component, self.runs = store, component, tuple(found)
 
     def __len__(self) -> int:
@@ -78,6 +81,8 @@ class History:
         Raises:
             UnknownNameError: no frame of theirs has such a column; lists those there are.
         """
+        if self._store is None or not self.runs:
+            return ColumnHistory(name, [])
         artifacts = {(a.direction, a.name) for run in self.runs for a in run.artifacts if a.kind == "frame"}
         known = []
         with self._store.database.read() as connection:
@@ -95,8 +100,6 @@ class History:
                 kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
                 found = rows(table, Stored(self._store, owner).binnings())
                 return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
-        if not self.runs:
-            return ColumnHistory(name, [])
         raise suggest(f"column in the frames of {self.component!r}", name, known)
 
 
@@ -104,12 +107,20 @@ def history(component: str) -> History:
     """The earlier runs of a component: those that succeeded, without the run that asks.
 
     ``ff.history("featurize").last(10).column("age").quantile(0.9)``
+
+    Before a project's first run there are none, and perhaps no project and no store yet: that is no error.
+
+    Raises:
+        UnknownNameError: no project was chosen, and the store holds several.
     """
     now = session()
     now.flush()
-    now.store.catch_up()
+    if not is_store(Path(now.settings.store)):
+        return History(None, component, [])
+    store = now.store if now.settings.named_by or now.has_sent else store_to_ask()
+    store.catch_up()
     asking = current_run.get()
-    with now.store.database.read() as connection:
-        found = runs.recent(connection, now.project, component, 10_000)
+    with store.database.read() as connection:
+        found = runs.recent(connection, store.project, component, 10_000)
     earlier = [r for r in found if r.status is RunStatus.SUCCEEDED and (asking is None or r.id != asking.id)]
-    return History(now.store, component, earlier[::-1])
+    return History(store, component, earlier[::-1])

@@ -15,6 +15,7 @@ from fourfold.store import discrepancies as find_discrepancies
 from fourfold.store import metric as read_metric
 from fourfold.store import skew as find_skew
 from fourfold.store import trace as find_trace
+from fourfold.store.projects import folder_to_ask, project_to_ask
 from fourfold.store.result import Moment
 
 
@@ -37,7 +38,7 @@ def metric(
     See ``fourfold.store.metric`` for the arguments and the errors; what was logged in this process is included.
     """
     return read_metric(
-        _store(), target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
+        store_to_ask(), target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
         estimate=estimate, versions=versions, patience=patience,
     )  # fmt: skip
 
@@ -48,7 +49,7 @@ def trace(key: Any) -> Trace:
     ``key`` is what was given to ``ff.log``: a text, a number, or a tuple for a key of several parts. See
     ``fourfold.store.trace`` for what a step holds, and the errors.
     """
-    return find_trace(_store(), key_text(key) or "")
+    return find_trace(store_to_ask(), key_text(key) or "")
 
 
 def compare(
@@ -58,7 +59,7 @@ def compare(
 
     ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``; see ``fourfold.store.compare``.
     """
-    return compare_slices(_store(), a, b, window)
+    return compare_slices(store_to_ask(), a, b, window)
 
 
 def skew(reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None) -> list[ColumnSkew]:
@@ -66,7 +67,7 @@ def skew(reference: str, current: str, *, start: Moment | None = None, end: Mome
 
     See ``fourfold.store.skew`` for the arguments and the errors.
     """
-    return find_skew(_store(), reference, current, start=start, end=end)
+    return find_skew(store_to_ask(), reference, current, start=start, end=end)
 
 
 def discrepancies(
@@ -83,11 +84,18 @@ def discrepancies(
     See ``fourfold.store.discrepancies`` for the arguments and the errors.
     """
     return find_discrepancies(
-        _store(), here, there, columns=columns, relative=relative, absolute=absolute, examples=examples
+        store_to_ask(), here, there, columns=columns, relative=relative, absolute=absolute, examples=examples
     )
 
 
-def _store() -> Store:
+def store_to_ask() -> Store:
+    """The store, with all that this process has logged, for the project that is meant.
+
+    Raises:
+        StoreError: there is no store; none is made by asking.
+        UnknownNameError: the project is not there, or there are several and none was chosen.
+    """
     now = session()
     now.flush()
-    return now.store
+    folder_to_ask(now.settings)
+    return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))

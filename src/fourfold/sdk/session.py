@@ -16,9 +16,10 @@ import functools
 import logging
 import multiprocessing.util
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic, sleep, time_ns
+from time import monotonic, sleep, time, time_ns
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -55,12 +56,13 @@ class Session:
         self.dropped = 0
         self.wait = wait
         self.wake = threading.Event()
-        self._told = 0  # how many of the dropped records were told of
+        self._told = self._warned_of = 0  # how many of the dropped records the store, and the host, were told of
         self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._inbox = Inbox(folder / "inbox", durability)
         self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
-        self._store: Store | None = None
-        self._inherited: Store | None = None
+        self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
+        self._stores: dict[str, Store] = {}  # by project
+        self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the sequence, sending and the store
         self._flushing = False
         self._ended_by: int | None = None  # the signal that ends the process
@@ -81,13 +83,17 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """The store to ask; opened, and what it needs loaded, when it is first asked."""
+        """The store of what this process logs."""
+        return self.store_of(self.project)
+
+    def store_of(self, project: str) -> Store:
+        """The store, to be asked about a project; opened, and what it needs loaded, when it is first asked."""
         from fourfold.store import Store
 
         with self._lock:
-            if self._store is None:
-                self._store = Store(self.settings.store, self.project, retention=self.settings.retention)
-            return self._store
+            if project not in self._stores:
+                self._stores[project] = Store(self.settings.store, project, retention=self.settings.retention)
+            return self._stores[project]
 
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns: as this process fixed it, else as the store knows it."""
@@ -151,8 +157,8 @@ class Session:
         self.wake.set()
         if self._finish() and self._thread is not threading.current_thread():
             self._thread.join(END_WITHIN)
-        if self._store is not None:
-            self._store.close()
+        for store in self._stores.values():
+            store.close()
 
     def room(self) -> bool:
         """Whether a record may be added to the buffer after all, once the sender had a moment to make room."""
@@ -184,10 +190,10 @@ class Session:
         self.wake = threading.Event()
         self.queue.clear()
         self._unsent.clear()
-        self.dropped = self._told = 0
+        self.dropped = self._told = self._warned_of = 0
         self._process = os.getpid()
         self._flushing, self._ended_by = False, None
-        self._inherited, self._store = self._store, None  # a connection must be neither used nor closed in a child
+        self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
         self._begin()
 
     def hold(self) -> None:
@@ -244,6 +250,7 @@ class Session:
         """Write a message to the inbox, or keep it for the next time where the disk does not take it."""
         with self._lock:
             self._sequence += 1
+            self.has_sent = True
             if table is not None and header["kind"] == "records":
                 table = with_batch(table, f"{self._writer}-{self._sequence:012d}")
             self._unsent.append((self._sequence, header, table))
@@ -275,15 +282,18 @@ class Session:
             raise StoreError(f"{self._why}. {len(self._unsent)} messages are kept and sent as soon as it can be")
 
     def _tell_dropped(self, *, last: bool = False) -> None:
-        """Tell the host and the store how many records were dropped: when their number has doubled, and at the end."""
-        if self.dropped > self._told and (last or self.dropped >= 2 * self._told):
+        """Tell the store how many records were dropped, and the host when their number has doubled, and at the end."""
+        if self.dropped > self._told and (last or not self._unsent):
             self._told = self.dropped
             text = (
                 f"{self.dropped} records were dropped: they came faster than they could be written (the buffer holds "
                 f"{LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
             )
-            self.warn(text)
-            self._post(messages.rejected(self.project, "dropped", f"process {self._process}: {text}"), None)
+            if last or self.dropped >= 2 * self._warned_of:
+                self._warned_of = self.dropped
+                self.warn(text)
+            total = messages.Dropped(self.project, socket.gethostname(), self._process, self.dropped, time())
+            self._post(messages.dropped(total, f"process {self._process}: {text}"), None)
 
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []
@@ -332,7 +342,8 @@ def init(
 
     Args:
         store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
-        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default".
+        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". Questions of a process
+            that has chosen none and logged nothing go to the only project that the store has.
         durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
             loss of power ("disk": every message waits for the disk).
         wait: for how many seconds ``ff.log`` may wait for room in a buffer that is full, before it drops the record;

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from fourfold.binning import Binning
 from fourfold.fold import Levels
 from fourfold.model import Dimension, Sums, Task, slice_key
+from fourfold.state import tables
 from fourfold.state.tables import (
     applied,
     backfill,
@@ -35,6 +36,12 @@ def streams(connection: Connection, project: str) -> dict[str, tuple[str | None,
     """The streams of a project, with the names of their key and time columns."""
     query = sa.select(stream.c.name, stream.c.key, stream.c.time).where(stream.c.project == project)
     return {row.name: (row.key, row.time) for row in connection.execute(query.order_by(stream.c.name))}
+
+
+def projects(connection: Connection) -> list[str]:
+    """The projects that have streams, tasks or runs, by name."""
+    found = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run)))
+    return sorted(connection.scalars(found))
 
 
 def any_stream(connection: Connection) -> bool:

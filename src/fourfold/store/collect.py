@@ -121,6 +121,9 @@ class Collector:
                 case messages.Rejected():
                     self._quarantine.keep(content.stream, message.id, message.table, content.reason)
                     _remove(message)
+                case messages.Dropped():
+                    self._quarantine.note_dropped(message.writer, content)
+                    _remove(message)
                 case _:
                     for_state.append((message, content))
         self._apply(for_state)

@@ -12,6 +12,7 @@ from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.state import catalogue, runs, series
 from fourfold.store.ask import metric
 from fourfold.store.read import totals
+from fourfold.store.slices import Slice, strongest
 from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
@@ -59,13 +60,18 @@ class ColumnView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task's main metrics: over all there is, over time, and by each slice column."""
+    """A task's main metrics: over all there is, over time, and by each slice column.
+
+    Of many slices, those are in ``by_slice`` that differ most from the whole (see ``slices.strongest``), and how many
+    more there are in ``left_out``.
+    """
 
     task: Task
     every: str
     values: dict[str, Value]
     history: dict[str, list[Value]]
-    by_slice: dict[str, list[tuple[str, dict[str, Value]]]]
+    by_slice: dict[str, list[Slice]]
+    left_out: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,12 +186,14 @@ def tasks(store: Store) -> list[TaskView]:
         asked = headlines(task)
         values = {m: metric(store, name, m)[0].value for m in asked}
         history = {m: [row.value for row in metric(store, name, m, every=every)] for m in asked}
-        by_slice = {}
+        by_slice, left_out = {}, {}
         for dimension in task.dimensions if spans[name] else ():
             found = {m: metric(store, name, m, by=dimension.names) for m in asked}
             rows = [(" × ".join(map(str, row.slice.values())), i) for i, row in enumerate(found["coverage"])]
-            by_slice[str(dimension)] = [(text, {m: found[m][i].value for m in asked}) for text, i in rows]
-        out.append(TaskView(task, every, values, history, by_slice))
+            slices = [(text, {m: found[m][i].value for m in asked}) for text, i in rows]
+            by_slice[str(dimension)] = strongest(slices, values)
+            left_out[str(dimension)] = len(slices) - len(by_slice[str(dimension)])
+        out.append(TaskView(task, every, values, history, by_slice, left_out))
     return out
 
 

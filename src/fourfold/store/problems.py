@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator
 
 from fourfold.engine import Extent
@@ -52,6 +53,7 @@ def problems(store: Store) -> list[Problem]:
     damaged = list(_of_logs(store))  # looked at before what is missing is counted anew without it
     store.catch_up()
     found = [_quarantined(entry) for entry in store.quarantined()]
+    found += _dropped(store)
     found += uncountable(store)
     found += [*damaged, *_stuck(store)]
     with store.database.read() as connection:
@@ -71,6 +73,22 @@ def problems(store: Store) -> list[Problem]:
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return found
+
+
+def _dropped(store: Store) -> Iterator[Problem]:
+    """The processes that have dropped records, each with the newest total that it told."""
+    for total in store.quarantine.dropped():
+        if total.project == store.project:
+            told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
+            text = (
+                f"{total.records:,} records were dropped, as told at {told}: they came faster than they could be "
+                "written, or the store could not be written"
+            )
+            advice = (
+                "these are lost; log frames instead of single records, or let calls wait for room with "
+                f"ff.init(wait=1.0); when read, delete its note in {store.quarantine.dropped_folder}"
+            )
+            yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
 
 
 def _of_logs(store: Store) -> Iterator[Problem]:

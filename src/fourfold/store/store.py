@@ -42,7 +42,7 @@ class Store:
         self.folder, self.project = store_folder(address), project
         self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
         self.database = Database(self.folder / "state.db")

@@ -1,0 +1,35 @@
+"""All commands, and how they end."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import typer
+
+from fourfold.cli import compare, demo, doctor, fold, forget, metrics, runs, skew, status, streams, trace
+from fourfold.cli.failures import EXPECTED, exit_code, tell
+
+app = typer.Typer(
+    help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold, forget, doctor):
+    app.command(command.__name__.rpartition(".")[2])(command.command)
+
+
+def run() -> None:
+    """Run the command line; an error is one line that says what to do, and the exit code says which kind."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of what is not written by ``screen``, such as --help
+    try:
+        app()
+    except EXPECTED as error:
+        tell(error)
+        sys.exit(exit_code(error))
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # who reads has seen enough, as ``head`` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        raise

@@ -1,0 +1,42 @@
+"""Which slices of many to look at: those that differ most from the whole beyond what chance makes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from fourfold.model import Value
+
+MOST_SHOWN = 8
+_DEVIATIONS = 1.96  # standard errors in the half of a 95 % interval
+Slice = tuple[str, dict[str, Value]]  # its name, and its metrics
+
+
+def strongest(slices: Sequence[Slice], whole: Mapping[str, Value], most: int = MOST_SHOWN) -> list[Slice]:
+    """The slices with the strongest evidence against being like the whole; up to ``most`` of them all, as they came."""
+    if len(slices) <= most:
+        return list(slices)
+    return sorted(slices, key=lambda entry: -evidence(entry[1], whole))[:most]
+
+
+def evidence(values: Mapping[str, Value], whole: Mapping[str, Value]) -> float:
+    """How far a slice is from the whole, in standard errors, by the metric in which it is furthest.
+
+    A standard error is 1/1.96 of what the slice's 95 % interval holds between its value and the side on which the whole
+    lies. The distance is taken as a Student's t with n − 1 degrees of freedom and turned into the normal deviate of the
+    same probability (Wallace's approximation, Annals of Mathematical Statistics 30, 1959), so that few records do not
+    win by a chance. Better counts as worse does. All slices are compared by the same metrics, so that the order is
+    that of their probabilities corrected for the number of comparisons, too.
+    """
+    return max((_deviate(value, whole[name]) for name, value in values.items()), default=0.0)
+
+
+def _deviate(value: Value, whole: Value) -> float:
+    if value.value is None or whole.value is None or value.low is None or value.high is None or value.n < 2:
+        return 0.0
+    towards = value.high - value.value if whole.value > value.value else value.value - value.low
+    spread = towards if towards > 0 else (value.high - value.low) / 2
+    if spread <= 0 or not math.isfinite(spread):
+        return 0.0
+    t, freedom = abs(whole.value - value.value) / (spread / _DEVIATIONS), value.n - 1
+    return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))

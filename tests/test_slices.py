@@ -1,0 +1,74 @@
+"""Which of many slices are shown."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+import fourfold as ff
+from fourfold.metrics.intervals import wilson
+from fourfold.model import Value
+from fourfold.sdk import Session
+from fourfold.store.slices import evidence, strongest
+from tests.test_cli import run
+
+
+def share(hits: int, n: int) -> Value:
+    low, high = wilson(hits, n)
+    return Value(hits / n, low, high, n)
+
+
+def test_few_slices_are_shown_whole_and_in_their_order() -> None:
+    slices = [(name, {"recall": share(hits, 100)}) for name, hits in (("b", 80), ("a", 10), ("c", 81))]
+    assert strongest(slices, {"recall": share(800, 1000)}) == slices
+
+
+def test_the_slice_that_really_differs_goes_before_those_that_differ_by_chance() -> None:
+    whole = {"recall": share(8_000, 10_000)}
+    slices = [(f"u{i}", {"recall": share(1 if i % 3 else 2, 2)}) for i in range(100)]
+    slices.insert(50, ("worse", {"recall": share(30, 60)}))
+    slices.insert(70, ("better", {"recall": share(100, 100)}))
+    assert {name for name, _ in strongest(slices, whole)[:2]} == {"worse", "better"}
+    assert len(strongest(slices, whole)) == 8
+
+
+def test_the_evidence_grows_with_the_distance_and_with_the_records() -> None:
+    whole = {"recall": share(8_000, 10_000)}
+    by_distance = [evidence({"recall": share(hits, 100)}, whole) for hits in (80, 70, 60, 20)]
+    assert by_distance[0] == 0.0
+    assert by_distance == sorted(by_distance)
+    by_records = [evidence({"recall": share(n // 2, n)}, whole) for n in (2, 10, 100, 1_000)]
+    assert by_records == sorted(by_records)
+    assert by_records[0] < 1.0 < by_records[2]
+
+
+@pytest.mark.parametrize(
+    "value", [Value.no_data("no labels"), Value(0.0, n=50), Value(0.0, 0.0, 0.0, 50), Value(0.0, 0.0, 0.9, 1)]
+)
+def test_what_has_no_interval_is_no_evidence(value: Value) -> None:
+    assert evidence({"recall": value}, {"recall": share(8, 10)}) == 0.0
+
+
+def test_of_three_hundred_slices_status_shows_the_one_that_is_worse_and_how_many_more_there_are(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(7)
+    ff.task("good", prediction="p.score", label="l.y", slices=["user", "site"])
+    for i in range(3_060):
+        user = f"u{i % 300}" if i < 3_000 else "u123"
+        y = chance.random() < 0.5
+        right = chance.random() < (0.3 if user == "u123" else 0.85)
+        ff.log("p", key=i, score=0.9 if y == right else 0.1, user=user, site=f"s{i % 3}")
+        ff.log("l", key=i, y=y)
+    ff.flush()
+    code, out, _ = run(capsys, session, "status", "--json")
+    assert code == 0
+    (task,) = json.loads(out)["rows"][0]["tasks"]
+    shown = task["by_slice"]["user"]
+    assert shown[0][0] == "u123"
+    assert len(shown) == 8
+    assert task["left_out"] == {"user": 201 - 8, "site": 0}, "of 200 values, and the others together"
+    assert [name for name, _ in task["by_slice"]["site"]] == ["s0", "s1", "s2"]
+    assert "… and 193 more, none further from the whole" in run(capsys, session, "status")[1]
