@@ -25,20 +25,29 @@ ProjectOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help='Print {"rows": [...]} for programs.')]
 
 
-def open_store(store: str | None, project: str | None) -> Store:
-    """The store to read.
+def place(store: str | None, project: str | None) -> tuple[Path, str]:
+    """The folder of the store to read, and the project.
 
     Raises:
-        StoreError: there is none at that place; nothing is made by asking.
+        StoreError: there is no store at that place; nothing is made by asking.
     """
     settings = config.load(store, project)
     folder = store_folder(settings.store)
-    if not (folder / "inbox").is_dir():
+    if not any((folder / name).exists() for name in ("inbox", "state.db", "log")):
         raise StoreError(
             f"there is no store at {folder.resolve()}. Log something first, point --store or FOURFOLD_STORE at it, "
             "or run 'fourfold demo'."
         )
-    return Store(folder, settings.project)
+    return folder, settings.project
+
+
+def open_store(store: str | None, project: str | None) -> Store:
+    """The store to read.
+
+    Raises:
+        StoreError: there is none at that place, or it cannot be used.
+    """
+    return Store(*place(store, project))
 
 
 def print_json(rows: Sequence[Any]) -> None:

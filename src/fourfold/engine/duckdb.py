@@ -33,7 +33,7 @@ from fourfold.fold import (
 )  # fmt: skip
 from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
 from fourfold.model import ALL, DAY, MOST_SLICES, Dimension, Task
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
+from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, users
 
 
 class DuckDB:
@@ -74,7 +74,7 @@ class DuckDB:
         for files, turn in ((log.added, 1), (log.removed, -1)):
             for batch in _batches(files, log.schema, as_of):
                 seconds = event_seconds(batch[EVENT_TIME])
-                columns = batch.drop_columns(list(META.names))
+                columns = batch.select(users(batch.column_names))
                 plan = plan_columns(columns, plan, seconds)
                 starts = bucket_starts(seconds)
                 groups = group_records(starts) if ALL in splits else []

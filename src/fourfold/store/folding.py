@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from fourfold.engine import Engine, Extent, Folded, Splits
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
-from fourfold.log import Changes, StreamLog, TruncatedLogError
+from fourfold.log import Changes, StreamLog, TruncatedLogError, unreadable
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
-from fourfold.state import Database, catalogue, series
+from fourfold.state import Database, StateError, catalogue, series
 from fourfold.state.catalogue import Backfill
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
@@ -35,6 +35,7 @@ class Folder:
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
         self.failed: dict[Cell, str] = {}  # what cannot be counted, and why
+        self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
         self._failed_at: dict[str, dict[str, int]] = {}  # by job, the versions at which it could not
         self._warned: set[str] = set()
 
@@ -56,6 +57,7 @@ class Folder:
         Returns whether all is counted.
         """
         self.failed.clear()  # each is tried anew
+        self.damaged.clear()
         self._failed_at.clear()
         found = self._database.recall(_owners, self._project)
         self._forget_unwanted(cell.job for owner in found for cell in owner.cells)
@@ -75,9 +77,14 @@ class Folder:
         """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
         try:
             action(owner)
-        except sa.exc.OperationalError:  # the state's own: a lock, a full disk
+        except StateError:  # a lock, a full disk, damage: of the state, not of this owner
             raise
         except Exception as error:
+            if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays
+                self.damaged[owner.name] = why
+                self._failed_at |= dict.fromkeys((cell.job for cell in owner.cells), self._versions(owner.streams))
+                self._warn(why)
+                return
             if len(owner.cells) > 1:
                 for cell in owner.cells:
                     self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
@@ -86,9 +93,48 @@ class Folder:
             why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
             self.failed |= dict.fromkeys(owner.cells, why)
             self._failed_at |= dict.fromkeys((cell.job for cell in owner.cells), self._versions(owner.streams))
-            if why not in self._warned:
-                self._warned.add(why)
-                logger.warning("%s", why)
+            self._warn(why)
+
+    def _damage(self, owner: Owner, error: Exception) -> str | None:
+        """What is wrong with an owner's logs, where that is why it cannot be counted."""
+        if isinstance(error, StoreError):
+            return str(error)
+        return self._damage_of(owner.streams)
+
+    def _damage_of(self, streams: Iterable[str]) -> str | None:
+        found = [f"the log of {s!r}: {fault}" for s in streams for fault in unreadable(self._log(s))]
+        return "; ".join(dict.fromkeys(found)) or None
+
+    def _warn(self, why: str) -> None:
+        if why not in self._warned:
+            self._warned.add(why)
+            logger.warning("%s", why)
+
+    def streams(self, owner: str) -> tuple[str, ...]:
+        """The streams that an owner is counted from."""
+        return next((o.streams for o in self._database.recall(_owners, self._project) if o.name == owner), ())
+
+    def owners_of(self, stream: str) -> list[str]:
+        """The owners that are counted from a stream."""
+        return [owner.name for owner in self._database.recall(_owners, self._project) if stream in owner.streams]
+
+    def damage(self, owner: str) -> str:
+        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        for stream in self.streams(owner):
+            counted = self._database.recall(catalogue.counted_to, self._project).get(stream, -1)
+            version = self._versions([stream]).get(stream, -1)
+            if version < counted < catalogue.ANEW:
+                end = f"ends at version {version}" if version >= 0 else "is gone"
+                return f"the log of {stream!r} {end}, and version {counted} of it was counted"
+        return self.damaged.get(owner, "")
+
+    def forget(self, owner: str) -> None:
+        """Forget all that was counted of an owner; it is counted anew from the start of its logs."""
+        for found in self._database.recall(_owners, self._project):
+            if found.name == owner:
+                with self._database.write() as connection:
+                    for cell in found.cells:
+                        self._forget(connection, cell)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
         """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
@@ -123,9 +169,13 @@ class Folder:
             if cell.job in cursors and cursors[cell.job] != newest:
                 behind.setdefault(tuple(sorted(cursors[cell.job].items())), []).append(cell)
         for since, together in behind.items():
+            if gone := dict(since).keys() - newest.keys():
+                raise StoreError(f"the log of {min(gone)!r} is gone, and version {dict(since)[min(gone)]} was counted")
             try:
                 changed = {s: self._log(s).changes(dict(since).get(s)) for s in owner.streams}
-            except TruncatedLogError:  # what was counted cannot be told from the log any more
+            except TruncatedLogError as error:  # what was counted cannot be told from the log any more
+                if (why := self._damage_of(owner.streams)) is not None:  # nor can it be counted anew
+                    raise StoreError(why) from error
                 with self._database.write() as connection:
                     for cell in together:
                         self._forget(connection, cell)
@@ -167,6 +217,8 @@ class Folder:
         done = False
         while True:
             jobs = {cell.job: cell for cell in owner.cells if cell not in self.failed}
+            if owner.name in self.damaged:
+                return True
             with self._database.read() as connection:
                 under_way = catalogue.backfills(connection, self._project)
             together: dict[Backfill, list[Cell]] = {}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
+from fourfold.log import Conflict, Inbox, Message, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
 from fourfold.model import Sums
 from fourfold.state import Database, catalogue
 from fourfold.store.cells import Cell
@@ -45,9 +48,35 @@ class Store:
         self.engine = engine or DuckDB()
         self._folds = Folder(project, self.database, self.engine, self._logs)
         self._lock = FileLock(self.folder / "fold.lock")
-        self._thread_lock = threading.Lock()
+        self._thread_lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._told = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process can take what was sent and count it; else it answers from what was counted."""
+        return self.database.writable
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone among the processes that take and count.
+
+        Raises:
+            StoreError: the lock cannot be taken: its file is none, or cannot be written.
+        """
+        with self._thread_lock:
+            try:
+                self._lock.acquire()
+            except OSError as error:
+                raise StoreError(
+                    f"the lock {self._lock.lock_file} cannot be taken: {error}. See to its permissions; "
+                    "'fourfold doctor --mend' moves aside what is in its place"
+                ) from error
+            try:
+                yield
+            finally:
+                self._lock.release()
 
     def catch_up(self, patience: float = 5.0) -> None:
         """Take what was sent and count what is new. One process does, the others wait for it.
@@ -56,6 +85,9 @@ class Store:
         and then in the background, while questions are answered (see ``progress``).
         """
         refuse_in_fork()
+        if not self.writable:
+            self._tell_read_only()
+            return
         if not self.pending():
             return
         if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
@@ -68,7 +100,7 @@ class Store:
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
-        while not self._fold(0.0):
+        while self.writable and not self._fold(0.0):
             shares = self.progress().values()
             report(sum(shares) / len(shares) if shares else 1.0)
         report(1.0)
@@ -92,9 +124,49 @@ class Store:
         """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
         return dict(self._collector.stuck)
 
+    def damage(self, owner: str) -> str:
+        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        return self._folds.damage(owner) or next(
+            (f"records of {stream!r} wait in the inbox: {why}" for stream, why in self.stuck().items()
+             if stream in self._folds.streams(owner)), "",
+        )  # fmt: skip
+
+    def set_aside(self, log: StreamLog) -> Callable[[Message, Conflict], None]:
+        """What keeps a batch's values that contradict their columns."""
+        return functools.partial(self._collector.set_aside, log)
+
+    def forget_counts_of(self, stream: str) -> None:
+        """Forget what was counted of a stream's log, by the stream and by the tasks on it; it is counted anew."""
+        for owner in self._folds.owners_of(stream):
+            self._folds.forget(owner)
+
+    def recount(self, owner: str) -> None:
+        """Forget an owner's counts and count it from the start of its logs."""
+        with self.locked():
+            self._folds.forget(owner)
+        self.fold()
+
+    def waiting(self) -> list[Path]:
+        """The files of the messages that wait in the inbox."""
+        return self._inbox.pending()
+
+    def newer(self) -> set[str]:
+        """The messages of newer versions, which stay in the inbox."""
+        return self._collector.newer()
+
+    def _tell_read_only(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.path.stat().st_mtime))
+        logger.warning(
+            "%s is read-only for this process: %d messages wait, and counts are as of %s UTC.",
+            self.folder, len(self.waiting()), at,
+        )  # fmt: skip
+
     def _fold(self, patience: float) -> bool:
         until = time.monotonic() + patience
-        with self._thread_lock, self._lock:
+        with self.locked():
             self._collector.collect()
             return self._folds.fold(lambda: time.monotonic() < until)
 
@@ -119,6 +191,7 @@ class Store:
         """Define a custom metric of a task, and count it from the start of the logs."""
         with self.database.write() as connection:
             catalogue.set_custom(connection, self.project, task, sums)
+        self._collector.keep_declarations()
         self.catch_up()
 
     def delete(self, stream: str, keys: Iterable[str]) -> None:
@@ -126,7 +199,7 @@ class Store:
 
         Extremes (min, max) and distinct counts cannot be taken back and stay.
         """
-        with self._thread_lock, self._lock:
+        with self.locked():
             self._collector.collect()
             self._logs.get(self.project, stream).delete(keys)
             self._folds.fold()
