@@ -74,9 +74,7 @@ def _draw(steps: list[str], retried: list[Retried], found: list[Problem]) -> Non
         told = f" {entry.batch} ({entry.rows:,} records): {entry.message}"
         out.print(Text.assemble(mark, (entry.stream, "bold"), told))
     if not found:
-        out.print(
-            "[green]●[/] All is well: nothing damaged or in quarantine, all labels join, no newest run failed."
-        )
+        out.print("[green]●[/] All is well: nothing damaged or in quarantine, all labels join, no newest run failed.")
     for problem in found:
         out.print(Text.assemble(("! ", "yellow"), (f"{problem.kind} ", "dim"), (problem.subject, "bold")))
         out.print(Text(f"  {problem.message}"))

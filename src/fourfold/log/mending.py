@@ -25,7 +25,8 @@ from fourfold.records import BATCH, META
 def faults(log: StreamLog) -> list[str]:
     """What is not as it should be: commits that are damaged or missing, data files missing or of another size."""
     if not (log.folder / "_delta_log").is_dir():
-        return []
+        left = _lost(log)
+        return [f"its commits are gone, and {len(left)} data files with records are left"] if left else []
     found = commit_faults(log.folder)
     try:
         missing = [path for path, size in _files(log) if not has_size(path, size)]

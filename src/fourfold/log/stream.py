@@ -61,7 +61,13 @@ class Changes:
             found = pds.dataset(list(self.added), schema=self.schema, format="parquet")
         else:
             found = pds.dataset(self.schema.empty_table())
-        return found.to_table(columns, filter=where)
+        try:
+            return found.to_table(columns, filter=where)
+        except pa.ArrowNotImplementedError:
+            # files that the Delta engine rewrote hold texts in a form that Arrow cannot compare with their statistics
+            batches = (pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches())
+            whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
+            return whole if columns is None else whole.select(columns)
 
 
 class StreamLog:
@@ -112,6 +118,7 @@ class StreamLog:
         batches, conflicts = [], []
         for message in messages:
             batch = message.table
+            _check_names(batch, self.stream)
             if known is not None:
                 batch, found = conform(batch, known, self.stream)
                 conflicts += [(message, conflict) for conflict in found]
@@ -360,6 +367,18 @@ class StreamLog:
             return [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise TruncatedLogError(f"{commit} cannot be read: {error}") from error
+
+
+def _check_names(table: pa.Table, stream: str) -> None:
+    """Refuse columns that differ by their case only.
+
+    Raises:
+        SchemaError: names the stream and the column.
+    """
+    try:
+        _check_fields("the batch", list(table.schema))
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
 
 
 def check_writable(table: pa.Table, stream: str) -> None:

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from fourfold import counts
 from fourfold.counts import KINDS
-from fourfold.errors import FourfoldError
 from fourfold.model import DAY, VERSIONS, slice_names
 from fourfold.state import StateError, catalogue, series
 from fourfold.store.cells import Owner, owners
@@ -43,8 +42,8 @@ def differences(store: Store, report: Callable[[float], None] = lambda share: No
             yield from _of_owner(store, owner)
         except StateError:
             raise
-        except FourfoldError as error:
-            yield Difference(owner.name, f"cannot be counted from its log: {error}")
+        except Exception as error:  # whatever a damaged file makes of the engine's reading
+            yield Difference(owner.name, f"cannot be counted from its log: {str(error).splitlines()[0]}")
     report(1.0)
 
 
