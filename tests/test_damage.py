@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -324,6 +325,15 @@ def test_a_conflicting_value_is_named_in_its_record_and_put_back_when_it_was_put
     assert metric(store, "p", "rows").value.value == 3.0
     assert metric(store, "p.Odd Name", "mean").value.value == pytest.approx(16 / 3)
     assert list(differences(store)) == []
+
+
+def test_a_fraction_among_whole_numbers_beyond_64_bits_is_not_rounded(store: Store) -> None:
+    sender = Sender(store)
+    for key, x in (("a", Decimal(2**63 + 5)), ("b", 0.5), ("c", 2.0)):
+        sender.records("p", [{"key": key, "x": x, "time": START, "log_time": START}], named=True)
+        store.catch_up()
+    assert sorted(store.log("p").whole().records(None)["x"].to_pylist()) == [0.5, 2.0, float(2**63)]
+    assert store.quarantined() == []
 
 
 def test_a_batch_in_quarantine_is_taken_once_when_it_was_put_right_however_often_it_is_tried(store: Store) -> None:
