@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import estimates, joins, kernel, mext, questions, record
+from bench import durability, estimates, joins, kernel, mext, questions, record
 from bench.measure import Report
 
 
@@ -19,6 +19,7 @@ def main() -> None:
     estimates.run(report)
     mext.run(report)
     record.run(report)
+    durability.run(report)
     questions.run(report)
     report.write(Path(__file__).parent / "RESULTS.md")
 

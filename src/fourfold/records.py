@@ -1,4 +1,6 @@
-"""The columns that fourfold adds to each record in the log, and the types of a joined record."""
+"""The columns that fourfold adds to each record in the log."""
+
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -14,3 +16,9 @@ META = pa.schema(
         (ROW, pa.int64()),  # its place in the batch: batch and row order records of the same log time
     ]
 )
+SET_ASIDE = pa.field("_ff_set_aside", pa.list_(pa.string()))  # the columns whose values are in quarantine; null: none
+
+
+def users(names: Iterable[str]) -> list[str]:
+    """Of the columns of a log those that are the user's."""
+    return [name for name in names if name not in META.names and name != SET_ASIDE.name]

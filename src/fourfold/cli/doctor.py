@@ -2,20 +2,79 @@
 
 from __future__ import annotations
 
-from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json, settings_of
 from fourfold.cli.screen import Words, console
-from fourfold.store.problems import problems
+from fourfold.store.doctor import examine
+from fourfold.store.mending import mended
+from fourfold.store.problem import Problem
+from fourfold.store.projects import project_to_examine
+from fourfold.store.retry import Retried
+from fourfold.store.retry import retry as retry_all
+
+DeepOption = Annotated[bool, typer.Option("--deep", help="Read every data file, count the logs again and compare.")]
+MendOption = Annotated[
+    bool,
+    typer.Option(
+        "--mend", help="Mend what can be mended: what is damaged is moved aside, and counted anew from the logs; with "
+        "--deep, counts that differ from the logs too."
+    ),
+]  # fmt: skip
+RetryOption = Annotated[bool, typer.Option("--retry", help="Take again what is in quarantine and was put right.")]
 
 
-def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Look for batches in quarantine, labels that join nothing, failed runs and missing streams."""
-    found = problems(open_store(store, project))
+def command(
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    deep: DeepOption = False,
+    mend: MendOption = False,
+    retry: RetryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Look for damage, batches in quarantine, labels that join nothing, failed runs and missing streams."""
+    folder, chosen = project_to_examine(settings_of(store, project))
+    steps = list(mended(folder, chosen, recount=deep)) if mend else []
+    retried = _retried(store, project) if retry else []
+    with _progress(shown=deep and not json) as report:
+        found = examine(folder, chosen, deep=deep, report=report)
     if json:
-        print_json(found)
-        return
+        print_json([*({"mended": step} for step in steps), *retried, *found])
+    else:
+        _draw(steps, retried, found)
+
+
+def _retried(store: str | None, project: str | None) -> list[Retried]:
+    opened = open_store(store, project)
+    try:
+        return list(retry_all(opened))
+    finally:
+        opened.close()
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[float], None]]:
+    columns = (TextColumn("recount"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, console=console(), disable=not shown) as progress:
+        bar = progress.add_task("recount", total=1.0)
+        yield lambda share: progress.update(bar, completed=share)
+
+
+def _draw(steps: list[str], retried: list[Retried], found: list[Problem]) -> None:
     out = console()
+    for step in steps:
+        out.print(Words.assemble(("✓ ", "green"), f"mended: {step}"))
+    for entry in retried:
+        mark: Any = ("✓ ", "green") if entry.taken else ("! ", "yellow")
+        told = f" {entry.batch} ({entry.rows:,} records): {entry.message}"
+        out.print(Words.assemble(mark, (entry.stream, "bold"), told))
     if not found:
-        out.print("[green]●[/] All is well: nothing in quarantine, all labels join, no component's newest run failed.")
+        out.print("[green]●[/] All is well: nothing damaged or in quarantine, all labels join, no newest run failed.")
     for problem in found:
         out.print(Words.assemble(("! ", "yellow"), (f"{problem.kind} ", "dim"), (problem.subject, "bold")))
         out.print(Words(f"  {problem.message}"))

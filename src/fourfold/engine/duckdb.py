@@ -38,7 +38,7 @@ from fourfold.fold import (
 )  # fmt: skip
 from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
 from fourfold.model import ALL, DAY, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW
+from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, users
 
 LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
 ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting and not for a mistake
@@ -85,7 +85,7 @@ class DuckDB:
         for files, turn in ((log.added, 1), (log.removed, -1)):
             for batch in _batches(files, log.schema, extent):
                 seconds = event_seconds(batch[EVENT_TIME])
-                columns = batch.drop_columns(list(META.names))
+                columns = batch.select(users(batch.column_names))
                 plan = plan_columns(columns, plan, seconds)
                 starts = bucket_starts(seconds)
                 groups = group_records(starts) if ALL in splits else []

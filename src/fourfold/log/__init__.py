@@ -14,6 +14,7 @@ from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message
 from fourfold.log.place import store_folder
 
 if TYPE_CHECKING:
+    from fourfold.log.mending import faults, mend, unreadable
     from fourfold.log.quarantine import Quarantine, Quarantined
     from fourfold.log.schema import Conflict
     from fourfold.log.stream import Changes, StreamLog, TruncatedLogError, names, refuse_in_fork
@@ -29,14 +30,18 @@ __all__ = [
     "Quarantined",
     "StreamLog",
     "TruncatedLogError",
+    "faults",
+    "mend",
     "names",
     "new_writer",
     "refuse_in_fork",
     "store_folder",
+    "unreadable",
 ]
 _LATER = {
     "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "stream",
-    "StreamLog": "stream", "TruncatedLogError": "stream", "names": "stream", "refuse_in_fork": "stream",
+    "StreamLog": "stream", "faults": "mending", "mend": "mending", "unreadable": "mending",
+    "TruncatedLogError": "stream", "names": "stream", "refuse_in_fork": "stream",
 }  # fmt: skip
 
 

@@ -102,15 +102,21 @@ class Inbox:
         """All files with messages, those that are half written among them."""
         return [self.folder / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
 
-    def clear_stale(self) -> None:
-        """Remove half-written files of processes that died while writing; they were never acknowledged."""
+    def clear_stale(self, after: float = _STALE) -> int:
+        """Remove half-written files of processes that died while writing; they were never acknowledged.
+
+        Returns how many. ``after`` is how many seconds old they must be; a process that writes on makes them again.
+        """
+        removed = 0
         for name in self._names():
             path = self.folder / name
             try:
-                if name.startswith(".") and name.endswith(_SUFFIX) and time.time() - path.stat().st_mtime > _STALE:
+                if name.startswith(".") and name.endswith(_SUFFIX) and time.time() - path.stat().st_mtime > after:
                     path.unlink()
-            except FileNotFoundError:
+                    removed += 1
+            except OSError:
                 continue
+        return removed
 
     def path(self, message: str) -> Path:
         """The file of a message, by its id."""

@@ -6,17 +6,20 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fourfold.errors import StoreError
 from fourfold.messages import Dropped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A batch kept aside."""
+    """A batch kept aside, a column's values of one, or a file of the inbox that could not be read."""
 
     stream: str
     batch: str
@@ -24,6 +27,18 @@ class Quarantined:
     reason: str
     at: float  # seconds since 1970
     path: str
+    project: str = ""
+    column: str = ""  # of a batch that is in the log but for the values of this column
+
+    @property
+    def note(self) -> Path:
+        """The file that says why."""
+        return Path(self.path).with_suffix(".json")
+
+    @property
+    def message(self) -> Path:
+        """The file of the inbox, where it is one."""
+        return Path(self.path).with_suffix(".arrow")
 
 
 class Quarantine:
@@ -36,19 +51,47 @@ class Quarantine:
         self.folder = folder
         self.dropped_folder = folder / "dropped"
 
-    def keep(self, stream: str, batch: str, table: pa.Table, reason: str) -> Quarantined:
-        """Put a batch aside. Kept twice, it is there once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def keep(
+        self, stream: str, batch: str, table: pa.Table, reason: str, *, project: str = "", column: str = ""
+    ) -> Quarantined:  # fmt: skip
+        """Put a batch aside. Kept twice, it is there once.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
         path = self.folder / f"{batch}.parquet"
-        pq.write_table(table, path)
-        entry = Quarantined(stream, batch, table.num_rows, reason, time.time(), str(path))
-        _write(path.with_suffix(".json"), entry)
+        entry = Quarantined(stream, batch, table.num_rows, reason, time.time(), str(path), project, column)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+            self.note(entry)
+        except OSError as error:
+            raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
         return entry
 
-    def keep_file(self, file: Path, reason: str) -> None:
-        """Put a file aside that cannot be read: it is moved here, whole."""
-        self.keep("inbox", file.stem, pa.table({}), reason)
-        os.replace(file, self.folder / file.name)
+    def keep_file(self, file: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
+        """Put a file aside that cannot be taken: it is moved here, whole.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        self.keep(stream, file.stem, pa.table({}), reason, project=project)
+        try:
+            os.replace(file, self.folder / file.name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
+
+    def note(self, entry: Quarantined) -> None:
+        """Write down why a batch is here."""
+        _write(entry.note, entry)
+
+    def remove(self, entry: Quarantined) -> None:
+        """Remove what was taken after all; the note last, so that what is left can be taken again."""
+        entry.message.unlink(missing_ok=True)
+        Path(entry.path).unlink(missing_ok=True)
+        entry.note.unlink(missing_ok=True)
 
     def note_dropped(self, writer: str, total: Dropped) -> None:
         """Note how many records a process has dropped; in whatever order its messages come, the highest stays."""
@@ -85,8 +128,15 @@ def _dropped(path: Path) -> Dropped | None:
 
 def _entry(path: Path) -> Quarantined:
     try:
-        entry = Quarantined(**json.loads(path.read_text(encoding="utf-8")))
-        return dataclasses.replace(entry, at=float(entry.at), rows=int(entry.rows))
-    except (OSError, TypeError, ValueError) as error:
+        return _of_note(json.loads(path.read_text(encoding="utf-8")), path)
+    except (OSError, TypeError, ValueError, KeyError) as error:
         reason = f"its note {path.name} cannot be read: {error}"
         return Quarantined("quarantine", path.stem, 0, reason, 0.0, str(path))
+
+
+def _of_note(note: Mapping[str, Any], path: Path) -> Quarantined:
+    """What a note says; the file that it is about stands beside it, wherever the store was moved to."""
+    texts = {name: note.get(name, "") for name in ("stream", "batch", "reason", "project", "column")}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError("a field is no text")
+    return Quarantined(**texts, rows=int(note["rows"]), at=float(note["at"]), path=str(path.with_suffix(".parquet")))

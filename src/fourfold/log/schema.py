@@ -119,7 +119,8 @@ def _fitted(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | No
     if _is_number(known) and not types.is_floating(known):
         try:  # every value survives
             found = column.cast(known)
-            if not types.is_boolean(known) or pc.all(pc.equal(found.cast(pa.int64()), column)).as_py() is not False:
+            back = found.cast(pa.int64() if types.is_boolean(known) else column.type)  # to a decimal, Arrow rounds
+            if pc.all(pc.equal(back, column)).as_py() is not False:
                 return found
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import itertools
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
@@ -22,9 +22,10 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterP
 from deltalake.exceptions import DeltaError
 
 from fourfold.errors import SchemaError, StoreError
+from fourfold.log.commits import commit_faults
 from fourfold.log.inbox import Message
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
-from fourfold.records import BATCH, EVENT_TIME, KEY, META
+from fourfold.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
@@ -64,9 +65,10 @@ class Changes:
         try:
             return found.to_table(columns, filter=where)
         except pa.ArrowNotImplementedError:
-            # in the files that a deletion wrote anew texts are views, by whose extremes no file can be passed over
-            parts = [pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches()]
-            return pa.concat_tables([self.schema.empty_table(), *parts]).select(columns or self.schema.names)
+            # files that the Delta engine rewrote hold texts in a form that Arrow cannot compare with their statistics
+            batches = (pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches())
+            whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
+            return whole if columns is None else whole.select(columns)
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""
@@ -77,57 +79,65 @@ class StreamLog:
     """The Delta table of one stream; it exists from the first append on."""
 
     def __init__(self, folder: Path, stream: str, project: str = "") -> None:
-        self.folder, self.stream, self._project = folder, stream, project
+        self.folder, self.stream, self.project = folder, stream, project
         self._table: DeltaTable | None = None
+        self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
 
     @property
     def version(self) -> int | None:
         """The newest version, or None where nothing was logged yet."""
-        table = self._open()
+        table = self.open()
         return None if table is None else table.version()
 
     @property
     def rows(self) -> int:
         """How many records there are."""
-        table = self._open()
+        table = self.open()
         return 0 if table is None else sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
 
     @property
     def schema(self) -> pa.Schema:
         """All columns, those of fourfold's own among them."""
-        table = self._open()
+        table = self.open()
         return META if table is None else pa.schema(table.schema().to_arrow())
 
-    def append(self, messages: Sequence[Message]) -> list[tuple[Message, Conflict]]:
+    def append(
+        self, messages: Sequence[Message], set_aside: Callable[[Message, Conflict], object] = lambda m, c: None
+    ) -> None:
         """Append batches in one commit that can be read back; a batch that was appended before is left out.
 
         The table notes for each writer the highest number that was appended. A message above it is new. One that is
         not above it may still be: a listing of the inbox may have shown its successor first. It is looked up in the
-        log, by the batch that its records carry. Returns the columns whose values had to be set aside.
+        log, by the batch that its records carry. Columns whose values have to be set aside are handed over before
+        anything is appended; the records say which they were.
 
         Raises:
             SchemaError: where a batch cannot be held by the log at all; nothing is appended then.
             StoreError: the log cannot be read or written; what was appended is not known.
         """
-        table = self._open()
+        table = self.open()
         messages = self._new(messages)
         if not messages:
-            return []
+            return
         known = self.schema if table is not None else None
         batches, conflicts = [], []
         for message in messages:
             batch = message.table
+            _check_names(batch, self.stream)
             if known is not None:
                 batch, found = conform(batch, known, self.stream)
                 conflicts += [(message, conflict) for conflict in found]
+                batch = _naming(batch, found)
             batch = undecided(batch, known)
             check_writable(batch, self.stream)
             known = _widened(known, batch.schema)
             batches.append(batch)
         assert known is not None
+        for message, conflict in conflicts:
+            set_aside(message, conflict)
         if table is not None and _contradicts(self.schema, known):
             self._rewrite(table, known)
-            table = self._open()
+            table = self.open()
         whole = pa.concat_tables([_in(batch, known) for batch in batches], promote_options="default").combine_chunks()
         latest = {m.writer: m.sequence for m in sorted(messages, key=lambda m: m.sequence)}
         if table is not None:
@@ -141,18 +151,17 @@ class StreamLog:
                 schema_mode="merge",
                 configuration=_CONFIGURATION if table is None else None,
                 name=self.stream if table is None else None,  # the folder's name may be cut: see ``names``
-                description=self._project if table is None else None,
+                description=self.project if table is None else None,
                 writer_properties=_WRITER,
                 commit_properties=CommitProperties(
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
             )
         self._check_committed(latest)
-        return conflicts
 
     def _new(self, messages: Sequence[Message]) -> list[Message]:
         """Those of the messages that are not in the log."""
-        table = self._open()
+        table = self.open()
         if table is None or not messages:
             return list(messages)
         with _Translated(self.folder):
@@ -169,12 +178,12 @@ class StreamLog:
 
     def _check_committed(self, latest: Mapping[str, int]) -> None:
         """Read a commit back before anything that it holds may be forgotten elsewhere."""
-        table = self._open()
+        table = self.open()
         if table is not None:
             actions = self._commit(table.version())
             noted = {a["txn"]["appId"]: a["txn"]["version"] for a in actions if "txn" in a}
             added = [a["add"] for a in actions if "add" in a]
-            if noted == latest and all(_has_size(self.folder / unquote(a["path"]), a["size"]) for a in added):
+            if noted == latest and all(has_size(self.folder / unquote(a["path"]), a["size"]) for a in added):
                 return
         raise StoreError(f"the log at {self.folder}: a commit cannot be read back; what it holds stays in the inbox")
 
@@ -201,7 +210,7 @@ class StreamLog:
         Raises:
             TruncatedLogError: where files of that version were cleaned away.
         """
-        table = self._open()
+        table = self.open()
         if table is None:
             return Changes(-1, META)
         if version is not None and version != table.version():
@@ -218,7 +227,7 @@ class StreamLog:
         Raises:
             TruncatedLogError: where the log since that version was cleaned away.
         """
-        table = self._open()
+        table = self.open()
         if table is None or since is None:
             return self.whole()
         if since > table.version():
@@ -245,7 +254,7 @@ class StreamLog:
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Put small files together where there are many; what was replaced a week ago is removed."""
-        table = self._open()
+        table = self.open()
         if table is None or len(table.file_uris()) < at_least:
             return False
         with _Translated(self.folder):
@@ -253,22 +262,53 @@ class StreamLog:
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
         return True
 
-    def faults(self) -> list[str]:
-        """What is not as it should be in the table's files: missing or of another size, or a commit that is gone."""
-        try:
-            table = self._open()
-            if table is None:
-                return []
-            files = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
-        except StoreError as error:
-            return [str(error)]
-        paths = [(self.folder / unquote(file["path"]), file["size_bytes"]) for file in files]
-        found = [f"the data file {path} is missing or damaged" for path, size in paths if not _has_size(path, size)]
-        numbers = sorted(
-            int(path.stem) for path in (self.folder / "_delta_log").glob("[0-9]*.json") if path.stem.isdigit()
-        )
-        gaps = [a + 1 for a, b in itertools.pairwise(numbers) if b != a + 1]
-        return found + [f"commit {gap} of {self.folder} is missing" for gap in gaps]
+    def amend(self, column: str, values: pa.Table) -> None:
+        """Give records the values of a column that were set aside; done twice, it is done once.
+
+        Args:
+            column: its name.
+            values: the column, and the batch and the row of each record.
+
+        Raises:
+            SchemaError: the values still contradict the column, or some of the records are not in the log.
+            StoreError: the log cannot be read or written.
+        """
+        table = self.open()
+        batches = pc.field(BATCH).isin(pc.unique(values[BATCH]))
+        here = self.whole().records(batches, [BATCH, ROW, *([SET_ASIDE.name] if self._names_set_aside() else [])])
+        places = {(row[BATCH], row[ROW]): row.get(SET_ASIDE.name) or [] for row in here.to_pylist()}
+        wanted = list(zip(values[BATCH].to_pylist(), values[ROW].to_pylist(), strict=True))
+        if table is None or any(place not in places for place in wanted):
+            raise SchemaError(f"stream {self.stream!r}: some of these records are not in the log")
+        known = self.schema
+        fitted, conflicts = conform(values.select([column]), known, self.stream)
+        if conflicts:
+            raise SchemaError(conflicts[0].reason)
+        wide = _widened(known, fitted.schema)
+        if _contradicts(known, wide):
+            self._rewrite(table, wide)
+            table = self.open()
+        assert table is not None
+        left = [[name for name in places[place] if name != column] or None for place in wanted]
+        source = pa.table(
+            {
+                "batch": values[BATCH].cast(pa.string()), "row": values[ROW].cast(pa.int64()),
+                "value": cast(fitted[column], wide.field(column).type), "left": pa.array(left, SET_ASIDE.type),
+            }
+        )  # fmt: skip
+        updates = {_quoted("t", column): "s.value"}
+        if self._names_set_aside():
+            updates[_quoted("t", SET_ASIDE.name)] = "s.left"
+        with _Translated(self.folder):
+            table.merge(
+                source, f"t.{BATCH} = s.batch AND t.{ROW} = s.row", source_alias="s", target_alias="t",
+                writer_properties=_WRITER,
+            ).when_matched_update(updates).execute()  # fmt: skip
+        self.close()
+        self._check_committed({})
+
+    def _names_set_aside(self) -> bool:
+        return SET_ASIDE.name in self.schema.names
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove all records of these keys; the counts follow at the next fold."""
@@ -282,14 +322,14 @@ class StreamLog:
         self._delete(f"{EVENT_TIME} < arrow_cast('{text}', 'Timestamp(Microsecond, Some(\"UTC\"))')")
 
     def _delete(self, predicate: str) -> None:
-        table = self._open()
+        table = self.open()
         if table is not None:
             with _Translated(self.folder):
                 table.delete(predicate)
 
     def seal(self) -> None:
         """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
-        table = self._open()
+        table = self.open()
         if table is not None:
             with _Translated(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
@@ -300,7 +340,7 @@ class StreamLog:
         The newest version must be one of ``seal``, and counted: from older ones nothing can be told any more. What
         dies on the way is taken up by doing it again.
         """
-        table = self._open()
+        table = self.open()
         if table is None:
             return
         with _Translated(self.folder):
@@ -315,17 +355,31 @@ class StreamLog:
                 path.unlink()
         self._table = None
 
-    def _open(self) -> DeltaTable | None:
+    def open(self) -> DeltaTable | None:
+        """The table as it is now, or None where nothing was logged yet.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         with _Translated(self.folder):
+            if self._table is not None:
+                version = self._table.version()
+                mark = _mark(self.folder, version)
+                if mark is None or (self._mark[0] == version and self._mark[1] != mark):
+                    self._table = None  # the folder was removed, or another is in its place
             if self._table is None:
                 if not (self.folder / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(self.folder)):
                     return None
                 self._table = DeltaTable(self.folder)
             elif _newer_exists(self.folder, self._table.version()):
                 self._table.update_incremental()
-            elif not _commit_exists(self.folder, self._table.version()):  # its past was cut meanwhile
-                self._table = DeltaTable(self.folder)
+            if self._mark[0] != (version := self._table.version()):
+                self._mark = version, _mark(self.folder, version)
         return self._table
+
+    def close(self) -> None:
+        """Forget what is known of the table; it is opened anew."""
+        self._table, self._mark = None, (-1, None)
 
     def _files(self, table: DeltaTable) -> list[str]:
         """The data files of a version; the log writes their paths as parts of a URL."""
@@ -353,6 +407,18 @@ class StreamLog:
             return [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise TruncatedLogError(f"{commit} cannot be read: {error}") from error
+
+
+def _check_names(table: pa.Table, stream: str) -> None:
+    """Refuse columns that differ by their case only.
+
+    Raises:
+        SchemaError: names the stream and the column.
+    """
+    try:
+        _check_fields("the batch", list(table.schema))
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
 
 
 def check_writable(table: pa.Table, stream: str) -> None:
@@ -416,6 +482,17 @@ def _in(table: pa.Table, schema: pa.Schema, *, missing: bool = False) -> pa.Tabl
     return pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
 
 
+def _naming(batch: pa.Table, conflicts: Sequence[Conflict]) -> pa.Table:
+    """The batch whose records say which of their values were set aside."""
+    if not conflicts:
+        return batch
+    names = pa.nulls(batch.num_rows, SET_ASIDE.type).to_pylist()
+    for conflict in conflicts:
+        for i in np.flatnonzero(conflict.values.is_valid().to_numpy()):
+            names[i] = [*(names[i] or []), conflict.column]
+    return batch.append_column(SET_ASIDE, pa.array(names, SET_ASIDE.type))
+
+
 def _is_old(path: Path | None) -> bool:
     try:
         return path is not None and time.time() - path.stat().st_mtime > _OLD
@@ -423,7 +500,12 @@ def _is_old(path: Path | None) -> bool:
         return True
 
 
-def _has_size(path: Path, size: int) -> bool:
+def _quoted(table: str, column: str) -> str:
+    return f'{table}."{column.replace(chr(34), chr(34) * 2)}"'
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Whether there is a file of a size."""
     try:
         return path.stat().st_size == size
     except OSError:
@@ -432,6 +514,17 @@ def _has_size(path: Path, size: int) -> bool:
 
 def _exists(path: str) -> bool:
     return Path(path).exists()
+
+
+def _mark(folder: Path, version: int) -> tuple[int, int, int] | None:
+    """What tells the file of a commit from another in its place; None where there is none."""
+    for kind in ("json", "checkpoint.parquet"):
+        try:
+            found = os.stat(f"{folder}/_delta_log/{version:020d}.{kind}")
+            return found.st_ino, found.st_mtime_ns, found.st_size
+        except OSError:
+            continue
+    return None
 
 
 def _newer_exists(folder: Path, version: int) -> bool:
@@ -449,7 +542,7 @@ def names(folder: Path) -> tuple[str, str] | None:
     """The project and the stream whose table is in a folder, as the table itself says; None where there is none."""
     log = StreamLog(folder, folder.name)
     try:
-        table = log._open()
+        table = log.open()
     except StoreError:
         return None
     if table is None:
@@ -475,7 +568,8 @@ class _Translated:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DeltaError, OSError)) or type(error) is Exception or type(error).__name__ == _PANIC:
-            raise self.error(f"the log at {self.folder}: {str(error).splitlines()[0]}") from error
+            told = "; ".join(commit_faults(self.folder)) or str(error).splitlines()[0][:200]
+            raise self.error(f"the log at {self.folder} cannot be used: {told}") from error
 
 
 def refuse_in_fork() -> None:

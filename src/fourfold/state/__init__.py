@@ -5,6 +5,6 @@ connection, so that several of them make one transaction.
 """
 
 from fourfold.state import catalogue, runs, series
-from fourfold.state.database import Database
+from fourfold.state.database import Database, StateError
 
-__all__ = ["Database", "catalogue", "runs", "series"]
+__all__ = ["Database", "StateError", "catalogue", "runs", "series"]

@@ -13,6 +13,7 @@ from fourfold.binning import Binning
 from fourfold.fold import Levels
 from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state import tables
+from fourfold.state.database import readable
 from fourfold.state.tables import (
     applied,
     backfill,
@@ -30,6 +31,7 @@ from fourfold.state.tables import (
 )  # fmt: skip
 
 Connection = sa.Connection
+ANEW = 2**61  # as the version up to which something was counted: the log has not come so far, it is counted anew
 
 
 def streams(connection: Connection, project: str) -> dict[str, tuple[str | None, str | None]]:
@@ -60,15 +62,16 @@ def add_stream(connection: Connection, project: str, name: str, key: str | None,
 def tasks(connection: Connection, project: str) -> dict[str, Task]:
     """The tasks of a project, by name, with their custom metrics."""
     query = sa.select(custom).where(custom.c.project == project).order_by(custom.c.metric)
-    sums: dict[str, list[Sums]] = {}
-    for row in connection.execute(query):
-        expressions = tuple((name, sql) for name, sql in json.loads(row.expressions))
-        sums.setdefault(row.task, []).append(Sums(row.metric, expressions))
     listed = sa.select(task.c.name, task.c.definition).where(task.c.project == project).order_by(task.c.name)
-    return {
-        row.name: dataclasses.replace(Task.from_json(row.definition), sums=tuple(sums.get(row.name, ())))
-        for row in connection.execute(listed)
-    }
+    sums: dict[str, list[Sums]] = {}
+    with readable("the declaration of a task"):
+        for row in connection.execute(query):
+            expressions = tuple((name, sql) for name, sql in json.loads(row.expressions))
+            sums.setdefault(row.task, []).append(Sums(row.metric, expressions))
+        return {
+            row.name: dataclasses.replace(Task.from_json(row.definition), sums=tuple(sums.get(row.name, ())))
+            for row in connection.execute(listed)
+        }
 
 
 def set_custom(connection: Connection, project: str, task_name: str, sums: Sums) -> None:
@@ -89,7 +92,8 @@ def levels(connection: Connection, project: str, stream_name: str, of: Dimension
             dimension.c.project == project, dimension.c.stream == stream_name, dimension.c.definition == of.to_json()
         )
     )
-    return Levels() if text is None else Levels.from_json(text)
+    with readable("what is fixed of a slice"):
+        return Levels() if text is None else Levels.from_json(text)
 
 
 def set_levels(connection: Connection, project: str, stream_name: str, of: Dimension, new: Levels) -> None:
@@ -209,10 +213,26 @@ def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
     return found
 
 
+def counted_to(connection: Connection, project: str) -> dict[str, int]:
+    """Up to which version of each stream's log something was counted; ``ANEW`` where it is to be counted anew."""
+    found: dict[str, int] = {}
+    for positions in cursors(connection, project).values():
+        for name, version in positions.items():
+            found[name] = max(version, found.get(name, -1))
+    return found
+
+
+def count_anew(connection: Connection, project: str, stream_name: str) -> None:
+    """Let all jobs on a stream be counted from the start of its log, whatever its versions are."""
+    of_stream = (cursor.c.project == project) & (cursor.c.stream == stream_name)
+    connection.execute(sa.update(cursor).where(of_stream).values(version=ANEW))
+
+
 def set_cursors(connection: Connection, project: str, job: str, versions: Mapping[str, int]) -> None:
     """Write down how far a job has come."""
     rows = [{"project": project, "job": job, "stream": name, "version": v} for name, v in versions.items()]
-    connection.execute(sa.insert(cursor).prefix_with("OR REPLACE"), rows)
+    if rows:
+        connection.execute(sa.insert(cursor).prefix_with("OR REPLACE"), rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,10 +247,11 @@ class Backfill:
 def backfills(connection: Connection, project: str) -> dict[str, Backfill]:
     """The first counts that are under way, by job."""
     query = sa.select(backfill).where(backfill.c.project == project)
-    return {
-        row.job: Backfill(tuple((name, v) for name, v in json.loads(row.versions)), row.piece, row.pieces)
-        for row in connection.execute(query)
-    }
+    with readable("how far a first count has come"):
+        return {
+            row.job: Backfill(tuple((name, v) for name, v in json.loads(row.versions)), row.piece, row.pieces)
+            for row in connection.execute(query)
+        }
 
 
 def set_backfill(connection: Connection, project: str, job: str, progress: Backfill | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -14,36 +15,52 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from fourfold.errors import StoreError
+from fourfold.state.tables import metadata
 
 HEAD = "0004"  # the newest migration; a test compares it with the folder
 _BUSY_SECONDS = 60
+_MEND = "'fourfold doctor --mend' sets a damaged state aside and makes it anew from the logs"
 T = TypeVar("T")
 
 
+class StateError(StoreError):
+    """The state cannot be used: damaged, locked for long, full or out of reach."""
+
+
 class Database:
-    """The state of one store: SQLite in WAL mode, which several processes read and write at once."""
+    """The state of one store: SQLite in WAL mode, which several processes read and write at once.
+
+    Where its folder cannot be written, it can be read (``writable`` is False). A file that was replaced, as by
+    ``fourfold doctor --mend``, is opened anew; one that was removed is an error until it is back.
+
+    Raises:
+        StateError: from each method too, where the file cannot be used; it says what to do.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.writable = path, True
+        with self._explained(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writable = _is_writable(path)
         self.engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
         )
+        if not self.writable:
+            sa.event.listen(self.engine, "do_connect", lambda *_: _read_only(path))
         weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
-        sa.event.listen(self.engine, "connect", _set_up)
+        sa.event.listen(self.engine, "connect", _set_up if self.writable else _set_up_reader)
         sa.event.listen(self.engine, "begin", _begin)
         self._watch: sqlite3.Connection | None = None  # never writes: it sees that others have
         self._remembered: tuple[int, dict[Hashable, Any]] = (-1, {})
         self._lock = threading.Lock()
-        try:
+        with self._explained(OSError):
             self._migrate()
-        except sa.exc.DatabaseError as error:
-            raise StoreError(f"{path} is not a state store that can be used: {error.orig}") from error
+            self._file = _identity(path)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the store and changes nothing."""
-        with self.engine.connect() as connection:
+        with self._explained(), self.engine.connect() as connection:
             yield connection
 
     def recall(self, read: Callable[..., T], *arguments: Any) -> T:
@@ -60,9 +77,10 @@ class Database:
 
         What it gives is shared and must not be changed.
         """
-        with self._lock:
+        with self._lock, self._explained(OSError):
+            self._reopen_if_replaced()
             if self._watch is None:
-                self._watch = sqlite3.connect(self.path, check_same_thread=False)
+                self._watch = _connect(self.path, writable=self.writable)
                 weakref.finalize(self, self._watch.close).atexit = False
                 self._remembered = -1, {}
             (version,) = self._watch.execute("PRAGMA data_version").fetchone()
@@ -77,7 +95,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is committed at the end, or not at all; writers wait for each other."""
-        with self.engine.connect().execution_options(fourfold_write=True) as connection, connection.begin():
+        engine = self.engine.execution_options(fourfold_write=True)
+        with self._explained(), engine.begin() as connection:
             yield connection
 
     def erase_deleted(self) -> bool:
@@ -91,28 +110,70 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            if self._watch is not None:
-                self._watch.close()
-                self._watch = None
+            self._close()
+
+    def faults(self) -> list[str]:
+        """What is not as it should be in the file: pages that contradict each other, and tables that are missing."""
+        with self._explained(), self.engine.connect() as connection:
+            found = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(3)") if row[0] != "ok"]
+            present = set(sa.inspect(connection).get_table_names())
+        missing = sorted(metadata.tables.keys() - present)
+        found = [" ".join(str(fault).split()) for fault in found]
+        return found + [f"the table {name!r} is missing" for name in missing]
+
+    def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         self.engine.dispose()
 
-    def _migrate(self) -> None:
-        if self._version() == HEAD:
+    def _reopen_if_replaced(self) -> None:
+        """Leave the file that was opened where there is another in its place, or none."""
+        if (now := _identity(self.path)) == self._file:
             return
+        self._close()
+        if now is None:
+            raise StateError(f"{self.path} is gone: bring the store's folder back, or call ff.init to begin a new one")
+        self._migrate()
+        self._file = _identity(self.path)
+
+    @contextmanager
+    def _explained(self, *also: type[Exception]) -> Iterator[None]:
+        """Errors of the database as our own, without SQL; those of what a statement says are not the database's."""
+        try:
+            yield
+        except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError):
+            raise
+        except Exception as error:
+            if not isinstance(error, (sa.exc.DatabaseError, sqlite3.Error, *also)):
+                raise
+            why = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+            raise StateError(f"the state at {self.path} cannot be used: {why}. {_what_to_do(why)}") from error
+
+    def _migrate(self) -> None:
+        version = self._version()
+        if version == HEAD:
+            return
+        if not self.writable:
+            raise StateError(f"{self.path} is not up to date, and cannot be written by this user")
         with FileLock(self.path.with_suffix(".lock")):
             version = self._version()
             if version == HEAD:
                 return
-            if version is not None and version > HEAD:
+            if version is not None and version > HEAD and version.isdigit():
                 raise StoreError(
                     f"{self.path} was written by a newer fourfold (state version {version}, this one knows {HEAD}); "
                     "upgrade fourfold"
                 )
             from alembic import command  # only a new or old store pays for this import
+            from alembic.util import CommandError
 
-            with self.engine.connect() as connection:
-                command.upgrade(alembic_config(connection), "head")
-                connection.commit()
+            try:
+                with self.engine.connect() as connection:
+                    command.upgrade(alembic_config(connection), "head")
+                    connection.commit()
+            except CommandError as error:
+                raise StateError(f"{self.path} has no version that is known here: {error}. {_MEND}") from error
 
     def _version(self) -> str | None:
         with self.engine.connect() as connection:
@@ -120,6 +181,15 @@ class Database:
                 return None
             version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
             return version
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Around what is made of a row: one that makes no sense is damage to the state, not a mistake of the caller's."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise StateError(f"the state is damaged: {what} cannot be read ({type(error).__name__}). {_MEND}") from error
 
 
 def alembic_config(connection: sa.Connection | None = None) -> Any:
@@ -130,6 +200,56 @@ def alembic_config(connection: sa.Connection | None = None) -> Any:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path: another one in its place has another identity; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether this process can write the state: the file and, for what SQLite puts beside it, the folder."""
+    present = [path, *(side for end in ("-wal", "-shm") if (side := Path(f"{path}{end}")).exists())]
+    return os.access(path.parent, os.W_OK) and all(os.access(p, os.W_OK) for p in present if p.exists())
+
+
+def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False) if writable else _read_only(path)
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even beside the file.
+
+    Without the files of the write-ahead log, which a reader cannot make, the state is read as it is on the disk.
+    """
+    for how in ("mode=ro", "immutable=1"):
+        connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False, timeout=_BUSY_SECONDS)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.OperationalError:
+            connection.close()
+            if how == "immutable=1":
+                raise
+    raise AssertionError
+
+
+def _what_to_do(why: object) -> str:
+    """The advice for an error of the database or the disk."""
+    text = str(why)
+    if "locked" in text or "busy" in text:
+        return "Another process holds it for long; try again"
+    if "full" in text or isinstance(why, OSError) or "readonly" in text or "unable to open" in text:
+        return "See to the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
+    return _MEND
+
+
+def _set_up_reader(connection: Any, _: object) -> None:
+    connection.isolation_level = None
 
 
 def _set_up(connection: Any, _: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fourfold.model import Artifact, Run, RunStatus
+from fourfold.state.database import readable
 from fourfold.state.tables import artifact, run
 
 Connection = sa.Connection
@@ -72,17 +73,19 @@ def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
     rows = connection.execute(query).fetchall()
     artifacts: dict[str, list[Artifact]] = {}
     ids = [row.id for row in rows]
-    for row in connection.execute(sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)):
-        entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, json.loads(row.details))
-        artifacts.setdefault(row.run_id, []).append(entry)
-    return [
-        Run(
-            row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
-            row.host, row.process, row.error,
-            json.loads(row.code), json.loads(row.params), json.loads(row.metrics), tuple(artifacts.get(row.id, ())),
-        )
-        for row in rows
-    ]  # fmt: skip
+    listed = sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)
+    with readable("a run"):
+        for row in connection.execute(listed):
+            entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, json.loads(row.details))
+            artifacts.setdefault(row.run_id, []).append(entry)
+        return [
+            Run(
+                row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
+                row.host, row.process, row.error, json.loads(row.code), json.loads(row.params),
+                json.loads(row.metrics), tuple(artifacts.get(row.id, ())),
+            )
+            for row in rows
+        ]  # fmt: skip
 
 
 def components(connection: Connection, project: str) -> dict[str, int]:

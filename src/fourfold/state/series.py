@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
+from fourfold.state.database import readable
 from fourfold.state.packing import Packed, pack, unpack, unpack_counts, unpack_labels
 from fourfold.state.tables import counts, series
 from fourfold.tallies import Tallies, as_matrix
@@ -95,17 +96,18 @@ def tallies(
     slices = {row[0]: row[3] for row in wanted}
     found = _stored(connection, _SMALL_OF_SERIES, list(slices), level, start, end)
     ids, buckets, versions, whole, sums, low, high = zip(*found, strict=True) if found else [()] * 7
-    return Tallies(
-        *wanted[0][1:3],
-        slices=slices,
-        series=np.array(ids, np.int64),
-        buckets=np.array(buckets, np.int64),
-        binnings=np.array(versions, np.int64),
-        tallies=as_matrix(np.frombuffer(b"".join(whole), "<i8"), len(found)),
-        sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(found)),
-        low=np.array(low, np.float64),
-        high=np.array(high, np.float64),
-    )
+    with readable("some counts"):
+        return Tallies(
+            *wanted[0][1:3],
+            slices=slices,
+            series=np.array(ids, np.int64),
+            buckets=np.array(buckets, np.int64),
+            binnings=np.array(versions, np.int64),
+            tallies=as_matrix(np.frombuffer(b"".join(whole), "<i8"), len(found)),
+            sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(found)),
+            low=np.array(low, np.float64),
+            high=np.array(high, np.float64),
+        )
 
 
 def span(connection: Connection, project: str, owner: str, level: int) -> tuple[int, int] | None:
@@ -272,8 +274,9 @@ def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any]) -> pa.Table:
     if not rows:
         return monoid.empty()
     ids, buckets, versions, *packed = zip(*rows, strict=True)
-    keys = [*zip(*(names[i] for i in ids), strict=True), buckets, versions]
-    return unpack(keys, packed)
+    with readable("some counts"):
+        keys = [*zip(*(names[i] for i in ids), strict=True), buckets, versions]
+        return unpack(keys, packed)
 
 
 def _series_ids(connection: Connection, project: str, owner: str, delta: pa.Table) -> dict[tuple[str, str, str], int]:

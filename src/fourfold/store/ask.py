@@ -87,11 +87,12 @@ def metric(
     asked = answers.Asked(store, found, question, source, windows, level, names, moment)
     if _is_function(question):
         return answers.from_log(asked, dimension)
+    damage = store.damage(found.owner) if moment is None else ""
     if versions is not None:
-        return answers.of_versions(asked, versions)
+        return answers.of_versions(asked, versions).told(damage)
     if estimate:
-        return answers.estimated(asked, error=estimate == "error")
-    return answers.counted(asked, against)
+        return answers.estimated(asked, error=estimate == "error").told(damage)
+    return answers.counted(asked, against).told(damage)
 
 
 def _seconds_of(patience: float | None) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import sqlalchemy as sa
 from fourfold import counts, messages
 from fourfold.binning import Binning
 from fourfold.errors import SchemaError, StoreError
-from fourfold.log import DamagedMessageError, Inbox, Message, Quarantine, StreamLog, names
+from fourfold.log import Conflict, DamagedMessageError, Inbox, Message, Quarantine, StreamLog, faults, names
 from fourfold.model import EVERYTHING, Task
 from fourfold.records import META
-from fourfold.state import Database, catalogue, runs, series
+from fourfold.state import Database, StateError, catalogue, runs, series
+from fourfold.store import declarations
 from fourfold.store.cells import Cell
 from fourfold.store.identifiers import recognise_identifiers
 
@@ -30,7 +30,6 @@ _MESSAGES_AT_ONCE = 2_000
 _BYTES_AT_ONCE = 256 << 20
 _ROWS_AT_ONCE = 1_000_000
 _LONGEST_FOLDER = 200
-_DECLARATIONS = "declarations.json"
 Received = tuple[Message, messages.Content]
 
 
@@ -48,6 +47,10 @@ class Collector:
         self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
         self._left: set[str] = set()  # the messages of newer versions
         self._warned: set[str] = set()
+
+    def newer(self) -> set[str]:
+        """The messages in the inbox that stay there: of newer versions, or such as cannot be read."""
+        return {path.stem for path in self._inbox.pending() if path.stem in self._left}
 
     def waiting(self) -> bool:
         """Whether there are messages to take; those of newer versions are none."""
@@ -75,20 +78,30 @@ class Collector:
             waiting.append(path)
             size += _size(path)
         self._take(waiting)
+        self.keep_declarations()
         return True
 
+    def keep_declarations(self) -> None:
+        """Bring the copy of what is declared, beside the logs, up to date where it is not."""
+        for project in self._database.recall(catalogue.projects):
+            with self._database.read() as connection:
+                declared = declarations.of(connection, project)
+            try:
+                declarations.keep(self._logs.project(project), declared)
+            except OSError as error:
+                self._warn(f"declarations{project}", f"the declarations of {project!r} cannot be copied: {error}")
+
     def _rediscover(self) -> None:
-        """Make known again what the logs hold, and the tasks whose declarations stand beside them."""
+        """Make known again what the logs hold, and what is declared beside them."""
+        found = self._logs.found()
         with self._database.write() as connection:
-            for project, stream in self._logs.found():
-                log = self._logs.get(project, stream)
+            for project in {project for project, _ in found} | self._logs.projects():
+                logged = functools.partial(self._logs.has, project)
+                declarations.restore(connection, project, self._logs.project(project), logged)
+            for project, stream in found:
                 catalogue.add_stream(connection, project, stream, None, None)
-                for declared in _declarations(log.folder.parent):
-                    catalogue.set_task(connection, project, declared)
-        logger.warning(
-            "The state of the store was gone. What the logs hold is counted anew, with the tasks declared on it; runs, "
-            "custom metrics and the counts of frames that components passed on are lost."
-        )
+        declarations.note_made_anew(self._database.path.parent)
+        logger.warning("The state of the store was gone. %s", declarations.LOST)
 
     def _read(self, path: Path) -> Received | None:
         """A message and what it says; what cannot be understood goes aside, what is newer stays where it is."""
@@ -102,10 +115,22 @@ class Collector:
         except messages.NewerMessageError as error:
             self._left.add(path.stem)
             self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
-        except (DamagedMessageError, messages.UnreadableMessageError) as error:
-            self._quarantine.keep_file(path, str(error))
-            self._warn(str(error), f"{error} It is kept in {self._quarantine.folder}.")
+        except (DamagedMessageError, messages.UnreadableMessageError, IsADirectoryError) as error:
+            self._keep_file(path, str(error))
+        except OSError as error:
+            self._left.add(path.stem)
+            self._warn(str(path), f"{path} cannot be read, and stays there: {error}")
         return None
+
+    def _keep_file(self, path: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
+        """Put a message aside; where quarantine cannot be written, it stays in the inbox."""
+        try:
+            self._quarantine.keep_file(path, reason, stream, project)
+        except StoreError as error:
+            self._left.add(path.stem)
+            self._warn(str(error), f"{reason} It stays there, for {error}")
+        else:
+            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
 
     def _take(self, paths: Sequence[Path]) -> None:
         received = [found for path in paths if (found := self._read(path)) is not None]
@@ -119,8 +144,7 @@ class Collector:
                     by_stream.setdefault(place, []).append(message)
                     named.setdefault(place, content)
                 case messages.Rejected():
-                    self._quarantine.keep(content.stream, message.id, message.table, content.reason)
-                    _remove(message)
+                    self._keep_rejected(message, content)
                 case messages.Dropped():
                     self._quarantine.note_dropped(message.writer, content)
                     _remove(message)
@@ -130,15 +154,29 @@ class Collector:
         for place, batches in by_stream.items():
             try:
                 self._append(named[place], batches)
+            except StateError:
+                raise
             except (StoreError, pa.ArrowException, OSError) as error:  # of this stream's log; the others go on
                 self.stuck[place[1]] = str(error)
                 self._warn(f"{place}{type(error)}", f"stream {place[1]!r}: its records wait in the inbox: {error}")
+
+    def _keep_rejected(self, message: Message, content: messages.Rejected) -> None:
+        try:
+            self._quarantine.keep(
+                content.stream, message.id, message.table, content.reason, project=content.project
+            )  # fmt: skip
+        except StoreError as error:
+            self._left.add(message.id)
+            self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox, for {error}")
+        else:
+            _remove(message)
 
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
         log = self._logs.get(named.project, named.stream)
         with self._database.write() as connection:
             catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
+            self._check_counted(connection, log)
         waiting: list[Message] = []
         for message in batches:
             if waiting and sum(m.table.num_rows for m in waiting) + message.table.num_rows > _ROWS_AT_ONCE:
@@ -148,28 +186,44 @@ class Collector:
         self._commit(log, waiting)
         log.compact()
 
+    def _check_counted(self, connection: sa.Connection, log: StreamLog) -> None:
+        """Where a log ends before what was counted of it, let it be counted anew: its versions come again.
+
+        Raises:
+            StoreError: what it lacks may be brought back; until then, nothing is added.
+        """
+        counted = catalogue.counted_to(connection, log.project).get(log.stream, -1)
+        version = -1 if log.version is None else log.version
+        if version < counted < catalogue.ANEW:
+            if found := faults(log):
+                raise StoreError(f"its log ends before what was counted of it ({found[0]}); see fourfold doctor --mend")
+            catalogue.count_anew(connection, log.project, log.stream)
+
     def _commit(self, log: StreamLog, batches: Sequence[Message]) -> None:
         """Append batches together or, where one cannot be held by the log, one by one, and keep that one aside."""
         try:
-            conflicts = log.append(batches)
+            log.append(batches, functools.partial(self.set_aside, log))
         except SchemaError as error:
             if len(batches) > 1:
                 for message in batches:
                     self._commit(log, [message])
                 return
             (message,) = batches
-            kept = self._quarantine.keep(log.stream, message.id, message.table, str(error))
+            kept = self._quarantine.keep(log.stream, message.id, message.table, str(error), project=log.project)
             logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
-            _remove(message)
-            return
-        for message, conflict in conflicts:
-            meta = [name for name in META.names if name in message.table.column_names]
-            aside = message.table.select(meta).append_column(conflict.column, conflict.values)
-            aside = aside.filter(conflict.values.is_valid())
-            kept = self._quarantine.keep(log.stream, f"{message.id}.{_short(conflict.column)}", aside, conflict.reason)
-            self._warn(conflict.reason, f"{conflict.reason} They are kept in {kept.path}.")
         for message in batches:
             _remove(message)
+
+    def set_aside(self, log: StreamLog, message: Message, conflict: Conflict) -> None:
+        """Keep the values of a column that contradict it, with what says whose they are."""
+        meta = [name for name in META.names if name in message.table.column_names]
+        aside = message.table.select(meta).append_column(conflict.column, conflict.values)
+        aside = aside.filter(conflict.values.is_valid())
+        name = f"{message.id}.{_short(conflict.column)}"
+        kept = self._quarantine.keep(
+            log.stream, name, aside, conflict.reason, project=log.project, column=conflict.column
+        )  # fmt: skip
+        self._warn(conflict.reason, f"{conflict.reason} They are kept in {kept.path}.")
 
     def _apply(self, received: Sequence[Received]) -> None:
         """Take messages into the state, in one transaction with the note that they were taken.
@@ -194,20 +248,18 @@ class Collector:
                     catalogue.mark_applied(connection, message.id)
                 for (project, stream), batch in counted.items():
                     _add_counts(connection, project, stream, batch)
-        except sa.exc.OperationalError as error:  # locked, full: of the disk, not of a message
-            raise StoreError(f"the state at {self._database.path} cannot be written: {error.orig}") from error
+        except StateError:  # locked, full, damaged: of the state, not of a message
+            raise
         except Exception as error:
             if len(received) > 1:
                 for one in received:
                     self._apply([one])
                 return
-            (message, _), why = received[0], f"{type(error).__name__}: {error}"
-            reason = f"a message cannot be taken into the state: {why}"
-            self._quarantine.keep(str(message.header.get("stream", "inbox")), message.id, message.table, reason)
-            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
-        for project in {content.project for _, content in received if isinstance(content, messages.Declared)}:
-            with self._database.read() as connection:
-                _keep_declarations(self._logs.project(project), catalogue.tasks(connection, project).values())
+            for message, content in received:
+                assert message.path is not None
+                reason = f"a message cannot be taken into the state: {type(error).__name__}: {error}"
+                self._keep_file(message.path, reason, getattr(content, "stream", "inbox"), content.project)
+            return
         for message, _ in received:
             _remove(message)
 
@@ -237,6 +289,14 @@ class StreamLogs:
         """The projects and streams whose logs are there, whether the state knows of them or not."""
         present = (names(path.parent) for path in sorted(self._folder.glob("*/*/_delta_log")))
         return [found for found in present if found is not None]
+
+    def projects(self) -> set[str]:
+        """The projects of which something is declared beside their logs, by their folders."""
+        return declarations.projects(self._folder)
+
+    def has(self, project: str, stream: str) -> bool:
+        """Whether a stream has a log, though it may be one that cannot be read."""
+        return (self.get(project, stream).folder / "_delta_log").is_dir()
 
     def project(self, project: str) -> Path:
         """The folder of a project's logs."""
@@ -327,21 +387,6 @@ def _size(path: Path) -> int:
 def _short(name: str) -> str:
     """A part of a file's name that stands for a column."""
     return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=8).hexdigest()
-
-
-def _keep_declarations(folder: Path, tasks: Iterable[Task]) -> None:
-    """A copy of a project's declarations beside its logs, should the state be lost."""
-    folder.mkdir(parents=True, exist_ok=True)
-    hidden = folder / ".declarations.tmp"
-    hidden.write_text(json.dumps([task.to_json() for task in tasks]), encoding="utf-8")
-    os.replace(hidden, folder / _DECLARATIONS)
-
-
-def _declarations(folder: Path) -> list[Task]:
-    try:
-        return [Task.from_json(text) for text in json.loads((folder / _DECLARATIONS).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
 
 
 def _remove(message: Message) -> None:

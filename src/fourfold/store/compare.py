@@ -17,7 +17,7 @@ from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import Dimension, Part, Task, Value, label_of, slice_key
-from fourfold.records import EVENT_TIME, KEY, META, RUN
+from fourfold.records import EVENT_TIME, KEY, RUN, users
 from fourfold.state import catalogue, runs
 from fourfold.store.folding import load_plan
 from fourfold.store.overview import headlines
@@ -169,12 +169,12 @@ def _of_stream(
 
 def _plan(tables: Sequence[pa.Table]) -> Plan:
     both = pa.concat_tables(tables)
-    return plan_columns(both.drop_columns(list(META.names)), Plan(), event_seconds(both[EVENT_TIME]))
+    return plan_columns(both.select(users(both.column_names)), Plan(), event_seconds(both[EVENT_TIME]))
 
 
 def _counts(table: pa.Table, plan: Plan) -> dict[str, Counts]:
     """The counts of each column; of those that have both forms, the values."""
-    bare = table.drop_columns(list(META.names))
+    bare = table.select(users(table.column_names))
     at = event_seconds(table[EVENT_TIME])
     folded = fold_columns(bare, at, group_records(np.zeros(len(at), np.int64)), plan)
     found: dict[str, Counts] = {}

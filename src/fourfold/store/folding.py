@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from fourfold.engine import Engine, Extent, Folded, Splits
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
-from fourfold.log import Changes, StreamLog, TruncatedLogError
+from fourfold.log import Changes, StreamLog, TruncatedLogError, unreadable
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
-from fourfold.state import Database, catalogue, series
+from fourfold.state import Database, StateError, catalogue, series
 from fourfold.state.catalogue import Backfill, Failure
 from fourfold.store.cells import Cell, Owner, owners
 from fourfold.store.collect import StreamLogs
@@ -40,18 +40,20 @@ class Folder:
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
         self._resting: set[str] = set()  # the jobs that could not count, and are not tried in this fold
+        self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
+        self._damaged_at: dict[str, dict[str, int]] = {}  # by job, the versions of the logs at that time
         self._warned: set[str] = set()
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
         unfinished, positions, failures = self._database.recall(_positions, self._project)
         resting = {job for job, failure in failures.items() if time.time() < failure.again}
-        if unfinished - resting:
+        if unfinished - resting - self._damaged_at.keys():
             return True
         newest = self._versions({stream for _, streams, _ in positions for stream in streams})
         for job, streams, counted in positions:
             versions = {stream: newest[stream] for stream in streams if stream in newest}
-            if versions and versions != counted and job not in resting:
+            if versions and versions != counted and job not in resting and versions != self._damaged_at.get(job):
                 return True
         return False
 
@@ -62,6 +64,8 @@ class Folder:
         """
         known = self._database.recall(catalogue.failures, self._project)
         self._resting = {job for job, failure in known.items() if time.time() < failure.again}
+        self.damaged.clear()
+        self._damaged_at.clear()
         owners_ = self._database.recall(_owners, self._project)
         self._forget_unwanted(cell.job for owner in owners_ for cell in owner.cells)
         for owner in owners_:
@@ -89,17 +93,21 @@ class Folder:
         begun = time.monotonic()
         try:
             action(dataclasses.replace(owner, cells=cells))
-        except sa.exc.OperationalError:  # the state's own: a lock, a full disk
+        except StateError:  # a lock, a full disk, damage: of the state, not of this owner
             raise
         except Exception as error:
+            if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays
+                self.damaged[owner.name] = why
+                self._damaged_at |= dict.fromkeys((cell.job for cell in cells), self._versions(owner.streams))
+                self._warn(why)
+                return
             if len(cells) > 1:
                 for cell in cells:
                     self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
                 return
             known = isinstance(error, FourfoldError)
             why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            is_outside = isinstance(error, StoreError)  # a log that cannot be read may be mended any moment
-            self._fail(cells[0], why, 0.0 if is_outside else time.monotonic() - begun)
+            self._fail(cells[0], why, time.monotonic() - begun)
 
     def _fail(self, cell: Cell, why: str, took: float) -> None:
         """Remember that a cell cannot be counted now, and when it is tried again."""
@@ -109,9 +117,48 @@ class Folder:
             tries = before.tries + 1 if before is not None else 1
             again = time.time() + min(REST * took * 2.0 ** (tries - 1), LONGEST_REST)
             catalogue.set_failure(connection, self._project, cell.job, catalogue.Failure(why, tries, again))
+        self._warn(why)
+
+    def _damage(self, owner: Owner, error: Exception) -> str | None:
+        """What is wrong with an owner's logs, where that is why it cannot be counted."""
+        if isinstance(error, StoreError):
+            return str(error)
+        return self._damage_of(owner.streams)
+
+    def _damage_of(self, streams: Iterable[str]) -> str | None:
+        faults = [f"the log of {s!r}: {fault}" for s in streams for fault in unreadable(self._log(s))]
+        return "; ".join(dict.fromkeys(faults)) or None
+
+    def _warn(self, why: str) -> None:
         if why not in self._warned:
             self._warned.add(why)
             logger.warning("%s", why)
+
+    def streams(self, owner: str) -> tuple[str, ...]:
+        """The streams that an owner is counted from."""
+        return next((o.streams for o in self._database.recall(_owners, self._project) if o.name == owner), ())
+
+    def owners_of(self, stream: str) -> list[str]:
+        """The owners that are counted from a stream."""
+        return [owner.name for owner in self._database.recall(_owners, self._project) if stream in owner.streams]
+
+    def damage(self, owner: str) -> str:
+        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        for stream in self.streams(owner):
+            counted = self._database.recall(catalogue.counted_to, self._project).get(stream, -1)
+            version = self._versions([stream]).get(stream, -1)
+            if version < counted < catalogue.ANEW:
+                end = f"ends at version {version}" if version >= 0 else "is gone"
+                return f"the log of {stream!r} {end}, and version {counted} of it was counted"
+        return self.damaged.get(owner, "")
+
+    def forget(self, owner: str) -> None:
+        """Forget all that was counted of an owner; it is counted anew from the start of its logs."""
+        for known in self._database.recall(_owners, self._project):
+            if known.name == owner:
+                with self._database.write() as connection:
+                    for cell in known.cells:
+                        self._forget(connection, cell)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
         """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
@@ -154,9 +201,13 @@ class Folder:
             if cell.job in cursors and cursors[cell.job] != newest:
                 behind.setdefault(tuple(sorted(cursors[cell.job].items())), []).append(cell)
         for since, together in behind.items():
+            if gone := dict(since).keys() - newest.keys():
+                raise StoreError(f"the log of {min(gone)!r} is gone, and version {dict(since)[min(gone)]} was counted")
             try:
                 changed = {s: self._log(s).changes(dict(since).get(s)) for s in owner.streams}
-            except TruncatedLogError:  # what was counted cannot be told from the log any more
+            except TruncatedLogError as error:  # what was counted cannot be told from the log any more
+                if (why := self._damage_of(owner.streams)) is not None:  # nor can it be counted anew
+                    raise StoreError(why) from error
                 self._start_anew(owner, together)
                 continue
             with self._database.read() as connection:
@@ -196,6 +247,8 @@ class Folder:
         done = False
         while True:
             jobs = {cell.job: cell for cell in owner.cells if cell.job not in self._resting}
+            if owner.name in self.damaged:
+                return True
             with self._database.read() as connection:
                 under_way = catalogue.backfills(connection, self._project)
             together: dict[Backfill, list[Cell]] = {}

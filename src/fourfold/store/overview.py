@@ -296,7 +296,7 @@ def _find_lost(store: Store) -> None:
     with store.database.read() as connection:
         open_runs = runs.running(connection, socket.gethostname())
     lost = [run for run, process in open_runs.items() if not _is_alive(process)]
-    if lost:
+    if lost and store.writable:
         with store.database.write() as connection:
             runs.mark_lost(connection, lost)
 

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fourfold.engine import Extent
+from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
-from fourfold.log import Quarantined
 from fourfold.metrics.tasks import LABELS, unusable
 from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Task, Value
-from fourfold.state import catalogue
-from fourfold.store import overview
+from fourfold.state import StateError, catalogue
+from fourfold.store import integrity, overview
 from fourfold.store.ask import metric
+from fourfold.store.problem import Problem as Problem
 from fourfold.store.read import EVER, load
 from fourfold.store.source import Stored
 from fourfold.store.store import Store
 
 _ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
 _NAMED = 5  # keys and slices that a message names
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that ``doctor`` has found: what, and what to do."""
-
-    kind: str
-    subject: str
-    message: str
-    advice: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,25 +41,26 @@ class LabelLag:
 
 
 def problems(store: Store) -> list[Problem]:
-    """What is not as it should be."""
-    damaged = list(_of_logs(store))  # looked at before what is missing is counted anew without it
+    """What is not as it should be.
+
+    Raises:
+        StoreError: the state cannot be used.
+    """
+    whole = list(integrity.of_store(store))  # looked at before what is missing is counted anew without it
     store.catch_up()
-    found = [_quarantined(entry) for entry in store.quarantined()]
+    found = list(integrity.quarantined(store.quarantined()))
     found += _dropped(store)
     found += uncountable(store)
-    found += [*damaged, *_stuck(store)]
+    found += [*whole, *integrity.made_anew(store), *integrity.stuck(store)]
     with store.database.read() as connection:
         tasks = list(catalogue.tasks(connection, store.project).values())
         streams = list(catalogue.streams(connection, store.project))
     for task in tasks:
         found += [*_of_streams(task, streams), *_of_retention(store, task)]
         if store.failure(f"task:{task.name}", ()) is None:
-            found += [*_of_labels(store, task), *_of_slices(store, task)]
+            found += _answered(task.name, functools.partial(_of_task, store, task))
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
-        rate = metric(store, stream, "null_key_rate").value
-        if rate.value:
-            text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
-            found.append(Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls"))
+        found += _answered(stream, functools.partial(_of_keys, store, stream))
     for entry in overview.components(store):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
@@ -91,26 +84,25 @@ def _dropped(store: Store) -> Iterator[Problem]:
             yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
 
 
-def _of_logs(store: Store) -> Iterator[Problem]:
-    """Logs whose files are not those that were written."""
-    with store.database.read() as connection:
-        counted = catalogue.cursors(connection, store.project)
-        streams = list(catalogue.streams(connection, store.project))
-    for stream in streams:
-        faults = store.log(stream).faults()
-        newest = max((positions[stream] for positions in counted.values() if stream in positions), default=-1)
-        if not faults and newest > (version := store.log(stream).version or 0):
-            faults = [f"version {newest} was counted, and the log ends at {version}: its newest commits are gone"]
-        for fault in faults:
-            advice = "bring the files back from a backup; else log the records again under another stream's name"
-            yield Problem("damaged_log", stream, fault, advice)
+def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What a question tells; one that cannot be answered keeps the others from nothing."""
+    try:
+        return list(ask())
+    except StateError:
+        raise
+    except FourfoldError as error:
+        return [integrity.told(subject, error)]
 
 
-def _stuck(store: Store) -> Iterator[Problem]:
-    """Streams whose logs cannot be read or written."""
-    for stream, why in store.stuck().items():
-        text = f"its records wait in the inbox: {why}"
-        yield Problem("stuck", stream, text, "mend the log; nothing is lost meanwhile")
+def _of_task(store: Store, task: Task) -> list[Problem]:
+    return [*_of_labels(store, task), *_of_slices(store, task)]
+
+
+def _of_keys(store: Store, stream: str) -> Iterator[Problem]:
+    rate = metric(store, stream, "null_key_rate").value
+    if rate.value:
+        text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
+        yield Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls")
 
 
 def uncountable(store: Store) -> list[Problem]:
@@ -223,12 +215,3 @@ def _orphans(store: Store, task: Task) -> Iterator[str]:
     extent = Extent(closed=None if closed is None else closed * 1_000_000)
     for table in store.engine.joined(bare, logs, {}, extent):
         yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()
-
-
-def _quarantined(entry: Quarantined) -> Problem:
-    if not entry.rows:
-        return Problem(
-            "quarantine", entry.stream, entry.reason, f"the note is kept in {entry.path}; delete it when read"
-        )
-    advice = f"the {entry.rows} records are kept in {entry.path}; log them again in the right form, then delete it"
-    return Problem("quarantine", entry.stream, entry.reason, advice)

@@ -43,6 +43,24 @@ def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
         return folder, [project_to_ask(store, settings)] if settings.named_by else projects(store)
 
 
+def project_to_examine(settings: Settings) -> tuple[Path, str]:
+    """The store's folder, and the project to examine, which is found without taking or counting anything if it can be.
+
+    Raises:
+        StoreError: there is no store at that place.
+        UnknownNameError: the project is not there, or there are several and none was chosen.
+    """
+    folder = folder_to_ask(settings)
+    try:
+        with closing(Store(folder, settings.project)) as store:
+            known = store.database.recall(catalogue.projects)
+            if len(known) == 1 and not settings.named_by:
+                return folder, known[0]
+            return folder, project_to_ask(store, settings)
+    except StoreError:  # that is what is to be examined
+        return folder, settings.project
+
+
 def folder_to_ask(settings: Settings) -> Path:
     """The store's folder, which must be there.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
-from fourfold.model import Value, Window
+from fourfold.model import Status, Value, Window
 from fourfold.moments import Moment as Moment
 from fourfold.moments import seconds as seconds
 
@@ -75,6 +75,20 @@ class Result(Sequence[Row]):
         if len(self) != 1:
             raise ValueError(f"this result has {len(self)} rows; .value is of a result of one row")
         return self._values[0]
+
+    def told(self, reason: str) -> Result:
+        """The same, each value with a further reason for which it is not final; without one, as it is."""
+        if not reason:
+            return self
+        values = [
+            dataclasses.replace(
+                value,
+                reason="; ".join(filter(None, (value.reason, reason))),
+                status=Status.PROVISIONAL if value.status is Status.SETTLED else value.status,
+            )
+            for value in self._values
+        ]
+        return Result(self.metric, self.by, self._windows, self._slices, values)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One dict a row; times as aware datetimes."""

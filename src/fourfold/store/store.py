@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
+from fourfold.log import Conflict, Inbox, Message, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
 from fourfold.model import Sums
 from fourfold.moments import Moment, seconds
 from fourfold.state import Database, catalogue
@@ -54,10 +56,43 @@ class Store:
         self._folds = Folder(project, self.database, self.engine, self._logs)
         self._forgetter = Forgetter(project, self.database, self._logs, self._inbox, self.quarantine, self._folds)
         self._lock = FileLock(self.folder / "fold.lock")
-        self._thread_lock = threading.Lock()
+        self._thread_lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.behind = False  # whether answers leave out what was sent or declared and is not counted yet
+        self._told = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process can take what was sent and count it; else it answers from what was counted."""
+        return self.database.writable
+
+    @contextlib.contextmanager
+    def locked(self, wait: float = math.inf) -> Iterator[None]:
+        """Alone among the threads and processes that take and count.
+
+        Raises:
+            Timeout: others are at it for longer than ``wait`` seconds.
+            StoreError: the lock cannot be taken: its file is none, or cannot be written.
+        """
+        if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
+            raise Timeout(self._lock.lock_file)
+        try:
+            try:
+                self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
+            except Timeout:
+                raise
+            except OSError as error:
+                raise StoreError(
+                    f"the lock {self._lock.lock_file} cannot be taken: {error}. See to its permissions; "
+                    "'fourfold doctor --mend' moves aside what is in its place"
+                ) from error
+            try:
+                yield
+            finally:
+                self._lock.release()
+        finally:
+            self._thread_lock.release()
 
     def catch_up(self, patience: float = math.inf) -> None:
         """Take what was sent and count what is new. One process does, the others wait for it.
@@ -66,6 +101,9 @@ class Store:
         is counted so far (see ``behind`` and ``progress``).
         """
         refuse_in_fork()
+        if not self.writable:
+            self._tell_read_only()
+            return
         if not self.pending():
             return
         if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
@@ -78,7 +116,7 @@ class Store:
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
-        while not self._fold(0.0, math.inf):
+        while self.writable and not self._fold(0.0, math.inf):
             shares = self.progress().values()
             report(sum(shares) / len(shares) if shares else 1.0)
         report(1.0)
@@ -102,26 +140,58 @@ class Store:
         """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
         return dict(self._collector.stuck)
 
+    def damage(self, owner: str) -> str:
+        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        return self._folds.damage(owner) or next(
+            (f"records of {stream!r} wait in the inbox: {why}" for stream, why in self.stuck().items()
+             if stream in self._folds.streams(owner)), "",
+        )  # fmt: skip
+
+    def set_aside(self, log: StreamLog) -> Callable[[Message, Conflict], None]:
+        """What keeps a batch's values that contradict their columns."""
+        return functools.partial(self._collector.set_aside, log)
+
+    def forget_counts_of(self, stream: str) -> None:
+        """Forget what was counted of a stream's log, by the stream and by the tasks on it; it is counted anew."""
+        for owner in self._folds.owners_of(stream):
+            self._folds.forget(owner)
+
+    def recount(self, owner: str) -> None:
+        """Forget an owner's counts and count it from the start of its logs."""
+        with self.locked():
+            self._folds.forget(owner)
+        self.fold()
+
+    def waiting(self) -> list[Path]:
+        """The files of the messages that wait in the inbox."""
+        return self._inbox.pending()
+
+    def newer(self) -> set[str]:
+        """The messages of newer versions, which stay in the inbox."""
+        return self._collector.newer()
+
+    def _tell_read_only(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.path.stat().st_mtime))
+        logger.warning(
+            "%s is read-only for this process: %d messages wait, and counts are as of %s UTC.",
+            self.folder, len(self.waiting()), at,
+        )  # fmt: skip
+
     def _fold(self, patience: float, wait: float | None = None) -> bool:
         """Take and count for some seconds; returns whether that was all.
 
         ``wait`` is for how long another thread or process may be at it meanwhile; else it is the patience.
         """
         until = time.monotonic() + patience
-        wait = patience if wait is None else wait
         self.behind = True
-        if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
-            return False
-        try:
-            with self._lock.acquire(timeout=-1 if math.isinf(wait) else wait):
-                taken = self._collector.collect(lambda: time.monotonic() < until)
-                self.behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
-                if not self.behind:
-                    self._forgetter.retain(self.retention, int(time.time()))
-        except Timeout:
-            pass
-        finally:
-            self._thread_lock.release()
+        with contextlib.suppress(Timeout), self.locked(patience if wait is None else wait):
+            taken = self._collector.collect(lambda: time.monotonic() < until)
+            self.behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
+            if not self.behind:
+                self._forgetter.retain(self.retention, int(time.time()))
         return not self.behind
 
     def _fold_in_background(self) -> None:
@@ -135,7 +205,7 @@ class Store:
     def collect(self) -> bool:
         """Take what was sent into the log, without counting; False where another process is at it."""
         try:
-            with self._thread_lock, self._lock.acquire(blocking=False):
+            with self.locked(0.0):
                 self._collector.collect()
         except Timeout:
             return False
@@ -145,6 +215,7 @@ class Store:
         """Define a custom metric of a task, and count it from the start of the logs (see ``catch_up``)."""
         with self.database.write() as connection:
             catalogue.set_custom(connection, self.project, task, sums)
+        self._collector.keep_declarations()
         self.catch_up(patience)
 
     def delete(self, stream: str, keys: Iterable[str]) -> None:
@@ -181,7 +252,7 @@ class Store:
     def _settled(self) -> Iterator[None]:
         """While this lasts, all that was sent is counted, and nobody else takes or counts."""
         refuse_in_fork()
-        with self._thread_lock, self._lock:
+        with self.locked():
             self._collector.collect()
             self._folds.fold()
             yield

@@ -1,0 +1,196 @@
+"""What is wrong with a stream's log on the disk, and how it is brought to where it can be read again.
+
+Nothing is deleted: what cannot be used is moved aside. Records whose commit was lost are still in their data files;
+each names its batch, so they are appended again where the log does not hold that batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fourfold.errors import FourfoldError, StoreError
+from fourfold.log.commits import checkpoints, commit_faults, commits, first_unusable, hint, is_parquet, read_commit
+from fourfold.log.inbox import Message
+from fourfold.log.stream import StreamLog, has_size
+from fourfold.records import BATCH, META
+
+
+def faults(log: StreamLog) -> list[str]:
+    """What is not as it should be: commits that are damaged or missing, data files missing or of another size."""
+    if not (log.folder / "_delta_log").is_dir():
+        left = _lost(log)
+        return [f"its commits are gone, and {len(left)} data files with records are left"] if left else []
+    found = commit_faults(log.folder)
+    try:
+        missing = [path for path, size in _files(log) if not has_size(path, size)]
+    except StoreError as error:
+        return found or [str(error)]
+    found += [f"the data file {path} is missing or damaged" for path in missing]
+    lost = _lost(log)
+    if lost:
+        found.append(f"{len(lost)} data files hold records that no commit names, such as {lost[0]}")
+    return found
+
+
+def unreadable(log: StreamLog) -> list[str]:
+    """As ``faults``, and each data file is read too."""
+    found = faults(log)
+    try:
+        files = [path for path, size in _files(log) if has_size(path, size)]
+    except StoreError:
+        return found
+    return found + [f"the data file {path} cannot be read" for path in files if not _is_whole(path)]
+
+
+def mend(log: StreamLog, aside: Path) -> list[str]:
+    """Bring a log to where it can be read; returns what was done, in words.
+
+    Commits from the first that cannot be used on are moved aside, then data files that cannot be read; what was in
+    data files whose commits are gone is appended again. What a commit that is gone had deleted may be there again.
+    """
+    replaced = _named(log, commits(log.folder), "remove")
+    done = [*_mend_checkpoints(log, aside), *_mend_commits(log, aside)]
+    log.close()
+    try:
+        log.open()
+    except StoreError:
+        whole = log.folder / "_delta_log"
+        _move(whole, aside)
+        done.append("its commits cannot be read without those that are gone: they were moved aside, and the log is "
+                    "made anew from its data files")  # fmt: skip
+        log.close()
+    done += _mend_files(log, aside)
+    return [*done, *_append_lost(log, replaced)]
+
+
+def _mend_checkpoints(log: StreamLog, aside: Path) -> Iterator[str]:
+    """A checkpoint saves reading older commits; where these are there, the log is whole without it."""
+    damaged = [path for path in checkpoints(log.folder) if not is_parquet(path)]
+    for path in damaged:
+        _move(path, aside)
+        yield f"the checkpoint {path.name} was moved aside"
+    named = hint(log.folder)
+    if named.exists() and any("checkpoint" in fault for fault in commit_faults(log.folder)):
+        _move(named, aside)
+        yield f"{named.name} was moved aside"
+
+
+def _mend_commits(log: StreamLog, aside: Path) -> Iterator[str]:
+    unusable = first_unusable(log.folder)
+    if unusable is None:
+        return
+    version, why = unusable
+    gone = [path for path in commits(log.folder) if int(path.stem) >= version]
+    gone += [path for path in checkpoints(log.folder) if int(path.name.split(".")[0]) >= version]
+    for path in gone:
+        _move(path, aside)
+    yield f"{why}: the log was cut before it, and {len(gone)} files of commits were moved aside"
+
+
+def _mend_files(log: StreamLog, aside: Path) -> Iterator[str]:
+    table = log.open()
+    if table is None:
+        return
+    damaged = 0
+    for path, size in _files(log):
+        if not has_size(path, size) or not _is_whole(path):
+            damaged += 1
+            if path.exists():
+                _move(path, aside)
+    if damaged:
+        table.repair()
+        log.close()
+        yield f"{damaged} data files are missing or cannot be read: the log goes on without the records in them"
+
+
+def _append_lost(log: StreamLog, replaced: Collection[Path]) -> Iterator[str]:
+    """Append what is in data files that no commit names, batch by batch, where the log does not hold it."""
+    records = 0
+    for path in _lost(log, replaced):
+        try:
+            table = pq.ParquetFile(path).read()
+            batches = table[BATCH].unique().to_pylist()
+        except (pa.ArrowException, OSError, KeyError):
+            continue
+        messages = []
+        for batch in batches:
+            writer, _, number = str(batch).rpartition("-")
+            if writer and number.isdigit():
+                messages.append(Message(writer, int(number), {}, table.filter(pc.equal(table[BATCH], batch))))
+        before = log.rows
+        try:
+            log.append(messages)
+        except FourfoldError as error:
+            yield f"the records in {path} could not be appended again: {error}"
+            continue
+        records += log.rows - before
+    if records:
+        yield f"{records} records were brought back from data files whose commits are gone"
+
+
+def _lost(log: StreamLog, replaced: Collection[Path] = ()) -> list[Path]:
+    """The data files, the newest first, that no commit names, and that are no older than the newest usable commit.
+
+    Older ones were replaced long ago, and what named them was cleaned away.
+    """
+    unusable = first_unusable(log.folder)
+    usable = [path for path in commits(log.folder) if unusable is None or int(path.stem) < unusable[0]]
+    newest = usable[-1].stat().st_mtime_ns if usable else 0
+    written = {path: path.stat().st_mtime_ns for path in log.folder.glob("*.parquet") if path.is_file()}
+    late = {path for path, at in written.items() if at >= newest} - {path for path, _ in _files(log)} - {*replaced}
+    named = _named(log, usable, "add", "remove") if late else set()
+    return sorted((path for path in late - named if _has_records(path)), key=lambda path: -written[path])
+
+
+def _named(log: StreamLog, paths: Iterable[Path], *kinds: str) -> set[Path]:
+    """The data files that commits add or remove; commits that cannot be read name none."""
+    found = set()
+    for path in paths:
+        try:
+            actions = read_commit(path)
+        except (OSError, ValueError):
+            continue
+        found |= {log.folder / unquote(a[kind]["path"]) for a in actions for kind in kinds if kind in a}
+    return found
+
+
+def _has_records(path: Path) -> bool:
+    try:
+        return set(META.names) <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        for _ in pq.ParquetFile(path).iter_batches():
+            pass
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _files(log: StreamLog) -> list[tuple[Path, int]]:
+    """The data files of the newest version, and their sizes."""
+    table = log.open()
+    if table is None:
+        return []
+    found = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
+    return [(log.folder / unquote(file["path"]), file["size_bytes"]) for file in found]
+
+
+def _move(path: Path, aside: Path) -> None:
+    aside.mkdir(parents=True, exist_ok=True)
+    place = aside / path.name
+    for i in range(1, 1_000):
+        if not place.exists():
+            break
+        place = aside / f"{path.name}.{i}"
+    os.replace(path, place)

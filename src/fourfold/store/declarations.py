@@ -1,0 +1,114 @@
+"""What is declared, copied beside the logs, should the state be lost; and notes that it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from fourfold.model import Task
+from fourfold.state import catalogue
+
+LOST = (
+    "What the logs hold is counted anew, with the tasks and custom metrics declared beside them; runs, incidents and "
+    "the counts of frames that components passed on were only in the state, and are lost."
+)
+_FILE = "_declarations.json"  # no stream's folder has a name that begins so
+_NOTES = "state.notes.json"
+Declared = dict[str, Any]
+
+
+def of(connection: sa.Connection, project: str) -> Declared:
+    """What is declared in a project: tasks with their custom metrics, and how the streams name keys and times."""
+    return {
+        "format": 1,
+        "project": project,
+        "tasks": [task.to_json() for task in catalogue.tasks(connection, project).values()],
+        "streams": {name: list(named) for name, named in catalogue.streams(connection, project).items()},
+    }
+
+
+def keep(folder: Path, declared: Declared) -> None:
+    """Copy what is declared into the folder of a project's logs, where the copy there is another one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps(declared, indent=1)
+    if _read(folder / _FILE) != text:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / _FILE, text)
+
+
+def restore(connection: sa.Connection, project: str, folder: Path, is_logged: Callable[[str], bool]) -> None:
+    """Declare again what was declared, and the streams that have a log; what cannot be read is left out."""
+    declared = _decoded(_read(folder / _FILE))
+    if not isinstance(declared, dict):
+        return
+    for text in declared.get("tasks", ()):
+        try:
+            task = Task.from_json(text)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            continue
+        catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
+        for sums in task.sums:
+            catalogue.set_custom(connection, project, task.name, sums)
+    streams = declared.get("streams")
+    for name, named in streams.items() if isinstance(streams, dict) else ():
+        sound = isinstance(named, list) and len(named) == 2 and all(isinstance(n, (str, type(None))) for n in named)
+        if sound and is_logged(name):
+            catalogue.add_stream(connection, project, name, *named)
+
+
+def projects(folder: Path) -> set[str]:
+    """The projects that have declarations beside their logs."""
+    found = [_decoded(_read(path)) for path in folder.glob(f"*/{_FILE}")]
+    named = [declared.get("project") for declared in found if isinstance(declared, dict)]
+    return {project for project in named if isinstance(project, str) and project}
+
+
+def note_made_anew(folder: Path) -> None:
+    """Write down in the store's folder that the state was lost, and is made anew now."""
+    _write(folder / _NOTES, json.dumps({"made_anew": [*made_anew(folder), time.time()]}))
+
+
+def made_anew(folder: Path) -> list[float]:
+    """When the state was made anew, in seconds since 1970."""
+    found = _decoded(_read(folder / _NOTES))
+    moments = found.get("made_anew") if isinstance(found, dict) else None
+    return [float(at) for at in moments if isinstance(at, (int, float))] if isinstance(moments, list) else []
+
+
+def notes(folder: Path) -> Path:
+    """The file of the notes."""
+    return folder / _NOTES
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all, and onto the disk."""
+    hidden = path.with_name(f".{path.name}.tmp")
+    with hidden.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(hidden, path)
