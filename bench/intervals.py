@@ -164,15 +164,17 @@ def _count_task(kind: str, **more: Any) -> Callable[[Records], Ask]:
     return count
 
 
-def _asking(found: Counts | None, target: str = "task", kind: str | None = "binary") -> Ask:
+def _asking(found: Counts, target: str = "task", kind: str | None = "binary") -> Ask:
     def ask(name: str) -> Value:
-        if found is None:
-            return Value.no_data("refused")
         question = parse(name, target, kind)
         value: Value = question.metric.function(found, **question.parameters)
         return value
 
     return ask
+
+
+def _estimating(guess: estimate.Estimated) -> Ask:
+    return lambda name: estimate.value(guess, lambda counts: _asking(counts)(name))
 
 
 def _count_column(table: pa.Table) -> Ask:
@@ -222,13 +224,13 @@ def _count_expected(drawn: Records) -> Ask:
     score, label, _ = drawn
     settled = fold_joined(BINARY, score[:SETTLED], label[:SETTLED])[""]
     window = fold_joined(BINARY, score[SETTLED:], np.full(len(score) - SETTLED, np.nan))[""]
-    return _asking(estimate.expected(window, settled, BINARY).counts)
+    return _estimating(estimate.expected(window, settled, BINARY))
 
 
 def _count_stratified(drawn: Records) -> Ask:
     score, label, more = drawn
     found = fold_joined(BINARY, score, np.where(more["there"], label, np.nan))[""]
-    return _asking(estimate.post_stratified({"{}": found}, BINARY).counts)
+    return _estimating(estimate.post_stratified({"{}": found}, BINARY))
 
 
 def _of_residuals(of: Callable[[Any], Any]) -> Callable[[Records], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,11 @@ def task_of(kind: str) -> Task:
     return config.make_task("t", prediction="p.score", label="l.label", kind=kind)
 
 
-def ask(text: str, task: Task, counts: Counts) -> Value:
+def ask(text: str, task: Task, counts: Counts | estimate.Estimated) -> Value:
     question = parse(text, "task", task.kind)
-    value: Value = question.metric.function(counts, **question.parameters)
-    assert value.value is not None
+    of = functools.partial(question.metric.function, **question.parameters)
+    value: Value = of(counts) if isinstance(counts, Counts) else estimate.value(counts, of)
+    assert value.value is not None, value.reason
     return value
 
 
@@ -70,8 +72,7 @@ def test_what_is_missing_by_score_is_weighted_in(draw: Any, kind: str, metric: s
     partly = fold_joined(task, said, hidden(label, gone))
     true = ask(metric, task, fold_joined(task, said, label)[""])
     guess = estimate.post_stratified({"{}": partly[""]}, task, residuals(partly))
-    assert guess.counts is not None
-    found, naive = ask(metric, task, guess.counts), ask(metric, task, partly[""])
+    found, naive = ask(metric, task, guess), ask(metric, task, partly[""])
     assert found.low is not None and found.high is not None and true.value is not None
     assert found.low <= true.value <= found.high
     assert 30 < guess.effective <= N - gone.sum()
@@ -86,8 +87,7 @@ def test_without_labels_the_settled_ones_tell(draw: Any, kind: str, metric: str)
     settled = fold_joined(task, said, label)
     now = fold_joined(task, said[: N // 2], hidden(label, np.ones(N, bool))[: N // 2])
     guess = estimate.expected(now[""], settled[""], task, residuals(settled))
-    assert guess.counts is not None
-    found, true = ask(metric, task, guess.counts), ask(metric, task, settled[""])
+    found, true = ask(metric, task, guess), ask(metric, task, settled[""])
     assert found.low is not None and found.high is not None and true.value is not None
     assert found.low <= true.value <= found.high
     assert "no concept drift" in guess.reason
