@@ -130,6 +130,18 @@ def _unlabelled(random: Random, n: int) -> Records:
     return score, label.astype(float), {}
 
 
+def _shifted(shift: float) -> Callable[[Random, int], Records]:
+    """n records without a label whose log odds have shifted, and 5,000 settled ones before them."""
+
+    def draw(random: Random, n: int) -> Records:
+        logit = random.normal(-0.5, 1.5, n + SETTLED) - 1.5
+        logit[SETTLED:] += shift
+        label = random.random(n + SETTLED) < 1 / (1 + np.exp(-logit))
+        return 1 / (1 + np.exp(-1.3 * logit)), label.astype(float), {}
+
+    return draw
+
+
 def _partly(random: Random, n: int) -> Records:
     """One label in five has come where the score is low, four in five where it is high."""
     score, label, _ = _binary(random, n)
@@ -247,6 +259,14 @@ _ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_l
 ESTIMATES = {
     "nothing labelled": Population(
         _unlabelled, _count_expected, _ESTIMATED,
+        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+    ),
+    "after a shift upwards": Population(
+        _shifted(1.0), _count_expected, _ESTIMATED,
+        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+    ),
+    "after a shift downwards": Population(
+        _shifted(-1.0), _count_expected, _ESTIMATED,
         came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
     ),
     "partly labelled": Population(

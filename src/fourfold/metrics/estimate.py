@@ -18,7 +18,8 @@ out to be, and how unsure that is depends on the metric: an accuracy rests on al
 few that were decided positive, of which the window has another share once the inputs have shifted. So the predictive
 distribution is drawn from: the calibration from its posterior, the outcomes given the calibration, the metric of them
 (Rubin, The Annals of Statistics 12 (1984), 1151–1172). The metric's own interval is then stated for the number of
-records at which it is as wide as the draws are spread: the *effective* sample size, of this metric.
+records at which it is as wide as the draws are spread, the *effective* sample size of this metric, and made to hold
+95 % of the draws: what is made of two records is 0, a half or 1, and a smooth interval may miss all three.
 """
 
 from __future__ import annotations
@@ -79,8 +80,11 @@ class _Table:
         return total
 
 
-def value(guess: Estimated, of: Callable[[Counts], Value]) -> Value:
-    """A metric of counts that were estimated, with an interval for what it will be once all labels are there."""
+def value(guess: Estimated, of: Callable[[Counts], Value], drift: float = 0.0) -> Value:
+    """A metric of counts that were estimated, with an interval for what it will be once all labels are there.
+
+    ``drift`` is the standard deviation of what estimates err by beyond chance.
+    """
     if guess.counts is None:
         return Value.no_data(guess.reason)
     found = of(guess.counts)
@@ -89,16 +93,17 @@ def value(guess: Estimated, of: Callable[[Counts], Value]) -> Value:
     if found.value is None or found.low is None or found.high is None:
         return found
     size = guess.counts.tally("predicted")
-    worth = guess.effective
+    half = (found.high - found.low) / 2
     drawn = [v for v in (of(counts).value for counts in guess.draws()) if v is not None]
-    spread = float(np.std(drawn)) if drawn else 0.0
-    if spread > 0 and found.high > found.low:
-        worth = size * ((found.high - found.low) / 2 / (Z * spread)) ** 2
+    spread = float(np.std(drawn)) if drawn else half / Z * math.sqrt(size / guess.effective)
+    spread = math.hypot(spread, drift)
+    worth = size * (half / (Z * spread)) ** 2 if spread > 0 and half > 0 else guess.effective
     less = of(_scaled(guess.counts, worth / size))
     if less.value is None or less.low is None or less.high is None:
         return found
     grown = found.value / less.value if less.value else 1.0  # a total grows with the records, a mean does not
-    return dataclasses.replace(found, low=grown * less.low, high=grown * less.high)
+    ends = np.quantile(drawn or [found.value], (0.025, 0.975), method="nearest").tolist()
+    return dataclasses.replace(found, low=min(grown * less.low, ends[0]), high=max(grown * less.high, ends[1]))
 
 
 def expected(window: Counts, settled: Counts | None, task: Task, residuals: Binning | None = None) -> Estimated:

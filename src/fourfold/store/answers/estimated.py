@@ -11,7 +11,6 @@ without drift is about zero (the between-study variance of DerSimonian & Laird, 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from fourfold.binning import Ints
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import estimate
-from fourfold.metrics.intervals import Z
+from fourfold.metrics.intervals import Z, student_point
 from fourfold.metrics.tasks import covered
 from fourfold.model import DAY, EVERYTHING, Status, Task, Value, Window
 from fourfold.store.answers.asked import Asked
@@ -59,6 +58,14 @@ class _Error(NamedTuple):
     variance: float
 
 
+def _drift(past: Sequence[_Error]) -> float:
+    """What estimates err by beyond chance, as a standard deviation; the fewer were seen, the larger it may be."""
+    if not past:
+        return 0.0
+    beyond = sum(e.off**2 - e.variance for e in past) / len(past)
+    return student_point(len(past)) / Z * math.sqrt(max(beyond, 0.0))
+
+
 class _Estimates:
     """The estimates of a task's metric, and what they are made of."""
 
@@ -88,34 +95,27 @@ class _Estimates:
         if not self._is_settled(window, found):
             why = "labels can still come: what was estimated cannot be judged yet"
             return Value.no_data(why, coverage=covered(found))
-        guess, true = self._read(self._expected(key, window, found), draws=False), self._asked.of(found)
-        if guess.value is None or true.value is None:
+        error = self._error(key, window, found)
+        if error is None:
             return Value.no_data("no estimate could be made of this window", coverage=covered(found))
-        return Value(guess.value - true.value, n=found.tally("labelled"), coverage=covered(found))
+        return Value(error.off, n=found.tally("labelled"), coverage=covered(found))
 
     def _is_settled(self, window: Window, found: Counts) -> bool:
         return window.end <= self._settled_until or not unanswered(found)
 
-    def _read(self, guess: estimate.Estimated, *, draws: bool = True) -> Value:
-        """The asked metric of counts that were estimated."""
-        return estimate.value(guess if draws else dataclasses.replace(guess, draws=tuple), self._asked.of)
-
     def _value(self, guess: estimate.Estimated, found: Counts, past: Sequence[_Error]) -> Value:
         """The metric of the counts that were estimated, its interval widened by how far past estimates were off."""
         n, coverage = found.tally("labelled"), covered(found)
-        value, reason = self._read(guess), guess.reason
+        missing = 1 - (coverage or 0.0)  # past estimates were made without any label; here only these are guessed
+        value = estimate.value(guess, self._asked.of, missing * _drift(past))
+        reason = guess.reason
         if value.value is None:
             why = value.reason if guess.counts is None else f"{reason}: {value.reason}"
             return Value.no_data(why, n, coverage)
-        low, high = value.low, value.high
-        if past and low is not None and high is not None:
-            missing = 1 - (coverage or 0.0)  # past estimates were made without any label; here only these are guessed
-            drift = missing * math.sqrt(max(float(np.mean([e.off**2 - e.variance for e in past])), 0.0))
-            low = value.value - math.hypot(value.value - low, Z * drift)
-            high = value.value + math.hypot(high - value.value, Z * drift)
-            off = math.sqrt(float(np.mean([e.off**2 for e in past])))
+        if past and value.low is not None:
+            off = math.sqrt(sum(e.off**2 for e in past) / len(past))
             reason += f"; past estimates of as many were off by {off:.3g}"
-        return Value(value.value, low, high, n, coverage, Status.ESTIMATED, reason)
+        return Value(value.value, value.low, value.high, n, coverage, Status.ESTIMATED, reason)
 
     def _expected(self, key: str, window: Window, found: Counts) -> estimate.Estimated:
         """The estimate that could be made when a window ended, before any of its labels was there."""
@@ -146,14 +146,17 @@ class _Estimates:
         return found
 
     def _errors_of(self, window: Window) -> dict[str, _Error]:
-        errors = {}
+        """How far the estimates of a settled window were off, by slice."""
         found, _ = load(self._asked.source, "", (self._task.kind,), self._asked.names, [window], DAY)
-        for (_, key), entry in found:
-            guess, true = self._read(self._expected(key, window, entry)), self._asked.of(entry)
-            if guess.value is not None and true.value is not None:
-                half = (guess.high - guess.low) / 2 if guess.low is not None and guess.high is not None else 0.0
-                errors[key] = _Error(guess.value - true.value, (half / Z) ** 2)
-        return errors
+        errors = {key: self._error(key, window, entry) for (_, key), entry in found}
+        return {key: error for key, error in errors.items() if error is not None}
+
+    def _error(self, key: str, window: Window, found: Counts) -> _Error | None:
+        guess, true = estimate.value(self._expected(key, window, found), self._asked.of), self._asked.of(found)
+        if guess.value is None or true.value is None:
+            return None
+        half = (guess.high - guess.low) / 2 if guess.low is not None and guess.high is not None else 0.0
+        return _Error(guess.value - true.value, (half / Z) ** 2)
 
     def _settled(self, key: str, window: Window) -> Counts | None:
         """What was settled of a slice when a window ended; of all records where that is little."""
