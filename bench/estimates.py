@@ -43,10 +43,10 @@ def run(report: Report) -> None:
         "When a week has ended, none of its labels, nor of the 30 days before, is known. The estimate takes the week's "
         "scores with the calibration of all that is settled; the naive answer is the metric of the newest settled "
         "week. Both are held against the week's metric once all labels are in. `roc_auc` and `recall` are those that "
-        "the estimate has to win. The last column is what the same method errs by where it is given the labels of all "
-        "the year, its own week's too: what no calibration by score can do better, since how often a flight of a given "
-        "score is late changes from week to week with what the model does not see (concept drift). Of the precision "
-        "this drift is nearly all of the error, and last month's value knows of it what a calibration does not.",
+        "the estimate has to win. The last column is what the same method errs by where it is calibrated with the labels "
+        "of the whole year, its own week's too. Of the precision that is hardly less: how often a flight of a given score "
+        "is late changes from month to month with what the model does not see (concept drift), which last month's value "
+        "tells more of than any calibration that is the same for all the year.",
     )
 
 

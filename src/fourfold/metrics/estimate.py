@@ -322,6 +322,7 @@ def _counts(table: _Table, weights: Floats, like: Counts, task: Task) -> Counts:
         for name, side in (("above", above), ("below", below)):
             sums[name], sums[f"{name}_squared"] = float(flat @ side), float(flat @ side**2)
         sums["error_fourth"] = float(flat @ error**4)
+        tallies["zero_actual"] = 0.0  # of no percentage: their sums are not told either
         flat = np.zeros(0)
     shares: Any = [tallies[name] for name in KINDS[like.kind].tallies], flat  # no whole numbers: they are expectations
     return Counts(
