@@ -130,6 +130,11 @@ def _unlabelled(random: Random, n: int) -> Records:
     return score, label.astype(float), {}
 
 
+def _hidden_came(drawn: Records) -> Ask:
+    score, label, _ = drawn
+    return _asking(fold_joined(BINARY, score[SETTLED:], label[SETTLED:])[""])
+
+
 def _shifted(shift: float) -> Callable[[Random, int], Records]:
     """n records without a label whose log odds have shifted, and 5,000 settled ones before them."""
 
@@ -259,18 +264,18 @@ _ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_l
 ESTIMATES = {
     "nothing labelled": Population(
         _unlabelled, _count_expected, _ESTIMATED,
-        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+        came=_hidden_came, effort=1 / 8,
     ),
     "after a shift upwards": Population(
         _shifted(1.0), _count_expected, _ESTIMATED,
-        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+        came=_hidden_came, effort=1 / 8,
     ),
     "after a shift downwards": Population(
         _shifted(-1.0), _count_expected, _ESTIMATED,
-        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+        came=_hidden_came, effort=1 / 8,
     ),
     "partly labelled": Population(
-        _partly, _count_stratified, _ESTIMATED,
+        _partly, _count_stratified, _ESTIMATED, effort=1 / 8,
         came=lambda drawn: _asking(fold_joined(BINARY, drawn[0], drawn[1])[""]),
     ),
 }  # fmt: skip

@@ -175,7 +175,7 @@ def log_days(days: int, a_day: int, *, without: dict[int, int]) -> pd.DataFrame:
     score, label = logistic(random, len(number), 0.0)
     frame = pd.DataFrame({"id": number, "at": at, "score": score})
     ff.log("predict", frame, key="id", time="at")
-    known = np.array([n % a_day >= without.get(n // a_day, 0) for n in number])
+    known = np.array([n % a_day >= without.get(n // a_day, 0) for n in number.tolist()])
     truth = pd.DataFrame({"id": number, "at": at + pd.Timedelta(hours=6), "truth": label})[known]
     ff.log("labels", truth, key="id", time="at")
     ff.task("t", prediction="predict.score", label="labels.truth", horizon="600d")
@@ -183,8 +183,8 @@ def log_days(days: int, a_day: int, *, without: dict[int, int]) -> pd.DataFrame:
 
 
 def asked(metric: str, first: int, last: int, **more: Any) -> Value:
-    window = {"start": START + pd.Timedelta(days=first), "end": START + pd.Timedelta(days=last)}
-    return ff.metric("t", metric, **window, **more).value
+    start, end = ((START + pd.Timedelta(days=day)).to_pydatetime() for day in (first, last))
+    return ff.metric("t", metric, start=start, end=end, **more).value
 
 
 def test_days_whose_labels_are_all_there_are_settled_whatever_the_horizon(session: Session) -> None:

@@ -45,10 +45,10 @@ class Calibration:
     sizes: Floats
 
     @classmethod
-    def fit(cls, scores: Floats, negatives: Floats, positives: Floats, threshold: float) -> Calibration:
-        """From negatives and positives by score, the scores rising."""
-        known = negatives + positives > 0
-        scores, positives, sizes = scores[known], positives[known], (negatives + positives)[known]
+    def fit(cls, scores: Floats, labelled: Floats, threshold: float) -> Calibration:
+        """From rising scores, and of each how many records are negative and positive (scores × 2)."""
+        known = labelled.sum(1) > 0
+        scores, positives, sizes = scores[known], labelled[known, 1], labelled[known].sum(1)
         logistic = bool(scores.min() > -_OUTSIDE and scores.max() < 1 + _OUTSIDE)
         x = _stretched(scores, logistic)
         middle = float(np.average(x, weights=sizes))
@@ -57,15 +57,15 @@ class Calibration:
         line = _fitted(design, sizes, positives)
         group = _groups(scores, sizes, threshold)
         expected = sizes * _expit(design @ line)
-        n, said, came = (np.bincount(group, column) for column in (sizes, expected, positives))
+        n, said, came = (_added(group, column) for column in (sizes, expected, positives))
         said = np.clip(said / n, 1e-9, 1 - 1e-9)
         shares = (came + _PRIOR * said) / (n + _PRIOR)
-        places = np.bincount(group, sizes * scores) / n
+        places = _added(group, sizes * scores) / n
         starts = scores[np.flatnonzero(np.diff(group, prepend=-1))]
         starts[np.searchsorted(starts, threshold) :][:1] = threshold  # the first group that is decided positive
         at = _design((_stretched(places, logistic) - middle) / width)
         information = (at * (_PRIOR * n / (n + _PRIOR) * shares * (1 - shares))[:, None]).T @ at
-        covariance = np.linalg.inv(information + _RIDGE * np.eye(2))
+        covariance: Floats = np.linalg.inv(information + _RIDGE * np.eye(2))
         return cls(logistic, middle, width, line, covariance, starts, places, shares, _logit(shares) - _logit(said), n)
 
     def __call__(self, scores: Floats) -> Floats:
@@ -115,6 +115,10 @@ def equal_groups(sizes: Floats, many: int) -> Ints:
     """Neighbours put into groups of about as many records: the number of each one's group."""
     middle = np.cumsum(sizes) - sizes / 2
     return np.clip((middle / max(float(sizes.sum()), 1.0) * many).astype(np.int64), 0, many - 1)
+
+
+def _added(group: Ints, column: Floats) -> Floats:
+    return np.bincount(group, column).astype(np.float64)
 
 
 def _stretched(scores: Floats, logistic: bool) -> Floats:

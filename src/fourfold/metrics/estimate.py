@@ -140,7 +140,7 @@ def _by_calibration(now: _Table, then: _Table, task: Task) -> Expectation:
     """Negatives and positives of each score, by its calibration."""
     assert task.threshold is not None
     scores, sizes = np.array(now.strata, np.float64), now.all
-    calibration = Calibration.fit(np.array(then.strata, np.float64), *then.labelled.T, task.threshold)
+    calibration = Calibration.fit(np.array(then.strata, np.float64), then.labelled, task.threshold)
     shares = calibration(scores)
 
     def draws() -> Iterator[Floats]:
@@ -182,7 +182,8 @@ def _neighbours(scores: Floats, labelled: Floats) -> tuple[Floats, Floats]:
     group = equal_groups(size, int(np.clip(size.sum() // _SETTLED, 1, _GROUPS)))
     _, group = np.unique(group[size > 0], return_inverse=True)
     outcomes = np.column_stack([np.bincount(group, column[size > 0]) for column in labelled.T])
-    return np.bincount(group, (size * scores)[size > 0]) / outcomes.sum(1), outcomes
+    places: Floats = np.bincount(group, (size * scores)[size > 0]) / outcomes.sum(1)
+    return places, outcomes.astype(np.float64)
 
 
 def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning | None = None) -> Estimated:
@@ -313,9 +314,9 @@ def _counts(table: _Table, weights: Floats, like: Counts, task: Task) -> Counts:
         codes = bins_of(score, like.binning) * 4
         bins, flat = np.concatenate([codes, codes + 1]), np.concatenate([negatives, positives])
     elif like.kind == "multiclass":
-        cells = [(table.strata[i], table.outcomes[j]) for i, j in zip(*np.nonzero(weights), strict=True)]
-        labels, flat = [json.dumps(cell, ensure_ascii=False) for cell in cells], weights[np.nonzero(weights)]
-        tallies["correct"] = float(sum(w for (said, came), w in zip(cells, flat, strict=True) if said == came))
+        pairs = [(table.strata[i], table.outcomes[j]) for i, j in zip(*np.nonzero(weights), strict=True)]
+        labels, flat = [json.dumps(pair, ensure_ascii=False) for pair in pairs], weights[np.nonzero(weights)]
+        tallies["correct"] = float(sum(w for (said, came), w in zip(pairs, flat, strict=True) if said == came))
     else:
         error, flat = np.array(table.outcomes, np.float64), weights.sum(0)
         above, below = np.maximum(error, 0), np.maximum(-error, 0)
@@ -332,11 +333,9 @@ def _counts(table: _Table, weights: Floats, like: Counts, task: Task) -> Counts:
 
 
 def _scaled(counts: Counts, factor: float) -> Counts:
+    scaled: Any = [tally * factor for tally in counts.tallies], counts.counts * factor  # no whole numbers either
     return dataclasses.replace(
-        counts,
-        tallies=[tally * factor for tally in counts.tallies],
-        sums=[total * factor for total in counts.sums],
-        counts=counts.counts * factor,
+        counts, tallies=scaled[0], sums=[total * factor for total in counts.sums], counts=scaled[1]
     )
 
 

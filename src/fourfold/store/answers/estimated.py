@@ -137,7 +137,8 @@ class _Estimates:
         known = starts[settled & (starts < before)]
         if length % DAY or not len(known):
             return []
-        found, until = [], int(known[-1]) + DAY
+        found: list[Window] = []
+        until = int(known[-1]) + DAY
         while len(found) < _PAST and until > known[0]:
             inside = (starts >= until - length) & (starts < until)
             if inside.any() and settled[inside].all():
