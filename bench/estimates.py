@@ -65,7 +65,7 @@ def _simulated(report: Report, draws: int = 8) -> None:
         for name in SIMULATED:
             estimated = parse(name, "task", "binary").metric.function(ours).value
             others = [_weighed(name, score, weight, threshold) for score, weight in ((window[0], isotonic), settled)]
-            true = _weighed(name, *window, threshold)
+            true = _weighed(name, window[0], window[1], threshold)
             if estimated is not None and not any(map(math.isnan, (true, *others))):
                 errors.setdefault((shift != 0, name), []).append([abs(e - true) for e in (estimated, *others)])
     report.table(

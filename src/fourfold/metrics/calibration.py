@@ -9,8 +9,8 @@ The line is the logistic recalibration of Cox, Biometrika 45 (1958), 562–565 (
 its outcomes' after κ records as the line has them are added (the mean of the beta's posterior: empirical Bayes, Morris,
 JASA 78 (1983), 47–55), so that many records follow their outcomes and few the line; beyond the scores seen the line
 goes on. Groups never span the threshold: what is decided positive is not calibrated by what is not, else a precision of
-few is drawn to the many below. A regression that is isotonic (Zadrozny & Elkan, KDD 2002) pools across it and jumps
-between steps; the page on intervals has what that costs.
+few is drawn to the many below. Isotonic regression (Zadrozny & Elkan, KDD 2002) pools across it and jumps between
+steps; bench/RESULTS.md has what that costs.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Calibration:
         starts[np.searchsorted(starts, threshold) :][:1] = threshold  # the first group that is decided positive
         at = _design((_stretched(places, logistic) - middle) / width)
         information = (at * (_PRIOR * n / (n + _PRIOR) * shares * (1 - shares))[:, None]).T @ at
-        covariance: Floats = np.linalg.inv(information + _RIDGE * np.eye(2))
+        covariance = np.linalg.inv(information + _RIDGE * np.eye(2)).astype(np.float64)
         return cls(logistic, middle, width, line, covariance, starts, places, shares, _logit(shares) - _logit(said), n)
 
     def __call__(self, scores: Floats) -> Floats:
