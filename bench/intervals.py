@@ -130,6 +130,23 @@ def _unlabelled(random: Random, n: int) -> Records:
     return score, label.astype(float), {}
 
 
+def _hidden_came(drawn: Records) -> Ask:
+    score, label, _ = drawn
+    return _asking(fold_joined(BINARY, score[SETTLED:], label[SETTLED:])[""])
+
+
+def _shifted(shift: float) -> Callable[[Random, int], Records]:
+    """n records without a label whose log odds have shifted, and 5,000 settled ones before them."""
+
+    def draw(random: Random, n: int) -> Records:
+        logit = random.normal(-0.5, 1.5, n + SETTLED) - 1.5
+        logit[SETTLED:] += shift
+        label = random.random(n + SETTLED) < 1 / (1 + np.exp(-logit))
+        return 1 / (1 + np.exp(-1.3 * logit)), label.astype(float), {}
+
+    return draw
+
+
 def _partly(random: Random, n: int) -> Records:
     """One label in five has come where the score is low, four in five where it is high."""
     score, label, _ = _binary(random, n)
@@ -164,15 +181,17 @@ def _count_task(kind: str, **more: Any) -> Callable[[Records], Ask]:
     return count
 
 
-def _asking(found: Counts | None, target: str = "task", kind: str | None = "binary") -> Ask:
+def _asking(found: Counts, target: str = "task", kind: str | None = "binary") -> Ask:
     def ask(name: str) -> Value:
-        if found is None:
-            return Value.no_data("refused")
         question = parse(name, target, kind)
         value: Value = question.metric.function(found, **question.parameters)
         return value
 
     return ask
+
+
+def _estimating(guess: estimate.Estimated) -> Ask:
+    return lambda name: estimate.value(guess, lambda counts: _asking(counts)(name))
 
 
 def _count_column(table: pa.Table) -> Ask:
@@ -222,13 +241,13 @@ def _count_expected(drawn: Records) -> Ask:
     score, label, _ = drawn
     settled = fold_joined(BINARY, score[:SETTLED], label[:SETTLED])[""]
     window = fold_joined(BINARY, score[SETTLED:], np.full(len(score) - SETTLED, np.nan))[""]
-    return _asking(estimate.expected(window, settled, BINARY).counts)
+    return _estimating(estimate.expected(window, settled, BINARY))
 
 
 def _count_stratified(drawn: Records) -> Ask:
     score, label, more = drawn
     found = fold_joined(BINARY, score, np.where(more["there"], label, np.nan))[""]
-    return _asking(estimate.post_stratified({"{}": found}, BINARY).counts)
+    return _estimating(estimate.post_stratified({"{}": found}, BINARY))
 
 
 def _of_residuals(of: Callable[[Any], Any]) -> Callable[[Records], float]:
@@ -245,10 +264,18 @@ _ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_l
 ESTIMATES = {
     "nothing labelled": Population(
         _unlabelled, _count_expected, _ESTIMATED,
-        came=lambda drawn: _asking(fold_joined(BINARY, drawn[0][SETTLED:], drawn[1][SETTLED:])[""]),
+        came=_hidden_came, effort=1 / 8,
+    ),
+    "after a shift upwards": Population(
+        _shifted(1.0), _count_expected, _ESTIMATED,
+        came=_hidden_came, effort=1 / 8,
+    ),
+    "after a shift downwards": Population(
+        _shifted(-1.0), _count_expected, _ESTIMATED,
+        came=_hidden_came, effort=1 / 8,
     ),
     "partly labelled": Population(
-        _partly, _count_stratified, _ESTIMATED,
+        _partly, _count_stratified, _ESTIMATED, effort=1 / 8,
         came=lambda drawn: _asking(fold_joined(BINARY, drawn[0], drawn[1])[""]),
     ),
 }  # fmt: skip

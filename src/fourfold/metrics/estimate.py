@@ -6,56 +6,73 @@ what is labelled to what is not:
 
 ``expected``: nothing in the window is labelled. Each prediction is taken to turn out as those of its stratum did in
 settled windows: for a classification this is its calibrated confidence. Source: Guillory et al., "Predicting with
-confidence on unseen distributions", ICCV 2021; calibration by isotonic regression (Zadrozny & Elkan, KDD 2002).
-It assumes that nothing has changed but the strata's shares (no concept drift).
+confidence on unseen distributions", ICCV 2021; of the calibration see ``calibration``. It assumes that nothing has
+changed but the strata's shares (no concept drift).
 
 ``post_stratified``: a part is labelled, and which part is no accident. Each labelled record stands for all of its
 stratum (weight = all ÷ labelled). Source: Holt & Smith, J. R. Stat. Soc. A 142 (1979); effective sample size by Kish,
 Survey Sampling (1965). It assumes that within a stratum it is chance which records have a label.
 
-Both give counts, of which every metric can be asked; they are scaled to the sample size that they are worth.
+Both give counts, of which every metric can be asked by ``value``. Its interval is about what these records will turn
+out to be, and how unsure that is depends on the metric: an accuracy rests on all settled records, a precision on the
+few that were decided positive, of which the window has another share once the inputs have shifted. So the predictive
+distribution is drawn from: the calibration from its posterior, the outcomes given the calibration, the metric of them
+(Rubin, The Annals of Statistics 12 (1984), 1151–1172). The metric's own interval is then stated for the number of
+records at which it is as wide as the draws are spread, the *effective* sample size of this metric, and made to hold
+95 % of the draws: what is made of two records is 0, a half or 1, and a smooth interval may miss all three.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fourfold.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts import KINDS, OUTCOMES, Counts
+from fourfold.metrics.calibration import Calibration, equal_groups
 from fourfold.metrics.classification import CELLS, states
-from fourfold.model import Task
+from fourfold.metrics.intervals import Z
+from fourfold.model import Task, Value
 
 KINDS_OF_TASK = ("binary", "multiclass", "regression")
 SPAN, ZERO = 1 << 17, 1 << 16  # of the pairs of a regression: score bin × span + residual bin + zero; + 0: no label
 RESIDUAL_BITS = 5
 _STRATA, _PER_STRATUM = 10, 8  # at most so many strata of scores, and so many labels in each: few are less biased
-_SETTLED = 30  # labels that a calibration needs, and each of its points
-_CALIBRATION = 40
+_SETTLED = 30  # labels that are needed before, and in each group of a regression's scores
+_GROUPS = 40  # of a regression's scores
+_DRAWS = 50  # from the predictive distribution: their spread is known to within 10 %
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimated:
-    """Counts as they would be, were all labelled, scaled to ``effective`` records; or the reason why there are none."""
+    """Counts as they would be, were all labelled, worth ``effective`` records; or the reason why there are none.
+
+    ``draws`` gives counts as they might be, from which the effective number of a metric is worked out.
+    """
 
     counts: Counts | None
     effective: float = 0.0
     reason: str = ""
-    residuals: Binning | None = None
+    draws: Callable[[], Iterable[Counts]] = tuple
 
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """Strata × outcomes: how many records are labelled, and how many of each stratum are not."""
+    """Strata × outcomes: how many records are labelled, and how many of each stratum are not.
+
+    ``decided`` is the share decided positive of the bin that the threshold is in, where that is known.
+    """
 
     strata: list[float | str]  # scores (the bins' middles) in order, or classes
     outcomes: list[float | str]
     labelled: Floats
     unlabelled: Floats
+    decided: float | None = None
 
     @property
     def all(self) -> Floats:
@@ -63,31 +80,110 @@ class _Table:
         return total
 
 
-def expected(window: Counts, settled: Counts, task: Task, residuals: Binning | None = None) -> Estimated:
+def value(guess: Estimated, of: Callable[[Counts], Value], drift: float = 0.0) -> Value:
+    """A metric of counts that were estimated, with an interval for what it will be once all labels are there.
+
+    ``drift`` is the standard deviation of what estimates err by beyond chance.
+    """
+    if guess.counts is None:
+        return Value.no_data(guess.reason)
+    found = of(guess.counts)
+    if found.value is not None and math.isnan(found.value):
+        return Value.no_data("no estimate: what this metric is made of cannot be expected of a prediction")
+    if found.value is None or found.low is None or found.high is None:
+        return found
+    size = guess.counts.tally("predicted")
+    half = (found.high - found.low) / 2
+    drawn = [v for v in (of(counts).value for counts in guess.draws()) if v is not None]
+    spread = float(np.std(drawn)) if drawn else half / Z * math.sqrt(size / guess.effective)
+    spread = math.hypot(spread, drift)
+    worth = size * (half / (Z * spread)) ** 2 if spread > 0 and half > 0 else guess.effective
+    less = of(_scaled(guess.counts, worth / size))
+    if less.value is None or less.low is None or less.high is None:
+        return found
+    grown = found.value / less.value if less.value else 1.0  # a total grows with the records, a mean does not
+    ends = np.quantile(drawn or [found.value], (0.025, 0.975), method="nearest").tolist()
+    return dataclasses.replace(found, low=min(grown * less.low, ends[0]), high=max(grown * less.high, ends[1]))
+
+
+def expected(window: Counts, settled: Counts | None, task: Task, residuals: Binning | None = None) -> Estimated:
     """The window's counts as the strata's outcomes in settled windows make them expected.
 
     ``residuals`` is the binning of a regression's residuals.
     """
-    now, then = _table(window, residuals), _table(settled, residuals)
-    seen = float(then.labelled.sum())
-    size = float(now.all.sum())
+    then = _table(settled, task, residuals) if settled is not None else None
+    now = _table(window, task, residuals, then.decided if then is not None else None)
+    size, seen = float(now.all.sum()), float(then.labelled.sum()) if then is not None else 0.0
     if size <= 0:
         return Estimated(None, reason="no predictions in this window")
-    if seen < _SETTLED:
+    if then is None or seen < _SETTLED:
         return Estimated(None, reason=f"{seen:.0f} labels in settled windows before; {_SETTLED} are needed")
     if task.kind == "multiclass":
-        known = {stratum: row / row.sum() for stratum, row in zip(then.strata, then.labelled, strict=True) if row.sum()}
-        new = [stratum for stratum in now.strata if stratum not in known]
-        if new:
-            return Estimated(None, reason=f"the class {new[0]!r} has no label in settled windows")
-        shares = np.array([known[stratum] for stratum in now.strata])
+        known = {stratum for stratum, row in zip(then.strata, then.labelled, strict=True) if row.sum()}
+        for stratum in now.strata:
+            if stratum not in known:
+                return Estimated(None, reason=f"the class {stratum!r} has no label in settled windows")
+    table = dataclasses.replace(now, outcomes=then.outcomes)
+    weights, draws = (_by_calibration if task.kind == "binary" else _by_strata)(now, then, task)
+
+    def counted(weights: Floats) -> Counts:
+        return _counts(table, weights, window, task)
+
+    reason = f"expected from {seen:,.0f} labelled predictions before, assuming no concept drift"
+    return Estimated(counted(weights), size, reason, lambda: map(counted, draws()))
+
+
+Expectation = tuple[Floats, Callable[[], Iterator[Floats]]]  # tables of weights: the mean, and draws
+
+
+def _by_calibration(now: _Table, then: _Table, task: Task) -> Expectation:
+    """Negatives and positives of each score, by its calibration."""
+    assert task.threshold is not None
+    scores, sizes = np.array(now.strata, np.float64), now.all
+    calibration = Calibration.fit(np.array(then.strata, np.float64), then.labelled, task.threshold)
+    shares = calibration(scores)
+
+    def draws() -> Iterator[Floats]:
+        random = np.random.default_rng(0)
+        for drawn in calibration.drawn(scores, random, _DRAWS):
+            positives = random.binomial(sizes.astype(np.int64), drawn)
+            yield np.column_stack([sizes - positives, positives])
+
+    return np.column_stack([sizes * (1 - shares), sizes * shares]), draws
+
+
+def _by_strata(now: _Table, then: _Table, task: Task) -> Expectation:
+    """Outcomes of each class, or of each score as its neighbours' are, by their shares; these by a Dirichlet draw."""
+    sizes = now.all
+    if task.kind == "multiclass":
+        before = then.labelled[[then.strata.index(stratum) for stratum in now.strata]]
+        weights, nearest = sizes[:, None] * before / before.sum(1, keepdims=True), np.arange(len(sizes))
     else:
         scores, old = np.array(now.strata, np.float64), np.array(then.strata, np.float64)
-        shares = _calibrated(scores, old, then.labelled, monotone=task.kind == "binary")
-    weights = now.all[:, None] * shares
-    worth = 1 / (1 / size + 1 / seen)
-    found = _counts(dataclasses.replace(now, outcomes=then.outcomes), weights * (worth / size), window, task, residuals)
-    return Estimated(found, worth, f"expected from {seen:,.0f} labelled predictions before, assuming no concept drift")
+        places, before = _neighbours(old, then.labelled)
+        known = before / before.sum(1, keepdims=True)
+        shares = np.column_stack([np.interp(scores, places, column) for column in known.T])
+        weights, nearest = sizes[:, None] * shares, np.abs(scores[:, None] - places).argmin(1)
+    many = np.bincount(nearest, sizes, len(before)).astype(np.int64)
+    prior = then.labelled.sum(0) / then.labelled.sum()  # one record, as all are: what did not occur is not impossible
+
+    def draws() -> Iterator[Floats]:
+        random = np.random.default_rng(0)
+        for _ in range(_DRAWS):
+            shares = random.standard_gamma(before + prior)
+            yield random.multinomial(many, shares / shares.sum(1, keepdims=True)).astype(np.float64)
+
+    return weights, draws
+
+
+def _neighbours(scores: Floats, labelled: Floats) -> tuple[Floats, Floats]:
+    """Scores put into groups of about as many labels: each group's mean score, and its outcomes."""
+    size = labelled.sum(1)
+    group = equal_groups(size, int(np.clip(size.sum() // _SETTLED, 1, _GROUPS)))
+    _, group = np.unique(group[size > 0], return_inverse=True)
+    outcomes = np.column_stack([np.bincount(group, column[size > 0]) for column in labelled.T])
+    places: Floats = np.bincount(group, (size * scores)[size > 0]) / outcomes.sum(1)
+    return places, outcomes.astype(np.float64)
 
 
 def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning | None = None) -> Estimated:
@@ -98,7 +194,7 @@ def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning
     """
     pieces: list[tuple[_Table, Floats, float]] = []
     for name, counts in slices.items():
-        table = _table(counts, residuals)
+        table = _table(counts, task, residuals)
         weight = _weights(table)
         if isinstance(weight, str):
             where = f" of {name}" if len(slices) > 1 else ""
@@ -112,7 +208,7 @@ def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning
     if not worth:
         return Estimated(None, reason="no estimate: nothing has a label")
     parts = [
-        _counts(table, table.labelled * weight[:, None] * (worth / total), counts, task, residuals)
+        _counts(table, table.labelled * weight[:, None], counts, task)
         for (table, weight, _), counts in zip(pieces, slices.values(), strict=True)
     ]
     return Estimated(_added(parts), worth, f"effective sample size {worth:,.0f}, assuming that within a stratum it is "
@@ -132,8 +228,7 @@ def _weights(table: _Table) -> Floats | str:
     if not total:
         return "a slice" if everyone.sum() else np.zeros_like(labelled)
     groups = int(np.clip(total // _PER_STRATUM, 1, _STRATA))
-    middle = np.cumsum(labelled) - labelled / 2
-    group = np.clip((middle / total * groups).astype(np.int64), 0, groups - 1)
+    group = equal_groups(labelled, groups)
     here, whole = np.bincount(group, labelled, groups), np.bincount(group, everyone, groups)
     if (whole[here == 0] > 0).any():
         return "a group of scores"
@@ -141,42 +236,9 @@ def _weights(table: _Table) -> Floats | str:
     return shared
 
 
-def _calibrated(scores: Floats, old: Floats, labelled: Floats, *, monotone: bool) -> Floats:
-    """The outcomes' shares at some scores, from those at others: means of neighbours, with lines between."""
-    size = labelled.sum(1)
-    total = float(size.sum())
-    groups = int(np.clip(total // _SETTLED, 1, _CALIBRATION))
-    group = np.clip(((np.cumsum(size) - size / 2) / total * groups).astype(np.int64), 0, groups - 1)
-    weight = np.bincount(group, size, groups)
-    used = weight > 0
-    place = (np.bincount(group, size * old, groups)[used]) / weight[used]
-    shares = np.column_stack([np.bincount(group, column, groups)[used] / weight[used] for column in labelled.T])
-    if monotone:
-        rising = _isotonic(shares[:, 1], weight[used].astype(np.float64))
-        shares = np.column_stack([1 - rising, rising])
-    found = np.column_stack([np.interp(scores, place, column) for column in shares.T])
-    proper: Floats = found / found.sum(1, keepdims=True)
-    return proper
-
-
-def _isotonic(values: Floats, weights: Floats) -> Floats:
-    """The nearest rising sequence: pool adjacent violators (Ayer et al., Ann. Math. Stat. 26, 1955)."""
-    blocks: list[list[float]] = []  # value, weight, how many
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        blocks.append([value, weight, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            upper, lower = blocks.pop(), blocks.pop()
-            both = upper[1] + lower[1]
-            blocks.append([(upper[0] * upper[1] + lower[0] * lower[1]) / both, both, upper[2] + lower[2]])
-    return np.repeat([block[0] for block in blocks], [int(block[2]) for block in blocks])
-
-
-def _table(counts: Counts, residuals: Binning | None) -> _Table:
-    assert counts.binning is not None or counts.kind == "multiclass"
+def _table(counts: Counts, task: Task, residuals: Binning | None, decided: float | None = None) -> _Table:
     if counts.kind == "binary":
-        assert counts.binning is not None
-        bins, (negatives, positives, none) = states(counts)
-        return _Table(counts.binning.middles(bins).tolist(), [0.0, 1.0], np.column_stack([negatives, positives]), none)
+        return _split(counts, task, decided)
     if counts.kind == "multiclass":
         cells = [(json.loads(text), n) for text, n in zip(counts.labels, counts.counts.tolist(), strict=True)]
         strata: list[float | str] = sorted({cell[0] for cell, _ in cells})
@@ -200,11 +262,40 @@ def _table(counts: Counts, residuals: Binning | None) -> _Table:
     return _Table(counts.binning.middles(bins).tolist(), middles.tolist(), labelled, none)
 
 
-def _counts(table: _Table, weights: Floats, like: Counts, task: Task, residuals: Binning | None) -> Counts:
+def _split(counts: Counts, task: Task, decided: float | None) -> _Table:
+    """A binary task's table, in which the bin that the threshold is in is two strata.
+
+    How many of its labelled records are decided positive the exact tallies say; of its other records the same share
+    is, or ``decided``, or where nothing is known as if they were spread evenly over the bin.
+    """
+    assert counts.binning is not None and task.threshold is not None
+    bins, (negatives, positives, none) = states(counts)
+    labelled, scores = np.column_stack([negatives, positives]), counts.binning.middles(bins)
+    threshold = bins_of(np.array([task.threshold]), counts.binning)[0]
+    place = int(np.searchsorted(bins, threshold))
+    if place == len(bins) or bins[place] != threshold:
+        return _Table(scores.tolist(), [0.0, 1.0], labelled, none, decided)
+    lower, upper = (float(edge[0]) for edge in counts.binning.edges(bins[place : place + 1]))
+    exact = np.array([counts.tally("false_positive"), counts.tally("true_positive")])
+    above = np.clip(exact - labelled[place + 1 :].sum(0), 0.0, labelled[place])
+    if labelled[place].sum():
+        decided = float(above.sum() / labelled[place].sum())
+    share = (upper - task.threshold) / (upper - lower) if decided is None else decided
+    sides = min((lower + task.threshold) / 2, math.nextafter(task.threshold, -math.inf)), (task.threshold + upper) / 2
+    return _Table(
+        [*scores[:place].tolist(), *sides, *scores[place + 1 :].tolist()],
+        [0.0, 1.0],
+        np.concatenate([labelled[:place], [labelled[place] - above, above], labelled[place + 1 :]]),
+        np.concatenate([none[:place], none[place] * np.array([1 - share, share]), none[place + 1 :]]),
+        decided,
+    )
+
+
+def _counts(table: _Table, weights: Floats, like: Counts, task: Task) -> Counts:
     """A table of weights as the counts of a task, in which every prediction has a label."""
     total = float(weights.sum())
-    tallies: dict[str, float] = dict.fromkeys(KINDS[like.kind].tallies, 0.0)
-    sums = dict.fromkeys(KINDS[like.kind].sums, 0.0)
+    tallies: dict[str, float] = dict.fromkeys(KINDS[like.kind].tallies, math.nan)  # what the table does not tell
+    sums = dict.fromkeys(KINDS[like.kind].sums, math.nan)
     tallies |= {"predicted": total, "labelled": total}
     bins: Ints = np.zeros(0, np.int64)
     labels: list[str] = []
@@ -223,24 +314,29 @@ def _counts(table: _Table, weights: Floats, like: Counts, task: Task, residuals:
         codes = bins_of(score, like.binning) * 4
         bins, flat = np.concatenate([codes, codes + 1]), np.concatenate([negatives, positives])
     elif like.kind == "multiclass":
-        labels = [json.dumps([s, o], ensure_ascii=False) for s in table.strata for o in table.outcomes]
-        flat = weights.ravel()
-        tallies["correct"] = float(
-            sum(w for s, row in zip(table.strata, weights, strict=True)
-            for o, w in zip(table.outcomes, row, strict=True) if s == o)
-        )  # fmt: skip
+        pairs = [(table.strata[i], table.outcomes[j]) for i, j in zip(*np.nonzero(weights), strict=True)]
+        labels, flat = [json.dumps(pair, ensure_ascii=False) for pair in pairs], weights[np.nonzero(weights)]
+        tallies["correct"] = float(sum(w for (said, came), w in zip(pairs, flat, strict=True) if said == came))
     else:
         error, flat = np.array(table.outcomes, np.float64), weights.sum(0)
         above, below = np.maximum(error, 0), np.maximum(-error, 0)
         for name, side in (("above", above), ("below", below)):
             sums[name], sums[f"{name}_squared"] = float(flat @ side), float(flat @ side**2)
         sums["error_fourth"] = float(flat @ error**4)
+        tallies["zero_actual"] = 0.0  # of no percentage: their sums are not told either
         flat = np.zeros(0)
     shares: Any = [tallies[name] for name in KINDS[like.kind].tallies], flat  # no whole numbers: they are expectations
     return Counts(
         like.kind, shares[0], list(sums.values()), like.low, like.high, bins, labels, shares[1], np.zeros(0, np.int64),
         like.binning,
     )  # fmt: skip
+
+
+def _scaled(counts: Counts, factor: float) -> Counts:
+    scaled: Any = [tally * factor for tally in counts.tallies], counts.counts * factor  # no whole numbers either
+    return dataclasses.replace(
+        counts, tallies=scaled[0], sums=[total * factor for total in counts.sums], counts=scaled[1]
+    )
 
 
 def _added(parts: Sequence[Counts]) -> Counts:

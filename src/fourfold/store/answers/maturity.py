@@ -64,7 +64,7 @@ class Maturity:
         places = number_of(asked.windows, np.array([s.start for s in steps]))
         waiting: dict[Place, list[tuple[float, int]]] = {}
         for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
-            waiting.setdefault((int(places[i]), key), []).append((_age(steps[i], now), _open(entry)))
+            waiting.setdefault((int(places[i]), key), []).append((_age(steps[i], now), unanswered(entry)))
         found = {}
         judged, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
         for place, entry in judged:
@@ -101,7 +101,7 @@ def label_curves(
     steps = [Window(at, at + step) for at in range(first, now, step)]
     still: dict[str, list[tuple[float, float]]] = {}
     for (i, key), entry in load(source, "", (kind,), names, steps, step, bins=False)[0]:
-        still.setdefault(key, []).append((min(_age(steps[i], now), horizon), _open(entry)))
+        still.setdefault(key, []).append((min(_age(steps[i], now), horizon), unanswered(entry)))
     curves = {}
     for (_, key), entry in delays:
         if entry.binning is not None and (entry.counts.sum() >= _ENOUGH or not names):
@@ -120,7 +120,7 @@ def _age(window: Window, now: int) -> float:
     return max(now - (window.start + window.end) / 2, 0.0)
 
 
-def _open(entry: Counts) -> int:
+def unanswered(entry: Counts) -> int:
     """Predictions that a label can still come for: neither judged nor judged to be of no use."""
     gone = sum(entry.tally(name) for name in ("labelled", "expired", "invalid_label", "unscored"))
     return max(entry.tally("predicted") - gone, 0)
