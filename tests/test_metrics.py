@@ -322,7 +322,7 @@ def test_whole_numbers_on_different_binnings_do_not_look_like_drift(name: str) -
         ("quantile", ff.InputError, r"give q, as in quantile\(0.9\)"),
         ("quantile(2)", ff.InputError, "from 0 to 1"),
         ("recall(x=1)", ff.InputError, "no parameter 'x'"),
-        ("recall('a')", ff.InputError, "threshold must be a number"),
+        ("recall('a')", ff.InputError, "threshold must be a finite number"),
         ("__import__('os').system('true')", ff.InputError, "not of the form"),
         ("recall(", ff.InputError, "not of the form"),
     ],
