@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fourfold as ff
+from fourfold.errors import ConfigError
 from fourfold.log.stream import check_writable
 from fourfold.records import EVENT_TIME, KEY
 from fourfold.sdk import Session
@@ -126,6 +128,25 @@ def test_a_time_that_is_none_is_kept_in_the_record_and_counted(time: Any) -> Non
     assert (error, single.unreadable) == (None, 1)
     assert single.table["unreadable_time"].to_pylist() == [repr(time)]
     assert single.table[EVENT_TIME].cast(pa.int64()).to_pylist() == [NOW // 1_000]
+
+
+def test_which_times_are_plausible_can_be_set(tmp_path: Path) -> None:
+    session = ff.init(tmp_path / "store", "test", earliest="1850-01-01", ahead="5000d")
+    times = ["1900-06-01", "1849-12-31", dt.datetime.now(dt.UTC) + dt.timedelta(days=4_000), "9999-12-31"]
+    for i, time in enumerate(times):
+        ff.log("p", key=i, time=time, v=1)
+    ff.log("p", pd.DataFrame({"id": ["a", "b"], "t": pd.to_datetime(["1900-06-01", "1800-01-01"])}), key="id", time="t")
+    assert ff.metric("p", "rows", start="1900-06-01", end="1900-06-02").value.value == 2.0
+    assert ff.metric("p", "rows").value.value == 6.0
+    unreadable = ff.metric("p.unreadable_time", "null_rate").value
+    assert (unreadable.value, unreadable.n) == (0.5, 6)
+    session.close()
+
+
+@pytest.mark.parametrize("setting", [{"earliest": "long ago"}, {"ahead": "soon"}, {"ahead": 5}, {"ahead": "0d"}])
+def test_bounds_of_times_that_are_none_are_refused_where_they_are_set(tmp_path: Path, setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        ff.init(tmp_path / "store", "test", **setting)
 
 
 def test_a_list_of_dicts_loses_only_the_record_that_cannot_be_kept() -> None:

@@ -120,7 +120,7 @@ def test_what_was_counted_before_identifiers_were_known_stays_by_value(tmp_path:
     with engine.begin() as connection:  # as the state was before
         connection.execute(sa.text("DROP TABLE text_column"))
         connection.execute(sa.text("DROP TABLE closed"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
     engine.dispose()
     store = Store(tmp_path / "store", "test")
     Sender(store).records("s", [record(0, 10 + i) for i in range(N)])

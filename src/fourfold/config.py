@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from fourfold.errors import ConfigError
-from fourfold.model import DAY, HOUR, Dimension, Part, Source, Sums, Task
+from fourfold.errors import ConfigError, InputError
+from fourfold.model import DAY, HOUR, Dimension, Part, Plausible, Source, Sums, Task
+from fourfold.moments import Moment, seconds
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
 CUTOFFS = (1, 5, 10)
@@ -28,6 +29,7 @@ _ONLY = {  # declarations that have a meaning for some kinds only
     "version": ("binary", "multiclass", "multilabel", "regression"), "positive": ("binary",),
 }  # fmt: skip
 IN_PYTHON, ON_THE_COMMAND_LINE = "ff.init({}=...)", "--{}"  # how a setting is given
+PLAUSIBLE = Plausible()
 TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "decision")
 
 
@@ -43,6 +45,7 @@ class Settings:
     project: str
     tasks: tuple[Task, ...] = ()
     retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds that streams keep their records
+    times: Plausible = PLAUSIBLE
     named_by: str = ""
     option: str = IN_PYTHON
 
@@ -51,6 +54,8 @@ def load(
     store: str | os.PathLike[str] | None = None,
     project: str | None = None,
     *,
+    earliest: Moment | None = None,
+    ahead: str | None = None,
     option: str = IN_PYTHON,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
@@ -65,18 +70,23 @@ def load(
     declared = _read(file if file is not None else Path("fourfold.toml"))
     tasks = tuple(_task_of(name, fields) for name, fields in declared.pop("task", {}).items())
     retention = _retention(declared.pop("stream", {}))
-    unknown = declared.keys() - {"store", "project"}
+    unknown = declared.keys() - {"store", "project", "earliest", "ahead"}
     if unknown:
         raise ConfigError(
-            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project, [task.NAME] and "
-            "[stream.NAME]"
+            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project, earliest, ahead, "
+            "[task.NAME] and [stream.NAME]"
         )
     place, told_by = _chosen("store", store, option, environment, declared)
     chosen, named_by = _chosen("project", project, option, environment, declared)
     return Settings(
         DEFAULT_STORE if place is None else _path(place, told_by),
         DEFAULT_PROJECT if chosen is None else _name(chosen, named_by),
-        tasks, retention, named_by, option,
+        tasks, retention,
+        _plausible(
+            _chosen("earliest", earliest, option, environment, declared),
+            _chosen("ahead", ahead, option, environment, declared),
+        ),
+        named_by, option,
     )  # fmt: skip
 
 
@@ -90,6 +100,19 @@ def _chosen(
     if environment.get(variable):
         return environment[variable], variable
     return declared.get(setting), "fourfold.toml" if setting in declared else ""
+
+
+def _plausible(earliest: tuple[Any, str], ahead: tuple[Any, str]) -> Plausible:
+    """Between which event times are plausible; each setting comes with what chose it."""
+    bounds = {}
+    if earliest[0] is not None:
+        try:
+            bounds["earliest"] = seconds(earliest[0], "earliest")
+        except InputError as error:
+            raise ConfigError(f"{error} (from {earliest[1]})") from error
+    if ahead[0] is not None:
+        bounds["ahead"] = seconds_of(ahead[0], f"{ahead[1]}: ahead")
+    return Plausible(**bounds)
 
 
 def _path(value: Any, told_by: str) -> str:

@@ -64,6 +64,20 @@ class Window:
         return dt.datetime.fromtimestamp(self.start, dt.UTC)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plausible:
+    """Which event times are taken for what they say: from ``earliest`` (seconds since 1970) to ``ahead`` seconds after
+    the moment of logging.
+    """
+
+    earliest: int = 0
+    ahead: int = 366 * DAY
+
+    def micros(self, logged: int) -> tuple[int, int]:
+        """The first and the last of them for a record that is logged at a moment, all in microseconds since 1970."""
+        return self.earliest * 1_000_000, logged + self.ahead * 1_000_000
+
+
 def percent(share: float | None) -> str:
     """A share as a percentage; what is little but not nothing does not read as nothing.
 

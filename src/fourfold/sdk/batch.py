@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
 from fourfold.fold import to_arrow
 from fourfold.fold.frames import name_text, unique_names
+from fourfold.model import Plausible
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 DEEPEST = 32  # levels of a nested value
-EARLIEST = 0  # microseconds since 1970; an earlier event time is taken for a mistake
-AHEAD = 366 * 86_400 * 1_000_000  # microseconds; so is one that lies further ahead of the time of logging
 UNREADABLE = "unreadable_time"  # the column in which a time that is none is kept
 
 
@@ -64,7 +64,8 @@ class _Row(NamedTuple):
 
 
 def prepare(
-    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
+    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None,
+    times: Plausible = PLAUSIBLE,
 ) -> Found:  # fmt: skip
     """Whatever ``ff.log`` was given as data, as batches: a list of dicts record by record, all else as one frame.
 
@@ -75,11 +76,11 @@ def prepare(
         named = {_name(name) for row in data for name in row}
         _check_named(key, time, sorted(named))
         marker = None if run is None else _RunId(run)
-        return from_records([Record("", row, {}, key, time, logged, marker) for row in data])
-    return [(from_frame(data, key, time, logged, run), None)]
+        return from_records([Record("", row, {}, key, time, logged, marker) for row in data], times)
+    return [(from_frame(data, key, time, logged, run, times), None)]
 
 
-def from_records(records: Sequence[Record]) -> Found:
+def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Found:
     """Records of one stream as batches; whatever values they hold, nothing is raised and no record costs another.
 
     Where values of a column do not go together, records of the same types become batches of their own; one that
@@ -95,14 +96,14 @@ def from_records(records: Sequence[Record]) -> Found:
     if not rows:
         return found
     try:
-        return [*found, (_batch(rows), None)]
+        return [*found, (_batch(rows, times), None)]
     except Exception as error:
         if len(rows) == 1:
             return [*found, _as_text(rows[0].record, error)]
     good = []
     for row in rows:
         try:
-            _batch([row])
+            _batch([row], times)
             good.append(row)
         except Exception as error:
             found.append(_as_text(row.record, error))
@@ -112,9 +113,9 @@ def from_records(records: Sequence[Record]) -> Found:
         alike.setdefault(shape, []).append(row)
     for together in alike.values():
         try:
-            found.append((_batch(together), None))
+            found.append((_batch(together, times), None))
         except Exception:  # each can be held, but not together: lists of numbers and lists of texts, say
-            found += [(_batch([row]), None) for row in together]
+            found += [(_batch([row], times), None) for row in together]
     return found
 
 
@@ -145,15 +146,16 @@ def _plain_record(record: Record) -> _Row:
     return _Row(record, values, key_text(key), time, key_name, time_name)
 
 
-def _batch(rows: Sequence[_Row]) -> Prepared:
+def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
     times, unreadable = [], []
     for row in rows:
         logged = row.record.logged // 1_000
+        first, last = plausible_times.micros(logged)
         try:
             micros = _micros(row.time)
         except (ValueError, TypeError, OverflowError, ArithmeticError):
-            micros = -1
-        plausible = micros is None or EARLIEST <= micros <= logged + AHEAD
+            micros = first - 1
+        plausible = micros is None or first <= micros <= last
         times.append(logged if micros is None or not plausible else micros)
         unreadable.append(None if plausible else shown(row.time))
     table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
@@ -202,7 +204,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def from_frame(
-    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
+    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None,
+    plausible_times: Plausible = PLAUSIBLE,
 ) -> Prepared:  # fmt: skip
     """A dataframe as one batch; the columns of a key of several parts stay among the record's.
 
@@ -232,7 +235,8 @@ def from_frame(
     if original is not None and time is not None:
         times = _time_column(original, micros, time).combine_chunks()
         stamps = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
-        wrong = (stamps < EARLIEST) | (stamps > micros + AHEAD)
+        first, last = plausible_times.micros(micros)
+        wrong = (stamps < first) | (stamps > last)
         if unreadable := int(wrong.sum()):
             said = pa.array([shown(v) if w else None for v, w in zip(original.to_pylist(), wrong, strict=True)])
             table = _beside(table, said.cast(pa.string()))

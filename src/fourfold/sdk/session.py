@@ -29,6 +29,7 @@ from fourfold.errors import ConfigError, InputError, StoreError
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import DURABILITIES, Inbox, new_writer, store_folder
 from fourfold.model import Task
+from fourfold.moments import Moment
 from fourfold.sdk import ending
 from fourfold.sdk.batch import Prepared, Record, from_records, is_record, prepare, shown, with_batch
 
@@ -125,7 +126,7 @@ class Session:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
         run = current_run.get()
         try:
-            found = prepare(data, key, time, time_ns(), run.id if run else None)
+            found = prepare(data, key, time, time_ns(), run.id if run else None, self.settings.times)
         except InputError as error:
             self.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
             self._post(messages.rejected(self.project, stream, str(error)), _as_kept(data))
@@ -306,7 +307,7 @@ class Session:
                     functools.partial(self.send_frame, stream, record.data, record.key, record.time),
                 )
         if singles:
-            self._send_prepared(stream, from_records(singles))
+            self._send_prepared(stream, from_records(singles, self.settings.times))
 
     def _send_prepared(self, stream: str, found: Sequence[tuple[Prepared, Exception | None]]) -> None:
         for prepared, error in found:
@@ -337,6 +338,8 @@ def init(
     *,
     durability: str = "process",
     wait: float = 0.0,
+    earliest: Moment | None = None,
+    ahead: str | None = None,
 ) -> Session:
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
@@ -348,6 +351,10 @@ def init(
             loss of power ("disk": every message waits for the disk).
         wait: for how many seconds ``ff.log`` may wait for room in a buffer that is full, before it drops the record;
             by default it never waits.
+        earliest: event times before this are taken for mistakes; else FOURFOLD_EARLIEST, else fourfold.toml's
+            ``earliest``, else 1970. Such a record counts as of when it was logged, and keeps what was given.
+        ahead: so are event times further ahead than this, "12h" or "400d", of the moment of logging; else
+            FOURFOLD_AHEAD, else fourfold.toml's ``ahead``, else 366 days.
 
     Raises:
         ConfigError: the store or fourfold.toml cannot be used.
@@ -357,7 +364,7 @@ def init(
         raise ConfigError(f"durability={durability!r}: give one of {', '.join(map(repr, DURABILITIES))}")
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < float("inf"):
         raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
-    settings = config.load(store, project)
+    settings = config.load(store, project, earliest=earliest, ahead=ahead)
     previous, _session = _session, Session(settings, durability=durability, wait=wait)
     ending.do_first(_terminated)
     if previous is not None:
