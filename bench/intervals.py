@@ -264,18 +264,18 @@ _ESTIMATED = ("accuracy", "recall", "precision", "f1", "roc_auc", "brier_score_l
 ESTIMATES = {
     "nothing labelled": Population(
         _unlabelled, _count_expected, _ESTIMATED,
-        came=_hidden_came, effort=1 / 8,
+        came=_hidden_came, effort=0.08,
     ),
     "after a shift upwards": Population(
         _shifted(1.0), _count_expected, _ESTIMATED,
-        came=_hidden_came, effort=1 / 8,
+        came=_hidden_came, effort=0.08,
     ),
     "after a shift downwards": Population(
         _shifted(-1.0), _count_expected, _ESTIMATED,
-        came=_hidden_came, effort=1 / 8,
+        came=_hidden_came, effort=0.08,
     ),
     "partly labelled": Population(
-        _partly, _count_stratified, _ESTIMATED, effort=1 / 8,
+        _partly, _count_stratified, _ESTIMATED, effort=0.08,
         came=lambda drawn: _asking(fold_joined(BINARY, drawn[0], drawn[1])[""]),
     ),
 }  # fmt: skip

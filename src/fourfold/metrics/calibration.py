@@ -75,11 +75,11 @@ class Calibration:
     def drawn(self, scores: Floats, random: np.random.Generator, draws: int) -> Floats:
         """draws × scores: shares of positives from the posterior, of the line and of each group's departure."""
         group = np.clip(np.searchsorted(self.starts, scores, side="right") - 1, 0, len(self.starts) - 1)
-        known = self.sizes + _PRIOR
+        known = np.maximum(self.sizes, _PRIOR)  # the line tells of a group where little else does
         shares = random.beta(self.shares * known, (1 - self.shares) * known, (draws, len(known)))
         departures = _logit(shares) - _logit(self.shares)
         lines = random.multivariate_normal(np.zeros(2), self.covariance, draws) @ self._design(scores).T
-        return _expit(self._log_odds(scores) + departures[:, group] + lines * (_PRIOR / known)[group])
+        return _expit(self._log_odds(scores) + departures[:, group] + lines * (_PRIOR / (self.sizes + _PRIOR))[group])
 
     def _log_odds(self, scores: Floats) -> Floats:
         found: Floats = self._design(scores) @ self.line + np.interp(scores, self.places, self.departures)
