@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "fourfold"
 # A file imports only what stands on a lower level, or in its own package. ``store`` joins the three of level 2 for
 # all that is above.
 LEVELS = {
-    "errors": 0, "model": 0, "records": 0, "binning": 0, "config": 0.5, "counts": 0.5, "moments": 0.5, "tallies": 0.75,
+    "errors": 0, "model": 0, "records": 0, "binning": 0, "moments": 0.25, "config": 0.5, "counts": 0.5, "tallies": 0.75,
     "fold": 1, "metrics": 1, "messages": 1.5,
     "log": 2, "state": 2, "engine": 2,
     "store": 2.5,

@@ -144,6 +144,7 @@ def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monk
 
 @pytest.mark.parametrize("patience", [-1, float("nan"), True, "5"])
 def test_a_patience_that_is_no_number_of_seconds_is_refused(session: Session, patience: Any) -> None:
+    ff.log("p", key="a", v=1)
     with pytest.raises(ff.InputError, match="patience="):
         ff.metric("p", "rows", patience=patience)
 

@@ -12,6 +12,7 @@ from fourfold.errors import ConfigError
 from fourfold.sdk import Session
 from fourfold.state import catalogue
 from fourfold.store import Store
+from fourfold.store.problems import problems
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,17 @@ def test_the_parameters_of_a_lambda_are_no_columns_and_the_case_of_a_column_does
     ff.log("p", key="a", score=0.5, l=[1, 2], carrier="aa")
     assert [row.slice for row in ff.metric("t", "predictions", by="sum")] == [{"sum": "5"}]
     assert [row.slice for row in ff.metric("t", "predictions", by="case")] == [{"case": "AA"}]
+
+
+def test_a_column_that_no_record_has_is_told_with_the_nearest_name(session: Session) -> None:
+    slices: list[Any] = ["carier", {"name": "far", "sql": "Distance > 1000 AND orign = 'JFK'"}, ["carrier", "origin"]]
+    ff.task("t", prediction="p.scor", label="l.y", slices=slices)
+    ff.log("p", key="a", score=0.5, carrier="AA", origin="JFK", distance=5)
+    ff.log("l", key="a", y=1)
+    ff.metric("p", "rows")
+    told = [problem.message for problem in problems(session.store) if problem.kind == "missing_column"]
+    assert told == [
+        "prediction: no record of 'p' has a column 'scor'; did you mean 'score'?",
+        "slices by carier: no record of 'p' has a column 'carier'; did you mean 'carrier'?",
+        "slices by far: no record of 'p' has a column 'orign'; did you mean 'origin'?",
+    ]

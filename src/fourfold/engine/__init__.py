@@ -1,7 +1,17 @@
 """Where folds run: an engine reads the log, joins, and hands the records to the one kernel in ``fold``."""
 
 from fourfold.engine.duckdb import DuckDB
-from fourfold.engine.expressions import check_expression
+from fourfold.engine.expressions import check_expression, columns_of_slice
 from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits
 
-__all__ = ["Changed", "Discrepancy", "DuckDB", "Engine", "Extent", "Folded", "Splits", "check_expression"]
+__all__ = [
+    "Changed",
+    "Discrepancy",
+    "DuckDB",
+    "Engine",
+    "Extent",
+    "Folded",
+    "Splits",
+    "check_expression",
+    "columns_of_slice",
+]

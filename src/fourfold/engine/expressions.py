@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from fourfold.errors import ConfigError
+from fourfold.model import Dimension
 
 _GROWING = {  # functions whose value may be of any size, and which of their arguments say how large
     "repeat": (1,), "lpad": (1,), "rpad": (1,), "range": (0, 1, 2), "generate_series": (0, 1, 2), "bar": (3,),
@@ -49,6 +50,14 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
         for name in sorted(functions):
             _check_function(connection, expression, name)
     return frozenset(columns)
+
+
+def columns_of_slice(dimension: Dimension) -> set[str]:
+    """The columns of a stream that a way to split it is over."""
+    return {
+        name for part in dimension.parts
+        for name in ({column[0] for column in columns_of(part.sql)} if part.sql else {part.name})
+    }  # fmt: skip
 
 
 def check_expression(expression: str, whose: str) -> None:

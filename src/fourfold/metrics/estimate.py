@@ -37,6 +37,7 @@ from fourfold.counts import KINDS, OUTCOMES, Counts
 from fourfold.metrics.calibration import Calibration, equal_groups
 from fourfold.metrics.classification import CELLS, states
 from fourfold.metrics.intervals import Z
+from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Task, Value
 
 KINDS_OF_TASK = ("binary", "multiclass", "regression")
@@ -88,7 +89,7 @@ def value(guess: Estimated, of: Callable[[Counts], Value], drift: float = 0.0) -
     if guess.counts is None:
         return Value.no_data(guess.reason)
     found = of(guess.counts)
-    if found.value is not None and math.isnan(found.value):
+    if found.reason == OVERFLOW and any(map(math.isnan, guess.counts.sums)):  # NaN stands for what is not known
         return Value.no_data("no estimate: what this metric is made of cannot be expected of a prediction")
     if found.value is None or found.low is None or found.high is None:
         return found

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from fourfold.engine import Extent
+from fourfold.engine import Extent, columns_of_slice
 from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
 from fourfold.metrics.tasks import LABELS, unusable
-from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Task, Value
+from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Source, Task, Value
+from fourfold.records import users
 from fourfold.state import StateError, catalogue
 from fourfold.store import integrity, overview
 from fourfold.store.ask import metric
@@ -95,7 +97,7 @@ def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Proble
 
 
 def _of_task(store: Store, task: Task) -> list[Problem]:
-    return [*_of_labels(store, task), *_of_slices(store, task)]
+    return [*_of_columns(store, task), *_of_labels(store, task), *_of_slices(store, task)]
 
 
 def _of_keys(store: Store, stream: str) -> Iterator[Problem]:
@@ -133,6 +135,25 @@ def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
         if stream not in streams:
             advice = f"log to it, or correct the task; there are the streams {', '.join(streams) or '(none yet)'}"
             yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
+
+
+def _of_columns(store: Store, task: Task) -> Iterator[Problem]:
+    """What is declared over columns that no record of the stream has, so that all of it is null."""
+    wanted = [("prediction", task.prediction), ("label", task.label)]
+    wanted += [("outcome", task.outcome)] if task.outcome is not None else []
+    stream = task.prediction.stream
+    fields = {"version": task.version, "probabilities": task.probabilities, "query": task.query}
+    wanted += [(field, Source(stream, column)) for field, column in fields.items() if column]
+    for dimension in task.slices:
+        wanted += [(f"slices by {dimension}", Source(stream, name)) for name in sorted(columns_of_slice(dimension))]
+    for field, source in wanted:
+        known = {name.casefold(): name for name in users(store.log(source.stream).schema.names)}
+        if known and source.column.casefold() not in known:
+            near = difflib.get_close_matches(source.column.casefold(), known, n=1)
+            hint = f"; did you mean {known[near[0]]!r}?" if near else ""
+            text = f"{field}: no record of {source.stream!r} has a column {source.column!r}{hint}"
+            advice = f"log it, or correct the task; there are {', '.join(known.values())}"
+            yield Problem("missing_column", task.name, text, advice)
 
 
 def _of_retention(store: Store, task: Task) -> Iterator[Problem]:
