@@ -121,8 +121,13 @@ class StreamLog:
             return
         known = self.schema if table is not None else None
         batches, conflicts = [], []
+        plain: pa.Schema | None = None  # the columns of a batch that fitted as it was: those like it do, too
         for message in messages:
             batch = message.table
+            if plain is not None and batch.schema == plain:
+                _check_values(batch, self.stream)
+                batches.append(batch)
+                continue
             _check_names(batch, self.stream)
             if known is not None:
                 batch, found = conform(batch, known, self.stream)
@@ -132,6 +137,8 @@ class StreamLog:
             check_writable(batch, self.stream)
             known = _widened(known, batch.schema)
             batches.append(batch)
+            fits = batch.schema == message.table.schema and not _contradicts(batch.schema, known)
+            plain = batch.schema if fits else None
         assert known is not None
         for message, conflict in conflicts:
             set_aside(message, conflict)
@@ -427,14 +434,21 @@ def check_writable(table: pa.Table, stream: str) -> None:
     Raises:
         SchemaError: names the stream and the reason.
     """
+    _check_values(table, stream)
     try:
-        table.validate(full=True)
         if not table.column_names:
             raise pa.ArrowInvalid("it has no columns")
         _check_fields("the batch", list(table.schema))
         Schema.from_arrow(table.schema)
         pq.write_table(table.slice(0, 1), pa.BufferOutputStream())
     except Exception as error:
+        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
+
+
+def _check_values(table: pa.Table, stream: str) -> None:
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid as error:
         raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
 
 

@@ -178,11 +178,13 @@ class Collector:
             catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
             self._check_counted(connection, log)
         waiting: list[Message] = []
+        rows = 0
         for message in batches:
-            if waiting and sum(m.table.num_rows for m in waiting) + message.table.num_rows > _ROWS_AT_ONCE:
+            if waiting and rows + message.table.num_rows > _ROWS_AT_ONCE:
                 self._commit(log, waiting)
-                waiting = []
+                waiting, rows = [], 0
             waiting.append(message)
+            rows += message.table.num_rows
         self._commit(log, waiting)
         log.compact()
 
