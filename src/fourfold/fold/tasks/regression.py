@@ -12,7 +12,7 @@ from fourfold.fold.numeric import choose_binning
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
 
 SCORE_BITS, RESIDUAL_BITS = 3, 5  # of the pairs that estimates are made from
-_ABSURD = 1e100  # from here on a number does not say what is usual, should it be among the first
+_ABSURD = 1e60  # from here on a number does not say what is usual, should it be among the first
 RESIDUAL_SPAN, RESIDUAL_ZERO = 1 << 17, 1 << 16  # a pair is score bin × span + residual bin + zero; + 0: no label
 
 
