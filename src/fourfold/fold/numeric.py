@@ -19,6 +19,7 @@ from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}
 FEW_BINS, MANY_BINS = 8, 4_000
+ABSURD = 1e60  # from here on a number does not say what is usual in a column
 _FURTHEST = 2.0**-148  # times 2^-52, the rounding of floats: how small a scale may be beside the largest value
 ENOUGH_VALUES = 256  # to judge a binning by
 
@@ -26,9 +27,12 @@ ENOUGH_VALUES = 256  # to judge a binning by
 def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
     """The binning for a column whose first data these are: the median, and IQR/1.349 for the scale.
 
-    The scale falls back on the standard deviation, then |centre|, then 1, where it would be zero.
+    The scale falls back on the standard deviation, then |centre|, then 1, where it would be zero. Values from
+    ``ABSURD`` on say nothing, unless there are no others.
     """
     finite = values[np.isfinite(values)]
+    usual = finite[np.abs(finite) < ABSURD]
+    finite = usual if len(usual) else finite
     if not len(finite):
         return Binning(0.0, 1.0, bits, version)
     lower, centre, upper = (float(q) for q in np.quantile(finite / 2, (0.25, 0.5, 0.75)))  # halves never overflow
