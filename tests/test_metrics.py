@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
@@ -227,6 +227,7 @@ def test_quantiles_are_within_the_stated_bound(data: list[float], q: float) -> N
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=200))
+@example([0.0, 0.0, 0.0, -1.0, -9.394334262816351e-156])
 def test_moments_and_extremes_equal_numpys(data: list[float]) -> None:
     x, found = np.array(data), column_counts(np.array(data))
     size = np.abs(x).max() + 1

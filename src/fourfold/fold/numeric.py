@@ -19,22 +19,28 @@ from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}
 FEW_BINS, MANY_BINS = 8, 4_000
+ABSURD = 1e60  # from here on a number does not say what is usual in a column
+_FURTHEST = 2.0**-148  # times 2^-52, the rounding of floats: how small a scale may be beside the largest value
 ENOUGH_VALUES = 256  # to judge a binning by
 
 
 def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
     """The binning for a column whose first data these are: the median, and IQR/1.349 for the scale.
 
-    The scale falls back on the standard deviation, then |centre|, then 1, where it would be zero.
+    The scale falls back on the standard deviation, then |centre|, then 1, where it would be zero. Values from
+    ``ABSURD`` on say nothing, unless there are no others.
     """
     finite = values[np.isfinite(values)]
+    usual = finite[np.abs(finite) < ABSURD]
+    finite = usual if len(usual) else finite
     if not len(finite):
         return Binning(0.0, 1.0, bits, version)
     lower, centre, upper = (float(q) for q in np.quantile(finite / 2, (0.25, 0.5, 0.75)))  # halves never overflow
     centre *= 2
     largest, quartile = float(np.abs(finite).max()), 2 * max(abs(lower), abs(upper))
     with np.errstate(over="ignore", invalid="ignore"):
-        candidates = [((upper - lower) / 1.349 * 2, quartile)]  # each with the size of what it is a difference of
+        # each with the size of what it is a difference of; in units of the scale all values' fourth powers are floats
+        candidates = [((upper - lower) / 1.349 * 2, max(quartile, largest * _FURTHEST))]
         candidates += [(scale, largest) for scale in (float(np.std(finite)), abs(centre), 1.0, largest)]
     tiny, epsilon = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).eps)
     scale = next(s for s, of in candidates if math.isfinite(s) and s > max(tiny, epsilon * of))  # more than rounding

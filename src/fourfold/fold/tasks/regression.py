@@ -8,11 +8,10 @@ import numpy as np
 
 from fourfold.binning import Binning, Floats, Ints, bins_of
 from fourfold.fold.columns import Plan
-from fourfold.fold.numeric import choose_binning
+from fourfold.fold.numeric import ABSURD, choose_binning
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
 
 SCORE_BITS, RESIDUAL_BITS = 3, 5  # of the pairs that estimates are made from
-_ABSURD = 1e100  # from here on a number does not say what is usual, should it be among the first
 RESIDUAL_SPAN, RESIDUAL_ZERO = 1 << 17, 1 << 16  # a pair is score bin × span + residual bin + zero; + 0: no label
 
 
@@ -25,7 +24,7 @@ def plan(records: Joined, known: Plan) -> Plan:
             residual = actual[labelled] - predicted[labelled]
         found |= {"residual": (residual, 6), "absolute_error": (np.abs(residual), 6)}
     new = {
-        name: choose_binning(values[np.abs(values) < _ABSURD], bits)
+        name: choose_binning(values[np.abs(values) < ABSURD], bits)
         for name, (values, bits) in found.items()
         if name not in known.binnings and len(values)
     }
