@@ -62,16 +62,18 @@ def cut(path: Path, keep: int | None = None) -> None:
     path.write_bytes(content[: len(content) // 2 if keep is None else keep])
 
 
-def remove(path: Path) -> None:
+def remove(path: Path) -> bool:
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+    return True
 
 
-def into_folder(path: Path) -> None:
+def into_folder(path: Path) -> bool:
     remove(path)
     path.mkdir(parents=True)
+    return True
 
 
 def into_text(path: Path) -> None:
@@ -102,9 +104,8 @@ def checkpointed(then: Callable[[Path], object]) -> Callable[[Path], None]:
     return run
 
 
-def without_state(folder: Path) -> None:
-    for path in folder.glob("state.db*"):
-        remove(path)
+def without_state(folder: Path) -> bool:
+    return all(remove(path) for path in folder.glob("state.db*"))
 
 
 # by name: what is done; whether "good" still answers without mending; and the records of "bad" after mending
