@@ -130,6 +130,13 @@ def test_precision_and_its_interval_hold_after_the_inputs_have_shifted(shift: fl
     assert abs(np.mean(errors)) < 0.03
 
 
+def test_another_threshold_than_the_tasks_is_asked_of_expectations_not_of_whole_numbers() -> None:
+    task = config.make_task("t", prediction="p.score", label="l.label", threshold=0.3)
+    settled = fold_joined(task, *logistic(np.random.default_rng(3), 4_000, -1.0))[""]
+    guess = estimate.expected(fold_joined(task, [0.7, 0.1], [np.nan] * 2)[""], settled, task)
+    assert 0.2 < (ask("precision(threshold=0.6)", task, guess).value or 0.0) < 1.0
+
+
 def test_without_a_shift_what_is_decided_at_a_threshold_within_a_bin_is_counted_as_it_was() -> None:
     random = np.random.default_rng(4)
     task = task_of("binary")

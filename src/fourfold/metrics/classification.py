@@ -28,7 +28,7 @@ from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabe
 from fourfold.model import Task, Value
 
 _PRIOR = 4.0  # records as predicted, that are added to a bin before its spread is judged
-Cells = tuple[int, int, int, int]
+Cells = tuple[float, float, float, float]  # whole numbers but where they are expectations
 CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  # in this order
 
 
@@ -242,7 +242,7 @@ def _worth(counts: Counts, task: Task, *, mean: bool) -> Value:
     return total_worth(of, cells, counts, task, mean=mean)
 
 
-def total_worth(worth: Sequence[float], cells: Sequence[int], counts: Counts, task: Task, *, mean: bool) -> Value:
+def total_worth(worth: Sequence[float], cells: Sequence[float], counts: Counts, task: Task, *, mean: bool) -> Value:
     """Σ records × worth over cells, or its mean, with Student's interval."""
     empty = unlabelled(counts)
     if empty is not None:
@@ -262,9 +262,9 @@ def _cells(counts: Counts, threshold: float | None) -> Cells:
         tp, fp, fn, tn = map(counts.tally, CELLS)
         return tp, fp, fn, tn
     score, positives, negatives = score_counts(counts)
-    decided = score >= threshold
-    tp, fp = int(positives[decided].sum()), int(negatives[decided].sum())
-    return tp, fp, int(positives.sum()) - tp, int(negatives.sum()) - fp
+    above = score >= threshold
+    decided = float(positives[above].sum()), float(negatives[above].sum())
+    return *decided, float(positives.sum()) - decided[0], float(negatives.sum()) - decided[1]
 
 
 def _improper(counts: Counts) -> Value | None:
@@ -281,14 +281,14 @@ def _one_class(counts: Counts) -> Value:
 
 
 def _proportion(
-    counts: Counts, threshold: float | None, of: Callable[[int, int, int, int], tuple[int, int]], what: str
+    counts: Counts, threshold: float | None, of: Callable[[float, float, float, float], tuple[float, float]], what: str
 ) -> Value:
     hits, trials = of(*_cells(counts, threshold))
     if trials <= 0:
         n = counts.tally("labelled")
         return unlabelled(counts) or Value.no_data(f"no {what} among {n} labels", n, covered(counts))
     low, high = wilson(hits, trials)
-    return Value(hits / trials, low, high, trials, covered(counts))
+    return Value(hits / trials, low, high, round(trials), covered(counts))
 
 
 def _cell(counts: Counts, threshold: float | None, index: int) -> Value:

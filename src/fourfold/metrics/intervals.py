@@ -103,7 +103,7 @@ def fisher(value: float, variance: float, n: float) -> Interval:
     return math.tanh(low), math.tanh(high)
 
 
-def mover(parts: Sequence[tuple[float, int, int]]) -> Interval:
+def mover(parts: Sequence[tuple[float, float, float]]) -> Interval:
     """The interval of Σ weight × proportion over independent proportions, each (weight, successes, trials).
 
     Source: the method of variance estimates recovery, Zou & Donner, Statistics in Medicine 27 (2008), 1693–1702.
@@ -151,7 +151,7 @@ def few(variance: float, n: float, lacking: float) -> float:
     return variance * (1 + lacking / n)
 
 
-def delta_variance(gradient: Sequence[float], cells: Sequence[int]) -> float:
+def delta_variance(gradient: Sequence[float], cells: Sequence[float]) -> float:
     """The variance of a smooth function of multinomial cell counts, by the delta method.
 
     ``gradient`` is by the cells' shares. Source: Agresti, Categorical Data Analysis, 3rd ed., section 16.1.
