@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from fourfold import config
@@ -19,6 +20,7 @@ from fourfold.log import StreamLog
 from fourfold.model import DAY, HOUR
 from fourfold.store import Store, compare, metric, overview, trace
 from fourfold.store.problems import problems
+from fourfold.store.recount import differences
 from tests.support import START, Sender, comparable, stored
 
 TASK = config.make_task("t", prediction="p.score", label="l.y", slices=["who"], horizon="2d")
@@ -423,3 +425,17 @@ def everything_under(folder: Path) -> str:
             if path.suffix == ".parquet" and path.name != "bad.parquet":
                 found.append(json.dumps(pq.read_table(path).to_pylist(), default=str, ensure_ascii=False))
     return "\n".join(found).replace("\\\\", "\\")
+
+
+def test_what_was_forgotten_with_its_counts_kept_is_no_difference_and_survives_a_recount(store: Store) -> None:
+    filled(store)
+    store.forget_before("p", CLOSED)
+    assert list(differences(store)) == []
+    for owner in ("stream:p", "stream:l", "task:t"):
+        before = metric(store, owner.partition(":")[2], "predictions" if owner == "task:t" else "rows").value
+        store.recount(owner)
+        after = metric(store, owner.partition(":")[2], "predictions" if owner == "task:t" else "rows").value
+        assert (after.value, after.n) == (before.value, before.n)
+    with store.database.write() as connection:  # a day that is open is compared
+        connection.execute(sa.text("DELETE FROM counts WHERE bucket >= :day"), {"day": CLOSED})
+    assert {difference.owner for difference in differences(store)} == {"stream:p", "stream:l"}

@@ -153,12 +153,10 @@ class Folder:
         return self.damaged.get(owner, "")
 
     def forget(self, owner: str) -> None:
-        """Forget all that was counted of an owner; it is counted anew from the start of its logs."""
+        """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
         for known in self._database.recall(_owners, self._project):
             if known.name == owner:
-                with self._database.write() as connection:
-                    for cell in known.cells:
-                        self._forget(connection, cell)
+                self._start_anew(known, known.cells)
 
     def _versions(self, streams: Iterable[str]) -> dict[str, int]:
         """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""

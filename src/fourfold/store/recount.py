@@ -7,9 +7,11 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fourfold import counts
 from fourfold.counts import KINDS
+from fourfold.engine import Extent
 from fourfold.model import DAY, VERSIONS, slice_names
 from fourfold.state import StateError, catalogue, series
 from fourfold.store.cells import Owner, owners
@@ -56,23 +58,29 @@ def _of_owner(store: Store, owner: Owner) -> Iterator[Difference]:
             cell.dimension: catalogue.levels(connection, store.project, owner.streams[0], cell.dimension)
             for cell in cells
         }
+        closed = catalogue.closed_before(connection, store.project, owner.streams)
     if not cells:
         return
     logs = {stream: store.log(stream).whole() for stream in owner.streams}
     wanted: dict[object, list[str]] = {}
     for cell in cells:
         wanted.setdefault(cell.dimension, []).append(cell.metric)
+    extent, since = Extent(), series.FIRST
+    if closed is not None:  # of what the logs have forgotten, and of lone labels for a horizon, nothing can be told
+        extent = Extent(closed=closed * 1_000_000)
+        since = closed if owner.task is None else -(-(closed + owner.task.horizon) // DAY) * DAY
     if owner.task is None:
-        folded = store.engine.fold_stream(logs[owner.streams[0]], splits, plan)
+        folded = store.engine.fold_stream(logs[owner.streams[0]], splits, plan, extent)
     else:
-        folded = store.engine.fold_task(owner.task, logs, splits, plan, wanted=wanted)  # type: ignore[arg-type]
+        folded = store.engine.fold_task(owner.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
     names = {dimension.names for dimension in splits} | {VERSIONS}
     with store.database.read() as connection:
         known = [row for row in series.find(connection, store.project, owner.name) if slice_names(row[3]) in names]
-        stored = series.select(connection, known, DAY)
+        stored = series.select(connection, known, DAY, since)
     counted = folded.counts
     if counted.num_rows:
         counted = counts.rebucket(counted, counted["bucket"].to_numpy() // DAY * DAY)
+        counted = counted.filter(pc.greater_equal(counted["bucket"], since))
     yield from _told(owner.name, stored, counted)
 
 
