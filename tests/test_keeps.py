@@ -435,6 +435,19 @@ def test_a_process_whose_main_thread_cannot_handle_a_termination_ends_all_the_sa
     assert rows_of(tmp_path / "store") == 100.0
 
 
+def test_a_daemon_that_closes_all_descriptors_keeps_its_own_ones(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
+        "ff.log('p', key=1, v=1.0); ff.flush(); os.closerange(3, 1000)\n"
+        "ends = [os.pipe() for _ in range(20)]\n"
+        "for _, end in ends: os.write(end, bytes([signal.SIGTERM]))\n"
+        "time.sleep(1.5)\n"
+        "print(sum(os.read(end, 9) == bytes([signal.SIGTERM]) for end, _ in ends))"
+    )
+    done = run_python(code, tmp_path / "store")
+    assert (done.stdout, done.returncode) == ("20\n", 0)
+
+
 def test_a_termination_within_a_flush_loses_nothing_of_the_buffer(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal, fourfold as ff; s = ff.init(sys.argv[1], 'test')\n"

@@ -15,9 +15,16 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+try:
+    import fcntl
+except ImportError:  # Windows, where signals are no matter of ours
+    fcntl = None  # type: ignore[assignment]
+
 GRACE = 0.3  # seconds that the main thread has to come to the handler
+_HIGH = 500  # the descriptors of the pipe: a daemon that closes all that is open does not open these again
 _first: Callable[[int], None] | None = None
 _pipe: tuple[int, int] | None = None
+_identity: tuple[int, int] | None = None  # of the pipe's reading end, should the host have closed it
 _noted: float | None = None  # when a signal was seen in the pipe
 _begun = False  # whether somebody is ending the process
 
@@ -38,8 +45,11 @@ def do_first(action: Callable[[int], None]) -> None:
 
 def attend() -> None:
     """From a thread, now and then: end the process where the main thread does not come to it."""
-    global _noted
+    global _noted, _pipe
     if _pipe is None or _first is None or signal.getsignal(signal.SIGTERM) is not _handle:
+        return
+    if _identity_of(_pipe[0]) != _identity:
+        _pipe = None
         return
     try:
         if signal.SIGTERM in os.read(_pipe[0], 1_024):
@@ -67,8 +77,8 @@ def after_fork_in_child() -> None:
     global _pipe, _noted, _begun
     if _pipe is None:
         return
-    for end in _pipe:
-        os.close(end)
+    if _identity_of(_pipe[0]) == _identity:
+        _close(_pipe)
     _pipe, _noted, _begun = None, None, False
     _listen()
 
@@ -84,19 +94,41 @@ def die(number: int) -> None:
 
 def _listen() -> None:
     """Have Python's own handler, which runs at once in whichever thread, note signals in a pipe."""
-    global _pipe
+    global _pipe, _identity
     if "trio" in sys.modules or os.name == "nt":  # which takes a listener that it finds for a mistake
         return
-    pipe = os.pipe()
+    low = os.pipe()
+    try:
+        pipe = _moved_up(low[0]), _moved_up(low[1])
+    except OSError:  # so many descriptors are not allowed here
+        _close(low)
+        return
+    _close(low)
     for end in pipe:
         os.set_blocking(end, False)
     previous = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
     if previous != -1:  # somebody else listens: let them
         signal.set_wakeup_fd(previous)
-        for end in pipe:
-            os.close(end)
+        _close(pipe)
         return
-    _pipe = pipe
+    _pipe, _identity = pipe, _identity_of(pipe[0])
+
+
+def _moved_up(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+
+
+def _close(descriptors: tuple[int, int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _identity_of(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _handle(number: int, frame: object) -> None:
