@@ -500,6 +500,15 @@ if what == "ask":
     while time.monotonic() < until: ff.metric("p", "rows")
 elif what == "run":
     with ff.run("train"): log()
+elif what == "count in the background":
+    import numpy as np, pandas as pd
+    n, random = 100_000, np.random.default_rng(0)
+    frame = {f"x{i}": random.normal(size=n) for i in range(6)}
+    ff.log("big", pd.DataFrame({"id": np.arange(n), **frame}), key="id")
+    ff.log("truth", pd.DataFrame({"id": np.arange(n), "y": random.integers(0, 2, n)}), key="id")
+    ff.task("t", prediction="big.x0", label="truth.y", slices=[{"column": "x1", "buckets": 8}])
+    ff.metric("big", "rows", patience=0)
+    time.sleep(after)
 else:
     log()
 if what == "exit in a thread":
@@ -510,10 +519,13 @@ print(time.time(), flush=True)
 """
 
 
+ENDS_OF = ("plain", "ask", "run", "exit in a thread", "exception", "_exit", "count in the background")
+
+
 def test_ends_at_random_moments_are_no_crash_and_come_at_once(tmp_path: Path) -> None:
     chance = random.Random(1)
     for i in range(ENDS):
-        what = ("plain", "ask", "run", "exit in a thread", "exception", "_exit")[i % 6]
+        what = ENDS_OF[i % len(ENDS_OF)]
         done = run_python(ENDING, tmp_path / "store", what, chance.uniform(0.0, 0.8))
         ended = time.time()
         assert (done.returncode, done.stderr) == (0, ""), what

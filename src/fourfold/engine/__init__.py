@@ -3,6 +3,7 @@
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.expressions import check_expression, columns_of_slice
 from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits
+from fourfold.engine.stopping import StoppedError
 
 __all__ = [
     "Changed",
@@ -12,6 +13,7 @@ __all__ = [
     "Extent",
     "Folded",
     "Splits",
+    "StoppedError",
     "check_expression",
     "columns_of_slice",
 ]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from fourfold import counts
 from fourfold.binning import Ints
-from fourfold.engine import joins, matching
+from fourfold.engine import joins, matching, stopping
 from fourfold.engine.protocol import EVERYTHING, Changed, Discrepancy, Extent, Folded, Splits, Wanted
 from fourfold.errors import ConfigError
 from fourfold.fold import (
@@ -46,6 +46,10 @@ ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting a
 
 class DuckDB:
     """The embedded engine."""
+
+    def stop(self, thread: threading.Thread) -> None:
+        """See ``Engine.stop``."""
+        stopping.stop(thread)
 
     def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
         """See ``Engine.levels``."""
@@ -215,6 +219,7 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
+        stopping.check()
         raise ConfigError(f"{what}: its SQL expressions took too long, and were stopped") from error
     except duckdb.Error as error:
         raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
@@ -244,11 +249,12 @@ def _expression_seconds(logs: Iterable[Changed], *dimensions: Dimension, sums: b
     return LEAST_SECONDS + rows / ROWS_A_SECOND
 
 
-def _connected() -> duckdb.DuckDBPyConnection:
+@contextlib.contextmanager
+def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own, with its own temporary tables; it takes what has no time zone for UTC."""
-    connection = _database().cursor()
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
+    with stopping.stoppable(_database().cursor()) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
 @functools.cache
@@ -281,6 +287,7 @@ def _batches(files: Sequence[str], schema: pa.Schema, extent: Extent) -> Iterato
     for batch in dataset.to_batches(
         batch_size=joins.BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known
     ):  # fmt: skip
+        stopping.check()
         if batch.num_rows:
             waiting.append(batch)
         if sum(b.num_rows for b in waiting) >= joins.BATCH_ROWS:

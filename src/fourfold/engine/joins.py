@@ -19,6 +19,7 @@ import pyarrow.dataset as pds
 
 from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import Changed, Extent, Splits
+from fourfold.engine.stopping import check
 from fourfold.errors import ConfigError
 from fourfold.fold import Levels, bucket_names
 from fourfold.fold.tasks.custom import column_of
@@ -295,6 +296,7 @@ def stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Tab
     """A query's result in tables of a moderate size."""
     reader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
     for batch in reader:
+        check()
         if batch.num_rows:
             yield pa.Table.from_batches([batch])
 

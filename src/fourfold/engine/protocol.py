@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -83,6 +84,9 @@ Wanted = Mapping[Dimension, Collection[str]]
 
 class Engine(Protocol):
     """An engine: DuckDB in this process, or a cluster."""
+
+    def stop(self, thread: threading.Thread) -> None:
+        """Let what a thread counts end with a ``StoppedError``, of which nothing is kept, and wait for it."""
 
     def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
         """Which values of a dimension have a slice of their own, and the edges of buckets, once ``log`` is counted."""

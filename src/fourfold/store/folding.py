@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from fourfold.engine import Engine, Extent, Folded, Splits
+from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
 from fourfold.log import Changes, StreamLog, TruncatedLogError, unreadable
@@ -93,7 +93,7 @@ class Folder:
         begun = time.monotonic()
         try:
             action(dataclasses.replace(owner, cells=cells))
-        except StateError:  # a lock, a full disk, damage: of the state, not of this owner
+        except (StateError, StoppedError):  # of the state, or of the process; not of this owner
             raise
         except Exception as error:
             if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays

@@ -279,6 +279,6 @@ class Store:
     def close(self) -> None:
         """Stop what goes on in the background, and close the connections to the state."""
         self._closed = True
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is not None and self._thread.is_alive():
+            self.engine.stop(self._thread)
         self.database.close()

@@ -1,0 +1,62 @@
+"""Ending what a thread counts, as soon as can be: a process that ends must not leave a thread in native code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import duckdb
+
+from fourfold.errors import FourfoldError
+
+LONGEST = 30.0  # seconds that are waited for a thread
+_stopped: set[int] = set()  # threads that have been told to end
+_connections: dict[int, duckdb.DuckDBPyConnection] = {}  # what each thread asks at the moment
+
+
+class StoppedError(FourfoldError):
+    """What was being counted was told to end; nothing of it is kept, and it is counted the next time."""
+
+
+def stop(thread: threading.Thread) -> None:
+    """Let a thread end at its next batch, and what it asks of DuckDB at once; returns when it has, or gives up."""
+    name = thread.ident
+    if name is None:
+        return
+    _stopped.add(name)
+    give_up = monotonic() + LONGEST
+    while thread.is_alive() and monotonic() < give_up:
+        connection = _connections.get(name)
+        if connection is not None:
+            connection.interrupt()
+        thread.join(0.1)
+    _stopped.discard(name)  # another thread may have that name now
+
+
+def check() -> None:
+    """Go on, unless this thread was told to end.
+
+    Raises:
+        StoppedError: it was.
+    """
+    if threading.get_ident() in _stopped:
+        raise StoppedError("counting was told to end")
+
+
+@contextmanager
+def stoppable(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """While this lasts, ``stop`` interrupts what this thread asks; the connection is closed in the end."""
+    thread = threading.get_ident()
+    check()
+    outer = _connections.get(thread)
+    _connections[thread] = connection
+    try:
+        yield connection
+    finally:
+        if outer is None:
+            _connections.pop(thread, None)
+        else:
+            _connections[thread] = outer
+        connection.close()
