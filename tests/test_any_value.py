@@ -155,6 +155,16 @@ def test_a_list_of_dicts_loses_only_the_record_that_cannot_be_kept() -> None:
     assert sum(prepared.table.num_rows for prepared, error in found if error is not None) == 1
 
 
+def test_records_of_one_key_stay_in_their_order_whatever_their_types(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y")
+    ff.log("p", key="1", score=0.9)
+    ff.log("l", [{"id": 1, "y": 0, "n": 1}, {"id": 1, "y": 1, "n": "a"}, {"id": 1, "y": 0, "n": 2}], key="id")
+    assert ff.metric("t", "base_rate").value.value == 0.0
+    for y, n in ((0, 1), (0, "a"), (1, 2)):
+        ff.log("l", key=1, y=y, n=n)
+    assert ff.metric("t", "base_rate").value.value == 1.0
+
+
 def test_a_frame_of_uuids_is_text() -> None:
     ids = [uuid.UUID(int=i) for i in range(3)]
     table = from_frame(pa.table({"id": pa.array(ids), "other": pa.array(ids)}), "id", None, NOW, None).table

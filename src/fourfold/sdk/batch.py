@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import itertools
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
     """Records of one stream as batches; whatever values they hold, nothing is raised and no record costs another.
 
     Where values of a column do not go together, records of the same types become batches of their own; one that
-    cannot be held at all comes as text, with the error.
+    cannot be held at all comes as text, with the error. Records of one key stay in their order.
     """
     rows: list[_Row] = []
     found: Found = []
@@ -107,16 +108,31 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
             good.append(row)
         except Exception as error:
             found.append(_as_text(row.record, error))
-    alike: dict[tuple[tuple[str, str], ...], list[_Row]] = {}
-    for row in good:
-        shape = tuple(sorted((n, type(v).__name__) for n, v in row.values.items() if v is not None))
-        alike.setdefault(shape, []).append(row)
-    for together in alike.values():
+    for together in _alike(good):
         try:
             found.append((_batch(together, times), None))
         except Exception:  # each can be held, but not together: lists of numbers and lists of texts, say
             found += [(_batch([row], times), None) for row in together]
     return found
+
+
+def _alike(rows: Sequence[_Row]) -> Iterable[list[_Row]]:
+    """Records whose values are of the same types, together.
+
+    Of the records of a key that were logged at one moment, the batch says which came first: where a key comes more
+    than once, only records that follow each other are put together.
+    """
+    keys = [row.key for row in rows if row.key is not None]
+    if len(set(keys)) < len(keys):
+        return [list(run) for _, run in itertools.groupby(rows, _types)]
+    alike: dict[tuple[tuple[str, str], ...], list[_Row]] = {}
+    for row in rows:
+        alike.setdefault(_types(row), []).append(row)
+    return alike.values()
+
+
+def _types(row: _Row) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, type(value).__name__) for name, value in row.values.items() if value is not None))
 
 
 class _RunId(NamedTuple):
