@@ -158,6 +158,10 @@ KINDS: dict[str, tuple[Callable[[Path], object], bool, int]] = {
 }  # fmt: skip
 
 
+# with these and without the logs, nothing tells what there was
+STATE_GONE = {name for name, (_, answers, _) in KINDS.items() if not answers} | {"empty state", "no state"}
+
+
 def half_written(folder: Path) -> None:
     """A message of a process that died an hour ago while it wrote."""
     path = folder / "inbox" / ".w-000000000001.arrow"

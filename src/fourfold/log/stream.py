@@ -239,10 +239,10 @@ class StreamLog:
             return self.whole()
         if since > table.version():
             logger.warning(
-                "stream %r: version %d was counted, and the log at %s ends at %d: its newest commits are gone. What is "
-                "left is counted anew.", self.stream, since, self.folder, table.version(),
+                "stream %r: more was counted than the log at %s holds, which ends at version %d: newest commits are "
+                "gone. What is left is counted anew.", self.stream, self.folder, table.version(),
             )  # fmt: skip
-            raise TruncatedLogError(f"stream {self.stream!r}: version {since} was counted and is gone")
+            raise TruncatedLogError(f"stream {self.stream!r}: its log ends before what was counted of it")
         before, added, removed = set(self._files(table)), set[str](), set[str]()
         for number in range(table.version(), since, -1):  # back to what stood then
             for name, path, is_change in self._actions(number):

@@ -63,8 +63,12 @@ def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
         database.close()
     except StateError as error:
         faults = [str(error)]
-    if not faults:
-        faults = _unreadable_rows(path)
+    else:
+        unreadable_rows = _unreadable_rows(path)
+        if faults and not unreadable_rows and next((folder / "log").glob("*/*/_delta_log"), None) is None:
+            yield f"{path} is left as it is, though damaged ({faults[0]}): there is no log to make it anew from"
+            return
+        faults = faults or unreadable_rows
     for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm"))) if faults else ():
         if file.exists():
             yield _move(file, faults[0], stamp)
@@ -78,6 +82,7 @@ def _unreadable_rows(path: Path) -> list[str]:
             for project in catalogue.projects(connection):
                 catalogue.tasks(connection, project)
                 catalogue.backfills(connection, project)
+                catalogue.cursors(connection, project)
                 for owner in series.owners(connection, project):
                     series.select(connection, series.find(connection, project, owner), DAY)
     except StateError as error:
