@@ -77,13 +77,8 @@ class Database:
 
         What it gives is shared and must not be changed.
         """
-        with self._lock, self._explained(OSError):
-            self._reopen_if_replaced()
-            if self._watch is None:
-                self._watch = _connect(self.path, writable=self.writable)
-                weakref.finalize(self, self._watch.close).atexit = False
-                self._remembered = -1, {}
-            (version,) = self._watch.execute("PRAGMA data_version").fetchone()
+        with self._lock:
+            version = self._data_version()
             if self._remembered[0] != version:
                 self._remembered = version, {}
             known = self._remembered[1]
@@ -127,15 +122,31 @@ class Database:
             self._watch = None
         self.engine.dispose()
 
-    def _reopen_if_replaced(self) -> None:
-        """Leave the file that was opened where there is another in its place, or none."""
+    def reopen_if_replaced(self) -> None:
+        """Leave the file that was opened where there is another in its place, or none.
+
+        Raises:
+            StateError: it is gone, or cannot be used.
+        """
         if (now := _identity(self.path)) == self._file:
             return
-        self._close()
-        if now is None:
-            raise StateError(f"{self.path} is gone: bring the store's folder back, or call ff.init to begin a new one")
-        self._migrate()
-        self._file = _identity(self.path)
+        with self._lock, self._explained(OSError):
+            self._close()
+            if now is None:
+                raise StateError(f"{self.path} is gone: bring the store's folder back, or begin a new one with ff.init")
+            self._migrate()
+            self._file = _identity(self.path)
+
+    def _data_version(self) -> int:
+        """A number that changes when another connection has written."""
+        try:
+            if self._watch is None:
+                self._watch = _connect(self.path, writable=self.writable)
+                weakref.finalize(self, self._watch.close).atexit = False
+                self._remembered = -1, {}
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise StateError(f"the state at {self.path} cannot be used: {error}. {_what_to_do(error)}") from error
 
     @contextmanager
     def _explained(self, *also: type[Exception]) -> Iterator[None]:
@@ -155,7 +166,7 @@ class Database:
         if version == HEAD:
             return
         if not self.writable:
-            raise StateError(f"{self.path} is not up to date, and cannot be written by this user")
+            raise StateError(f"{self.path} is of an older version; ask once as a user who can write there")
         with FileLock(self.path.with_suffix(".lock")):
             version = self._version()
             if version == HEAD:

@@ -144,9 +144,10 @@ class Folder:
 
     def damage(self, owner: str) -> str:
         """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
-        for stream in self.streams(owner):
-            counted = self._database.recall(catalogue.counted_to, self._project).get(stream, -1)
-            version = self._versions([stream]).get(stream, -1)
+        positions = self._database.recall(_counted_to, self._project).get(owner, {})
+        newest = self._versions(positions)
+        for stream, counted in positions.items():
+            version = newest.get(stream, -1)
             if version < counted < catalogue.ANEW:
                 end = f"ends at version {version}" if version >= 0 else "is gone"
                 return f"the log of {stream!r} {end}, and version {counted} of it was counted"
@@ -364,6 +365,12 @@ def _positions(
     positions = [(cell.job, owner.streams, cursors.get(cell.job, {})) for owner in found for cell in owner.cells]
     unwanted = (cursors.keys() | failures.keys()) - {job for job, _, _ in positions}
     return {*catalogue.backfills(connection, project), *unwanted}, positions, failures
+
+
+def _counted_to(connection: sa.Connection, project: str) -> dict[str, dict[str, int]]:
+    """Up to which version of each of its streams an owner was counted, where it was."""
+    counted = catalogue.counted_to(connection, project)
+    return {o.name: {s: counted[s] for s in o.streams if s in counted} for o in _owners(connection, project)}
 
 
 def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:

@@ -101,6 +101,7 @@ class Store:
         is counted so far (see ``behind`` and ``progress``).
         """
         refuse_in_fork()
+        self.database.reopen_if_replaced()
         if not self.writable:
             self._tell_read_only()
             return
@@ -142,10 +143,11 @@ class Store:
 
     def damage(self, owner: str) -> str:
         """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
-        return self._folds.damage(owner) or next(
-            (f"records of {stream!r} wait in the inbox: {why}" for stream, why in self.stuck().items()
-             if stream in self._folds.streams(owner)), "",
-        )  # fmt: skip
+        if found := self._folds.damage(owner):
+            return found
+        streams = self._folds.streams(owner) if self._collector.stuck else ()
+        waiting = (stream for stream in streams if stream in self._collector.stuck)
+        return next((f"records of {s!r} wait in the inbox: {self._collector.stuck[s]}" for s in waiting), "")
 
     def set_aside(self, log: StreamLog) -> Callable[[Message, Conflict], None]:
         """What keeps a batch's values that contradict their columns."""
