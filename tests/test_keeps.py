@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import logging
 import multiprocessing
@@ -450,17 +451,55 @@ def test_a_daemon_that_closes_all_descriptors_keeps_its_own_ones(tmp_path: Path)
 
 def test_a_termination_within_a_flush_loses_nothing_of_the_buffer(tmp_path: Path) -> None:
     code = (
-        "import sys, os, signal, fourfold as ff; s = ff.init(sys.argv[1], 'test')\n"
+        "import sys, os, signal, time, fourfold as ff; s = ff.init(sys.argv[1], 'test')\n"
         "put = s._inbox.put\n"
         "def interrupted(*args):\n"
         "    s._inbox.put = put\n"
         "    ff.log('p', key='meanwhile', v=1.0); os.kill(os.getpid(), signal.SIGTERM); return put(*args)\n"
         "s._inbox.put = interrupted\n"
         "for i in range(100): ff.log('p', key=i, v=1.0)\n"
-        "ff.flush()"
+        "ff.flush(); time.sleep(30)"
     )
     assert run_python(code, tmp_path / "store").returncode == -signal.SIGTERM
     assert rows_of(tmp_path / "store") == 101.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals of this kind")
+@pytest.mark.parametrize("busy", ["import pandas", "ff.metric('p', 'rows')", "ff.log('f', [{'id': 1}], key='id')"])
+def test_a_termination_while_a_module_is_half_imported_sends_all_and_ends(tmp_path: Path, busy: str) -> None:
+    code = (
+        "import sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
+        f"ff.log('p', key=1, v=1.0); print('ready', flush=True); {busy}; time.sleep(30)"
+    )
+    for i in range(5):
+        folder = tmp_path / str(i)
+        process = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.02 + 0.05 * i)
+        process.terminate()
+        assert process.wait(timeout=10) == -signal.SIGTERM
+        process.stdout.close()
+        assert rows_of(folder) == 1.0
+
+
+def log_in_child(store: Path, i: int) -> None:
+    ff.init(store, "test")
+    ff.log("p", key=i, v=1.0)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_in_which_fourfold_is_set_up_sends_what_it_logged(tmp_path: Path, method: str) -> None:
+    context = multiprocessing.get_context(method)
+    for i in range(3):
+        child = context.Process(target=log_in_child, args=(tmp_path / "store", i))  # type: ignore[attr-defined]
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        list(pool.map(log_in_child, [tmp_path / "store"] * 7, range(3, 10)))
+    assert rows_of(tmp_path / "store") == 10.0
 
 
 def log_one(i: int) -> int:

@@ -1,12 +1,15 @@
 """SIGTERM, where it would end the process at once (as a ``Pool`` ends its workers): something is done first.
 
-Python runs a signal's handler in the main thread, between two steps of Python. A main thread that waits for a lock, or
-is in native code for long, would never come to it, and the process could not be ended. So the signal is noted in a pipe
-too, and a thread that looks there now and then ends the process where the main thread does not.
+Python runs a signal's handler in the main thread, between two steps of Python, whatever these hold: a lock, a module
+that is half imported. So the handler only begins a thread that does the rest while the main thread goes on. And a main
+thread that waits for a lock, or is in native code for long, would never come to the handler at all, and the process
+could not be ended. So the signal is noted in a pipe too, and a thread that looks there now and then takes the place of
+the main thread.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import signal
@@ -133,8 +136,6 @@ def _identity_of(descriptor: int) -> tuple[int, int] | None:
 
 def _handle(number: int, frame: object) -> None:
     global _begun
-    _begun = True
-    if _first is not None:
-        _first(number)
-    else:
-        die(number)
+    if not _begun:
+        _begun = True
+        _thread.start_new_thread(_first or die, (number,))  # without the locks that ``threading`` takes

@@ -65,15 +65,15 @@ class Session:
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the sequence, sending and the store
-        self._flushing = False
-        self._ended_by: int | None = None  # the signal that ends the process
         self._warned: set[str] = set()
         self._process = os.getpid()
         multiprocessing.util.register_after_fork(self, Session._close_at_exit)
+        if multiprocessing.parent_process() is not None:
+            self._close_at_exit()
         self._begin()
 
     def _close_at_exit(self) -> None:
-        """In a child of ``multiprocessing``, which ends without the interpreter's own exit."""
+        """In a child of ``multiprocessing``, which may end without the interpreter's own exit."""
         multiprocessing.util.Finalize(None, self.close, exitpriority=100)
 
     def _begin(self) -> None:
@@ -141,15 +141,16 @@ class Session:
             StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
         """
         with self._lock:
-            if self._flushing:  # this is a signal's handler, and what it interrupted goes on
-                return
-            self._flushing = True
-            try:
-                self._send_all()
-            finally:
-                self._flushing = False
-                if self._ended_by is not None:
-                    self.end_by(self._ended_by)
+            self._post_unsent()
+            left = len(self.queue)
+            while left > 0 and (taken := self._take(min(left, WAKE_AT))):
+                left -= len(taken)
+                records: dict[str, list[Record]] = {}
+                for record in taken:
+                    records.setdefault(_stream_name(record.stream), []).append(record)
+                for stream, together in records.items():
+                    self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, together))
+            self._tell_dropped(last=self._stop.is_set())
             self._raise_unsent()
 
     def close(self) -> None:
@@ -193,7 +194,6 @@ class Session:
         self._unsent.clear()
         self.dropped = self._told = self._warned_of = 0
         self._process = os.getpid()
-        self._flushing, self._ended_by = False, None
         self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
         self._begin()
 
@@ -207,9 +207,8 @@ class Session:
 
     def end_by(self, signal_number: int) -> None:
         """Send what is in the buffer before a signal ends the process, within a bounded time."""
-        if self._finish() and self._flushing:  # the signal has interrupted a flush, which does this when it is done
-            self._ended_by = signal_number
-            return
+        self._stop.set()
+        self._finish()
         ending.die(signal_number)
 
     def _finish(self) -> bool:
@@ -226,18 +225,6 @@ class Session:
         finally:
             self._lock.release()
         return True
-
-    def _send_all(self) -> None:
-        self._post_unsent()
-        left = len(self.queue)
-        while left > 0 and (taken := self._take(min(left, WAKE_AT))):
-            left -= len(taken)
-            records: dict[str, list[Record]] = {}
-            for record in taken:
-                records.setdefault(_stream_name(record.stream), []).append(record)
-            for stream, together in records.items():
-                self.guard(f"ff.log({stream!r})", functools.partial(self._send_records, stream, together))
-        self._tell_dropped(last=self._stop.is_set() or self._ended_by is not None)
 
     def _take(self, most: int) -> list[Record]:
         """The oldest records of the buffer; a signal's handler may empty it meanwhile."""
