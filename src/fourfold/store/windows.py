@@ -52,7 +52,10 @@ def windows(source: Source, start: Moment | None, end: Moment | None, every: str
     if step is None:
         return [*older, *([Window(first, last)] if first < last else [])], level
     if (last - first) // step > _MOST:
-        raise InputError(f"every={step} s makes more than {_MOST:,} windows; choose a longer one")
+        raise InputError(
+            f"every={every!r} makes more than {_MOST:,} windows of what lies between {_day(first)} and {_day(last)}; "
+            "choose a longer one, or give start= and end="
+        )
     return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
 
 
