@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -153,6 +155,43 @@ def test_a_list_of_dicts_loses_only_the_record_that_cannot_be_kept() -> None:
     found = prepare([{"id": "a", "v": 1}, {"id": "b", "v": cyclic()}, {"id": "c", "v": 2}], "id", None, NOW, None)
     assert [table[KEY].to_pylist() for table in good(found)] == [["a", "c"]]
     assert sum(prepared.table.num_rows for prepared, error in found if error is not None) == 1
+
+
+TO_THE_DEATH = """
+import sys
+import numpy as np, pandas as pd
+import fourfold as ff
+
+class Rude:
+    __class__ = property(lambda self: 1 / 0)
+
+cycle, twice, mapping = [], [], {}
+cycle.append(cycle)
+twice += [twice, twice]
+mapping["a"] = mapping
+session = ff.init(sys.argv[1], "test")
+odd = [cycle, twice, mapping, Rude(), [Rude()], {"a": Rude()}, np.array([cycle, 1], dtype=object), {"a": {"b": [cycle]}}]
+for i, value in enumerate(odd):
+    frame = pd.DataFrame({"id": [1, 2], "v": pd.Series([value, 1], dtype=object)})
+    ff.log("odd", {"id": [1, 2], "v": [value, 1]}, key="id")
+    ff.log("odd", frame, key="id")
+    ff.log("odd", [{"id": 1, "v": value}], key="id")
+    ff.log("odd", key=value, v=1)
+    ff.log("odd", {"id": 5, "v": 1}, key=value)
+    ff.log("odd", key=9, time=value)
+    ff.log(value, key=1, v=1)
+    ff.component(lambda argument: argument)(frame)
+    ff.component(lambda argument: argument)(value)
+    ff.log("good", key=i, v=1.0)
+ff.flush()
+print(ff.metric("good", "rows").value.value, len(session.store.quarantined()) >= 2 * len(odd))
+"""
+
+
+def test_no_object_in_a_frame_ends_the_process_or_costs_a_record(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TO_THE_DEATH, str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "8.0 True\n"), done.stderr
 
 
 def test_records_of_one_key_stay_in_their_order_whatever_their_types(session: Session) -> None:

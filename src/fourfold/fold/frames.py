@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -135,6 +136,41 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.string()
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+_OBJECT = np.dtype(object)
+_CONTAINERS = (list, tuple, set, frozenset, Mapping)
+DEEPEST = 32  # levels of a nested value
+
+
+def check_objects(values: Iterable[Any]) -> None:
+    """Refuse Python objects that Arrow cannot be trusted with.
+
+    It follows a value that holds itself until the process dies, and ends it at once for one whose class cannot be asked
+    for. Level by level, and each container once, so that it costs little beside the conversion.
+
+    Raises:
+        InputError: a value is nested too deep, or holds itself.
+        Exception: whatever an object raises that is asked for its class.
+    """
+    level: Iterable[Any] = values
+    for _ in range(DEEPEST + 1):
+        if set(map(type, level)) <= _SCALARS:
+            return
+        containers = {}
+        for value in level:
+            kind = type(value)
+            if issubclass(kind, _CONTAINERS) or (kind is np.ndarray and value.dtype == object):
+                containers[id(value)] = value
+            elif kind not in _SCALARS:
+                value.__class__  # noqa: B018 - Arrow will ask for it
+        level = list(
+            itertools.chain.from_iterable(
+                value.values() if issubclass(type(value), Mapping) else value for value in containers.values()
+            )
+        )
+    raise InputError(f"a value is nested more than {DEEPEST} deep, or holds itself")
+
+
 def _native_to_arrow(data: Frame) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
@@ -162,7 +198,11 @@ def _native_to_arrow(data: Frame) -> pa.Table:
 
 
 def _column(values: Any) -> Any:
-    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    if getattr(values, "dtype", _OBJECT) == _OBJECT:
+        check_objects(values)
+    return pa.array(values)
 
 
 def _is_record(data: Mapping[str, Any]) -> bool:
@@ -177,6 +217,7 @@ def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def _array(values: list[Any]) -> pa.Array:
+    check_objects(values)
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, OverflowError):  # 1 beside 2.5, or integers beyond 64 bits
@@ -195,6 +236,8 @@ def _pandas_to_arrow(frame: Any) -> pa.Table:
         series = frame.iloc[:, position]
         plain_float = isinstance(series.dtype, np.dtype) and series.dtype.kind == "f"
         values = series.to_numpy() if plain_float else series
+        if series.dtype == _OBJECT:
+            check_objects(series.to_numpy())
         try:
             array = pa.array(values, from_pandas=not plain_float)
         except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -19,13 +19,12 @@ import pyarrow.compute as pc
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
 from fourfold.fold import to_arrow
-from fourfold.fold.frames import name_text, unique_names
+from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-DEEPEST = 32  # levels of a nested value
 UNREADABLE = "unreadable_time"  # the column in which a time that is none is kept
 
 

@@ -286,7 +286,7 @@ class Session:
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []
         for record in records:
-            if record.data is None or is_record(record.data, record.key):
+            if record.data is None or _is_single(record):
                 singles.append(record)
             else:  # a dict of columns
                 self.guard(
@@ -468,9 +468,17 @@ def _check(declared: Task) -> None:
         check_expression(part.sql, f"task {declared.name!r}: slices")
 
 
+def _is_single(record: Record) -> bool:
+    """Whether a record is one, and not columns; one that cannot be told is left to be set aside as one."""
+    try:
+        return is_record(record.data, record.key)
+    except Exception:
+        return True
+
+
 def _stream_name(stream: Any) -> str:
     """A stream's name as text, whatever was given for it."""
-    text = stream if isinstance(stream, str) and stream else shown(stream)
+    text = stream if issubclass(type(stream), str) and stream else shown(stream)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
