@@ -170,7 +170,8 @@ cycle.append(cycle)
 twice += [twice, twice]
 mapping["a"] = mapping
 session = ff.init(sys.argv[1], "test")
-odd = [cycle, twice, mapping, Rude(), [Rude()], {"a": Rude()}, np.array([cycle, 1], dtype=object), {"a": {"b": [cycle]}}]
+odd = [cycle, twice, mapping, Rude(), [Rude()], {"a": Rude()}, {"a": {"b": [cycle]}}]
+odd.append(np.array([cycle, 1], dtype=object))
 for i, value in enumerate(odd):
     frame = pd.DataFrame({"id": [1, 2], "v": pd.Series([value, 1], dtype=object)})
     ff.log("odd", {"id": [1, 2], "v": [value, 1]}, key="id")
