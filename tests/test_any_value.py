@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import enum
 import subprocess
@@ -193,6 +194,36 @@ def test_no_object_in_a_frame_ends_the_process_or_costs_a_record(tmp_path: Path)
     command = [sys.executable, "-c", TO_THE_DEATH, str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "8.0 True\n"), done.stderr
+
+
+class Stream(str):
+    def encode(self, *_: Any) -> bytes:
+        raise RuntimeError("no bytes")
+
+
+class Cancelled:
+    def __repr__(self) -> str:
+        raise asyncio.CancelledError
+
+    __eq__ = __float__ = __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_exception_costs_neither_the_thread_nor_a_record(session: Session) -> None:
+    odd: Any
+    for odd in (Cancelled(), [Cancelled()]):
+        ff.log("odd", key="1", v=odd)
+        ff.log("odd", key=odd, v=1)
+        ff.log("odd", {"id": 1, "v": 1}, key=odd)
+        ff.log("odd", {"id": [1, 2], "v": [odd, 1]}, key="id")
+        ff.log(odd, key="1", v=1)
+    ff.log(Stream("named"), key="1", v=1)
+    for i in range(100):
+        ff.log("good", key=i, v=1)
+    session.wake.set()
+    assert ff.metric("good", "rows").value.value == 100.0
+    assert ff.metric("named", "rows").value.value == 1.0
+    assert session._thread.is_alive()
 
 
 def test_records_of_one_key_stay_in_their_order_whatever_their_types(session: Session) -> None:

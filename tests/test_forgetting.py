@@ -439,3 +439,10 @@ def test_what_was_forgotten_with_its_counts_kept_is_no_difference_and_survives_a
     with store.database.write() as connection:  # a day that is open is compared
         connection.execute(sa.text("DELETE FROM counts WHERE bucket >= :day"), {"day": CLOSED})
     assert {difference.owner for difference in differences(store)} == {"stream:p", "stream:l"}
+
+
+def test_the_future_cannot_be_forgotten(store: Store) -> None:
+    filled(store)
+    with pytest.raises(InputError, match="lies in the future"):
+        store.forget_before("p", "2100-01-01")
+    assert metric(store, "p", "rows").value.value == 20

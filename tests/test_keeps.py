@@ -483,6 +483,31 @@ def test_a_termination_while_a_module_is_half_imported_sends_all_and_ends(tmp_pa
         assert rows_of(folder) == 1.0
 
 
+FORKED_IN_A_THREAD = """
+import os, signal, sys, threading, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+signal.signal(signal.SIGUSR1, lambda *_: None)
+def child():
+    if (process := os.fork()) == 0:
+        files = [open(f"{sys.argv[1]}.{i}", "w") for i in range(8)]
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.2)
+        for file in files: file.close()
+        os._exit(sum(os.path.getsize(file.name) for file in files))
+    print(os.waitpid(process, 0)[1])
+thread = threading.Thread(target=child)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_signals_of_a_child_that_a_thread_forked_are_written_nowhere(tmp_path: Path) -> None:
+    done = run_python(FORKED_IN_A_THREAD, tmp_path / "store")
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 def log_in_child(store: Path, i: int) -> None:
     ff.init(store, "test")
     ff.log("p", key=i, v=1.0)

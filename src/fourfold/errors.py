@@ -32,6 +32,15 @@ class StoreError(FourfoldError):
     exit_code = 3
 
 
+def let_end(error: BaseException) -> None:
+    """Go on with an error that was caught as whatever an object of the host's raises, but for what ends a process.
+
+    Some raise what is no ``Exception``: a cancelled task's result, a panic of a library in another language.
+    """
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        raise error
+
+
 def suggest(kind: str, name: str, known: list[str], where: str = "") -> UnknownNameError:
     """The error for a failed look-up: what was asked, ``where``, the nearest name, and everything that exists."""
     import difflib

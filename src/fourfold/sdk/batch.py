@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.config import PLAUSIBLE
-from fourfold.errors import InputError
+from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
     unreadable: int = 0
 
 
-Found = list[tuple[Prepared, Exception | None]]
+Found = list[tuple[Prepared, BaseException | None]]
 
 
 class _Row(NamedTuple):
@@ -91,13 +91,15 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
     for record in records:
         try:
             rows.append(_plain_record(record))
-        except Exception as error:
+        except BaseException as error:
+            let_end(error)
             found.append(_as_text(record, error))
     if not rows:
         return found
     try:
         return [*found, (_batch(rows, times), None)]
-    except Exception as error:
+    except BaseException as error:
+        let_end(error)
         if len(rows) == 1:
             return [*found, _as_text(rows[0].record, error)]
     good = []
@@ -105,12 +107,14 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
         try:
             _batch([row], times)
             good.append(row)
-        except Exception as error:
+        except BaseException as error:
+            let_end(error)
             found.append(_as_text(row.record, error))
     for together in _alike(good):
         try:
             found.append((_batch(together, times), None))
-        except Exception:  # each can be held, but not together: lists of numbers and lists of texts, say
+        except BaseException as error:  # each can be held, but not together: lists of numbers and lists of texts, say
+            let_end(error)
             found += [(_batch([row], times), None) for row in together]
     return found
 
@@ -187,7 +191,7 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
     )  # fmt: skip
 
 
-def _as_text(record: Record, error: Exception) -> tuple[Prepared, Exception]:
+def _as_text(record: Record, error: BaseException) -> tuple[Prepared, BaseException]:
     row = {**(record.data or {}), **record.fields}
     return Prepared(pa.table({"record": [shown(row)], "key": [shown(record.key)]}), None, None), error
 
@@ -232,7 +236,8 @@ def from_frame(
         table.validate(full=True)
     except InputError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        let_end(error)
         raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
     parts = [] if key is None else [key] if isinstance(key, str) else list(key)
     _check_named(key, time, table.column_names)
@@ -344,7 +349,8 @@ def shown(value: Any) -> str:
     """A value as text, whatever it does when asked for it."""
     try:
         return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
-    except Exception as error:
+    except BaseException as error:
+        let_end(error)
         return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 
 try:
     import fcntl
@@ -24,6 +24,7 @@ except ImportError:  # Windows, where signals are no matter of ours
     fcntl = None  # type: ignore[assignment]
 
 GRACE = 0.3  # seconds that the main thread has to come to the handler
+LONGEST = 60.0  # seconds that the end of the main thread waits for that of the process
 _HIGH = 500  # the descriptors of the pipe: a daemon that closes all that is open does not open these again
 _first: Callable[[int], None] | None = None
 _pipe: tuple[int, int] | None = None
@@ -80,10 +81,20 @@ def after_fork_in_child() -> None:
     global _pipe, _noted, _begun
     if _pipe is None:
         return
+    inherited = signal.set_wakeup_fd(-1)
+    if inherited not in (-1, _pipe[1]):
+        signal.set_wakeup_fd(inherited)
     if _identity_of(_pipe[0]) == _identity:
         _close(_pipe)
     _pipe, _noted, _begun = None, None, False
     _listen()
+
+
+def wait() -> None:
+    """At the end of the main thread: where a signal is ending the process, let it."""
+    give_up = monotonic() + LONGEST
+    while _begun and monotonic() < give_up:
+        sleep(0.01)
 
 
 def die(number: int) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fourfold import config, messages
-from fourfold.errors import ConfigError, InputError, StoreError
+from fourfold.errors import ConfigError, InputError, StoreError, let_end
 from fourfold.fold import Plan, to_arrow
 from fourfold.log import DURABILITIES, Inbox, new_writer, store_folder
 from fourfold.model import Task
@@ -183,7 +183,8 @@ class Session:
         """Do something that must not disturb the host: an error becomes a warning."""
         try:
             action()
-        except Exception as error:
+        except BaseException as error:
+            let_end(error)
             self.warn(f"{what}: {type(error).__name__}: {shown_text(error)}", once=f"{what}{type(error)}")
 
     def forked(self) -> None:
@@ -253,7 +254,8 @@ class Session:
                 self._why = f"the store's folder {self._inbox.folder} cannot be written: {error}"
                 self._bound_unsent()
                 return
-            except Exception as error:  # what no message can hold
+            except BaseException as error:  # what no message can hold
+                let_end(error)
                 self.warn(f"a message could not be written: {type(error).__name__}: {shown_text(error)}")
                 self.dropped += table.num_rows if table is not None else 1
             if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
@@ -296,7 +298,7 @@ class Session:
         if singles:
             self._send_prepared(stream, from_records(singles, self.settings.times))
 
-    def _send_prepared(self, stream: str, found: Sequence[tuple[Prepared, Exception | None]]) -> None:
+    def _send_prepared(self, stream: str, found: Sequence[tuple[Prepared, BaseException | None]]) -> None:
         for prepared, error in found:
             if error is None:
                 self.send_batch(stream, prepared)
@@ -315,8 +317,9 @@ class Session:
         while not stop.is_set():
             self.wake.wait(SEND_EVERY)
             self.wake.clear()
-            self.guard("sending records", self.flush)
-            self.guard("ending the process", ending.attend)
+            with contextlib.suppress(BaseException):  # whatever an object of the host's raises: this thread goes on
+                self.guard("sending records", self.flush)
+                self.guard("ending the process", ending.attend)
 
 
 def init(
@@ -472,21 +475,23 @@ def _is_single(record: Record) -> bool:
     """Whether a record is one, and not columns; one that cannot be told is left to be set aside as one."""
     try:
         return is_record(record.data, record.key)
-    except Exception:
+    except BaseException as error:
+        let_end(error)
         return True
 
 
 def _stream_name(stream: Any) -> str:
     """A stream's name as text, whatever was given for it."""
-    text = stream if issubclass(type(stream), str) and stream else shown(stream)
-    return text.encode("utf-8", "backslashreplace").decode()
+    text = str.__str__(stream) if issubclass(type(stream), str) else shown(stream)
+    return (text or shown(stream)).encode("utf-8", "backslashreplace").decode()
 
 
 def shown_text(error: BaseException) -> str:
     """An error's text, whatever it does when asked for it."""
     try:
         return str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
-    except Exception:
+    except BaseException as error:
+        let_end(error)
         return type(error).__name__
 
 
@@ -494,7 +499,8 @@ def _as_kept(data: Any) -> pa.Table:
     """Whatever was handed over, in a form that can be kept."""
     try:
         return to_arrow(data)
-    except Exception:
+    except BaseException as error:
+        let_end(error)
         return pa.table({"data": [shown(data)]})
 
 
@@ -509,6 +515,7 @@ def _terminated(number: int) -> None:
 
 
 def _at_exit() -> None:
+    ending.wait()
     if _session is not None:
         _session.guard("sending records at exit", _session.close)
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold import messages
-from fourfold.errors import ConfigError, InputError
+from fourfold.errors import ConfigError, InputError, let_end
 from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
 from fourfold.fold.groups import event_seconds
 from fourfold.model import Artifact, Run, RunStatus
@@ -344,7 +344,8 @@ def _recordable(value: Any) -> Any:
     """A parameter as JSON can hold it, else as its text."""
     try:
         return json.loads(json.dumps(value))
-    except Exception:
+    except BaseException as error:
+        let_end(error)
         return shown(value)[:200]
 
 
@@ -354,7 +355,8 @@ def _moment(value: Any) -> int | None:
         return None
     try:
         return seconds(value, "at")
-    except Exception as error:
+    except BaseException as error:
+        let_end(error)
         session().warn(shown_text(error))
         return None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,8 +98,13 @@ class Forgetter:
 
         Raises:
             UnknownNameError: no such stream.
+            InputError: the moment lies in the future.
         """
         self._named([stream])
+        if moment > time.time():
+            raise InputError(
+                f"before={moment}: that lies in the future; what is logged until then would not be counted"
+            )
         midnight = _midnight(moment)
         found = self.present([stream], before=midnight)
         if not counts:
