@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import fourfold as ff
+from fourfold.engine import TooSlowError
 from fourfold.errors import ConfigError
 from fourfold.sdk import Session
 from fourfold.state import catalogue
@@ -72,12 +73,23 @@ def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fourfold.engine.duckdb.LEAST_SECONDS", 0.2)
+    interrupted = []
+
+    def counted(*args: Any) -> TooSlowError:
+        interrupted.append(args)
+        return TooSlowError(*args)
+
+    monkeypatch.setattr("fourfold.engine.duckdb.TooSlowError", counted)
     sql = "levenshtein(repeat(name, 1000), repeat(name || 'y', 999))"
     ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": sql}])
     ff.log("p", [{"id": i, "score": 0.5, "name": f"n{i}" * 3} for i in range(2_000)], key="id")
     assert ff.metric("t", "predictions").value.value == 2_000.0
     with pytest.raises(ConfigError, match="took too long"):
         ff.metric("t", "predictions", by="s")
+    with session.store.database.read() as connection:
+        known = catalogue.failures(connection, "test").values()
+    assert len(known) == 2, "the stream's slices and the task's"
+    assert len(interrupted) == 1, "and it was tried once"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +100,9 @@ def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
         "sum(x) OVER ()", "sum(x)", "random()", "read_text('/etc/passwd')", "query('select 1')", "COLUMNS(*)", "\ud800",
         "repeat(name, 1000000000)", "repeat(name, n)", "repeat(repeat(name, 999), 999)", "repeat(name, '1e9')",
         "printf('%1000000000d', n)", "list_sum(range(n))", "nope(name)",
+        "format('{:>{}}', n, 500000000)", "printf('%*d', 1900000000, n)", "bitstring('1', 2000000000)",
+        "replace(replace(name, 'a', 'aaaa'), 'a', 'aaaa')", "list_reduce([name, name], lambda a, b: a || b || a)",
+        "list_transform(range(999), lambda a: range(999))",
     ],
 )  # fmt: skip
 def test_what_is_no_bounded_expression_of_one_record_is_refused_where_it_is_declared(

@@ -2,7 +2,7 @@
 
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.expressions import check_expression, columns_of_slice
-from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits
+from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits, TooSlowError
 from fourfold.engine.stopping import StoppedError
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Folded",
     "Splits",
     "StoppedError",
+    "TooSlowError",
     "check_expression",
     "columns_of_slice",
 ]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fourfold import counts
 from fourfold.binning import Ints
 from fourfold.engine import joins, matching, stopping
-from fourfold.engine.protocol import EVERYTHING, Changed, Discrepancy, Extent, Folded, Splits, Wanted
+from fourfold.engine.protocol import EVERYTHING, Changed, Discrepancy, Extent, Folded, Splits, TooSlowError, Wanted
 from fourfold.errors import ConfigError
 from fourfold.fold import (
     Levels,
@@ -57,7 +57,7 @@ class DuckDB:
             return known
         what = f"slices by {dimension}"
         limit = _expression_seconds([log], dimension)
-        with _connected() as connection, _explained(what), _bounded(connection, limit):
+        with _connected() as connection, _explained(what, dimension), _bounded(connection, limit):
             joins.register(connection, "log", log.added, log.schema)
             edges = {**known.edges}
             for part in dimension.parts:
@@ -214,13 +214,13 @@ class _Adder:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(what: str, dimension: Dimension | None = None) -> Iterator[None]:
     """What DuckDB refuses in users' expressions, as our own error."""
     try:
         yield
     except duckdb.InterruptException as error:
         stopping.check()
-        raise ConfigError(f"{what}: its SQL expressions took too long, and were stopped") from error
+        raise TooSlowError(f"{what}: its SQL expressions took too long, and were stopped", dimension) from error
     except duckdb.Error as error:
         raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
 

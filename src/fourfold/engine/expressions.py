@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,10 @@ from fourfold.model import Dimension
 
 _GROWING = {  # functions whose value may be of any size, and which of their arguments say how large
     "repeat": (1,), "lpad": (1,), "rpad": (1,), "range": (0, 1, 2), "generate_series": (0, 1, 2), "bar": (3,),
-    "list_resize": (1,), "array_resize": (1,), "format": (), "printf": (),
+    "list_resize": (1,), "array_resize": (1,), "bitstring": (1,), "format": (), "printf": (), "replace": (),
+    "regexp_replace": (),
 }  # fmt: skip
+_FOLDING = {"list_reduce", "array_reduce", "reduce"}  # each step may double the value
 _LARGEST = 1_000  # what such an argument may be; memory is not limited within a single value
 
 
@@ -47,6 +50,10 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
                 case "FUNCTION":
                     functions.add(node["function_name"])
                     _check_size(expression, node)
+        if found := functions & _FOLDING or _in_lambdas(selected) & _GROWING.keys():
+            raise ConfigError(
+                f"SQL expression {expression!r}: {min(found)} may make a value of any size, there; write it without"
+            )
         for name in sorted(functions):
             _check_function(connection, expression, name)
     return frozenset(columns)
@@ -105,21 +112,40 @@ def _check_size(expression: str, node: dict[str, Any]) -> None:
         return
     arguments = [argument["expression"] for argument in node["arguments"]]
     inner = {entry["function_name"] for entry in _nodes(arguments) if entry["class"] == "FUNCTION"}
-    sizes = [arguments[i] for i in _GROWING[name] if i < len(arguments)] or arguments[:1]
-    kind = "INTEGER" if _GROWING[name] else "STRING"
-    if inner & _GROWING.keys() or not all(_is_moderate(size, kind) for size in sizes):
+    sizes = [arguments[i] for i in _GROWING[name] if i < len(arguments)]
+    moderate = all(map(_is_moderate, sizes)) and (name not in ("format", "printf") or _is_plain_format(arguments[0]))
+    if inner & _GROWING.keys() or not moderate:
         raise ConfigError(
             f"SQL expression {expression!r}: {name} may make a value of any size; give it constant sizes of at most "
             f"{_LARGEST:,}, and no other such function within"
         )
 
 
-def _is_moderate(argument: dict[str, Any], kind: str) -> bool:
-    """Whether an argument is a constant of a kind without a number beyond ``_LARGEST``: a size, or a format."""
-    if argument["class"] != "CONSTANT" or argument["literal"].get("kind") != kind:
+def _is_moderate(argument: dict[str, Any]) -> bool:
+    """Whether an argument is a constant whole number that is no larger than ``_LARGEST``."""
+    if argument["class"] != "CONSTANT" or argument["literal"].get("kind") != "INTEGER":
         return False
-    runs = itertools.groupby(str(argument["literal"]["text"]), str.isdecimal)
-    return all(int("".join(run)) <= _LARGEST for is_number, run in runs if is_number)
+    return abs(int(argument["literal"]["text"])) <= _LARGEST
+
+
+def _is_plain_format(argument: dict[str, Any]) -> bool:
+    """Whether an argument is a constant format whose widths stand in it, and are no larger than ``_LARGEST``."""
+    if argument["class"] != "CONSTANT" or argument["literal"].get("kind") != "STRING":
+        return False
+    text = str(argument["literal"]["text"])
+    widths = (int("".join(run)) for is_number, run in itertools.groupby(text, str.isdecimal) if is_number)
+    return not re.search(r"%[^a-zA-Z]*\*|\{[^}]*\{", text) and all(width <= _LARGEST for width in widths)
+
+
+def _in_lambdas(tree: Any) -> set[str]:
+    """The functions that stand within lambdas: they are called once for each entry of a list."""
+    if isinstance(tree, list):
+        return set().union(*map(_in_lambdas, tree))
+    if not isinstance(tree, dict):
+        return set()
+    if tree.get("class") == "LAMBDA":
+        return {node["function_name"] for node in _nodes(tree["expr"]) if node["class"] == "FUNCTION"}
+    return set().union(*map(_in_lambdas, tree.values()))
 
 
 def _nodes(tree: Any, bound: frozenset[str] = frozenset()) -> Iterator[dict[str, Any]]:

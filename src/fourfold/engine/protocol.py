@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from fourfold.errors import ConfigError
 from fourfold.fold import Levels, Plan
 from fourfold.model import Dimension, Task
 
@@ -31,6 +32,14 @@ class Changed(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """All columns; a file that lacks one has nulls in it."""
+
+
+class TooSlowError(ConfigError):
+    """Users' expressions took too long and were stopped; ``dimension`` is the one whose values they make, if known."""
+
+    def __init__(self, message: str, dimension: Dimension | None = None) -> None:
+        super().__init__(message)
+        self.dimension = dimension
 
 
 @dataclasses.dataclass(frozen=True)

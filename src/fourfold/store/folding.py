@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError
+from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError, TooSlowError
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
 from fourfold.log import Changes, StreamLog, TruncatedLogError, unreadable
@@ -40,6 +40,7 @@ class Folder:
     def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
         self._resting: set[str] = set()  # the jobs that could not count, and are not tried in this fold
+        self._slow: dict[tuple[str, Dimension], tuple[str, float]] = {}  # slices of a stream: why, after how long
         self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
         self._damaged_at: dict[str, dict[str, int]] = {}  # by job, the versions of the logs at that time
         self._warned: set[str] = set()
@@ -64,6 +65,7 @@ class Folder:
         """
         known = self._database.recall(catalogue.failures, self._project)
         self._resting = {job for job, failure in known.items() if time.time() < failure.again}
+        self._slow.clear()
         self.damaged.clear()
         self._damaged_at.clear()
         owners_ = self._database.recall(_owners, self._project)
@@ -88,6 +90,10 @@ class Folder:
     def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
         """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
         cells = tuple(cell for cell in owner.cells if cell.job not in self._resting)
+        slow = [cell for cell in cells if (owner.streams[0], cell.dimension) in self._slow]
+        for cell in slow:  # as its stream has shown
+            self._fail(cell, *self._slow[owner.streams[0], cell.dimension])
+        cells = tuple(cell for cell in cells if cell not in slow)
         if not cells:
             return
         begun = time.monotonic()
@@ -100,6 +106,10 @@ class Folder:
                 self.damaged[owner.name] = why
                 self._damaged_at |= dict.fromkeys((cell.job for cell in cells), self._versions(owner.streams))
                 self._warn(why)
+                return
+            if isinstance(error, TooSlowError) and error.dimension is not None:
+                self._slow[owner.streams[0], error.dimension] = str(error), time.monotonic() - begun
+                self._guarded(owner, action)
                 return
             if len(cells) > 1:
                 for cell in cells:
