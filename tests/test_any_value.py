@@ -236,6 +236,18 @@ def test_records_of_one_key_stay_in_their_order_whatever_their_types(session: Se
     assert ff.metric("t", "base_rate").value.value == 1.0
 
 
+def test_columns_and_single_records_count_in_the_order_in_which_they_were_logged(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y")
+    ff.log("p", key="a", score=0.9)
+    with ff.run("labels"):
+        ff.log("l", {"id": ["a"], "y": [0]}, key="id")
+        ff.log("l", key="a", y=1)
+        ff.log("l", {"id": ["b"], "y": [0]}, key="id")
+    assert ff.metric("t", "base_rate").value.value == 1.0
+    (step,) = ff.trace("b").steps
+    assert step.run is not None and step.run.component == "labels"
+
+
 def test_a_frame_of_uuids_is_text() -> None:
     ids = [uuid.UUID(int=i) for i in range(3)]
     table = from_frame(pa.table({"id": pa.array(ids), "other": pa.array(ids)}), "id", None, NOW, None).table

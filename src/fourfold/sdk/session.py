@@ -122,11 +122,15 @@ class Session:
         with self._lock:
             self._post(header, prepared.table)
 
-    def send_frame(self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None) -> None:
-        """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason."""
-        run = current_run.get()
+    def send_frame(
+        self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: Any
+    ) -> None:
+        """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason.
+
+        ``logged`` is when it was handed over, in nanoseconds since 1970; ``run`` is the run in which it was, if any.
+        """
         try:
-            found = prepare(data, key, time, time_ns(), run.id if run else None, self.settings.times)
+            found = prepare(data, key, time, logged, run.id if run else None, self.settings.times)
         except InputError as error:
             self.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
             self._post(messages.rejected(self.project, stream, str(error)), _as_kept(data))
@@ -293,7 +297,9 @@ class Session:
             else:  # a dict of columns
                 self.guard(
                     f"ff.log({stream!r})",
-                    functools.partial(self.send_frame, stream, record.data, record.key, record.time),
+                    functools.partial(
+                        self.send_frame, stream, record.data, record.key, record.time, record.logged, record.run
+                    ),
                 )
         if singles:
             self._send_prepared(stream, from_records(singles, self.settings.times))
@@ -394,7 +400,10 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
             if waiting == WAKE_AT:
                 now.wake.set()
         return
-    now.guard(f"ff.log({stream!r})", lambda: now.send_frame(_stream_name(stream), data, key, time))
+    now.guard(
+        f"ff.log({stream!r})",
+        lambda: now.send_frame(_stream_name(stream), data, key, time, time_ns(), current_run.get()),
+    )
 
 
 def flush() -> None:
