@@ -217,6 +217,7 @@ def test_what_is_no_exception_costs_neither_the_thread_nor_a_record(session: Ses
         ff.log("odd", {"id": 1, "v": 1}, key=odd)
         ff.log("odd", {"id": [1, 2], "v": [odd, 1]}, key="id")
         ff.log(odd, key="1", v=1)
+        ff.log(odd, pd.DataFrame({"id": [1], "v": [1]}), key="id")
     ff.log(Stream("named"), key="1", v=1)
     for i in range(100):
         ff.log("good", key=i, v=1)

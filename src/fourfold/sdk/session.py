@@ -400,10 +400,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
             if waiting == WAKE_AT:
                 now.wake.set()
         return
-    now.guard(
-        f"ff.log({stream!r})",
-        lambda: now.send_frame(_stream_name(stream), data, key, time, time_ns(), current_run.get()),
-    )
+    logged, run_ = time_ns(), current_run.get()
+    now.guard("ff.log", lambda: now.send_frame(_stream_name(stream), data, key, time, logged, run_))
 
 
 def flush() -> None:
