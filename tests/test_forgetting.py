@@ -17,6 +17,7 @@ from fourfold import config
 from fourfold.cli import app
 from fourfold.errors import ConfigError, InputError, UnknownNameError
 from fourfold.log import StreamLog
+from fourfold.messages import Dropped
 from fourfold.model import DAY, HOUR
 from fourfold.store import Store, compare, metric, overview, trace
 from fourfold.store.problems import problems
@@ -446,3 +447,16 @@ def test_the_future_cannot_be_forgotten(store: Store) -> None:
     with pytest.raises(InputError, match="lies in the future"):
         store.forget_before("p", "2100-01-01")
     assert metric(store, "p", "rows").value.value == 20
+
+
+def test_folders_in_quarantine_are_named_or_removed_and_notes_of_dropped_records_stay(store: Store) -> None:
+    filled(store)
+    store.quarantine.note_dropped("w", Dropped("test", "host", 1, 5, 0.0))
+    aside = store.quarantine.folder / "log-p-20260101T000000"  # as mending sets a damaged log aside
+    aside.mkdir()
+    (aside / "part.parquet").write_bytes(NEEDLE.encode())
+    (left,) = store.forget_keys([NEEDLE]).left
+    assert aside.name in left
+    assert store.forget_keys([NEEDLE], force=True).left == ()
+    assert not aside.exists()
+    assert [total.records for total in store.quarantine.dropped()] == [5]

@@ -50,12 +50,13 @@ def erase(
 ) -> tuple[int, list[Path]]:
     """Remove rows from what is in quarantine of some streams (None: of all).
 
-    Returns how many rows were removed, and the files that cannot be read and so may hold more.
+    Returns how many rows were removed, and the files that cannot be read and so may hold more, folders of logs that
+    were set aside among them.
     """
     removed, unreadable = 0, []
     for path in sorted(quarantine.folder.iterdir()) if quarantine.folder.is_dir() else ():
         note = path.with_suffix(".json")
-        if path.suffix in (".json", ".tmp"):
+        if path.suffix in (".json", ".tmp") or path == quarantine.dropped_folder:
             continue
         if path.suffix != ".parquet":
             unreadable.append(path)

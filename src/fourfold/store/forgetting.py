@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -176,7 +177,9 @@ class Forgetter:
         """What may still hold what was to be erased."""
         left = []
         for path in unreadable:
-            if force:
+            if force and path.is_dir():
+                shutil.rmtree(path)
+            elif force:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".json").unlink(missing_ok=True)
             else:
