@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -125,10 +126,12 @@ class StreamLog:
         for message in messages:
             batch = message.table
             if plain is not None and batch.schema == plain:
-                _check_values(batch, self.stream)
+                with _held(self.stream):
+                    batch.validate(full=True)
                 batches.append(batch)
                 continue
-            _check_names(batch, self.stream)
+            with _held(self.stream):
+                _check_fields("the batch", list(batch.schema))
             if known is not None:
                 batch, found = conform(batch, known, self.stream)
                 conflicts += [(message, conflict) for conflict in found]
@@ -416,15 +419,12 @@ class StreamLog:
             raise TruncatedLogError(f"{commit} cannot be read: {error}") from error
 
 
-def _check_names(table: pa.Table, stream: str) -> None:
-    """Refuse columns that differ by their case only.
-
-    Raises:
-        SchemaError: names the stream and the column.
-    """
+@contextlib.contextmanager
+def _held(stream: str) -> Iterator[None]:
+    """What keeps a batch from being held by the log, as our own error with the stream's name."""
     try:
-        _check_fields("the batch", list(table.schema))
-    except pa.ArrowInvalid as error:
+        yield
+    except Exception as error:
         raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
 
 
@@ -434,22 +434,13 @@ def check_writable(table: pa.Table, stream: str) -> None:
     Raises:
         SchemaError: names the stream and the reason.
     """
-    _check_values(table, stream)
-    try:
+    with _held(stream):
+        table.validate(full=True)
         if not table.column_names:
             raise pa.ArrowInvalid("it has no columns")
         _check_fields("the batch", list(table.schema))
         Schema.from_arrow(table.schema)
         pq.write_table(table.slice(0, 1), pa.BufferOutputStream())
-    except Exception as error:
-        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
-
-
-def _check_values(table: pa.Table, stream: str) -> None:
-    try:
-        table.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
 
 
 def _check_fields(what: str, fields: Sequence[pa.Field]) -> None:

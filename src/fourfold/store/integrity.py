@@ -16,7 +16,7 @@ from fourfold.store.store import Store
 _MANY = 1_000  # messages that wait, from which on it is told of
 _LONG = 86_400  # seconds that a message waits, likewise
 _NAMED = 5  # faults of a log that a message names
-_HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
+HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 _MEND = "bring the files back from a backup, or let fourfold doctor --mend do what can be done: it deletes nothing"
 
 
@@ -134,7 +134,7 @@ def _of_inbox(store: Store) -> Iterator[Problem]:
     if newer:
         text = f"{len(newer)} messages are of a newer fourfold; they stay in {store.folder / 'inbox'}"
         yield Problem("newer_messages", "inbox", text, "upgrade fourfold here")
-    hidden = [path for path in (store.folder / "inbox").glob(".*") if (_age(path) or 0.0) > _HALF_WRITTEN]
+    hidden = [path for path in (store.folder / "inbox").glob(".*") if (_age(path) or 0.0) > HALF_WRITTEN]
     if hidden:
         text = f"{len(hidden)} files are half written, by processes that died meanwhile; they were never acknowledged"
         yield Problem("half_written", "inbox", text, "they are removed after an hour, or by fourfold doctor --mend")

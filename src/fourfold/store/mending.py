@@ -11,11 +11,9 @@ from fourfold.errors import FourfoldError
 from fourfold.log import Inbox, mend, unreadable
 from fourfold.model import DAY
 from fourfold.state import Database, StateError, catalogue, series
-from fourfold.store.integrity import misplaced
+from fourfold.store.integrity import HALF_WRITTEN, misplaced
 from fourfold.store.recount import differences
 from fourfold.store.store import Store
-
-_HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 
 
 def mended(folder: Path, project: str, *, recount: bool = False) -> Iterator[str]:
@@ -36,7 +34,7 @@ def mended(folder: Path, project: str, *, recount: bool = False) -> Iterator[str
     try:
         store.catch_up()
         yield from _mend_logs(store, stamp)
-        removed = Inbox(folder / "inbox").clear_stale(_HALF_WRITTEN)
+        removed = Inbox(folder / "inbox").clear_stale(HALF_WRITTEN)
         if removed:
             yield f"{removed} half-written messages were removed; they were never acknowledged"
         if recount:
