@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.measure import Report, in_turn, milliseconds
-from fourfold import messages
-from fourfold.log import DURABILITIES, Inbox, new_writer
+from fourfold.log import DURABILITIES, Inbox, messages, new_writer
 
 MESSAGES = 50
 

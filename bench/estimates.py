@@ -16,14 +16,14 @@ from tests.support import fold_joined
 import fourfold as ff
 from bench.measure import Report
 from fourfold import config
-from fourfold.binning import Floats
 from fourfold.counts import Counts
+from fourfold.counts.binning import Floats
 from fourfold.examples import flights
 from fourfold.metrics import estimate, parse
 from fourfold.model import DAY, Window
+from fourfold.query.read import EVER, load, resolve
+from fourfold.query.source import Stored
 from fourfold.store import Store
-from fourfold.store.read import EVER, load, resolve
-from fourfold.store.source import Stored
 
 METRICS = ("roc_auc", "recall", "precision", "accuracy")
 HIDDEN = dt.timedelta(days=30)

@@ -16,7 +16,7 @@ from fourfold.engine import DuckDB
 from fourfold.fold import Levels, Plan
 from fourfold.log import Changes
 from fourfold.model import ALL, DAY, Task
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 PREDICTIONS, LABELS, FILES = 10_000_000, 1_000_000, 10
 _START = 1_700_000_000 // DAY * DAY

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fourfold import counts, messages
+from fourfold import counts
 from fourfold.counts import KEYS, Counts
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
-from fourfold.log import Inbox, new_writer
+from fourfold.log import Inbox, messages, new_writer
 from fourfold.model import ALL, DAY, Task
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.query.read import pooled
 from fourfold.state import series
 from fourfold.store import Store
-from fourfold.store.read import pooled
 
 START = 1_700_006_400  # a midnight
 

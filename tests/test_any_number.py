@@ -23,9 +23,10 @@ from fourfold.metrics import METRICS, Metric
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.metrics.skew import column_skew
 from fourfold.model import DAY, Status, Task, Value
+from fourfold.query.metric import metric
+from fourfold.query.read import pooled
 from fourfold.sdk import Session
-from fourfold.store import Store, metric
-from fourfold.store.read import pooled
+from fourfold.store import Store
 from tests.support import START, Sender, by_column, fold_joined, table_of_joined
 
 HUGE = [1e308, -1e308, 1.7976931348623157e308, 1e300, -1e200, 1e155, 1e100, 1e77, 1e20, -1e16]

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold.errors import FourfoldError
 from fourfold.log import Inbox
+from fourfold.reports.doctor import examine
 from fourfold.sdk import Session
-from fourfold.store.doctor import examine
 from tests import damage
 from tests.test_any_value import ODD
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourfold import counts
-from fourfold.binning import Binning, bins_of
 from fourfold.counts import Counts
+from fourfold.counts.binning import Binning, bins_of
+from fourfold.counts.tallies import of_table
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
-from fourfold.store.read import pooled
-from fourfold.tallies import of_table
+from fourfold.query.read import pooled
 from tests.support import close, comparable
 
 floats = st.one_of(

@@ -23,19 +23,20 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fourfold as ff
-from fourfold import config, messages
+from fourfold import config
 from fourfold.cli import app
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.log import Inbox
+from fourfold.ingest.mending import mended
+from fourfold.ingest.retry import retry
+from fourfold.log import Inbox, messages
 from fourfold.metrics import custom
 from fourfold.model import Status
+from fourfold.query.metric import metric
+from fourfold.reports.doctor import examine
+from fourfold.reports.integrity import quarantined
+from fourfold.reports.recount import differences
 from fourfold.sdk import Session
-from fourfold.store import Store, metric
-from fourfold.store.doctor import examine
-from fourfold.store.integrity import quarantined
-from fourfold.store.mending import mended
-from fourfold.store.recount import differences
-from fourfold.store.retry import retry
+from fourfold.store import Store
 from tests import damage
 from tests.support import START, Sender
 
@@ -216,9 +217,10 @@ import sys, os, logging
 import pyarrow, deltalake, duckdb, sqlalchemy
 import fourfold as ff
 from fourfold.errors import StoreError
-from fourfold.store import Store, metric
-from fourfold.store.doctor import examine
-import fourfold.store.problems, alembic.command, fourfold.sdk.batch, pyarrow.dataset, pyarrow.parquet
+from fourfold.query.metric import metric
+from fourfold.store import Store
+from fourfold.reports.doctor import examine
+import fourfold.reports.problems, alembic.command, fourfold.sdk.batch, pyarrow.dataset, pyarrow.parquet
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
 logging.basicConfig(format="%(message)s")
@@ -386,7 +388,7 @@ def test_a_declaration_that_the_state_refuses_is_kept_whole(
 ) -> None:  # fmt: skip
     declared = config.make_task("t", prediction="p.x", label="l.y")
     with monkeypatch.context() as patched:
-        patched.setattr("fourfold.store.collect.declare", lambda *_: 1 / 0)
+        patched.setattr("fourfold.ingest.collect.declare", lambda *_: 1 / 0)
         Sender(store).task(declared)
         store.catch_up()
     (entry,) = store.quarantined()

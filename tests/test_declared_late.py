@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 
 import fourfold as ff
+from fourfold.ingest import counting
 from fourfold.metrics.custom import REGISTERED
+from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.store import Store, folding
-from fourfold.store.problems import problems
+from fourfold.store import Store
 from tests.support import close, comparable, stored
 
 N = 1_200
@@ -52,7 +53,7 @@ def test_slices_of_every_form_are_counted_from_the_start_in_pieces(
     frame = log_all()
     declare()
     assert ff.metric("t", "predictions").value.value == N
-    monkeypatch.setattr(folding, "PIECE_ROWS", 300)
+    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     slices = ["city", {"column": "amount", "buckets": 4}, {"name": "dear", "sql": "amount > 100"},
               ["city", {"name": "dear", "sql": "amount > 100"}]]  # fmt: skip
     declare(slices=slices)
@@ -78,7 +79,7 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     declare()
     session.flush()
     session.store.catch_up()
-    monkeypatch.setattr(folding, "PIECE_ROWS", 300)
+    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     declare(slices=["city"])
     session.flush()
     session.store.collect()
@@ -106,7 +107,7 @@ def test_while_it_is_counted_an_answer_says_how_far(session: Session, monkeypatc
     log_all()
     declare()
     ff.metric("t", "accuracy")
-    monkeypatch.setattr(folding, "PIECE_ROWS", 300)
+    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     declare(slices=["city"])
     monkeypatch.setattr(session.store, "_fold_in_background", lambda: None)
     rows = ff.metric("t", "predictions", by="city", patience=0)
@@ -134,7 +135,7 @@ def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monk
     for size in [1] * 20 + [50] * 20:
         ff.log("p", pd.DataFrame({"id": range(size), "x": 1.0}), key="id")
         session.store.collect()
-    monkeypatch.setattr(folding, "PIECE_ROWS", 300)
+    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     assert not session.store._fold(0.0)
     (share,) = session.store.progress("stream:p").values()
     (rows,) = [row["tallies"][0] for row in stored(session.store, "stream:p").to_pylist() if row["kind"] == "stream"]

@@ -19,7 +19,8 @@ from sklearn import metrics as sk
 
 from fourfold.examples import flights
 from fourfold.model import Status
-from fourfold.store import Store, metric
+from fourfold.query.metric import metric
+from fourfold.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,15 @@ from fourfold import config
 from fourfold.cli import app
 from fourfold.errors import ConfigError, InputError, UnknownNameError
 from fourfold.log import StreamLog
-from fourfold.messages import Dropped
+from fourfold.log.messages import Dropped
 from fourfold.model import DAY, HOUR
-from fourfold.store import Store, compare, metric, overview, trace
-from fourfold.store.problems import problems
-from fourfold.store.recount import differences
+from fourfold.query.metric import metric
+from fourfold.reports import overview
+from fourfold.reports.compare import compare
+from fourfold.reports.problems import problems
+from fourfold.reports.recount import differences
+from fourfold.reports.trace import trace
+from fourfold.store import Store
 from tests.support import START, Sender, comparable, stored
 
 TASK = config.make_task("t", prediction="p.score", label="l.y", slices=["who"], horizon="2d")
@@ -101,8 +105,8 @@ def test_a_key_is_erased_from_quarantine(store: Store) -> None:
 
 def test_a_value_that_only_counts_hold_is_erased(store: Store) -> None:
     """A frame that a component passed on is not in the log, and its values are labels."""
-    from fourfold import messages
     from fourfold.fold import Plan, fold
+    from fourfold.log import messages
     from fourfold.model import Run, RunStatus
 
     run = Run("r1", "make", RunStatus.SUCCEEDED, START, params={"who": NEEDLE})
@@ -335,7 +339,7 @@ def test_retention_is_applied_by_whoever_folds_with_the_setting(
     plain.fold()
     before = comparable(stored(plain, "task:t"))
     Path("fourfold.toml").write_text('[stream.p]\nretention = "10d"\n[stream.later]\nretention = "1d"')
-    monkeypatch.setattr("fourfold.store.store.time.time", lambda: CLOSED + 10 * DAY + HOUR)
+    monkeypatch.setattr("fourfold.store.time.time", lambda: CLOSED + 10 * DAY + HOUR)
     kept = Store(tmp_path / "store", "test", retention=config.load().retention)
     kept.fold()
     assert plain.log("p").rows == 8

@@ -12,8 +12,8 @@ import pytest
 import fourfold as ff
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Value
+from fourfold.reports.overview import HEADLINES
 from fourfold.sdk import Session
-from fourfold.store.overview import HEADLINES
 
 START = pd.Timestamp("2024-03-01", tz="UTC")
 N, CLASSES = 900, ["cat", "dog", "eel"]

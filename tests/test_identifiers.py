@@ -8,13 +8,17 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 import fourfold as ff
-from fourfold import config, counts, messages
+from fourfold import config, counts
 from fourfold.counts import KINDS
 from fourfold.fold import NEVER, Plan, fold, plan_columns
+from fourfold.log import messages
 from fourfold.metrics.quality import distinct
 from fourfold.model import DAY, Run, RunStatus
+from fourfold.query.metric import metric
+from fourfold.reports import overview
+from fourfold.reports.trace import trace
 from fourfold.state import catalogue
-from fourfold.store import Store, metric, overview, trace
+from fourfold.store import Store
 from tests.support import START, Sender, comparable, stored
 
 N = 600

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourfold import config
-from fourfold.binning import Binning
 from fourfold.counts import KINDS
+from fourfold.counts.binning import Binning
 from fourfold.model import DAY, HOUR
+from fourfold.query.metric import metric
 from fourfold.state import catalogue
-from fourfold.store import Store, metric
+from fourfold.store import Store
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY

@@ -23,15 +23,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fourfold as ff
-from fourfold import config, messages
+from fourfold import config
 from fourfold.errors import ConfigError, StoreError
-from fourfold.log import Inbox, Quarantine
-from fourfold.messages import Dropped
-from fourfold.records import KEY
+from fourfold.log import Inbox, Quarantine, messages
+from fourfold.log.messages import Dropped
+from fourfold.model.records import KEY
+from fourfold.query.metric import metric
+from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Record, from_records, with_batch
-from fourfold.store import Store, metric
-from fourfold.store.problems import problems
+from fourfold.store import Store
 from tests.support import Sender
 
 SECONDS = float(os.environ.get("FOURFOLD_STRESS_SECONDS", "4"))

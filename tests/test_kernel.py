@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold import counts
-from fourfold.binning import Binning
 from fourfold.counts import KINDS
+from fourfold.counts.binning import Binning
 from fourfold.fold import Plan, choose_binning, fold, is_frame, plan_columns, to_arrow
 from fourfold.fold.numeric import needs_new_binning
 

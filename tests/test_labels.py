@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.ingest.jobs import Cell
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.model import Status, Task
+from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.store.cells import Cell
-from fourfold.store.problems import problems
 from tests.test_cli import rows
 
 

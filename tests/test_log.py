@@ -15,8 +15,9 @@ from deltalake import DeltaTable
 from fourfold.errors import StoreError
 from fourfold.log import Inbox, Message, Quarantine, StreamLog
 from fourfold.log.schema import conform
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
-from fourfold.store import Store, metric
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.query.metric import metric
+from fourfold.store import Store
 from tests.support import START, Sender
 
 

@@ -13,7 +13,10 @@ from fourfold import config, counts
 from fourfold.fold import Plan, fold, labels_of
 from fourfold.metrics import parse
 from fourfold.model import DAY, HOUR, LONGEST_LABEL, label_of, slice_key
-from fourfold.store import Store, compare, metric, trace
+from fourfold.query.metric import metric
+from fourfold.reports.compare import compare
+from fourfold.reports.trace import trace
+from fourfold.store import Store
 from tests.support import START, Sender, comparable, fold_joined, stored
 
 LONG = ["x" * 100_000, "x" * 99_999 + "y", "é" * 121]

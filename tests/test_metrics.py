@@ -16,8 +16,8 @@ from sklearn import metrics as sk
 
 import fourfold as ff
 from fourfold import config, counts
-from fourfold.binning import Binning
 from fourfold.counts import KINDS, Counts
+from fourfold.counts.binning import Binning
 from fourfold.fold import Plan, fold
 from fourfold.metrics import METRICS, parse
 from fourfold.metrics.intervals import absolute_distances

@@ -14,7 +14,8 @@ import pyarrow.dataset as pds
 import pytest
 
 from fourfold import config
-from fourfold.store import Store, metric
+from fourfold.query.metric import metric
+from fourfold.store import Store
 from tests.support import START, Sender
 
 KILLS = 50
@@ -23,7 +24,7 @@ KILLS = 50
 VICTIM = """
 import os, sys, time
 import fourfold as ff
-import fourfold.store.read, fourfold.engine  # what a fold needs is loaded before the fork
+import fourfold.query.read, fourfold.engine  # what a fold needs is loaded before the fork
 
 store, acknowledged, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)

@@ -11,7 +11,8 @@ import pytest
 import fourfold as ff
 from fourfold import config
 from fourfold.model import DAY, HOUR, Status
-from fourfold.store import Store, metric
+from fourfold.query.metric import metric
+from fourfold.store import Store
 from tests.support import START, Sender
 
 TASK = config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"], horizon="3d")

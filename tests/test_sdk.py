@@ -24,11 +24,11 @@ import pytest
 
 import fourfold as ff
 from fourfold.model import Run, RunStatus
+from fourfold.reports import overview
+from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk import session as session_module
 from fourfold.sdk.fingerprint import of_frame
-from fourfold.store import overview
-from fourfold.store.problems import problems
 
 
 def recorded(session: Session, component: str | None = None) -> list[Run]:

@@ -10,8 +10,8 @@ import pytest
 import fourfold as ff
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value
+from fourfold.reports.slices import evidence, strongest
 from fourfold.sdk import Session
-from fourfold.store.slices import evidence, strongest
 from tests.test_cli import run
 
 

@@ -12,8 +12,9 @@ import pytest
 
 import fourfold as ff
 from fourfold.model import DAY, HOUR, Status
+from fourfold.query.metric import metric
 from fourfold.sdk import Session
-from fourfold.store import Store, metric
+from fourfold.store import Store
 from tests.support import START, Sender
 
 

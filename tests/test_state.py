@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from fourfold import counts
-from fourfold.binning import Binning
+from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
 from fourfold.model import DAY, Run, RunStatus

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.reports.problems import label_lag, problems
 from fourfold.sdk import Session
-from fourfold.store.problems import label_lag, problems
 
 RANDOM = np.random.default_rng(8)
 N = 2_000
@@ -114,7 +114,7 @@ def test_doctor_names_groups_whose_labels_are_late_or_missing_and_orphans(pipeli
     assert "b 96 h" in found["late_labels"].message and "c" not in found["late_labels"].message.split(":")[1]
     assert "c 0%" in found["missing_labels"].message
     from fourfold.model import Dimension, Part
-    from fourfold.store.read import resolve
+    from fourfold.query.read import resolve
 
     task = resolve(pipeline.store, "t").task
     assert task is not None

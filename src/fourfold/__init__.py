@@ -19,9 +19,9 @@ from fourfold.sdk import component, flush, init, log, run, task
 
 if TYPE_CHECKING:
     from fourfold import metrics
+    from fourfold.query.result import Result
     from fourfold.sdk.history import history
     from fourfold.sdk.questions import compare, discrepancies, metric, skew, trace
-    from fourfold.store import Result
 
 __version__ = "0.1.0"
 __all__ = [

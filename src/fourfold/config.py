@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 from fourfold.errors import ConfigError, InputError
 from fourfold.model import DAY, HOUR, Dimension, Part, Plausible, Source, Sums, Task
-from fourfold.moments import Moment, seconds
+from fourfold.model.time import Moment, seconds
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
 CUTOFFS = (1, 5, 10)

@@ -11,7 +11,7 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_st
 from fourfold.cli.render import number
 from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
-from fourfold.store import compare
+from fourfold.reports.compare import compare
 
 
 def command(

@@ -11,12 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json, settings_of
 from fourfold.cli.screen import Words, console
-from fourfold.store.doctor import examine
-from fourfold.store.mending import mended
-from fourfold.store.problem import Problem
-from fourfold.store.projects import project_to_examine
-from fourfold.store.retry import Retried
-from fourfold.store.retry import retry as retry_all
+from fourfold.ingest.mending import mended
+from fourfold.ingest.retry import Retried
+from fourfold.ingest.retry import retry as retry_all
+from fourfold.projects import project_to_examine
+from fourfold.reports.doctor import examine
+from fourfold.reports.problem import Problem
 
 DeepOption = Annotated[bool, typer.Option("--deep", help="Read every data file, count the logs again and compare.")]
 MendOption = Annotated[

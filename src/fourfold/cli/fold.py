@@ -15,9 +15,9 @@ from fourfold.cli.failures import EXPECTED, tell
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.config import Settings, interval_of
+from fourfold.projects import projects_to_fold
+from fourfold.reports.problems import Problem, uncountable
 from fourfold.store import Store
-from fourfold.store.problems import Problem, uncountable
-from fourfold.store.projects import projects_to_fold
 
 
 class _EndedError(Exception):

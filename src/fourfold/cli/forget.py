@@ -12,9 +12,9 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_st
 from fourfold.cli.render import number
 from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
-from fourfold.moments import seconds
+from fourfold.ingest.forgetting import STAYS, Forgotten
+from fourfold.model.time import seconds
 from fourfold.store import Store
-from fourfold.store.forgetting import STAYS, Forgotten
 
 _COUNTS_STAY = "What was counted of them stays, and what comes later for that time is not counted."
 _COUNTS_GO = "What was counted of them is taken back."

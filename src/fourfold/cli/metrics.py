@@ -14,9 +14,10 @@ from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.metrics import known_metrics
 from fourfold.model import Value, percent
-from fourfold.store import Result, overview
-from fourfold.store import metric as read_metric
-from fourfold.store.read import resolve
+from fourfold.query.metric import metric as read_metric
+from fourfold.query.read import resolve
+from fourfold.query.result import Result
+from fourfold.reports import overview
 
 
 def command(

@@ -13,8 +13,8 @@ import typer
 
 from fourfold import config
 from fourfold.cli.screen import visible
+from fourfold.projects import open_project
 from fourfold.store import Store
-from fourfold.store.projects import open_project
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")

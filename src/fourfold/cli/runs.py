@@ -12,7 +12,7 @@ from fourfold.cli.render import ago, day, duration, health, number
 from fourfold.cli.screen import Words, console
 from fourfold.errors import suggest
 from fourfold.model import Run
-from fourfold.store import overview
+from fourfold.reports import overview
 
 
 def command(

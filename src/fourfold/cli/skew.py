@@ -12,7 +12,7 @@ from fourfold.cli.render import number, some
 from fourfold.cli.screen import Words, console
 from fourfold.engine import Discrepancy
 from fourfold.metrics.skew import ColumnSkew
-from fourfold.store import discrepancies, skew
+from fourfold.reports.skew import discrepancies, skew
 
 
 def command(

@@ -12,8 +12,9 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_st
 from fourfold.cli.render import ago, duration, health, number, rate, sparkline
 from fourfold.cli.screen import Words, console
 from fourfold.model import Status, percent
-from fourfold.store import Store, overview
-from fourfold.store.problems import Problem, problems
+from fourfold.reports import overview
+from fourfold.reports.problems import Problem, problems
+from fourfold.store import Store
 
 _TITLES = {
     "roc_auc": "ROC AUC", "expected_calibration_error": "calibration", "coverage": "labelled", "f1": "F1", "r2": "R²",

@@ -9,9 +9,8 @@ import typer
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import health, span
 from fourfold.cli.screen import Words, console
+from fourfold.reports.trace import Step, trace
 from fourfold.sdk.batch import key_text
-from fourfold.store import trace
-from fourfold.store.trace import Step
 
 
 def command(

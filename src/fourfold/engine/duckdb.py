@@ -18,7 +18,7 @@ import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
 from fourfold import counts
-from fourfold.binning import Ints
+from fourfold.counts.binning import Ints
 from fourfold.engine import joins, matching, stopping
 from fourfold.engine.protocol import EVERYTHING, Changed, Discrepancy, Extent, Folded, Splits, TooSlowError, Wanted
 from fourfold.errors import ConfigError
@@ -38,7 +38,7 @@ from fourfold.fold import (
 )  # fmt: skip
 from fourfold.fold.tasks import Joined, fold_pairs, fold_task, judged, plan_task
 from fourfold.model import ALL, DAY, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, users
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, users
 
 LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
 ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting and not for a mistake

@@ -24,7 +24,7 @@ from fourfold.errors import ConfigError
 from fourfold.fold import Levels, bucket_names
 from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Part, Task
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 
 BATCH_ROWS = 1 << 18
 # The three parts of a changed log, and whether their records stood before the change and stand after it.

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fourfold.engine.joins import LATEST, number_sql, register, text_sql
 from fourfold.engine.protocol import Changed, Discrepancy
-from fourfold.records import KEY
+from fourfold.model.records import KEY
 
 _NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LATEST}) = 1"
 _FIELDS = ("matched", "mismatched", "only_here", "only_there")

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold import counts
-from fourfold.binning import Ints
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS
+from fourfold.counts.binning import Ints
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table
 from fourfold.model import LONGEST_LABEL, label_of

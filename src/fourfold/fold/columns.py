@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold import counts
-from fourfold.binning import Binning, Floats, Ints
 from fourfold.counts import KINDS
+from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.errors import InputError
 from fourfold.fold.category import fold_category, fold_identifier
 from fourfold.fold.frames import Frame, to_arrow

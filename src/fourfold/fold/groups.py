@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.binning import Ints
+from fourfold.counts.binning import Ints
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, label_of, slice_key
 
 CHUNK = 1 << 14  # records worked on at a time: 128 KiB a float column, which stays in the processor's cache

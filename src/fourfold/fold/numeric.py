@@ -13,8 +13,8 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from fourfold.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts import KINDS, SCHEMA, offsets_of, ragged
+from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fourfold.binning import Ints
 from fourfold.counts import KINDS
+from fourfold.counts.binning import Ints
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import counts_table
 

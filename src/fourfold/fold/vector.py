@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fourfold.binning import Floats
+from fourfold.counts.binning import Floats
 
 PROJECTIONS = 16
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fourfold.log import messages
 from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message, new_writer
 from fourfold.log.place import store_folder
 
@@ -32,6 +33,7 @@ __all__ = [
     "TruncatedLogError",
     "faults",
     "mend",
+    "messages",
     "names",
     "new_writer",
     "refuse_in_fork",

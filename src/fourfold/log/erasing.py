@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fourfold.log.quarantine import Quarantine
-from fourfold.records import EVENT_TIME, META
+from fourfold.model.records import EVENT_TIME, META
 
 Mask = npt.NDArray[np.bool_]
 

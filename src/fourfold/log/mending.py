@@ -19,7 +19,7 @@ from fourfold.errors import FourfoldError, StoreError
 from fourfold.log.commits import checkpoints, commit_faults, commits, first_unusable, hint, is_parquet, read_commit
 from fourfold.log.inbox import Message
 from fourfold.log.stream import StreamLog, has_size
-from fourfold.records import BATCH, META
+from fourfold.model.records import BATCH, META
 
 
 def faults(log: StreamLog) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fourfold.errors import StoreError
-from fourfold.messages import Dropped
+from fourfold.log.messages import Dropped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from fourfold.errors import SchemaError, StoreError
 from fourfold.log.commits import commit_faults
 from fourfold.log.inbox import Message
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
-from fourfold.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)

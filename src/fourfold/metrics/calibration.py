@@ -19,7 +19,7 @@ import dataclasses
 
 import numpy as np
 
-from fourfold.binning import Floats, Ints
+from fourfold.counts.binning import Floats, Ints
 
 _GROUP, _MOST = 200, 60  # records in a group, and so many groups on each side of the threshold
 _PRIOR = 50.0  # κ, in records; by simulation, as is the size of a group

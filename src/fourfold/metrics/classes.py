@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fourfold.binning import Floats
 from fourfold.counts import RANKS, Counts
+from fourfold.counts.binning import Floats
 from fourfold.errors import InputError
 from fourfold.metrics import classification
 from fourfold.metrics.intervals import (

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
+from fourfold.counts.binning import Floats, Ints
 from fourfold.metrics.intervals import (
     absolute_distances,
     delta_variance,

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.binning import Floats
 from fourfold.config import is_text
 from fourfold.counts import Counts
+from fourfold.counts.binning import Floats
 from fourfold.errors import ConfigError
 from fourfold.metrics.intervals import student_point
 from fourfold.metrics.tasks import OVERFLOW

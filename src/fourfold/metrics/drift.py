@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.binning import Floats, Ints
 from fourfold.counts import Counts
+from fourfold.counts.binning import Floats, Ints
 from fourfold.model import Value
 
 IDENTIFIER = "an identifier: nearly all values are distinct, so it is not counted by value"

@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts import KINDS, OUTCOMES, Counts
+from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.metrics.calibration import Calibration, equal_groups
 from fourfold.metrics.classification import CELLS, states
 from fourfold.metrics.intervals import Z

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fourfold.binning import Floats
+from fourfold.counts.binning import Floats
 
 Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 Interval = tuple[float, float]

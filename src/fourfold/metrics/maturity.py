@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from fourfold.binning import Floats
+from fourfold.counts.binning import Floats
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.binning import Floats
 from fourfold.counts import Counts
+from fourfold.counts.binning import Floats
 from fourfold.errors import InputError
 from fourfold.metrics.intervals import few, student
 from fourfold.metrics.tasks import OVERFLOW

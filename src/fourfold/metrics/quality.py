@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from fourfold.binning import Binning, Floats
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Counts
+from fourfold.counts.binning import Binning, Floats
 from fourfold.errors import InputError
 from fourfold.metrics.intervals import Z, few, logarithmic, student, wilson
 from fourfold.model import Value

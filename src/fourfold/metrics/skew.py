@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fourfold.binning import Binning
 from fourfold.counts import Counts
+from fourfold.counts.binning import Binning
 from fourfold.metrics import drift, quality
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value

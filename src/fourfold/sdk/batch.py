@@ -21,7 +21,7 @@ from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
 _SCALARS = frozenset({str, int, float, bool, type(None)})

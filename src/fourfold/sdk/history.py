@@ -10,13 +10,13 @@ from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import parse
 from fourfold.model import EVERYTHING, Run, RunStatus, Value
+from fourfold.projects import is_store
+from fourfold.query.read import pooled
+from fourfold.query.source import Stored
 from fourfold.sdk.questions import store_to_ask
 from fourfold.sdk.session import current_run, session
 from fourfold.state import runs, series
 from fourfold.store import Store
-from fourfold.store.projects import is_store
-from fourfold.store.read import pooled
-from fourfold.store.source import Stored
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,16 +7,18 @@ from typing import Any
 
 from fourfold.engine import Discrepancy
 from fourfold.metrics.skew import ColumnSkew
+from fourfold.projects import folder_to_ask, project_to_ask
+from fourfold.query.metric import metric as read_metric
+from fourfold.query.result import Moment, Result
+from fourfold.reports.compare import Comparison
+from fourfold.reports.compare import compare as compare_slices
+from fourfold.reports.skew import discrepancies as find_discrepancies
+from fourfold.reports.skew import skew as find_skew
+from fourfold.reports.trace import Trace
+from fourfold.reports.trace import trace as find_trace
 from fourfold.sdk.batch import key_text
 from fourfold.sdk.session import session
-from fourfold.store import Comparison, Result, Store, Trace
-from fourfold.store import compare as compare_slices
-from fourfold.store import discrepancies as find_discrepancies
-from fourfold.store import metric as read_metric
-from fourfold.store import skew as find_skew
-from fourfold.store import trace as find_trace
-from fourfold.store.projects import folder_to_ask, project_to_ask
-from fourfold.store.result import Moment
+from fourfold.store import Store
 
 
 def metric(
@@ -47,7 +49,7 @@ def trace(key: Any) -> Trace:
     """The way of one record through the components: features, prediction, decision, label, each with its run.
 
     ``key`` is what was given to ``ff.log``: a text, a number, or a tuple for a key of several parts. See
-    ``fourfold.store.trace`` for what a step holds, and the errors.
+    ``fourfold.reports.trace`` for what a step holds, and the errors.
     """
     return find_trace(store_to_ask(), key_text(key) or "")
 
@@ -57,7 +59,7 @@ def compare(
 ) -> Comparison:
     """Two groups of records side by side at every component, ranked by how much they differ.
 
-    ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``; see ``fourfold.store.compare``.
+    ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``; see ``reports.compare``.
     """
     return compare_slices(store_to_ask(), a, b, window)
 
@@ -65,7 +67,7 @@ def compare(
 def skew(reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None) -> list[ColumnSkew]:
     """What differs between two streams that should be alike, such as "train.features" and "predict", in words.
 
-    See ``fourfold.store.skew`` for the arguments and the errors.
+    See ``fourfold.reports.skew`` for the arguments and the errors.
     """
     return find_skew(store_to_ask(), reference, current, start=start, end=end)
 

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fourfold import config, messages
+from fourfold import config
 from fourfold.errors import ConfigError, InputError, StoreError, let_end
 from fourfold.fold import Plan, to_arrow
-from fourfold.log import DURABILITIES, Inbox, new_writer, store_folder
+from fourfold.log import DURABILITIES, Inbox, messages, new_writer, store_folder
 from fourfold.model import Task
-from fourfold.moments import Moment
+from fourfold.model.time import Moment
 from fourfold.sdk import ending
 from fourfold.sdk.batch import Prepared, Record, from_records, is_record, prepare, shown, with_batch
 

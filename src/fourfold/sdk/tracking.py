@@ -21,12 +21,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
-from fourfold import messages
 from fourfold.errors import ConfigError, InputError, let_end
 from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, is_frame, plan_columns, to_arrow
 from fourfold.fold.groups import event_seconds
+from fourfold.log import messages
 from fourfold.model import Artifact, Run, RunStatus
-from fourfold.moments import seconds
+from fourfold.model.time import seconds
 from fourfold.sdk import fingerprint
 from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version

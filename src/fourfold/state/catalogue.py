@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
-from fourfold.binning import Binning
+from fourfold.counts.binning import Binning
 from fourfold.fold import Levels
 from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state import tables

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fourfold.binning import Ints
 from fourfold.counts import KINDS, SCHEMA, lists, offsets_of, ragged
+from fourfold.counts.binning import Ints
 
 
 class Packed(NamedTuple):

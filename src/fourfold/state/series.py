@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import KEYS
+from fourfold.counts.tallies import Tallies, as_matrix
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.database import readable
 from fourfold.state.packing import Packed, pack, unpack, unpack_counts, unpack_labels
 from fourfold.state.tables import counts, series
-from fourfold.tallies import Tallies, as_matrix
 
 Series = tuple[int, str, str, str]  # number, column, kind and slice
 FIRST, LAST = -(2**62), 2**62  # before and after all buckets

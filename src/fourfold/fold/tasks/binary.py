@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fourfold.binning import bins_of
+from fourfold.counts.binning import bins_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.numeric import choose_binning
 from fourfold.fold.tasks.joined import Joined, Measured, at, delays

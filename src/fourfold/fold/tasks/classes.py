@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.binning import Floats, Ints
 from fourfold.counts import RANKS
+from fourfold.counts.binning import Floats, Ints
 from fourfold.errors import InputError
 from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan

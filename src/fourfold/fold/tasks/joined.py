@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.binning import Binning, Floats, Ints
 from fourfold.counts import KINDS, LARGEST, OUTCOMES, SIZED, sizes_of
+from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.fold.columns import Plan
 from fourfold.fold.groups import Groups
 from fourfold.fold.numeric import count_codes, counts_table, fold_numeric

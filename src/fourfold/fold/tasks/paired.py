@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fourfold.binning import Floats
+from fourfold.counts.binning import Floats
 from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.tasks.classes import paired_names

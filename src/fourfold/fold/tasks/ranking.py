@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fourfold.binning import Binning, Floats, Ints
+from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.fold.columns import Plan
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, delays
 from fourfold.model import Task

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fourfold.binning import Binning, Floats, Ints, bins_of
+from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.numeric import ABSURD, choose_binning
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays

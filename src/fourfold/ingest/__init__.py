@@ -1,0 +1,1 @@
+"""The only writer: takes what was sent into the log, and counts what is new."""

@@ -1,0 +1,413 @@
+"""From the inbox into the log and the state: every message once, whatever dies in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from fourfold import counts
+from fourfold.counts.binning import Binning
+from fourfold.errors import SchemaError, StoreError
+from fourfold.ingest import declarations
+from fourfold.ingest.identifiers import recognise_identifiers
+from fourfold.ingest.jobs import Cell
+from fourfold.log import Conflict, DamagedMessageError, Inbox, Message, Quarantine, StreamLog, faults, messages, names
+from fourfold.model import EVERYTHING, Task
+from fourfold.model.records import META
+from fourfold.state import Database, StateError, catalogue, runs, series
+
+logger = logging.getLogger("fourfold")
+_MESSAGES_AT_ONCE = 2_000
+_BYTES_AT_ONCE = 256 << 20
+_ROWS_AT_ONCE = 1_000_000
+_LONGEST_FOLDER = 200
+Received = tuple[Message, messages.Content]
+
+
+class Collector:
+    """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``).
+
+    A message's file is removed only when a commit that can be read back holds what it held: a version of a stream's
+    log, a transaction of the state, or a file in quarantine. What dies in between leaves the file, and the next
+    collector finds out exactly whether it was taken: of records by looking the batch up in the log, of all else by
+    the note that the state's own transaction made.
+    """
+
+    def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: StreamLogs) -> None:
+        self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
+        self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
+        self._left: set[str] = set()  # the messages of newer versions
+        self._warned: set[str] = set()
+
+    def newer(self) -> set[str]:
+        """The messages in the inbox that stay there: of newer versions, or such as cannot be read."""
+        return {path.stem for path in self._inbox.pending() if path.stem in self._left}
+
+    def waiting(self) -> bool:
+        """Whether there are messages to take; those of newer versions are none."""
+        return any(path.stem not in self._left for path in self._inbox.pending())
+
+    def forgotten(self) -> bool:
+        """Whether there are logs of which the state knows nothing: it was lost and made anew."""
+        return not self._database.recall(catalogue.any_stream) and self._logs.any()
+
+    def collect(self, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Take all that is pending, some at a time, as long as ``go_on`` says so; returns whether that was all."""
+        if self.forgotten():
+            self._rediscover()
+        self._inbox.clear_stale()
+        self._forget_applied()
+        self.stuck = {}
+        waiting: list[Path] = []
+        size = 0
+        for path in self._inbox.pending():
+            if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
+                self._take(waiting)
+                if not go_on():
+                    return False
+                waiting, size = [], 0
+            waiting.append(path)
+            size += _size(path)
+        self._take(waiting)
+        self.keep_declarations()
+        return True
+
+    def keep_declarations(self) -> None:
+        """Bring the copy of what is declared, beside the logs, up to date where it is not."""
+        for project in self._database.recall(catalogue.projects):
+            with self._database.read() as connection:
+                declared = declarations.of(connection, project)
+            try:
+                declarations.keep(self._logs.project(project), declared)
+            except OSError as error:
+                self._warn(f"declarations{project}", f"the declarations of {project!r} cannot be copied: {error}")
+
+    def _rediscover(self) -> None:
+        """Make known again what the logs hold, and what is declared beside them."""
+        found = self._logs.found()
+        with self._database.write() as connection:
+            for project in {project for project, _ in found} | self._logs.projects():
+                logged = functools.partial(self._logs.has, project)
+                declarations.restore(connection, project, self._logs.project(project), logged)
+            for project, stream in found:
+                catalogue.add_stream(connection, project, stream, None, None)
+        declarations.note_made_anew(self._database.path.parent)
+        logger.warning("The state of the store was gone. %s", declarations.LOST)
+
+    def _read(self, path: Path) -> Received | None:
+        """A message and what it says; what cannot be understood goes aside, what is newer stays where it is."""
+        if path.stem in self._left:
+            return None
+        try:
+            message = self._inbox.read(path)
+            return message, messages.decode(message.header)
+        except FileNotFoundError:
+            return None
+        except messages.NewerMessageError as error:
+            self._left.add(path.stem)
+            self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
+        except (DamagedMessageError, messages.UnreadableMessageError, IsADirectoryError) as error:
+            self._keep_file(path, str(error))
+        except OSError as error:
+            self._left.add(path.stem)
+            self._warn(str(path), f"{path} cannot be read, and stays there: {error}")
+        return None
+
+    def _keep_file(self, path: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
+        """Put a message aside; where quarantine cannot be written, it stays in the inbox."""
+        try:
+            self._quarantine.keep_file(path, reason, stream, project)
+        except StoreError as error:
+            self._left.add(path.stem)
+            self._warn(str(error), f"{reason} It stays there, for {error}")
+        else:
+            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
+
+    def _take(self, paths: Sequence[Path]) -> None:
+        received = [found for path in paths if (found := self._read(path)) is not None]
+        by_stream: dict[tuple[str, str], list[Message]] = {}
+        named: dict[tuple[str, str], messages.Records] = {}
+        for_state = []
+        for message, content in received:
+            match content:
+                case messages.Records():
+                    place = content.project, content.stream
+                    by_stream.setdefault(place, []).append(message)
+                    named.setdefault(place, content)
+                case messages.Rejected():
+                    self._keep_rejected(message, content)
+                case messages.Dropped():
+                    self._quarantine.note_dropped(message.writer, content)
+                    _remove(message)
+                case _:
+                    for_state.append((message, content))
+        self._apply(for_state)
+        for place, batches in by_stream.items():
+            try:
+                self._append(named[place], batches)
+            except StateError:
+                raise
+            except (StoreError, pa.ArrowException, OSError) as error:  # of this stream's log; the others go on
+                self.stuck[place[1]] = str(error)
+                self._warn(f"{place}{type(error)}", f"stream {place[1]!r}: its records wait in the inbox: {error}")
+
+    def _keep_rejected(self, message: Message, content: messages.Rejected) -> None:
+        try:
+            self._quarantine.keep(
+                content.stream, message.id, message.table, content.reason, project=content.project
+            )  # fmt: skip
+        except StoreError as error:
+            self._left.add(message.id)
+            self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox, for {error}")
+        else:
+            _remove(message)
+
+    def _append(self, named: messages.Records, batches: list[Message]) -> None:
+        """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
+        log = self._logs.get(named.project, named.stream)
+        with self._database.write() as connection:
+            catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
+            self._check_counted(connection, log)
+        waiting: list[Message] = []
+        rows = 0
+        for message in batches:
+            if waiting and rows + message.table.num_rows > _ROWS_AT_ONCE:
+                self._commit(log, waiting)
+                waiting, rows = [], 0
+            waiting.append(message)
+            rows += message.table.num_rows
+        self._commit(log, waiting)
+        log.compact()
+
+    def _check_counted(self, connection: sa.Connection, log: StreamLog) -> None:
+        """Where a log ends before what was counted of it, let it be counted anew: its versions come again.
+
+        Raises:
+            StoreError: what it lacks may be brought back; until then, nothing is added.
+        """
+        counted = catalogue.counted_to(connection, log.project).get(log.stream, -1)
+        version = -1 if log.version is None else log.version
+        if version < counted < catalogue.ANEW:
+            if found := faults(log):
+                raise StoreError(f"its log ends before what was counted of it ({found[0]}); see fourfold doctor --mend")
+            catalogue.count_anew(connection, log.project, log.stream)
+
+    def _commit(self, log: StreamLog, batches: Sequence[Message]) -> None:
+        """Append batches together or, where one cannot be held by the log, one by one, and keep that one aside."""
+        try:
+            log.append(batches, functools.partial(self.set_aside, log))
+        except SchemaError as error:
+            if len(batches) > 1:
+                for message in batches:
+                    self._commit(log, [message])
+                return
+            (message,) = batches
+            kept = self._quarantine.keep(log.stream, message.id, message.table, str(error), project=log.project)
+            logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
+        for message in batches:
+            _remove(message)
+
+    def set_aside(self, log: StreamLog, message: Message, conflict: Conflict) -> None:
+        """Keep the values of a column that contradict it, with what says whose they are."""
+        meta = [name for name in META.names if name in message.table.column_names]
+        aside = message.table.select(meta).append_column(conflict.column, conflict.values)
+        aside = aside.filter(conflict.values.is_valid())
+        name = f"{message.id}.{_short(conflict.column)}"
+        kept = self._quarantine.keep(
+            log.stream, name, aside, conflict.reason, project=log.project, column=conflict.column
+        )  # fmt: skip
+        self._warn(conflict.reason, f"{conflict.reason} They are kept in {kept.path}.")
+
+    def _apply(self, received: Sequence[Received]) -> None:
+        """Take messages into the state, in one transaction with the note that they were taken.
+
+        Where one of them makes no sense to the state, each has a transaction of its own, and that one goes aside.
+        """
+        if not received:
+            return
+        try:
+            with self._database.write() as connection:
+                fresh = [(m, content) for m, content in received if not catalogue.was_applied(connection, m.id)]
+                counted: dict[tuple[str, str], list[tuple[pa.Table, messages.Counted]]] = {}
+                for message, content in fresh:
+                    match content:
+                        case messages.RunIsNow():
+                            runs.save(connection, content.project, content.run)
+                        case messages.Declared():
+                            declare(connection, content.project, content.task)
+                        case messages.Counted():
+                            place = content.project, content.stream
+                            counted.setdefault(place, []).append((message.table, content))
+                    catalogue.mark_applied(connection, message.id)
+                for (project, stream), batch in counted.items():
+                    _add_counts(connection, project, stream, batch)
+        except StateError:  # locked, full, damaged: of the state, not of a message
+            raise
+        except Exception as error:
+            if len(received) > 1:
+                for one in received:
+                    self._apply([one])
+                return
+            for message, content in received:
+                assert message.path is not None
+                reason = f"a message cannot be taken into the state: {type(error).__name__}: {error}"
+                self._keep_file(message.path, reason, getattr(content, "stream", "inbox"), content.project)
+            return
+        for message, _ in received:
+            _remove(message)
+
+    def _forget_applied(self) -> None:
+        """Clear the notes on messages whose files are gone: looked for by name, as a listing may miss one."""
+        with self._database.read() as connection:
+            noted = catalogue.applied_messages(connection)
+        gone = [message for message in noted if not self._inbox.path(message).exists()]
+        if gone:
+            with self._database.write() as connection:
+                catalogue.unmark_applied(connection, gone)
+
+    def _warn(self, once: str, text: str) -> None:
+        if once not in self._warned:
+            self._warned.add(once)
+            logger.warning("%s", text)
+
+
+class StreamLogs:
+    """The logs of a store, opened once each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[tuple[str, str], StreamLog] = {}
+
+    def found(self) -> list[tuple[str, str]]:
+        """The projects and streams whose logs are there, whether the state knows of them or not."""
+        present = (names(path.parent) for path in sorted(self._folder.glob("*/*/_delta_log")))
+        return [found for found in present if found is not None]
+
+    def projects(self) -> set[str]:
+        """The projects of which something is declared beside their logs, by their folders."""
+        return declarations.projects(self._folder)
+
+    def has(self, project: str, stream: str) -> bool:
+        """Whether a stream has a log, though it may be one that cannot be read."""
+        return (self.get(project, stream).folder / "_delta_log").is_dir()
+
+    def project(self, project: str) -> Path:
+        """The folder of a project's logs."""
+        return self._folder / _as_folder(project)
+
+    def any(self) -> bool:
+        """Whether there is any log."""
+        return next(self._folder.glob("*/*/_delta_log"), None) is not None
+
+    def get(self, project: str, stream: str) -> StreamLog:
+        """The log of a stream; its folder's name is the stream's, with what a path cannot hold escaped."""
+        key = (project, stream)
+        if key not in self._open:
+            self._open[key] = StreamLog(self._folder / _as_folder(project) / _as_folder(stream), stream, project)
+        return self._open[key]
+
+
+def declare(connection: sa.Connection, project: str, task: Task) -> None:
+    """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
+
+    Slices that are new are counted from the start, those that are gone are forgotten (see ``Folder``).
+    """
+    known = catalogue.tasks(connection, project).get(task.name)
+    if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
+        series.forget(connection, project, f"task:{task.name}")
+        for job in list(catalogue.cursors(connection, project)) + list(catalogue.backfills(connection, project)):
+            if Cell.from_job(job).owner == f"task:{task.name}":
+                catalogue.forget_job(connection, project, job)
+    catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
+
+
+def _add_counts(
+    connection: sa.Connection, project: str, stream: str, batch: Sequence[tuple[pa.Table, messages.Counted]]
+) -> None:
+    """Add the counts of frames that runs read or wrote, by hour, day and run."""
+    owner = f"stream:{stream}"
+    catalogue.add_stream(connection, project, stream, None, None)
+    hourly, by_run = [], []
+    for counted, content in batch:
+        table = _with_known_versions(connection, project, owner, counted.cast(counts.SCHEMA), content.binnings)
+        catalogue.add_small_integers(connection, project, owner, content.small)
+        catalogue.set_identifiers(connection, project, owner, content.identifiers)
+        hourly.append(table)
+        whole = table.filter(pc.equal(table["slice"], EVERYTHING))
+        started = np.full(whole.num_rows, int(content.started * 1e6))
+        by_run.append(counts.rebucket(whole, started))
+    together = counts.add(*hourly)
+    series.add_levels(connection, project, owner, together)
+    recognise_identifiers(connection, project, owner, together)
+    series.add(connection, project, owner, series.RUN, counts.add(*by_run))
+
+
+def _with_known_versions(
+    connection: sa.Connection, project: str, owner: str, table: pa.Table, binnings: Mapping[str, Binning]
+) -> pa.Table:
+    """Counts with the versions under which the state knows their binnings.
+
+    Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
+    which no new data will use.
+    """
+    known = catalogue.binnings(connection, project, owner)
+    versions = {}
+    for column, binning in binnings.items():
+        same = [b for _, b in known.get(column, ()) if (b.centre, b.scale, b.bits) == _shape(binning)]
+        if same:
+            versions[column] = same[0].version
+            continue
+        versions[column] = 1 + max((b.version for _, b in known.get(column, ())), default=-1)
+        new = Binning(*_shape(binning), versions[column])
+        start = 2**62 if column in known else 0
+        catalogue.add_binnings(connection, project, owner, {column: new}, start)
+    renamed = [versions.get(column, 0) for column in table["column"].to_pylist()]
+    index = table.schema.get_field_index("binning")
+    return table.set_column(index, table.schema.field(index), pa.array(renamed, pa.int64()))
+
+
+def _shape(binning: Binning) -> tuple[float, float, int]:
+    return binning.centre, binning.scale, binning.bits
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _short(name: str) -> str:
+    """A part of a file's name that stands for a column."""
+    return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def _remove(message: Message) -> None:
+    if message.path is not None:
+        message.path.unlink(missing_ok=True)
+
+
+def _as_folder(name: str) -> str:
+    """A name as a folder's: letters, digits, "_", "-" and inner dots stay, every other byte becomes ~ and its hex.
+
+    No "%" and no "..": the Delta engine reads paths as URLs.
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else _escaped(c) for c in name)
+    if plain.startswith((".", "_")):  # a folder of its own to systems, and to the Delta engine
+        plain = _escaped(plain[0]) + plain[1:]
+    if len(plain) > _LONGEST_FOLDER:
+        plain = f"{plain[: _LONGEST_FOLDER - 33]}~{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return plain or "~"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"~{byte:02x}" for byte in character.encode(errors="surrogatepass"))

@@ -1,0 +1,208 @@
+"""What processes send to a store: the headers of messages, made and read in one place.
+
+Each carries the number of its format. What a newer fourfold has sent is left for one that understands it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fourfold.counts.binning import Binning
+from fourfold.errors import FourfoldError
+from fourfold.fold import Plan
+from fourfold.model import Artifact, Run, RunStatus, Task
+
+FORMAT = 1
+Header = dict[str, Any]
+
+
+class UnreadableMessageError(FourfoldError):
+    """A message whose header makes no sense; it goes to quarantine."""
+
+
+class NewerMessageError(FourfoldError):
+    """A message in a format, or of a kind, that this version does not know; it stays in the inbox."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Records for a stream's log; ``key`` and ``time`` are the names that these columns had."""
+
+    project: str
+    stream: str
+    key: str | None
+    time: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """Records that cannot be logged as they are; they go to quarantine."""
+
+    project: str
+    stream: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """How many records a process has dropped in all, as of a moment in seconds since 1970.
+
+    Its messages are of the kind "rejected", so that an older fourfold keeps them as notes.
+    """
+
+    project: str
+    host: str
+    process: int
+    records: int
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """The counts, by hour, of a frame that a run read or wrote, and the binnings and small integers they refer to."""
+
+    project: str
+    stream: str
+    started: float  # of the run, in seconds since 1970
+    binnings: Mapping[str, Binning]
+    small: frozenset[str]
+    identifiers: Mapping[str, int]  # and the text columns, with the event time from which each is an identifier
+
+
+@dataclasses.dataclass(frozen=True)
+class RunIsNow:
+    """A run as it is now."""
+
+    project: str
+    run: Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """The declaration of a task."""
+
+    project: str
+    task: Task
+
+
+Content = Records | Rejected | Dropped | Counted | RunIsNow | Declared
+
+
+def records(project: str, stream: str, key: str | None, time: str | None) -> Header:
+    """The header of ``Records``."""
+    return _header("records", project, stream=stream, key=key, time=time)
+
+
+def rejected(project: str, stream: str, reason: str) -> Header:
+    """The header of ``Rejected``."""
+    return _header("rejected", project, stream=stream, reason=reason)
+
+
+def dropped(total: Dropped, reason: str) -> Header:
+    """The header of ``Dropped``."""
+    fields = {name: value for name, value in dataclasses.asdict(total).items() if name != "project"}
+    return _header("rejected", total.project, stream="dropped", reason=reason, dropped=fields)
+
+
+def counted(project: str, stream: str, run: Run, plan: Plan) -> Header:
+    """The header of ``Counted``."""
+    binnings = {name: dataclasses.astuple(plan.binning(name, 2**62)) for name in plan.binnings}
+    return _header(
+        "counts", project, stream=stream, started=run.started, binnings=binnings, small=sorted(plan.small),
+        identifiers=dict(plan.identifiers),
+    )  # fmt: skip
+
+
+def run(project: str, record: Run) -> Header:
+    """The header of ``RunIsNow``."""
+    return _header("run", project, run=json.loads(json.dumps(dataclasses.asdict(record), default=str)))
+
+
+def task(project: str, definition: Task) -> Header:
+    """The header of ``Declared``."""
+    return _header("task", project, task=definition.to_json())
+
+
+def decode(header: Mapping[str, Any]) -> Content:
+    """What a header says.
+
+    Raises:
+        NewerMessageError: the format or the kind is of a newer version.
+        UnreadableMessageError: a field is missing, unknown or of another type.
+    """
+    clean = _encodable(header)
+    if not isinstance(clean, dict) or not isinstance(clean.get("kind"), str):
+        raise UnreadableMessageError("the message does not say of which kind it is")
+    kind, number = clean["kind"], clean.get("format", 0)
+    if kind not in _DECODERS or (isinstance(number, int) and number > FORMAT):
+        raise NewerMessageError(f"a message of kind {kind!r} in format {number} is not known here; upgrade fourfold")
+    try:
+        return _DECODERS[kind](clean)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableMessageError(f"a message of kind {kind!r}: {type(error).__name__}: {error}") from error
+
+
+def _header(kind: str, project: str, **fields: Any) -> Header:
+    return {"format": FORMAT, "kind": kind, "project": project, **fields}
+
+
+def _text(header: Mapping[str, Any], name: str) -> str:
+    if not isinstance(header[name], str) or not header[name]:
+        raise TypeError(f"{name}={header[name]!r} is not a text")
+    return str(header[name])
+
+
+def _name(header: Mapping[str, Any], name: str) -> str | None:
+    return None if header.get(name) is None else _text(header, name)
+
+
+def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
+    if (fields := header.get("dropped")) is None:
+        return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
+    host, process, records, at = _text(fields, "host"), fields["process"], fields["records"], fields["at"]
+    return Dropped(_text(header, "project"), host, int(process), int(records), float(at))
+
+
+def _counted(header: Mapping[str, Any]) -> Counted:
+    binnings = {name: Binning(*fields) for name, fields in header["binnings"].items()}
+    small = frozenset(map(str, header["small"]))
+    identifiers = {name: int(start) for name, start in header.get("identifiers", {}).items()}  # none in the first ones
+    return Counted(
+        _text(header, "project"), _text(header, "stream"), float(header["started"]), binnings, small, identifiers
+    )  # fmt: skip
+
+
+def _run(header: Mapping[str, Any]) -> RunIsNow:
+    fields = dict(header["run"])
+    fields["status"] = RunStatus(fields["status"])
+    fields["artifacts"] = tuple(Artifact(**artifact) for artifact in fields["artifacts"])
+    for name in ("id", "component"):
+        _text(fields, name)
+    return RunIsNow(_text(header, "project"), Run(**fields))
+
+
+def _task(text: str) -> Task:
+    return Task.from_json(json.dumps(_encodable(json.loads(text))))
+
+
+_DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
+    "records": lambda h: Records(_text(h, "project"), _text(h, "stream"), _name(h, "key"), _name(h, "time")),
+    "rejected": _rejected,
+    "counts": _counted,
+    "run": _run,
+    "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
+}
+
+
+def _encodable(value: Any) -> Any:
+    """The same with every text such that UTF-8 can hold it: a file's name or an error may have lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(name): _encodable(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(entry) for entry in value]
+    return value

@@ -1,0 +1,48 @@
+"""Frozen records that all layers share."""
+
+from fourfold.model.names import (
+    EVERYTHING,
+    LABEL_PREFIX,
+    LONGEST_LABEL,
+    MOST_SLICES,
+    OTHER,
+    VERSIONS,
+    label_of,
+    slice_key,
+    slice_names,
+)
+from fourfold.model.run import Artifact, Run, RunStatus
+from fourfold.model.task import ALL, Dimension, Part, Source, Sums, Task
+from fourfold.model.time import DAY, HOUR, KEEP_HOURS, Moment, Plausible, Window, seconds
+from fourfold.model.value import Status, Value, percent
+
+__all__ = [
+    "ALL",
+    "DAY",
+    "EVERYTHING",
+    "HOUR",
+    "KEEP_HOURS",
+    "LABEL_PREFIX",
+    "LONGEST_LABEL",
+    "MOST_SLICES",
+    "OTHER",
+    "VERSIONS",
+    "Artifact",
+    "Dimension",
+    "Moment",
+    "Part",
+    "Plausible",
+    "Run",
+    "RunStatus",
+    "Source",
+    "Status",
+    "Sums",
+    "Task",
+    "Value",
+    "Window",
+    "label_of",
+    "percent",
+    "seconds",
+    "slice_key",
+    "slice_names",
+]

@@ -1,0 +1,52 @@
+"""The answer of a metric."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How far a value can be trusted: its labels are all in, still arriving, guessed, or there is nothing to say."""
+
+    SETTLED = "settled"
+    PROVISIONAL = "provisional"
+    ESTIMATED = "estimated"
+    NO_DATA = "no_data"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Value:
+    """A metric's answer: the number, its 95 % interval, and what it rests on.
+
+    ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of
+    records the value rests on; ``coverage`` is labelled / predicted, for metrics that need labels, and ``awaited``
+    the share of the predictions whose label can still be expected; ``expected`` is, for a distance, its mean under
+    no change at this sample size. Of an estimate, ``reason`` says what it assumes.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    coverage: float | None = None
+    status: Status = Status.SETTLED
+    reason: str = ""
+    expected: float | None = None
+    awaited: float | None = None
+
+    @staticmethod
+    def no_data(reason: str, n: int = 0, coverage: float | None = None) -> Value:
+        """The absence of a number, and why: never 0.0, never NaN."""
+        return Value(None, n=n, coverage=coverage, status=Status.NO_DATA, reason=reason)
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; what is little but not nothing does not read as nothing.
+
+    >>> percent(0.9712), percent(0.00004), percent(None)
+    ('97.1 %', '<0.1 %', '–')
+    """
+    if share is None:
+        return "–"
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

@@ -1,0 +1,1 @@
+"""Answers to questions, read off the counts; nothing here writes."""

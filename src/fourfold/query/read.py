@@ -1,0 +1,136 @@
+"""Answers to questions: which counts a metric needs, summed by window and slice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fourfold import counts
+from fourfold.counts import Counts
+from fourfold.counts.binning import Ints
+from fourfold.errors import suggest
+from fourfold.model import DAY, EVERYTHING, Task, Window
+from fourfold.query.source import Source, Stored, of_dimension
+from fourfold.state import catalogue
+from fourfold.state.series import FIRST, LAST, Series
+from fourfold.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """What a metric is asked of: the owner of the counts, and the column ("" for records or a task)."""
+
+    kind: str  # "task", "stream" or "column"
+    owner: str
+    column: str = ""
+    task: Task | None = None
+
+    @property
+    def stream(self) -> str:
+        """The stream that slices are columns of."""
+        return self.task.prediction.stream if self.task is not None else self.owner.removeprefix("stream:")
+
+
+Place = tuple[int, str]  # the number of a window, and a slice
+EVER = Window(FIRST, LAST)
+Found = Iterable[tuple[Place, Counts]]
+
+
+def resolve(store: Store, target: str) -> Target:
+    """What a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
+
+    A component's single output can be left out: "featurize.age" is "featurize.output.age".
+
+    Raises:
+        UnknownNameError: nothing of that name; lists what there is.
+    """
+    tasks = store.database.recall(catalogue.tasks, store.project)
+    streams = list(store.database.recall(catalogue.streams, store.project))
+    if target in tasks:
+        return Target("task", f"task:{target}", task=tasks[target])
+    if target in streams:
+        return Target("stream", f"stream:{target}")
+    for stream in sorted(streams, key=len, reverse=True):
+        if target.startswith(f"{stream}."):
+            column = target[len(stream) + 1 :]
+            known = {row[1] for row in Stored(store, f"stream:{stream}").series()} - {""}
+            if column in known:
+                return Target("column", f"stream:{stream}", column)
+            if not any(other.startswith(f"{stream}.") for other in streams if other != target):
+                raise suggest(f"column of stream {stream!r}", column, sorted(known))
+    component, _, column = target.partition(".")
+    if column and f"{component}.output" in streams and not column.startswith("output"):
+        return resolve(store, f"{component}.output.{column}")
+    raise suggest("task, stream or column", target, [*tasks, *streams])
+
+
+def pooled(parts: Iterable[Counts]) -> Counts | None:
+    """The sum of counts of one series that may be on several versions of its binning; None of none."""
+    found = list(parts)
+    if not found:
+        return None
+    target = max((p.binning for p in found if p.binning is not None), key=lambda b: b.version, default=None)
+    return counts.total([counts.reproject(p, target) if target is not None else p for p in found])
+
+
+def load(
+    source: Source, column: str, kinds: Sequence[str], names: tuple[str, ...], windows: Sequence[Window], level: int,
+    *, bins: bool = True,
+) -> tuple[Found, list[str]]:  # fmt: skip
+    """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
+    found = [row for row in source.series() if row[1] == column]
+    for kind in kinds:
+        wanted = of_dimension([row for row in found if row[2] == kind], names)
+        if wanted:
+            read = _with_bins if bins else _without_bins
+            return read(source, wanted, windows, level), sorted({row[3] for row in wanted})
+    return [], []
+
+
+def totals(
+    store: Store, stream: str, window: Window = EVER, *, bins: bool = True
+) -> dict[str, dict[str, Counts]]:  # fmt: skip
+    """The counts of all records of a stream, by column and kind."""
+    source = Stored(store, f"stream:{stream}")
+    found: dict[str, dict[str, Counts]] = {}
+    for _, column, kind, key in source.series():
+        if key == EVERYTHING and column:
+            for _, counted in load(source, column, (kind,), (), [window], DAY, bins=bins)[0]:
+                found.setdefault(column, {})[kind] = counted
+    return found
+
+
+def _with_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
+    table = source.counts(wanted, level, windows[0].start, windows[-1].end)
+    if table.num_rows == 0:
+        return []
+    place = number_of(windows, table["bucket"].to_numpy())
+    if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
+        table = counts.rebucket(table, place)
+        place = table["bucket"].to_numpy()
+    at = zip(place.tolist(), table["slice"].to_pylist(), strict=True)
+    return _each_once(zip(at, counts.rows(table, source.binnings()), strict=True), table["binning"].to_numpy())
+
+
+def _without_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
+    tallies = source.tallies(wanted, level, windows[0].start, windows[-1].end)
+    tallies = tallies.rebucket(number_of(windows, tallies.buckets))
+    return _each_once(tallies.rows(source.binnings()), tallies.binnings)
+
+
+def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
+    """The number of the window that each bucket is in."""
+    found: Ints = np.searchsorted([w.start for w in windows], buckets, side="right") - 1
+    return found
+
+
+def _each_once(found: Found, binnings: Ints) -> Found:
+    """Counts by place; where there are several versions of the binning, brought together."""
+    if (binnings == binnings[:1]).all():
+        return found
+    together: dict[Place, list[Counts]] = {}
+    for place, entry in found:
+        together.setdefault(place, []).append(entry)
+    return [(place, total) for place, parts in together.items() if (total := pooled(parts)) is not None]

@@ -1,0 +1,145 @@
+"""The answer to a question about a metric: rows of ``Value``."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import pyarrow as pa
+
+from fourfold.model import Status, Value, Window
+from fourfold.model.time import Moment as Moment
+from fourfold.model.time import seconds as seconds
+
+Slice = Mapping[str, str | None]
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One metric in one window and slice."""
+
+    window: Window
+    slice: Slice
+    metric: str
+    value: Value
+
+
+class Result(Sequence[Row]):
+    """Rows of a metric, in order of time and then of slice.
+
+    As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status,
+    reason``; where labels can still come ``awaited``: the share of predictions whose label is still expected; and for
+    distances ``expected``: the mean under no change at this sample size.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        by: Sequence[str],
+        windows: Sequence[Window],
+        slices: Sequence[Slice],
+        values: Sequence[Value],
+    ) -> None:
+        self.metric, self.by = metric, tuple(by)
+        self._windows, self._slices, self._values = windows, slices, values
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Row(self._windows[index], self._slices[index], self.metric, self._values[index])
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(Row, self._windows, self._slices, itertools.repeat(self.metric), self._values)
+
+    def __repr__(self) -> str:
+        head = "\n".join(f"  {_line(row)}" for row in self[:10])
+        more = f"\n  … {len(self) - 10} more rows" if len(self) > 10 else ""
+        return f"Result of {len(self)} rows\n{head}{more}"
+
+    @property
+    def value(self) -> Value:
+        """The value of a result of exactly one row."""
+        if len(self) != 1:
+            raise ValueError(f"this result has {len(self)} rows; .value is of a result of one row")
+        return self._values[0]
+
+    def told(self, reason: str) -> Result:
+        """The same, each value with a further reason for which it is not final; without one, as it is."""
+        if not reason:
+            return self
+        values = [
+            dataclasses.replace(
+                value,
+                reason="; ".join(filter(None, (value.reason, reason))),
+                status=Status.PROVISIONAL if value.status is Status.SETTLED else value.status,
+            )
+            for value in self._values
+        ]
+        return Result(self.metric, self.by, self._windows, self._slices, values)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dict a row; times as aware datetimes."""
+        dicts: list[dict[str, Any]] = self.to_arrow().to_pylist()
+        return dicts
+
+    def to_arrow(self) -> pa.Table:
+        """As a PyArrow table."""
+        instant = pa.timestamp("s", "UTC")
+        values = self._values
+        columns: dict[str, pa.Array] = {
+            "start": pa.array([window.start for window in self._windows], pa.int64()).cast(instant),
+            "end": pa.array([window.end for window in self._windows], pa.int64()).cast(instant),
+        }
+        for name in self.by:
+            columns[name] = pa.array([place.get(name) for place in self._slices], pa.string())
+        columns |= {
+            "metric": pa.array([self.metric] * len(self), pa.string()),
+            "value": pa.array([v.value for v in values], pa.float64()),
+            "low": pa.array([v.low for v in values], pa.float64()),
+            "high": pa.array([v.high for v in values], pa.float64()),
+            "n": pa.array([v.n for v in values], pa.int64()),
+            "coverage": pa.array([v.coverage for v in values], pa.float64()),
+            "status": pa.array([v.status.value for v in values], pa.string()),
+            "reason": pa.array([v.reason for v in values], pa.string()),
+        }
+        if any(v.awaited is not None for v in values):
+            columns["awaited"] = pa.array([v.awaited for v in values], pa.float64())
+        if any(v.expected is not None for v in values):
+            columns["expected"] = pa.array([v.expected for v in values], pa.float64())
+        return pa.table(columns)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas frame."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """As a Polars frame (needs the extra ``fourfold[polars]``)."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+def _line(row: Row) -> str:
+    start = row.window.start_time.strftime("%Y-%m-%d %H:%M")
+    where = " ".join(f"{k}={v}" for k, v in row.slice.items())
+    value = row.value
+    if value.value is None:
+        return f"{start} {where} {row.metric}: no data ({value.reason})"
+    interval = f" [{value.low:.4g}, {value.high:.4g}]" if value.low is not None and value.high is not None else ""
+    return f"{start} {where} {row.metric} = {value.value:.4g}{interval} n={value.n} {value.status.value}"

@@ -1,0 +1,52 @@
+"""A question with all that answering it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from fourfold.counts import Counts
+from fourfold.metrics import Question
+from fourfold.model import Window
+from fourfold.query.read import Target
+from fourfold.query.source import Source, newest
+from fourfold.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question with all that answering it needs."""
+
+    store: Store
+    target: Target
+    question: Question
+    source: Source
+    windows: Sequence[Window]
+    level: int
+    names: tuple[str, ...]
+    as_of: int | None  # microseconds
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of series to read."""
+        metric, task = self.question.metric, self.target.task
+        return (task.kind,) if task is not None and not metric.series else metric.kinds
+
+    @property
+    def column(self) -> str:
+        """The column of the series to read."""
+        return self.question.series if self.target.task is not None else self.target.column
+
+    @functools.cached_property
+    def clock(self) -> int | None:
+        """The newest hour of the labels, by their own event times; None where the target has no labels, or none yet."""
+        task = self.target.task
+        return None if task is None else newest(self.store, task.label.stream, self.as_of)
+
+    def of(self, found: Counts, reference: Counts | None = None) -> Any:
+        """The metric of some counts; of a curve, its values by name."""
+        metric, parameters = self.question.metric, self.question.parameters
+        first = [found, *([reference] if metric.distance else []), *([self.target.task] if metric.of_task else [])]
+        return metric.function(*first, **parameters)

@@ -1,0 +1,126 @@
+"""What windows can still expect: which are settled, and the share of labels that is awaited."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from fourfold.counts import Counts
+from fourfold.metrics.maturity import LabelCurve, kaplan_meier
+from fourfold.model import DAY, EVERYTHING, HOUR, Status, Value, Window
+from fourfold.query.read import Place, load, number_of
+from fourfold.query.source import Source
+from fourfold.query.ways.asked import Asked
+from fourfold.query.windows import OLDER, is_older
+
+_HISTORY = 5  # horizons before now, from which it is learned how late labels are
+_BY_HOUR = 10 * DAY  # horizons up to which lateness is looked at by the hour, not by the day
+_ENOUGH = 30  # labels of a slice, from which on it has a curve of its own
+
+
+class Maturity:
+    """What a task's windows can still expect, worked out for those that are not settled."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked, self._clock = asked, asked.clock
+        task = asked.target.task
+        self._settled_until = 2**62 if task is None else (self._clock or 0) - task.horizon
+        self._awaited: dict[Place, float] | None = None
+        progress = asked.store.progress(asked.target.owner) if asked.as_of is None else {}
+        counting = [share for cell, share in progress.items() if cell.dimension.names in ((), asked.names)]
+        self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
+        if not counting and asked.store.behind and asked.as_of is None:
+            self._counting = "records that were sent are still to be counted"
+
+    def of(self, value: Value, window: Window, place: Place) -> Value:
+        """The value, provisional while labels can still come (they may until the horizon is over)."""
+        if value.value is None and is_older(self._asked.source, window, self._asked.level):
+            return dataclasses.replace(value, reason=OLDER)
+        if self._counting:
+            reason = "; ".join(filter(None, (value.reason, self._counting)))
+            return dataclasses.replace(value, reason=reason, status=_provisional(value))
+        if value.coverage is None or value.coverage == 1.0 or window.end <= self._settled_until:
+            return value
+        if self._awaited is None:
+            self._awaited = self._work_out()
+        return dataclasses.replace(value, status=_provisional(value), awaited=self._awaited.get(place))
+
+    def _work_out(self) -> dict[Place, float]:
+        """The share of each window's and slice's predictions whose label is still expected."""
+        asked, task = self._asked, self._asked.target.task
+        if task is None or self._clock is None:
+            return {}
+        now = self._clock + HOUR
+        step = HOUR if asked.level == HOUR else _step(task.horizon)
+        _, newest = asked.source.span(step) or (0, 0)
+        first = max(now - task.horizon, asked.windows[0].start) // step * step
+        steps = [Window(at, at + step) for at in range(first, min(newest + step, asked.windows[-1].end), step)]
+        if not steps:
+            return {}
+        whole = self._curves((), now).get(EVERYTHING)
+        curves = self._curves(asked.names, now) if asked.names else {}
+        places = number_of(asked.windows, np.array([s.start for s in steps]))
+        waiting: dict[Place, list[tuple[float, int]]] = {}
+        for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
+            waiting.setdefault((int(places[i]), key), []).append((_age(steps[i], now), unanswered(entry)))
+        found = {}
+        judged, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
+        for place, entry in judged:
+            curve, awaited = curves.get(place[1], whole), 0.0
+            if curve is None or not entry.tally("predicted"):
+                continue
+            if place in waiting:
+                ages, numbers = np.array(waiting[place], np.float64).T
+                awaited = float(curve.awaited(numbers, ages, task.horizon).sum())
+            found[place] = awaited / entry.tally("predicted")
+        return found
+
+    def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
+        """How late labels have come lately, by slice; the same for all metrics of a task."""
+        asked, task = self._asked, self._asked.target.task
+        assert task is not None
+        work = functools.partial(label_curves, asked.source, task.kind, names, now, task.horizon)
+        if asked.as_of is not None:
+            return work()
+        return asked.store.database.remember((label_curves, asked.target.owner, *work.args[1:]), work)
+
+
+def _provisional(value: Value) -> Status:
+    return Status.PROVISIONAL if value.status is Status.SETTLED and value.value is not None else value.status
+
+
+def label_curves(
+    source: Source, kind: str, names: tuple[str, ...], now: int, horizon: int
+) -> dict[str, LabelCurve]:  # fmt: skip
+    """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
+    step = _step(horizon)
+    first = (now - _HISTORY * horizon) // step * step
+    delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], step)
+    steps = [Window(at, at + step) for at in range(first, now, step)]
+    still: dict[str, list[tuple[float, float]]] = {}
+    for (i, key), entry in load(source, "", (kind,), names, steps, step, bins=False)[0]:
+        still.setdefault(key, []).append((min(_age(steps[i], now), horizon), unanswered(entry)))
+    curves = {}
+    for (_, key), entry in delays:
+        if entry.binning is not None and (entry.counts.sum() >= _ENOUGH or not names):
+            times = np.maximum(entry.binning.middles(entry.bins), 0.0)
+            censored = np.array(still.get(key, [(0.0, 0.0)]), np.float64)
+            curves[key] = kaplan_meier(times, entry.counts.astype(np.float64), censored[:, 0], censored[:, 1])
+    return curves
+
+
+def _step(horizon: int) -> int:
+    return HOUR if horizon <= _BY_HOUR else DAY
+
+
+def _age(window: Window, now: int) -> float:
+    """How old the predictions of a window are on average, as far as labels have come."""
+    return max(now - (window.start + window.end) / 2, 0.0)
+
+
+def unanswered(entry: Counts) -> int:
+    """Predictions that a label can still come for: neither judged nor judged to be of no use."""
+    gone = sum(entry.tally(name) for name in ("labelled", "expired", "invalid_label", "unscored"))
+    return max(entry.tally("predicted") - gone, 0)

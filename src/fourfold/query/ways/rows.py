@@ -1,0 +1,46 @@
+"""Answers as rows of a result, each with how mature it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fourfold.metrics.tasks import noted
+from fourfold.model import EVERYTHING, Value, Window
+from fourfold.query.read import Place, load
+from fourfold.query.result import Result, Slice
+from fourfold.query.ways.asked import Asked
+from fourfold.query.ways.maturity import Maturity
+
+
+def noting(asked: Asked, answers: dict[Place, Value]) -> dict[Place, Value]:
+    """Answers that were not read off the task's own counts, each with how many records it leaves out."""
+    task = asked.target.task
+    assert task is not None
+    found, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
+    return {**answers, **{place: noted(answers[place], entry) for place, entry in found if place in answers}}
+
+
+def rows(
+    asked: Asked, answers: dict[Place, Any], slices: Sequence[str], *, text: str = ""
+) -> Result:  # fmt: skip
+    """The rows, each with how mature it is."""
+    curve = asked.question.metric.curve
+    empty: Any = Value.no_data(f"no {'predictions' if asked.target.kind == 'task' else 'records'} in this window")
+    if curve:
+        empty = {("",) * len(curve): empty}
+    mature = Maturity(asked)
+    at: list[Window] = []
+    places: list[Slice] = []
+    values: list[Value] = []
+    known = [(key, json.loads(key)) for key in slices or [EVERYTHING]]
+    for i, window in enumerate(asked.windows):
+        for key, place in known:
+            answer = answers.get((i, key), empty)
+            for names, value in answer.items() if isinstance(answer, dict) else (((), answer),):
+                at.append(window)
+                places.append({**place, **dict(zip(curve, names, strict=True))} if curve else place)
+                values.append(mature.of(value, window, (i, key)))
+    by = [*asked.names, *curve]
+    return Result(text or asked.question.text, by, at, places, values)

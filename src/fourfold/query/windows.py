@@ -1,0 +1,80 @@
+"""Windows of event time: from what a user asks to stretches of whole buckets."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from fourfold.errors import InputError
+from fourfold.model import DAY, HOUR, Window
+from fourfold.query.result import Moment, seconds
+from fourfold.query.source import Source
+
+_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
+_MOST = 100_000
+OLDER = "hours are kept for 60 days; ask every='1d' for what is older"
+
+
+def windows(source: Source, start: Moment | None, end: Moment | None, every: str | None) -> tuple[list[Window], int]:
+    """The windows asked for, and the level (hour or day) of the counts to read for them.
+
+    Without ``start``, what is older than the hours that are kept is one window, the first (see ``is_older``).
+
+    Raises:
+        InputError: no window, too many, or hours where only days are kept.
+    """
+    step = _step(every)
+    days = source.span(DAY)
+    if days is None:
+        return [], DAY
+    first = seconds(start, "start") if start is not None else days[0]
+    last = seconds(end, "end") if end is not None else days[1] + DAY
+    if first >= last:
+        there = f"there are data from {_day(days[0])} to {_day(days[1])}"
+        raise InputError(f"the window is empty: start={start!r} is not before end={end!r}; {there}")
+    older: list[Window] = []
+    level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
+    if level == HOUR:
+        if first % HOUR or last % HOUR:
+            raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
+        hours = source.span(HOUR)
+        kept = hours[0] if hours is not None else days[1] + DAY
+        if first < kept and days[0] < kept // DAY * DAY:  # there are days of which the hours are gone
+            if start is not None:
+                raise InputError(
+                    f"start={start!r}: hours are kept for 60 days, here from "
+                    f"{dt.datetime.fromtimestamp(kept, dt.UTC):%Y-%m-%d %H:%M}; before that, ask by whole days"
+                )
+            older = [Window(first, min(kept, last))]
+            first = older[0].end
+        elif start is None:
+            first = min(max(first, kept), last - HOUR)
+    if step is None:
+        return [*older, *([Window(first, last)] if first < last else [])], level
+    if (last - first) // step > _MOST:
+        raise InputError(
+            f"every={every!r} makes more than {_MOST:,} windows of what lies between {_day(first)} and {_day(last)}; "
+            "choose a longer one, or give start= and end="
+        )
+    return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
+
+
+def is_older(source: Source, window: Window, level: int) -> bool:
+    """Whether counts by the hour are asked for of a window of which only those by the day are kept."""
+    if level != HOUR:
+        return False
+    hours = source.span(HOUR)
+    return hours is None or window.end <= hours[0]
+
+
+def _day(seconds_: int) -> str:
+    return f"{dt.datetime.fromtimestamp(seconds_, dt.UTC):%Y-%m-%d}"
+
+
+def _step(every: str | None) -> int | None:
+    if every is None:
+        return None
+    match = re.fullmatch(r"(\d+)([hdw])", every)
+    if not match or int(match[1]) == 0:
+        raise InputError(f"every={every!r} is not a length of time; use hours, days or weeks: '1h', '1d', '2w'")
+    return int(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,1 @@
+"""Reports: one question about a store per file."""

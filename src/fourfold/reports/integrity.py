@@ -1,0 +1,156 @@
+"""Whether what a store keeps is whole: its logs, its state, its inbox, its quarantine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fourfold.errors import FourfoldError, StoreError
+from fourfold.ingest import declarations
+from fourfold.log import Quarantined, faults
+from fourfold.reports.problem import Problem
+from fourfold.state import StateError, catalogue
+from fourfold.store import Store
+
+_MANY = 1_000  # messages that wait, from which on it is told of
+_LONG = 86_400  # seconds that a message waits, likewise
+_NAMED = 5  # faults of a log that a message names
+HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
+_MEND = "bring the files back from a backup, or let fourfold doctor --mend do what can be done: it deletes nothing"
+
+
+def of_folder(folder: Path) -> list[Problem]:
+    """What stands in the way of using a store at all."""
+    found = []
+    for path, what in misplaced(folder):
+        found.append(
+            Problem("misplaced", path.name, f"{path} is not a {what}", "fourfold doctor --mend moves it aside")
+        )
+    return found
+
+
+def misplaced(folder: Path) -> list[tuple[Path, str]]:
+    """What stands where a store has something of another kind, and what should be there."""
+    files = [(folder / name, "file") for name in ("fold.lock", "state.lock", "state.db")]
+    folders = [(folder / name, "folder") for name in ("inbox", "log", "quarantine")]
+    found = [(path, what) for path, what in files if path.exists() and not path.is_file()]
+    return found + [(path, what) for path, what in folders if path.exists() and not path.is_dir()]
+
+
+def of_state(store: Store) -> list[Problem]:
+    """Damage to the state: pages that contradict each other, tables that are missing."""
+    try:
+        found = store.database.faults()
+    except StateError as error:
+        found = [str(error)]
+    advice = "fourfold doctor --mend sets the state aside and makes it anew from the logs and the declarations"
+    return [Problem("damaged_state", store.database.path.name, fault, advice) for fault in found]
+
+
+def of_store(store: Store) -> Iterator[Problem]:
+    """What is not whole, as far as it can be seen without reading all data."""
+    yield from of_logs(store)
+    yield from _of_inbox(store)
+    if not store.writable:
+        text = f"read-only for this process: {len(store.waiting())} messages wait, and nothing new is counted"
+        yield Problem("read_only", str(store.folder), text, "ask as a user who can write there")
+
+
+def of_logs(store: Store) -> Iterator[Problem]:
+    """Logs whose files are not those that were written, or that end before what was counted."""
+    with store.database.read() as connection:
+        counted = catalogue.counted_to(connection, store.project)
+        streams = list(catalogue.streams(connection, store.project))
+    for stream in streams:
+        log = store.log(stream)
+        found = faults(log)
+        if found and store.writable:  # another process may be writing: look again when it has written
+            try:
+                with store.locked():
+                    found = faults(log)
+            except StoreError as error:
+                found.append(str(error))
+        newest = counted.get(stream, -1)
+        try:
+            version = log.version
+        except StoreError:
+            version = newest
+        if version is None and newest >= 0:
+            found.append(f"the log is gone, and version {newest} of it was counted; the counts stay as they are")
+        elif version is not None and catalogue.ANEW > newest > version:
+            found.append(f"version {newest} was counted, and the log ends at {version}: its newest commits are gone")
+        if found:
+            more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            yield Problem("damaged_log", stream, "; ".join(found[:_NAMED]) + more, _MEND)
+
+
+def made_anew(store: Store) -> Iterator[Problem]:
+    """That the state was lost, and what with it."""
+    if moments := declarations.made_anew(store.folder):
+        text = f"it was gone, and was made anew on {_at(moments[-1])}. {declarations.LOST}"
+        yield Problem("state_made_anew", "state", text, f"delete {declarations.notes(store.folder)} when read")
+
+
+def stuck(store: Store) -> Iterator[Problem]:
+    """Streams whose logs cannot be read or written."""
+    for stream, why in store.stuck().items():
+        text = f"its records wait in the inbox: {why}"
+        yield Problem("stuck", stream, text, "mend the log with fourfold doctor --mend; nothing is lost meanwhile")
+
+
+def quarantined(entries: list[Quarantined]) -> Iterator[Problem]:
+    """What is in quarantine; what is there for the same reason is told of once."""
+    groups: dict[tuple[str, str, bool], list[Quarantined]] = {}
+    for entry in entries:
+        reason = entry.reason.replace(entry.batch, "…") if entry.batch else entry.reason
+        groups.setdefault((entry.stream, reason, entry.rows > 0), []).append(entry)
+    for (stream, reason, _), alike in groups.items():
+        newest, rows = alike[-1], sum(entry.rows for entry in alike)
+        text = newest.reason if len(alike) == 1 else reason
+        if len(alike) > 1:
+            text += f" ({len(alike):,} times, first {_at(alike[0].at)}, last {_at(newest.at)})"
+        place = (
+            newest.path if len(alike) == 1 else f"{Path(newest.path).parent}, the newest in {Path(newest.path).name}"
+        )
+        if newest.message.exists():
+            advice = f"the message is kept in {newest.message}; fourfold doctor --retry tries it again"
+        elif rows:
+            advice = (
+                f"the {rows:,} records are kept in {place}; put them right, then fourfold doctor --retry takes them"
+            )
+        else:
+            advice = f"the note is kept in {newest.note}; delete it when read"
+        yield Problem("quarantine", stream, text, advice)
+
+
+def _of_inbox(store: Store) -> Iterator[Problem]:
+    newer = store.newer()
+    waiting = [path for path in store.waiting() if path.stem not in newer]
+    oldest = max((age for path in waiting if (age := _age(path)) is not None), default=0.0)
+    if len(waiting) > _MANY or oldest > _LONG:
+        text = f"{len(waiting):,} messages wait in the inbox, the oldest since {_at(time.time() - oldest)}"
+        yield Problem("waiting", "inbox", text, "whoever asks next takes them; run fourfold fold now and then")
+    if newer:
+        text = f"{len(newer)} messages are of a newer fourfold; they stay in {store.folder / 'inbox'}"
+        yield Problem("newer_messages", "inbox", text, "upgrade fourfold here")
+    hidden = [path for path in (store.folder / "inbox").glob(".*") if (_age(path) or 0.0) > HALF_WRITTEN]
+    if hidden:
+        text = f"{len(hidden)} files are half written, by processes that died meanwhile; they were never acknowledged"
+        yield Problem("half_written", "inbox", text, "they are removed after an hour, or by fourfold doctor --mend")
+
+
+def told(subject: str, error: FourfoldError) -> Problem:
+    """A question that could not be answered, as a problem."""
+    return Problem("not_answered", subject, str(error), "mend what is told of beside this, then ask again")
+
+
+def _age(path: Path) -> float | None:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _at(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

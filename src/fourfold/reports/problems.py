@@ -1,0 +1,238 @@
+"""What is not as it should be in a store, and what to do about it: for ``doctor`` and the status."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from fourfold.engine import Extent, columns_of_slice
+from fourfold.errors import FourfoldError
+from fourfold.fold.tasks import Joined
+from fourfold.metrics.tasks import LABELS, unusable
+from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Source, Task, Value
+from fourfold.model.records import users
+from fourfold.query.metric import metric
+from fourfold.query.read import EVER, load
+from fourfold.query.source import Stored
+from fourfold.reports import integrity, overview
+from fourfold.reports.problem import Problem as Problem
+from fourfold.state import StateError, catalogue
+from fourfold.store import Store
+
+_ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
+_NAMED = 5  # keys and slices that a message names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelLag:
+    """How labels come in a slice: the median delay in seconds, the share labelled, and the share still expected."""
+
+    task: str
+    slice: str
+    delay: Value
+    coverage: Value
+
+    @property
+    def final(self) -> float:
+        """The share that will be labelled in the end."""
+        return (self.coverage.value or 0.0) + (self.coverage.awaited or 0.0)
+
+
+def problems(store: Store) -> list[Problem]:
+    """What is not as it should be.
+
+    Raises:
+        StoreError: the state cannot be used.
+    """
+    whole = list(integrity.of_store(store))  # looked at before what is missing is counted anew without it
+    store.catch_up()
+    found = list(integrity.quarantined(store.quarantined()))
+    found += _dropped(store)
+    found += uncountable(store)
+    found += [*whole, *integrity.made_anew(store), *integrity.stuck(store)]
+    with store.database.read() as connection:
+        tasks = list(catalogue.tasks(connection, store.project).values())
+        streams = list(catalogue.streams(connection, store.project))
+    for task in tasks:
+        found += [*_of_streams(task, streams), *_of_retention(store, task)]
+        if store.failure(f"task:{task.name}", ()) is None:
+            found += _answered(task.name, functools.partial(_of_task, store, task))
+    for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
+        found += _answered(stream, functools.partial(_of_keys, store, stream))
+    for entry in overview.components(store):
+        if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
+            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
+            found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
+    return found
+
+
+def _dropped(store: Store) -> Iterator[Problem]:
+    """The processes that have dropped records, each with the newest total that it told."""
+    for total in store.quarantine.dropped():
+        if total.project == store.project:
+            told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
+            text = (
+                f"{total.records:,} records were dropped, as told at {told}: they came faster than they could be "
+                "written, or the store could not be written"
+            )
+            advice = (
+                "these are lost; log frames instead of single records, or let calls wait for room with "
+                f"ff.init(wait=1.0); when read, delete its note in {store.quarantine.dropped_folder}"
+            )
+            yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
+
+
+def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What a question tells; one that cannot be answered keeps the others from nothing."""
+    try:
+        return list(ask())
+    except StateError:
+        raise
+    except FourfoldError as error:
+        return [integrity.told(subject, error)]
+
+
+def _of_task(store: Store, task: Task) -> list[Problem]:
+    return [*_of_columns(store, task), *_of_labels(store, task), *_of_slices(store, task)]
+
+
+def _of_keys(store: Store, stream: str) -> Iterator[Problem]:
+    rate = metric(store, stream, "null_key_rate").value
+    if rate.value:
+        text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
+        yield Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls")
+
+
+def uncountable(store: Store) -> list[Problem]:
+    """What is declared in a way that shows to be wrong only on the records."""
+    advice = "correct the declaration; what was counted before stays"
+    found = {
+        (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {str(cell.dimension) or 'all'}: {why}")
+        for cell, why in store.failures().items()
+    }
+    return [Problem("not_counted", subject, text, advice) for subject, text in sorted(found)]
+
+
+def label_lag(store: Store, task: Task, dimension: Dimension) -> list[LabelLag]:
+    """How labels come in each slice of a dimension (with ``ALL``: in all), as far as there are enough predictions."""
+    by = dimension.names or None
+    delays = metric(store, task.name, "label_delay(0.5)", by=by)
+    shares = metric(store, task.name, "coverage", by=by)
+    known = {tuple(row.slice.values()): row.value for row in delays}
+    return [
+        LabelLag(task.name, " × ".join(map(str, row.slice.values())), known[tuple(row.slice.values())], row.value)
+        for row in shares
+        if row.value.n >= _ENOUGH and tuple(row.slice.values()) in known
+    ]
+
+
+def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
+    for stream in task.streams:
+        if stream not in streams:
+            advice = f"log to it, or correct the task; there are the streams {', '.join(streams) or '(none yet)'}"
+            yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
+
+
+def _of_columns(store: Store, task: Task) -> Iterator[Problem]:
+    """What is declared over columns that no record of the stream has, so that all of it is null."""
+    wanted = [("prediction", task.prediction), ("label", task.label)]
+    wanted += [("outcome", task.outcome)] if task.outcome is not None else []
+    stream = task.prediction.stream
+    fields = {"version": task.version, "probabilities": task.probabilities, "query": task.query}
+    wanted += [(field, Source(stream, column)) for field, column in fields.items() if column]
+    for dimension in task.slices:
+        wanted += [(f"slices by {dimension}", Source(stream, name)) for name in sorted(columns_of_slice(dimension))]
+    for field, source in wanted:
+        known = {name.casefold(): name for name in users(store.log(source.stream).schema.names)}
+        if known and source.column.casefold() not in known:
+            near = difflib.get_close_matches(source.column.casefold(), known, n=1)
+            hint = f"; did you mean {known[near[0]]!r}?" if near else ""
+            text = f"{field}: no record of {source.stream!r} has a column {source.column!r}{hint}"
+            advice = f"log it, or correct the task; there are {', '.join(known.values())}"
+            yield Problem("missing_column", task.name, text, advice)
+
+
+def _of_retention(store: Store, task: Task) -> Iterator[Problem]:
+    """Predictions that are forgotten while their labels can still come; records of a time that is closed."""
+    kept = store.retention.get(task.prediction.stream)
+    if kept is not None and kept < task.horizon:
+        text = f"{task.prediction.stream!r} is kept for {kept // DAY} days; labels may come for {task.horizon // DAY}"
+        advice = "labels that come after that are not counted: keep it longer in fourfold.toml, or shorten the horizon"
+        yield Problem("short_retention", task.name, text, advice)
+
+
+def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
+    """Labels that join nothing, come too late, or are many for one prediction; groups whose labels are late."""
+    orphans = metric(store, task.name, "orphan_labels").value
+    if orphans.value:
+        keys = ", ".join(map(repr, itertools.islice(_orphans(store, task), _NAMED)))
+        text = f"{orphans.value:.0f} orphan labels, whose keys were never predicted: {keys}"
+        yield Problem("orphan_labels", task.name, text, "check that both streams use the same key")
+    yield from _unusable(store, task)
+    expired = metric(store, task.name, "expired_labels").value
+    if expired.value:
+        advice = "check time= of the label stream, or declare a longer horizon"
+        yield Problem("expired_labels", task.name, f"{expired.value:.0f} expired labels", advice)
+    fan = metric(store, task.name, "fan_out").value
+    if fan.value is not None and fan.value > 1.01:
+        text = f"a plain join of its streams makes {fan.value:.3g} rows of each key"
+        advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
+        yield Problem("fan_out", task.name, text, advice)
+    whole = label_lag(store, task, Dimension())
+    for dimension in task.slices if whole else ():
+        if store.failure(f"task:{task.name}", dimension.names) is None:
+            yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))
+
+
+def _unusable(store: Store, task: Task) -> Iterator[Problem]:
+    """Labels that the task cannot take, and which these are."""
+    found, _ = load(Stored(store, f"task:{task.name}"), "", (task.kind,), (), [EVER], DAY, bins=False)
+    number = sum(entry.tally("invalid_label") for _, entry in found)
+    if number > 0:
+        seen = store.engine.unusable_labels(task, store.log(task.label.stream).whole(), _NAMED + 1)
+        values = ", ".join(f"{value!r} ({n:,})" for value, n in seen[:_NAMED]) + (", …" if len(seen) > _NAMED else "")
+        text = f"{unusable(number)}; {task.label} holds {values}"
+        yield Problem("unusable_labels", task.name, text, f"a label must be {LABELS[task.kind]}")
+
+
+def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[LabelLag]) -> Iterator[Problem]:
+    missing = [lag for lag in slices if lag.coverage.high is not None and lag.final < whole.final - 0.1
+               and lag.coverage.high + (lag.coverage.awaited or 0.0) < whole.final - 0.1]  # fmt: skip
+    usual = whole.delay.value
+    late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
+            and lag.delay.value > 3 * max(usual, 0.0) + 3600]  # fmt: skip
+    for kind, what, words, usually in (
+        ("missing_labels", "labels are missing", [f"{lag.slice} {lag.final:.0%}" for lag in missing],
+         f"{whole.final:.0%} of all"),
+        ("late_labels", "labels are late (median delay)",
+         [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late],
+         f"{(usual or 0.0) / 3600:.3g} h for all"),
+    ):  # fmt: skip
+        if words:
+            named = ", ".join(words[:_NAMED]) + (", …" if len(words) > _NAMED else "")
+            advice = f"see fourfold metrics {task.name} label_delay(0.5) --by {' --by '.join(dimension.names)}"
+            yield Problem(kind, task.name, f"{what} by {dimension}: {named}, against {usually}", advice)
+
+
+def _of_slices(store: Store, task: Task) -> Iterator[Problem]:
+    for dimension in task.slices:
+        with store.database.read() as connection:
+            levels = catalogue.levels(connection, store.project, task.prediction.stream, dimension)
+        if levels.full:
+            text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
+            yield Problem("many_slices", task.name, text, "slice by something coarser, or by an expression that groups")
+
+
+def _orphans(store: Store, task: Task) -> Iterator[str]:
+    """The keys of labels that were never predicted."""
+    bare = dataclasses.replace(task, sums=())
+    logs = {stream: store.log(stream).whole() for stream in task.streams}
+    with store.database.read() as connection:
+        closed = catalogue.closed_before(connection, store.project, task.streams)
+    extent = Extent(closed=None if closed is None else closed * 1_000_000)
+    for table in store.engine.joined(bare, logs, {}, extent):
+        yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()

@@ -1,0 +1,111 @@
+"""Counting from the logs again, into memory, and comparing with what the state holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fourfold import counts
+from fourfold.counts import KINDS
+from fourfold.engine import Extent
+from fourfold.ingest.counting import load_plan
+from fourfold.ingest.jobs import Owner, owners
+from fourfold.model import DAY, VERSIONS, slice_names
+from fourfold.state import StateError, catalogue, series
+from fourfold.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Counts of an owner that are not those of its logs, or that could not be compared: in words."""
+
+    owner: str
+    text: str
+
+
+def differences(store: Store, report: Callable[[float], None] = lambda share: None) -> Iterator[Difference]:
+    """What of the counts differs from a count of the logs as they are; all that is new is counted first.
+
+    Each data file is read. ``report`` is told what share of the owners is done. Extremes, distinct counts and sums
+    are not compared: the first two keep what was deleted, the last depend on the order of adding.
+    """
+    store.fold()
+    with store.database.read() as connection:
+        found = owners(
+            catalogue.streams(connection, store.project), catalogue.tasks(connection, store.project).values()
+        )  # fmt: skip
+    for i, owner in enumerate(found):
+        report(i / len(found))
+        try:
+            yield from _of_owner(store, owner)
+        except StateError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of the engine's reading
+            yield Difference(owner.name, f"cannot be counted from its log: {str(error).splitlines()[0]}")
+    report(1.0)
+
+
+def _of_owner(store: Store, owner: Owner) -> Iterator[Difference]:
+    with store.database.read() as connection:
+        cursors = catalogue.cursors(connection, store.project)
+        cells = [cell for cell in owner.cells if cell.job in cursors]
+        plan = load_plan(connection, store.project, owner.name)
+        splits = {
+            cell.dimension: catalogue.levels(connection, store.project, owner.streams[0], cell.dimension)
+            for cell in cells
+        }
+        closed = catalogue.closed_before(connection, store.project, owner.streams)
+    if not cells:
+        return
+    logs = {stream: store.log(stream).whole() for stream in owner.streams}
+    wanted: dict[object, list[str]] = {}
+    for cell in cells:
+        wanted.setdefault(cell.dimension, []).append(cell.metric)
+    extent, since = Extent(), series.FIRST
+    if closed is not None:  # of what the logs have forgotten, and of lone labels for a horizon, nothing can be told
+        extent = Extent(closed=closed * 1_000_000)
+        since = closed if owner.task is None else -(-(closed + owner.task.horizon) // DAY) * DAY
+    if owner.task is None:
+        folded = store.engine.fold_stream(logs[owner.streams[0]], splits, plan, extent)
+    else:
+        folded = store.engine.fold_task(owner.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
+    names = {dimension.names for dimension in splits} | {VERSIONS}
+    with store.database.read() as connection:
+        known = [row for row in series.find(connection, store.project, owner.name) if slice_names(row[3]) in names]
+        stored = series.select(connection, known, DAY, since)
+    counted = folded.counts
+    if counted.num_rows:
+        counted = counts.rebucket(counted, counted["bucket"].to_numpy() // DAY * DAY)
+        counted = counted.filter(pc.greater_equal(counted["bucket"], since))
+    yield from _told(owner.name, stored, counted)
+
+
+def _told(owner: str, stored: pa.Table, counted: pa.Table) -> Iterator[Difference]:
+    wrong = [row for row in counts.drop_zero(counts.add(stored, counts.negate(counted))).to_pylist() if _matters(row)]
+    if not wrong:
+        return
+    named = sorted({(row["column"] or "(records)", row["bucket"]) for row in wrong})
+    column, bucket = named[0]
+    worst = next(row for row in wrong if (row["column"] or "(records)", row["bucket"]) == (column, bucket))
+    tallies = dict(zip(KINDS[worst["kind"]].tallies, worst["tallies"], strict=True))
+    off = {name: value for name, value in tallies.items() if value} or {"values": sum(map(abs, worst["counts"]))}
+    by = ", ".join(f"{value:+,} {name}" for name, value in off.items())
+    day = dt.datetime.fromtimestamp(bucket, dt.UTC).date()
+    columns = {row["column"] for row in wrong}
+    yield Difference(
+        owner,
+        f"{len(wrong):,} counts of {len(columns)} columns are not those of its log, such as {column} on {day}: {by}",
+    )
+
+
+def _matters(row: dict[str, object]) -> bool:
+    """Whether counts differ by more than which of too many labels were kept, which depends on the order of adding."""
+    kind = KINDS[str(row["kind"])]
+    if kind.most is None:
+        return True
+    tallies = dict(zip(kind.tallies, row["tallies"], strict=True))  # type: ignore[call-overload]
+    return not tallies.get("other") or any(value for name, value in tallies.items() if name != "other")
