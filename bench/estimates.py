@@ -142,7 +142,7 @@ def _row(metric: str, store: Store) -> list[str]:
     for start in weeks:
         truth = _value(metric, start)
         last_known = _value(metric, start - HIDDEN)
-        error = ff.metric("late", metric, start=start, end=start + WEEK, estimate="error").value.value
+        error = ff.metric("late", metric, start=start, end=start + WEEK, estimate_error=True).value.value
         if error is not None and truth is not None and last_known is not None:
             estimated.append(abs(error))
             naive.append(abs(last_known - truth))
@@ -153,7 +153,7 @@ def _row(metric: str, store: Store) -> list[str]:
 
 def _informed(metric: str, start: dt.date, store: Store) -> float:
     """The estimate of a week that is calibrated with all labels of the year."""
-    task, question = resolve(store, "late").task, parse(metric, "task", "binary")
+    task, question = resolve(store.caught_up(), "late").task, parse(metric, "task", "binary")
     assert task is not None
     begin = int(dt.datetime.combine(start, dt.time(), dt.UTC).timestamp())
     week, year = (_counts(store, window) for window in (Window(begin, begin + 7 * DAY), EVER))
@@ -163,7 +163,7 @@ def _informed(metric: str, start: dt.date, store: Store) -> float:
 
 
 def _counts(store: Store, window: Window) -> Counts:
-    ((_, found),) = load(Stored(store, "task:late"), "", ("binary",), (), [window], DAY)[0]
+    ((_, found),) = load(Stored(store.caught_up(), "task:late"), "", ("binary",), (), [window], DAY)[0]
     return found
 
 

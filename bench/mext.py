@@ -119,7 +119,7 @@ def _ask_fourfold(session: Session, frame: pd.DataFrame, number: int, cost: Cost
     ff.log("feedback", frame[["id", "at", "label"]], key="id", time="at")
     cost.log.append(time.perf_counter() - started)
     started = time.perf_counter()
-    session.store.catch_up(600)
+    session.store.writer.catch_up(600)
     cost.refresh.append(time.perf_counter() - started)
     start, end = (START + pd.Timedelta(hours=h) for h in (number - WINDOW + 1, number + 1))
 

@@ -118,7 +118,7 @@ def comparable(table: pa.Table, *, extremes: bool = True) -> Comparable:
 
 def stored(store: Store, owner: str, level: int = DAY) -> pa.Table:
     """All counts of an owner."""
-    with store.database.read() as connection:
+    with store.reader.database.read() as connection:
         return series.select(connection, series.find(connection, store.project, owner), level)
 
 

@@ -23,7 +23,6 @@ from fourfold.metrics import METRICS, Metric
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.metrics.skew import column_skew
 from fourfold.model import DAY, Status, Task, Value
-from fourfold.query.metric import metric
 from fourfold.query.read import pooled
 from fourfold.sdk import Session
 from fourfold.store import Store
@@ -301,7 +300,7 @@ def test_odd_numbers_in_a_store_leave_other_slices_and_days_as_they_are(kind: st
     for odd_too in (False, True):
         session = ff.init(tmp_path / str(odd_too), "test")
         log(kind, odd_too=odd_too)
-        session.store.catch_up()
+        session.store.writer.catch_up()
         usual: dict[str, Value] = {}
         names = [f"{m.name}(0.5)" if m.name in ("label_delay", "residual_quantile") else m.name for m in every(kind)]
         for name in names:
@@ -329,7 +328,7 @@ def test_odd_numbers_in_a_store_leave_other_slices_and_days_as_they_are(kind: st
         assert ff.skew("p", "l") is not None
         assert all(len(text) for text in map(repr, (ff.skew("l", "p"), ff.metric("t", "coverage"))))
         found.append(usual)
-        assert not session.store.failures()
+        assert not session.store.reader.failures()
         session.close()
     clean, beside = found
     assert len(clean) > 20 and clean.keys() == beside.keys()
@@ -383,6 +382,6 @@ def test_times_that_are_far_apart_make_no_metric_raise(store: Store) -> None:
     sender.records("p", [{"key": k, "time": START if k == "a" else -far, "log_time": START, "x": 0.9} for k in "ab"])
     sender.records("l", [{"key": k, "time": START if k == "a" else far, "log_time": START, "y": 1} for k in "ab"])
     sender.task(config.make_task("t", prediction="p.x", label="l.y"))
-    assert metric(store, "t", "recall", start=START, end=START + DAY).value.value == 1.0
-    assert store.failures() == {}
-    assert metric(store, "t", "expired_labels").value.value == 1.0
+    assert store.metric("t", "recall", start=START, end=START + DAY).value.value == 1.0
+    assert store.reader.failures() == {}
+    assert store.metric("t", "expired_labels").value.value == 1.0

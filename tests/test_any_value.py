@@ -94,9 +94,9 @@ def test_an_odd_value_reaches_the_log_or_quarantine_and_stops_nothing(session: S
     assert ff.metric("later", "rows").value.value == 1.0
     counted = ff.metric("good", "rows").value.value or 0.0
     assert counted >= 3.0
-    aside = sum(entry.rows for entry in session.store.quarantined() if entry.stream == "good")
+    aside = sum(entry.rows for entry in session.store.reader.quarantine.entries() if entry.stream == "good")
     assert counted + aside >= 7.0
-    assert session.store.stuck() == {}
+    assert session.store.reader.standing.stuck == {}
 
 
 def test_a_key_has_the_same_text_in_a_record_and_in_a_frame() -> None:
@@ -186,7 +186,7 @@ for i, value in enumerate(odd):
     ff.component(lambda argument: argument)(value)
     ff.log("good", key=i, v=1.0)
 ff.flush()
-print(ff.metric("good", "rows").value.value, len(session.store.quarantined()) >= 2 * len(odd))
+print(ff.metric("good", "rows").value.value, len(session.store.reader.quarantine.entries()) >= 2 * len(odd))
 """
 
 

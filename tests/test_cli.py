@@ -61,7 +61,7 @@ def test_status_has_components_tasks_and_problems(filled: Session, capsys: pytes
     assert view["components"][1]["last"]["status"] == "failed"
     task = view["tasks"][0]
     assert task["values"]["recall"]["n"] == 24
-    assert [name for name, _ in task["by_slice"]["side"]] == ["[l]", "r"]
+    assert [view["name"] for view in task["by_slice"][0]["slices"]] == ["[l]", "r"]
     assert {p["kind"] for p in view["problems"]} == {"failed_run", "orphan_labels"}
 
 

@@ -152,8 +152,8 @@ def test_a_custom_metric_has_names_that_can_be_kept() -> None:
 
 def columns_of(session: Any) -> set[str]:
     ff.flush()
-    session.store.catch_up()
-    return {name for name in session.store.log("s").schema.names if not name.startswith("_ff_")}
+    session.store.writer.catch_up()
+    return {name for name in session.store.reader.log("s").schema.names if not name.startswith("_ff_")}
 
 
 def test_names_of_columns_that_are_no_texts_are_taken_by_their_text(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_names_of_columns_that_are_no_texts_are_taken_by_their_text(tmp_path: Pa
     for i, (data, names) in enumerate(frames):
         session = ff.init(tmp_path / str(i), "test")
         ff.log("s", data)
-        assert columns_of(session) == names, (i, session.store.quarantined())
+        assert columns_of(session) == names, (i, session.store.reader.quarantine.entries())
         assert ff.metric("s", "rows").value.value == 1.0
         session.close()
 

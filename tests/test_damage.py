@@ -31,10 +31,9 @@ from fourfold.ingest.retry import retry
 from fourfold.log import Inbox, messages
 from fourfold.metrics import custom
 from fourfold.model import Status
-from fourfold.query.metric import metric
 from fourfold.reports.doctor import examine
 from fourfold.reports.integrity import quarantined
-from fourfold.reports.recount import differences
+from fourfold.reports.recount import differences, recounted
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests import damage
@@ -56,7 +55,7 @@ def copy(template: Path, tmp_path: Path) -> Path:
 def rows(folder: Path, stream: str, name: str = "rows") -> float | None:
     store = Store(folder, "test")
     try:
-        return metric(store, stream, name).value.value
+        return store.metric(stream, name).value.value
     finally:
         store.close()
 
@@ -160,10 +159,10 @@ def test_each_command_exits_with_3_where_the_state_is_damaged_and_doctor_says_wh
 def test_counts_that_are_ahead_of_their_log_say_so(copy: Path) -> None:
     damage.commits(copy)[-1].unlink()
     store = Store(copy, "test")
-    value = metric(store, "bad", "rows").value
+    value = store.metric("bad", "rows").value
     assert (value.value, value.status) == (15.0, Status.PROVISIONAL)
     assert "ends at version 1, and version 2 of it was counted" in value.reason
-    assert metric(store, "good", "rows").value.reason == ""
+    assert store.metric("good", "rows").value.reason == ""
     store.close()
 
 
@@ -187,28 +186,28 @@ def test_half_written_messages_of_dead_processes_are_told_of_and_removed(copy: P
 
 def test_a_store_that_goes_away_and_comes_back_is_an_error_meanwhile(copy: Path) -> None:
     store = Store(copy, "test")
-    assert metric(store, "bad", "rows").value.value == 15.0
+    assert store.metric("bad", "rows").value.value == 15.0
     copy.rename(copy.with_name("away"))
     for _ in range(2):
         with pytest.raises(StoreError, match="is gone"):
-            metric(store, "bad", "rows")
+            store.metric("bad", "rows")
     copy.with_name("away").rename(copy)
-    assert metric(store, "bad", "rows").value.value == 15.0
+    assert store.metric("bad", "rows").value.value == 15.0
     store.close()
 
 
 def test_a_store_that_is_replaced_is_read_anew(copy: Path, tmp_path: Path) -> None:
     store = Store(copy, "test")
-    assert metric(store, "bad", "rows").value.value == 15.0
+    assert store.metric("bad", "rows").value.value == 15.0
     other = Store(tmp_path / "other", "test")
     for sequence in range(4):
         Sender(other).records("bad", [{"key": str(sequence), "x": 1.0, "time": START, "log_time": START}])
-        other.catch_up()
+        other.writer.catch_up()
     other.close()
     shutil.rmtree(copy)
     (tmp_path / "other").rename(copy)
-    assert metric(store, "bad", "rows").value.value == 4.0
-    assert store.log("bad").rows == 4
+    assert store.metric("bad", "rows").value.value == 4.0
+    assert store.reader.log("bad").rows == 4
     store.close()
 
 
@@ -217,7 +216,6 @@ import sys, os, logging
 import pyarrow, deltalake, duckdb, sqlalchemy
 import fourfold as ff
 from fourfold.errors import StoreError
-from fourfold.query.metric import metric
 from fourfold.store import Store
 from fourfold.reports.doctor import examine
 import fourfold.reports.problems, alembic.command, fourfold.sdk.batch, pyarrow.dataset, pyarrow.parquet
@@ -226,7 +224,7 @@ if os.getuid() == 0:
 logging.basicConfig(format="%(message)s")
 store = Store(sys.argv[1], "test")
 for _ in range(2):
-    print(metric(store, "good", "rows").value.value, metric(store, "task", "coverage").value.value)
+    print(store.metric("good", "rows").value.value, store.metric("task", "coverage").value.value)
 print([found.kind for found in examine(store.folder, "test")])
 session = ff.init(sys.argv[1], "test")
 ff.log("good", key="x", v=1.0)
@@ -295,9 +293,9 @@ def test_what_was_declared_is_found_again_with_the_logs(session: Session, tmp_pa
 
 def test_the_same_reason_many_times_is_one_problem(store: Store) -> None:
     for i in range(1_000):
-        store.quarantine.keep("p", f"w-{i:012d}", pa.table({"x": [i]}), f"batch w-{i:012d} is odd")
-    store.quarantine.keep("p", "w-1000", pa.table({"x": [1]}), "another reason")
-    many, one = quarantined(store.quarantined())
+        store.reader.quarantine.keep("p", f"w-{i:012d}", pa.table({"x": [i]}), f"batch w-{i:012d} is odd")
+    store.reader.quarantine.keep("p", "w-1000", pa.table({"x": [1]}), "another reason")
+    many, one = quarantined(store.reader.quarantine.entries())
     assert "1,000 times" in many.message
     assert "1,000 records" in many.advice
     assert one.message == "another reason"
@@ -306,81 +304,81 @@ def test_the_same_reason_many_times_is_one_problem(store: Store) -> None:
 def test_a_conflicting_value_is_named_in_its_record_and_put_back_when_it_was_put_right(store: Store) -> None:
     sender = Sender(store)
     sender.records("p", [{"key": "a", "x": 1, "Odd Name": 1, "time": START, "log_time": START}], named=True)
-    store.catch_up()
+    store.writer.catch_up()
     for odd in ({"key": "b", "x": "2", "Odd Name": "7"}, {"key": "c", "x": None, "Odd Name": "8"}):
         sender.records("p", [{**odd, "time": START, "log_time": START}], named=True)
-    store.catch_up()
-    records = store.log("p").whole().records(None).to_pylist()
+    store.writer.catch_up()
+    records = store.reader.log("p").whole().records(None).to_pylist()
     assert {row["_ff_key"]: row["_ff_set_aside"] for row in records} == {
         "a": None, "b": ["x", "Odd Name"], "c": ["Odd Name"],
     }  # fmt: skip
-    assert "p._ff_set_aside" not in [f"p.{name}" for name in store.log_versions()]
-    assert metric(store, "p.Odd Name", "null_rate").value.value == pytest.approx(2 / 3)
-    assert [(found.taken, "Cast" in found.message or "cast" in found.message) for found in retry(store)] == [
+    assert "p._ff_set_aside" not in [f"p.{name}" for name in store.reader.log_versions()]
+    assert store.metric("p.Odd Name", "null_rate").value.value == pytest.approx(2 / 3)
+    assert [(found.taken, "Cast" in found.message or "cast" in found.message) for found in retry(store.writer)] == [
         (False, True)
     ] * 3
-    for entry in store.quarantined():
+    for entry in store.reader.quarantine.entries():
         table = pq.ParquetFile(entry.path).read()
         column = table[entry.column].cast(pa.int64())
         pq.write_table(table.set_column(table.schema.get_field_index(entry.column), entry.column, column), entry.path)
-    assert [found.taken for found in retry(store)] == [True] * 3
-    assert store.quarantined() == []
-    assert list(retry(store)) == []
-    records = store.log("p").whole().records(None).to_pylist()
+    assert [found.taken for found in retry(store.writer)] == [True] * 3
+    assert store.reader.quarantine.entries() == []
+    assert list(retry(store.writer)) == []
+    records = store.reader.log("p").whole().records(None).to_pylist()
     assert {row["_ff_key"]: (row["x"], row["Odd Name"], row["_ff_set_aside"]) for row in records} == {
         "a": (1, 1, None), "b": (2, 7, None), "c": (None, 8, None),
     }  # fmt: skip
-    assert metric(store, "p", "rows").value.value == 3.0
-    assert metric(store, "p.Odd Name", "mean").value.value == pytest.approx(16 / 3)
-    assert list(differences(store)) == []
+    assert store.metric("p", "rows").value.value == 3.0
+    assert store.metric("p.Odd Name", "mean").value.value == pytest.approx(16 / 3)
+    assert list(differences(store.caught_up())) == []
 
 
 def test_a_fraction_among_whole_numbers_beyond_64_bits_is_not_rounded(store: Store) -> None:
     sender = Sender(store)
     for key, x in (("a", Decimal(2**63 + 5)), ("b", 0.5), ("c", 2.0)):
         sender.records("p", [{"key": key, "x": x, "time": START, "log_time": START}], named=True)
-        store.catch_up()
-    assert sorted(store.log("p").whole().records(None)["x"].to_pylist()) == [0.5, 2.0, float(2**63)]
-    assert store.quarantined() == []
+        store.writer.catch_up()
+    assert sorted(store.reader.log("p").whole().records(None)["x"].to_pylist()) == [0.5, 2.0, float(2**63)]
+    assert store.reader.quarantine.entries() == []
 
 
 def test_a_batch_in_quarantine_is_taken_once_when_it_was_put_right_however_often_it_is_tried(store: Store) -> None:
     sender = Sender(store)
     sender.records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}], named=True)
-    store.catch_up()
+    store.writer.catch_up()
     sender.sequence += 1
     rows_ = [{"key": "b", "x": 2.0, "time": START, "log_time": START}]
     sender.records("p", rows_, named=True)
-    (path,) = store.waiting()
-    message = store._inbox.read(path)
+    (path,) = store.reader.waiting()
+    message = store.writer._inbox.read(path)
     path.unlink()
     bad = message.table.append_column("X", pa.array([3.0]))  # twice but for its case, which no log can hold
-    store._inbox.put(message.writer, message.sequence, messages.records("test", "p", None, None), bad)
-    store.catch_up()
-    (entry,) = store.quarantined()
-    assert [found.taken for found in retry(store)] == [False]
+    store.writer._inbox.put(message.writer, message.sequence, messages.records("test", "p", None, None), bad)
+    store.writer.catch_up()
+    (entry,) = store.reader.quarantine.entries()
+    assert [found.taken for found in retry(store.writer)] == [False]
     pq.write_table(message.table, entry.path)
     note, content = entry.note.read_text(), Path(entry.path).read_bytes()
-    assert [found.taken for found in retry(store)] == [True]
+    assert [found.taken for found in retry(store.writer)] == [True]
     entry.note.write_text(note)  # as if it had died before it removed them
     Path(entry.path).write_bytes(content)
-    assert [found.taken for found in retry(store)] == [True]
-    assert store.quarantined() == []
-    assert metric(store, "p", "rows").value.value == 2.0
+    assert [found.taken for found in retry(store.writer)] == [True]
+    assert store.reader.quarantine.entries() == []
+    assert store.metric("p", "rows").value.value == 2.0
 
 
 def test_a_message_in_quarantine_is_taken_once_it_can_be_read(store: Store) -> None:
     Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}], named=True)
-    (path,) = store.waiting()
+    (path,) = store.reader.waiting()
     content = path.read_bytes()
     damage.flip(path, 50)
-    store.catch_up()
-    (entry,) = store.quarantined()
-    assert [found.taken for found in retry(store)] == [False]
+    store.writer.catch_up()
+    (entry,) = store.reader.quarantine.entries()
+    assert [found.taken for found in retry(store.writer)] == [False]
     entry.message.write_bytes(content)
-    assert [found.taken for found in retry(store)] == [True]
-    assert metric(store, "p", "rows").value.value == 1.0
-    assert store.quarantined() == []
+    assert [found.taken for found in retry(store.writer)] == [True]
+    assert store.metric("p", "rows").value.value == 1.0
+    assert store.reader.quarantine.entries() == []
 
 
 def test_a_declaration_that_the_state_refuses_is_kept_whole(
@@ -390,11 +388,11 @@ def test_a_declaration_that_the_state_refuses_is_kept_whole(
     with monkeypatch.context() as patched:
         patched.setattr("fourfold.ingest.collect.declare", lambda *_: 1 / 0)
         Sender(store).task(declared)
-        store.catch_up()
-    (entry,) = store.quarantined()
-    assert [found.taken for found in retry(store)] == [True]
+        store.writer.catch_up()
+    (entry,) = store.reader.quarantine.entries()
+    assert [found.taken for found in retry(store.writer)] == [True]
     assert entry.message.exists() is False
-    assert metric(store, "t", "coverage").value.value is None
+    assert store.metric("t", "coverage").value.value is None
 
 
 # counting again -----------------------------------------------------------------------------------------------------
@@ -411,7 +409,7 @@ def test_counts_that_are_not_those_of_the_log_are_found_and_counted_anew(copy: P
     (found,) = examine(copy, "test", deep=True, report=done.append)
     assert (found.kind, found.subject) == ("differing_counts", "stream good")
     assert done[-1] == 1.0
-    assert "stream good was counted anew from the log" in list(mended(copy, "test", recount=True))
+    assert "stream good was counted anew from the log" in list(recounted(Store(copy, "test")))
     assert examine(copy, "test", deep=True) == []
     assert rows(copy, "good") == 15.0
 
@@ -425,12 +423,12 @@ def test_a_flipped_byte_in_a_data_file_is_found_by_reading_it(copy: Path) -> Non
 
 def test_messages_that_wait_long_are_told_of(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}])
-    (path,) = store.waiting()
+    (path,) = store.reader.waiting()
     os.utime(path, (START, START))
     Inbox(store.folder / "inbox").put("newer", 1, {"format": 2, "kind": "records"})
     with caplog.at_level(logging.WARNING):
-        store.catch_up()
+        store.writer.catch_up()
     Sender(store).records("p", [{"key": "b", "x": 1.0, "time": START, "log_time": START}])
-    os.utime(next(p for p in store.waiting() if p.stem not in store.newer()), (START, START))
+    os.utime(next(p for p in store.reader.waiting() if p.stem not in store.reader.standing.left), (START, START))
     kinds = {problem.kind: problem.message for problem in examine(store.folder, "test")}
     assert "since 2023-11-15" in kinds["waiting"]

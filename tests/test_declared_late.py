@@ -58,9 +58,9 @@ def test_slices_of_every_form_are_counted_from_the_start_in_pieces(
               ["city", {"name": "dear", "sql": "amount > 100"}]]  # fmt: skip
     declare(slices=slices)
     session.flush()
-    session.store.collect()
+    session.store.writer.collect()
     shares: list[float] = []
-    session.store.fold(shares.append)
+    session.store.writer.fold(shares.append)
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 3
     right = (frame.score >= 0.5) == frame.truth
     for by, of in (("city", frame.city), ("dear", (frame.amount > 100).astype(str).str.lower())):
@@ -78,18 +78,18 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     log_all()
     declare()
     session.flush()
-    session.store.catch_up()
+    session.store.writer.catch_up()
     monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     declare(slices=["city"])
     session.flush()
-    session.store.collect()
-    assert not session.store._fold(0.0), "one piece only"
-    first = session.store.progress("task:t")
+    session.store.writer.collect()
+    assert not session.store.writer._fold(0.0), "one piece only"
+    first = session.store.reader.progress("task:t")
     assert first and all(0 < share < 1 for share in first.values())
     session.store.close()
 
     again = Store(tmp_path / "store", "test")  # as after a crash
-    again.fold()
+    again.writer.fold()
     monkeypatch.undo()  # all at once
     whole = Store(tmp_path / "whole", "test")
     session.close()
@@ -97,7 +97,7 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     declare(slices=["city"])
     log_all()
     fresh.flush()
-    whole.fold()
+    whole.writer.fold()
     assert close(comparable(stored(again, "task:t")), comparable(stored(whole, "task:t"))), "law 2"
     again.close()
     whole.close()
@@ -118,7 +118,7 @@ def test_while_it_is_counted_an_answer_says_how_far(session: Session, monkeypatc
 
 
 def test_who_has_no_patience_is_told_that_others_still_count(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourfold.store.Store._fold_in_background", lambda self: None)
+    monkeypatch.setattr("fourfold.ingest.writer.Writer._fold_in_background", lambda self: None)
     ff.log("predict", key="a", score=0.5)
     assert ff.metric("predict", "rows").value.value == 1.0
     ff.log("predict", key="b", score=0.5)
@@ -134,10 +134,10 @@ def test_who_has_no_patience_is_told_that_others_still_count(session: Session, m
 def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in [1] * 20 + [50] * 20:
         ff.log("p", pd.DataFrame({"id": range(size), "x": 1.0}), key="id")
-        session.store.collect()
+        session.store.writer.collect()
     monkeypatch.setattr(counting, "PIECE_ROWS", 300)
-    assert not session.store._fold(0.0)
-    (share,) = session.store.progress("stream:p").values()
+    assert not session.store.writer._fold(0.0)
+    (share,) = session.store.reader.progress("stream:p").values()
     (rows,) = [row["tallies"][0] for row in stored(session.store, "stream:p").to_pylist() if row["kind"] == "stream"]
     assert share == 0.25
     assert abs(rows / 1_020 - share) <= 50 / 1_020
@@ -174,10 +174,13 @@ def test_sql_that_fails_on_the_records_keeps_nothing_else_from_being_counted(ses
     assert ff.metric("predict", "rows").value.value == N
     with pytest.raises(ff.ConfigError, match="convert"):
         ff.metric("t", "accuracy", by="x")
-    assert {problem.subject for problem in problems(session.store) if problem.kind == "not_counted"} == {"predict", "t"}
+    assert {problem.subject for problem in problems(session.store.caught_up()) if problem.kind == "not_counted"} == {
+        "predict",
+        "t",
+    }
     declare(slices=["model", {"name": "x", "sql": "TRY_CAST(city AS INTEGER)"}])
     assert [row.slice for row in ff.metric("t", "accuracy", by="x")] == [{"x": None}]
-    assert not problems(session.store)
+    assert not problems(session.store.caught_up())
 
 
 def test_what_was_known_at_a_moment_is_still_answered(session: Session) -> None:
@@ -221,7 +224,7 @@ def test_custom_metrics_are_additive_and_counted_late(session: Session) -> None:
         assert gap.value == pytest.approx((both[0] - both[1]) / (N + 1)) and "not additive" in gap.reason
         with pytest.raises(ff.ConfigError, match="nothing"):
             ff.metric("t", "wrong_column")
-        assert not session.store.pending(), "what cannot be counted is not tried again with each question"
+        assert not session.store.writer.pending(), "what cannot be counted is not tried again with each question"
         ff.log("predict", key="other", **extra)
         with pytest.raises(ff.ConfigError, match="nothing"):
             ff.metric("t", "wrong_column")
@@ -286,7 +289,7 @@ def test_estimates_are_near_what_comes_true_and_say_what_they_assume(session: Se
         assert found.status == ff.Status.ESTIMATED and "no concept drift" in found.reason
         assert found.low is not None and found.high is not None
         assert found.low < expected < found.high
-    errors = ff.metric("t", "accuracy", estimate="error", every="1w")
+    errors = ff.metric("t", "accuracy", estimate_error=True, every="1w")
     assert any(row.value.value is not None and abs(row.value.value) < 0.1 for row in errors)
     assert "cannot be judged yet" in errors[len(errors) - 1].value.reason
     partial = (day >= 50) & (score <= 0.4)

@@ -19,7 +19,6 @@ from sklearn import metrics as sk
 
 from fourfold.examples import flights
 from fourfold.model import Status
-from fourfold.query.metric import metric
 from fourfold.store import Store
 
 
@@ -84,20 +83,20 @@ def test_metrics_of_the_flights_equal_scikit_learns(demo: dict[str, Any], joined
         "matthews_corrcoef": sk.matthews_corrcoef(y, decided), "log_loss": sk.log_loss(y, score),
         "brier_score_loss": sk.brier_score_loss(y, score),
     }  # fmt: skip
-    assert {name: metric(store, "late", name).value.value for name in exact} == pytest.approx(exact, abs=1e-9)
+    assert {name: store.metric("late", name).value.value for name in exact} == pytest.approx(exact, abs=1e-9)
     near = {"roc_auc": sk.roc_auc_score(y, score), "average_precision": sk.average_precision_score(y, score)}
-    assert {name: metric(store, "late", name).value.value for name in near} == pytest.approx(near, abs=0.002)
+    assert {name: store.metric("late", name).value.value for name in near} == pytest.approx(near, abs=0.002)
     score = logged(demo, "predict").score.to_numpy()
-    binning = store.plan("predict").binnings["score"][0][1]
+    binning = store.reader.plan("predict").binnings["score"][0][1]
     for q in (0.01, 0.5, 0.99):
         exact_q = np.quantile(score, q, method="inverted_cdf")
-        found = metric(store, "predict.score", f"quantile({q})").value.value
+        found = store.metric("predict.score", f"quantile({q})").value.value
         assert found == pytest.approx(exact_q, abs=0.008 * (abs(exact_q - binning.centre) + binning.scale))
 
 
 def test_metrics_by_carrier_and_day_equal_those_of_each_group(demo: dict[str, Any], joined: pd.DataFrame) -> None:
     store = Store(demo["store"], "flights")
-    by_carrier = metric(store, "late", "recall", by="carrier")
+    by_carrier = store.metric("late", "recall", by="carrier")
     for row in by_carrier:
         part = joined[(joined.carrier == row.slice["carrier"]) & joined.late]
         if row.value.value is not None:
@@ -105,7 +104,7 @@ def test_metrics_by_carrier_and_day_equal_those_of_each_group(demo: dict[str, An
             assert row.value.n == len(part)
     assert len(by_carrier) == 16
     day = joined._ff_time.dt.floor("D")
-    for row in list(metric(store, "late", "accuracy", every="1d"))[10:20]:
+    for row in list(store.metric("late", "accuracy", every="1d"))[10:20]:
         part = joined[day == row.window.start_time]
         assert row.value.value == pytest.approx(((part.score >= 0.3) == part.late).mean())
 
@@ -114,15 +113,15 @@ def test_labels_come_with_their_delay_and_cancelled_flights_never_get_one(
     demo: dict[str, Any], joined: pd.DataFrame
 ) -> None:
     store = Store(demo["store"], "flights")
-    coverage = metric(store, "late", "coverage").value
+    coverage = store.metric("late", "coverage").value
     assert coverage.value is not None
     assert 0.96 < coverage.value < 0.99
     delay = (joined._ff_time_label - joined._ff_time).dt.total_seconds()
-    median = metric(store, "late", "label_delay(0.5)").value.value
+    median = store.metric("late", "label_delay(0.5)").value.value
     assert median == pytest.approx(delay.median(), rel=0.01)
-    slow = {row.slice["carrier"]: row.value.value for row in metric(store, "late", "label_delay(0.5)", by="carrier")}
+    slow = {row.slice["carrier"]: row.value.value for row in store.metric("late", "label_delay(0.5)", by="carrier")}
     assert (slow["MQ"] or 0) > 4 * 86_400 > 86_400 > (slow["UA"] or 0)
-    statuses = [row.value.status for row in metric(store, "late", "recall", every="4w")]
+    statuses = [row.value.status for row in store.metric("late", "recall", every="4w")]
     assert (statuses[0], statuses[-1]) == (Status.SETTLED, Status.PROVISIONAL)
 
 
@@ -131,6 +130,6 @@ def test_a_year_by_day_and_carrier_is_answered_and_does_not_depend_on_the_number
 ) -> None:
     store = Store(demo["store"], "flights")
     started = time.perf_counter()
-    found = metric(store, "late", "recall", by="carrier", every="1d")
+    found = store.metric("late", "recall", by="carrier", every="1d")
     assert time.perf_counter() - started < 10, "its speed is measured in bench/"
     assert len(found) == 16 * 275 or len(found) == 16 * 276

@@ -95,16 +95,16 @@ class Tasks(RuleBasedStateMachine):
 
     @rule()
     def fold(self) -> None:
-        self.store.catch_up()
+        self.store.writer.catch_up()
 
     @rule()
     def compact(self) -> None:
         for stream in ("predict", "labels"):
-            self.store.log(stream).compact(at_least=2)
+            self.store.reader.log(stream).compact(at_least=2)
 
     @rule(key=keys, stream=st.sampled_from(["predict", "labels"]))
     def delete(self, key: str, stream: str) -> None:
-        self.store.delete(stream, [key])
+        self.store.writer.delete(stream, [key])
         self.records = [(s, r) for s, r in self.records if (s, r["key"]) != (stream, key)]
 
     def teardown(self) -> None:
@@ -113,11 +113,11 @@ class Tasks(RuleBasedStateMachine):
         try:
             if not self.declared:
                 self.sender.task(self.task)
-            self.store.catch_up()
-            assert not self.store.failure("task:t", ())
+            self.store.writer.catch_up()
+            assert not self.store.reader.failure("task:t", ())
             with a_store() as scratch:
                 plan = _plan_of(self.store)
-                with scratch.database.write() as connection:
+                with scratch.reader.database.write() as connection:
                     catalogue.add_binnings(connection, "test", "task:t", plan, 0)
                 sender = Sender(scratch)
                 sender.task(self.task)
@@ -125,7 +125,7 @@ class Tasks(RuleBasedStateMachine):
                     rows = [r for s, r in sorted(self.records, key=lambda e: e[1]["log_time"]) if s == stream]
                     if rows:
                         sender.records(stream, rows)
-                scratch.catch_up()
+                scratch.writer.catch_up()
                 for level in (DAY, HOUR):
                     one, other = (comparable(stored(s, "task:t", level), extremes=False) for s in (self.store, scratch))
                     assert close(one, other, 1e-6)
@@ -136,7 +136,7 @@ class Tasks(RuleBasedStateMachine):
 
 def _plan_of(store: Store) -> dict[str, Any]:
     """The binnings that were chosen on the way; from scratch, others may be."""
-    with store.database.read() as connection:
+    with store.reader.database.read() as connection:
         found = catalogue.binnings(connection, "test", "task:t")
     return {column: versions[0][1] for column, versions in found.items()}
 

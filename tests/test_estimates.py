@@ -203,15 +203,15 @@ def test_days_whose_labels_are_all_there_are_settled_whatever_the_horizon(sessio
     today = frame[frame.day == 11]
     true = ((today.score >= 0.5) == (today.truth == 1)).mean()
     assert found.low is not None and found.high is not None and found.low <= true <= found.high
-    error = asked("accuracy", 10, 11, estimate="error")
+    error = asked("accuracy", 10, 11, estimate_error=True)
     assert error.value is not None and abs(error.value) < 0.15
-    assert "cannot be judged yet" in asked("accuracy", 4, 5, estimate="error").reason
+    assert "cannot be judged yet" in asked("accuracy", 4, 5, estimate_error=True).reason
 
 
 def test_an_estimate_takes_no_labels_that_came_after_its_window_had_ended(session: Session) -> None:
-    log_days(4, 100, without={})
-    assert "no estimate" in asked("accuracy", 0, 1, estimate="error").reason  # nothing was settled before the first day
+    log_days(4, 100, without={})  # nothing was settled before the first day
+    assert "no estimate" in asked("accuracy", 0, 1, estimate_error=True).reason
     late = pd.DataFrame({"id": np.arange(300), "at": START + pd.Timedelta(days=60), "truth": 0.0})
     ff.log("labels", late, key="id", time="at")
-    reason = asked("accuracy", 3, 4, estimate="error").reason
+    reason = asked("accuracy", 3, 4, estimate_error=True).reason
     assert "no estimate" in reason  # the labels of the days before were in only two months later

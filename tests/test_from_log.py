@@ -12,7 +12,7 @@ import pytest
 import fourfold as ff
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Value
-from fourfold.reports.overview import HEADLINES
+from fourfold.reports.tasks import HEADLINES
 from fourfold.sdk import Session
 
 START = pd.Timestamp("2024-03-01", tz="UTC")

@@ -14,8 +14,7 @@ from fourfold.fold import NEVER, Plan, fold, plan_columns
 from fourfold.log import messages
 from fourfold.metrics.quality import distinct
 from fourfold.model import DAY, Run, RunStatus
-from fourfold.query.metric import metric
-from fourfold.reports import overview
+from fourfold.reports.streams import columns
 from fourfold.reports.trace import trace
 from fourfold.state import catalogue
 from fourfold.store import Store
@@ -57,13 +56,13 @@ def test_a_stream_in_small_batches_is_recognised_and_corrected_as_it_was_counted
     for day in range(3):
         for part in range(6):
             sender.records("s", [record(day, part * 100 + i) for i in range(100)])
-            store.catch_up()
-    with store.database.read() as connection:
+            store.writer.catch_up()
+    with store.reader.database.read() as connection:
         assert catalogue.identifiers(connection, "test", "stream:s") == {"id": START + DAY, "side": NEVER}
     by_day = {row["bucket"]: row for row in stored(store, "stream:s").to_pylist() if row["column"] == "id"}
     assert [len(by_day[START + day * DAY]["labels"]) for day in range(3)] == [256, 0, 0]
     assert [by_day[START + day * DAY]["tallies"] for day in range(3)] == [[600, 0, 344], [600, 0, 600], [600, 0, 600]]
-    store.delete("s", [f"{day}-{i}" for day in range(3) for i in range(N) if i % 2])
+    store.writer.delete("s", [f"{day}-{i}" for day in range(3) for i in range(N) if i % 2])
     left = {row["bucket"]: row for row in stored(store, "stream:s").to_pylist() if row["column"] == "id"}
     assert [row["tallies"][0] for row in left.values()] == [300, 300, 300]
     assert [sum(row["counts"]) + row["tallies"][2] for row in left.values()] == [300, 300, 300]
@@ -73,13 +72,13 @@ def test_a_stream_in_small_batches_is_recognised_and_corrected_as_it_was_counted
 def test_metrics_that_need_the_values_say_that_there_are_none(store: Store) -> None:
     sender = Sender(store)
     sender.records("s", [record(day, i) for day in range(2) for i in range(N)])
-    found = metric(store, "s.id", "population_stability_index", every="1d")
+    found = store.metric("s.id", "population_stability_index", every="1d")
     assert [row.value.reason for row in found][-1].startswith("an identifier: nearly all values are distinct")
-    assert metric(store, "s.id", "null_rate").value.value == 0.0
-    assert metric(store, "s.side", "population_stability_index", every="1d")[-1].value.value is not None
-    kinds = {view.name: view.kind for view in overview.columns(store, "s")}
+    assert store.metric("s.id", "null_rate").value.value == 0.0
+    assert store.metric("s.side", "population_stability_index", every="1d")[-1].value.value is not None
+    kinds = {view.name: view.kind for view in columns(store.caught_up(), "s")}
     assert kinds == {"id": "identifier", "side": "category"}
-    values = {v.column: v for v in trace(store, "0-5").steps[0].values}
+    values = {v.column: v for v in trace(store.caught_up(), "0-5").steps[0].values}
     assert values["id"].position is None and values["side"].position == 0.5
 
 
@@ -87,7 +86,7 @@ def test_slices_by_an_identifier_are_those_of_its_first_values(store: Store) -> 
     sender = Sender(store)
     sender.task(config.make_task("t", prediction="s.score", label="l.y", slices=["id"]))
     sender.records("s", [{**record(0, i), "score": 0.5} for i in range(N)])
-    found = metric(store, "t", "predictions", by="id")
+    found = store.metric("t", "predictions", by="id")
     assert len(found) == 201
     assert next(row.value.value for row in found if row.slice["id"] == "(other)") == N - 200
 
@@ -101,8 +100,8 @@ def test_a_component_that_passes_on_identifiers_tells_the_store(tmp_path: Path) 
             run.output("frame", pd.DataFrame({"id": [f"{day}-{i}" for i in range(N)]}))
     ff.flush()
     opened = Store(tmp_path / "store", "p")
-    opened.catch_up()
-    (view,) = overview.columns(opened, "make.frame")
+    opened.writer.catch_up()
+    (view,) = columns(opened.caught_up(), "make.frame")
     assert view.kind == "identifier" and view.values["distinct"].value is not None
     assert stored(opened, "stream:make.frame")["labels"].to_pylist()[0] == []
 
@@ -118,7 +117,7 @@ def test_a_header_without_identifiers_is_understood() -> None:
 def test_what_was_counted_before_identifiers_were_known_stays_by_value(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", "test")
     Sender(store).records("s", [record(0, i) for i in range(10)])
-    store.catch_up()
+    store.writer.catch_up()
     store.close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'store' / 'state.db'}")
     with engine.begin() as connection:  # as the state was before
@@ -128,8 +127,8 @@ def test_what_was_counted_before_identifiers_were_known_stays_by_value(tmp_path:
     engine.dispose()
     store = Store(tmp_path / "store", "test")
     Sender(store).records("s", [record(0, 10 + i) for i in range(N)])
-    store.catch_up()
-    with store.database.read() as connection:
+    store.writer.catch_up()
+    with store.reader.database.read() as connection:
         assert catalogue.identifiers(connection, "test", "stream:s") == {"id": START + DAY, "side": NEVER}
 
 

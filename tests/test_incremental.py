@@ -19,7 +19,6 @@ from fourfold import config
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning
 from fourfold.model import DAY, HOUR
-from fourfold.query.metric import metric
 from fourfold.state import catalogue
 from fourfold.store import Store
 from tests.support import START, Comparable, Sender, close, comparable, stored
@@ -63,7 +62,7 @@ def a_store(template: list[Path] = []) -> Iterator[Store]:  # noqa: B006 - the m
             store.close()
             shutil.copy(folder / "state.db", keep)
             template.append(keep)
-        with store.database.write() as connection:
+        with store.reader.database.write() as connection:
             for owner, binnings in BINNINGS.items():
                 catalogue.add_binnings(connection, "test", owner, binnings, 0)
         yield store
@@ -153,16 +152,16 @@ def test_any_order_and_any_batches_give_the_counts_of_one_fold_and_of_a_plain_lo
         arriving = iter(random.sample(logged, len(logged)))  # what is logged first may arrive last
         for kind, _ in plan:
             if kind == "fold":
-                incremental.catch_up()
+                incremental.writer.catch_up()
             elif kind == "compact":
                 for log in ("predict", "arrivals"):
-                    incremental._logs.get("test", log).compact(at_least=2)
+                    incremental.writer.logs.get("test", log).compact(at_least=2)
             else:
                 stream, record = next(arriving)
                 sender.records(stream, [record])
         if declared_last:
             sender.task(TASK)
-        incremental.catch_up()
+        incremental.writer.catch_up()
 
         sender = Sender(scratch)
         sender.task(TASK)
@@ -170,7 +169,7 @@ def test_any_order_and_any_batches_give_the_counts_of_one_fold_and_of_a_plain_lo
             rows = [record for name, record in logged if name == stream]
             if rows:
                 sender.records(stream, rows)
-        scratch.catch_up()
+        scratch.writer.catch_up()
 
         assert tallies(incremental) == oracle(logged)
         for one, other in zip(everything(incremental), everything(scratch), strict=True):
@@ -186,9 +185,9 @@ def test_deleted_keys_are_taken_out_of_all_counts(plan: list[tuple[str, dict[str
         sender.task(TASK)
         for stream, record in logged:
             sender.records(stream, [record])
-        store.catch_up()
+        store.writer.catch_up()
         for stream in ("predict", "arrivals"):
-            store.delete(stream, gone)
+            store.writer.delete(stream, gone)
         left = [(kind, record) for kind, record in logged if record["key"] not in gone]
         assert tallies(store) == oracle(left)
 
@@ -205,9 +204,9 @@ def test_a_late_label_lands_in_the_bucket_of_its_prediction(store: Store) -> Non
     sender = Sender(store)
     sender.task(TASK)
     sender.records("predict", [prediction("k", 0, 0.9, 0)])
-    store.catch_up()
+    store.writer.catch_up()
     sender.records("arrivals", [label("k", 2, 1, 5)])
-    found = metric(store, "late", "recall", every="1d")
+    found = store.metric("late", "recall", every="1d")
     assert [row.value.value for row in found] == [1.0]
     assert found[0].window.start == START
 
@@ -218,9 +217,9 @@ def test_a_corrected_label_takes_the_place_of_the_earlier_one_and_a_withdrawn_on
     sender.records("predict", [prediction("k", 0, 0.9, 0)])
     for i, (late, expected) in enumerate([(1, 1.0), (0, 0.0), (1, 1.0)]):
         sender.records("arrivals", [label("k", 1, late, 10 + i)])
-        assert metric(store, "late", "accuracy").value.value == expected
+        assert store.metric("late", "accuracy").value.value == expected
     sender.records("arrivals", [label("k", 1, None, 20)])
-    value = metric(store, "late", "accuracy").value
+    value = store.metric("late", "accuracy").value
     assert (value.value, value.coverage) == (None, 0.0)
     assert "no labels yet for 1 predictions" in value.reason
 
@@ -230,11 +229,11 @@ def test_the_first_prediction_of_a_key_stands_and_the_second_is_counted_as_a_dup
     sender.task(TASK)
     sender.records("predict", [prediction("k", 1, 0.1, 50)])
     sender.records("arrivals", [label("k", 1, 1, 60)])
-    assert metric(store, "late", "accuracy").value.value == 0.0
+    assert store.metric("late", "accuracy").value.value == 0.0
     sender.records("predict", [prediction("k", 0, 0.9, 40)])  # logged earlier, arrives later
-    assert metric(store, "late", "accuracy").value.value == 1.0
-    assert metric(store, "late", "predictions").value.value == 1.0
-    duplicates = metric(store, "predict", "duplicate_keys", every="1d")
+    assert store.metric("late", "accuracy").value.value == 1.0
+    assert store.metric("late", "predictions").value.value == 1.0
+    duplicates = store.metric("predict", "duplicate_keys", every="1d")
     assert [row.value.value for row in duplicates] == [0.0, 1.0], "the later one is the duplicate"
 
 
@@ -243,19 +242,19 @@ def test_labels_beyond_the_horizon_are_expired_and_labels_of_unknown_keys_orphan
     sender.task(TASK)
     sender.records("predict", [prediction("k", 0, 0.9, 0)])
     sender.records("arrivals", [label("k", 4, 1, 1), label("unknown", 4, 1, 2)])
-    assert metric(store, "late", "expired_labels").value.value == 1.0
-    assert metric(store, "late", "orphan_labels").value.value == 1.0
-    assert "later than the horizon" in metric(store, "late", "recall", end=START + DAY).value.reason
+    assert store.metric("late", "expired_labels").value.value == 1.0
+    assert store.metric("late", "orphan_labels").value.value == 1.0
+    assert "later than the horizon" in store.metric("late", "recall", end=START + DAY).value.reason
 
 
 def test_a_task_declared_after_the_records_counts_them_from_the_start(store: Store) -> None:
     sender = Sender(store)
     sender.records("predict", [prediction("k", 0, 0.9, 0)])
     sender.records("arrivals", [label("k", 1, 1, 1)])
-    store.catch_up()
+    store.writer.catch_up()
     sender.task(TASK)
-    assert metric(store, "late", "recall", by="side")[0].value.value == 1.0
-    assert metric(store, "predict.score", "mean", by="side")[0].value.value == pytest.approx(0.9)
+    assert store.metric("late", "recall", by="side")[0].value.value == 1.0
+    assert store.metric("predict.score", "mean", by="side")[0].value.value == pytest.approx(0.9)
 
 
 def test_a_task_declared_anew_is_counted_anew(store: Store) -> None:
@@ -263,28 +262,28 @@ def test_a_task_declared_anew_is_counted_anew(store: Store) -> None:
     sender.task(TASK)
     sender.records("predict", [prediction("k", 0, 0.4, 0)])
     sender.records("arrivals", [label("k", 1, 1, 1)])
-    assert metric(store, "late", "recall").value.value == 0.0
+    assert store.metric("late", "recall").value.value == 0.0
     sender.task(dataclasses.replace(TASK, threshold=0.3))
-    assert metric(store, "late", "recall").value.value == 1.0
+    assert store.metric("late", "recall").value.value == 1.0
 
 
 def test_a_batch_sent_twice_counts_once(store: Store) -> None:
     sender = Sender(store)
     sender.records("predict", [prediction("k", 0, 0.4, 0)], named=True)
-    store.catch_up()
+    store.writer.catch_up()
     sender.sequence -= 1  # the same writer sends the same number again
     sender.records("predict", [prediction("k", 0, 0.4, 0)], named=True)
-    assert metric(store, "predict", "rows").value.value == 1.0
+    assert store.metric("predict", "rows").value.value == 1.0
 
 
 def test_hours_are_kept_for_sixty_days_and_days_for_ever(store: Store) -> None:
     sender = Sender(store)
     sender.records("predict", [prediction(f"k{day}", day, 0.5, day) for day in (0, 30, 100)])
-    store.catch_up()
+    store.writer.catch_up()
     assert sorted(set(stored(store, "stream:predict", HOUR)["bucket"].to_pylist())) == [START + 100 * DAY]
-    assert metric(store, "predict", "rows").value.value == 3.0
+    assert store.metric("predict", "rows").value.value == 3.0
     sender.records("predict", [prediction("more", 0, 0.5, 200)])
-    assert metric(store, "predict", "rows").value.value == 4.0
+    assert store.metric("predict", "rows").value.value == 4.0
 
 
 def test_counts_survive_that_the_log_between_two_folds_is_gone(store: Store) -> None:
@@ -294,13 +293,13 @@ def test_counts_survive_that_the_log_between_two_folds_is_gone(store: Store) -> 
         sender.records("predict", [prediction(f"k{i}", i, 0.9, i)])
         sender.records("arrivals", [label(f"k{i}", i, 1, i)])
         if i == 0:
-            store.catch_up()
+            store.writer.catch_up()
         else:
-            store.collect()
-    log = store._logs.get("test", "predict")
+            store.writer.collect()
+    log = store.writer.logs.get("test", "predict")
     (Path(log.folder) / "_delta_log" / f"{log.version:020d}.json").write_bytes(
         (Path(log.folder) / "_delta_log" / f"{log.version:020d}.json").read_bytes()
     )
     assert log.compact(at_least=2, keep_hours=0)
-    assert metric(store, "predict", "rows").value.value == 3.0
-    assert metric(store, "late", "recall").value.n == 3
+    assert store.metric("predict", "rows").value.value == 3.0
+    assert store.metric("late", "recall").value.n == 3

@@ -28,7 +28,6 @@ from fourfold.errors import ConfigError, StoreError
 from fourfold.log import Inbox, Quarantine, messages
 from fourfold.log.messages import Dropped
 from fourfold.model.records import KEY
-from fourfold.query.metric import metric
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Record, from_records, with_batch
@@ -46,7 +45,7 @@ def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w")
 
 
 def logged(store: Store, stream: str = "predict") -> list[str]:
-    return sorted(pa.table(store.log(stream).whole().records(None, [KEY]))[KEY].to_pylist())
+    return sorted(pa.table(store.reader.log(stream).whole().records(None, [KEY]))[KEY].to_pylist())
 
 
 # the inbox ----------------------------------------------------------------------------------------------------------
@@ -61,20 +60,20 @@ def logged(store: Store, stream: str = "predict") -> list[str]:
 def test_whatever_a_listing_hides_each_message_is_taken_once(steps: list[tuple[int, set[int], str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store", "test")
-        whole, sequence, sent = store._inbox.pending, 0, dict[str, list[str]]()
+        whole, sequence, sent = store.writer._inbox.pending, 0, dict[str, list[str]]()
         for number, hidden, stream in steps:
             for _ in range(number):
                 sequence += 1
                 put(store, sequence, stream)
                 sent.setdefault(stream, []).append(f"k{sequence}")
             listing = [path for path in whole() if int(path.stem.rpartition("-")[2]) not in hidden]
-            store._inbox.pending = lambda listing=listing: listing  # type: ignore[method-assign, misc]
-            store.catch_up()
-        store._inbox.pending = whole  # type: ignore[method-assign]
-        store.catch_up()
+            store.writer._inbox.pending = lambda listing=listing: listing  # type: ignore[method-assign, misc]
+            store.writer.catch_up()
+        store.writer._inbox.pending = whole  # type: ignore[method-assign]
+        store.writer.catch_up()
         for stream, keys in sent.items():
             assert logged(store, stream) == sorted(keys)
-            assert metric(store, stream, "rows").value.value == len(keys)
+            assert store.metric(stream, "rows").value.value == len(keys)
         assert whole() == []
         store.close()
 
@@ -82,13 +81,13 @@ def test_whatever_a_listing_hides_each_message_is_taken_once(steps: list[tuple[i
 def test_a_message_that_was_taken_and_not_removed_is_not_taken_again(store: Store) -> None:
     for sequence in (1, 2, 3):
         put(store, sequence)
-    copies = {path: path.read_bytes() for path in store._inbox.pending()}
-    store.catch_up()
+    copies = {path: path.read_bytes() for path in store.writer._inbox.pending()}
+    store.writer.catch_up()
     for path, content in copies.items():
         path.write_bytes(content)
-    store.catch_up()
+    store.writer.catch_up()
     assert logged(store) == ["k1", "k2", "k3"]
-    assert metric(store, "predict", "rows").value.value == 3.0
+    assert store.metric("predict", "rows").value.value == 3.0
 
 
 def test_counts_that_a_listing_hides_after_they_were_taken_are_not_taken_again(store: Store) -> None:
@@ -97,28 +96,28 @@ def test_counts_that_a_listing_hides_after_they_were_taken_are_not_taken_again(s
         run.output("frame", pa.table({"x": [1.0, 2.0]}))
     copies = {path: path.read_bytes() for path in session._inbox.pending()}
     session.close()
-    store.catch_up()
+    store.writer.catch_up()
     for path, content in copies.items():
         path.write_bytes(content)
-    whole = store._inbox.pending
-    store._inbox.pending = list  # type: ignore[method-assign]
-    store._collector.collect()
-    store._inbox.pending = whole  # type: ignore[method-assign]
-    store.catch_up()
-    assert metric(store, "load.frame", "rows").value.value == 2.0
+    whole = store.writer._inbox.pending
+    store.writer._inbox.pending = list  # type: ignore[method-assign]
+    store.writer._collector.collect()
+    store.writer._inbox.pending = whole  # type: ignore[method-assign]
+    store.writer.catch_up()
+    assert store.metric("load.frame", "rows").value.value == 2.0
 
 
 @pytest.mark.parametrize("place", [0, 100, -30, -3])
 def test_a_flipped_byte_puts_a_message_aside_and_nothing_else(store: Store, place: int) -> None:
     put(store, 1)
     put(store, 2)
-    path = store._inbox.pending()[0]
+    path = store.writer._inbox.pending()[0]
     content = bytearray(path.read_bytes())
     content[place] ^= 4
     path.write_bytes(content)
-    store.catch_up()
+    store.writer.catch_up()
     assert logged(store) == ["k2"]
-    (kept,) = store.quarantined()
+    (kept,) = store.reader.quarantine.entries()
     assert "have changed" in kept.reason
     assert (store.folder / "quarantine" / path.name).read_bytes() == content
 
@@ -148,8 +147,8 @@ def test_a_message_that_makes_no_sense_is_kept_aside_and_stops_nothing(store: St
         json.dumps = real
     put(store, 1)
     for _ in range(2):
-        assert metric(store, "predict", "rows").value.value == 1.0
-    assert len(store.quarantined()) == 1
+        assert store.metric("predict", "rows").value.value == 1.0
+    assert len(store.reader.quarantine.entries()) == 1
     assert inbox.pending() == []
 
 
@@ -162,10 +161,10 @@ def test_a_message_of_a_newer_version_stays_and_is_told_of_once(
     put(store, 1)
     with caplog.at_level(logging.WARNING, "fourfold"):
         for _ in range(3):
-            assert metric(store, "predict", "rows").value.value == 1.0
+            assert store.metric("predict", "rows").value.value == 1.0
     assert [path.stem for path in inbox.pending()] == ["newer-000000000001"]
     assert ["upgrade" in record.message for record in caplog.records] == [True]
-    assert not store.pending()
+    assert not store.writer.pending()
 
 
 @pytest.mark.parametrize("stream", [5, None, "", "_delta_log", "a\ud800", ["a"], "..", "\x00"])
@@ -175,7 +174,7 @@ def test_a_stream_of_any_name_is_kept_and_stops_no_other(session: Session, strea
     ff.log("good", key="a", v=1)
     for _ in range(2):
         assert ff.metric("good", "rows").value.value == 1.0
-    others = [name for name in session.store.log_versions() if name != "good"]
+    others = [name for name in session.store.reader.log_versions() if name != "good"]
     assert [ff.metric(name, "rows").value.value for name in others] == [2.0]
 
 
@@ -196,12 +195,12 @@ def test_a_damaged_log_keeps_its_records_waiting_and_the_other_streams_going(ses
     for stream in ("bad", "good"):
         ff.log(stream, key="a", v=1)
     assert ff.metric("good", "rows").value.value == 1.0
-    folder = session.store.log("bad").folder / "_delta_log"
+    folder = session.store.reader.log("bad").folder / "_delta_log"
     (folder / f"{1:020d}.json").write_text("not json")
     for stream in ("bad", "good"):
         ff.log(stream, key="b", v=2)
     assert ff.metric("good", "rows").value.value == 2.0
-    assert list(session.store.stuck()) == ["bad"]
+    assert list(session.store.reader.standing.stuck) == ["bad"]
     (folder / f"{1:020d}.json").unlink()
     assert ff.metric("bad", "rows").value.value == 2.0
 
@@ -215,15 +214,15 @@ def test_a_folder_that_the_log_cannot_be_in_is_refused_at_once(tmp_path: Path) -
 
 
 def of_doctor(store: Store) -> list[str]:
-    return [found.kind for found in problems(store)]
+    return [found.kind for found in problems(store.caught_up())]
 
 
 def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> None:
     for sequence in (1, 2, 3):
         put(store, sequence)
-        store.catch_up()
+        store.writer.catch_up()
     assert of_doctor(store) == []
-    folder = store.log("predict").folder
+    folder = store.reader.log("predict").folder
     data = sorted(folder.glob("*.parquet"))[0]
     content = data.read_bytes()
     data.write_bytes(content[:-1])
@@ -231,7 +230,7 @@ def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> 
     data.write_bytes(content)
     (folder / "_delta_log" / f"{2:020d}.json").unlink()
     again = Store(store.folder, "test")
-    (found,) = problems(again)
+    (found,) = problems(again.caught_up())
     assert (found.kind, found.subject) == ("damaged_log", "predict")
     assert "newest commits are gone" in found.message
     again.close()
@@ -240,13 +239,13 @@ def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> 
 def test_a_log_that_was_removed_and_begun_anew_is_counted_anew(store: Store) -> None:
     for sequence in range(1, 6):
         put(store, sequence)
-        store.catch_up()
-    shutil.rmtree(store.log("predict").folder)
+        store.writer.catch_up()
+    shutil.rmtree(store.reader.log("predict").folder)
     again = Store(store.folder, "test")
     put(again, 6)
-    assert metric(again, "predict", "rows").value.value == 1.0
+    assert again.metric("predict", "rows").value.value == 1.0
     put(again, 7)
-    assert metric(again, "predict", "rows").value.value == 2.0
+    assert again.metric("predict", "rows").value.value == 2.0
     again.close()
 
 
@@ -255,14 +254,14 @@ def test_what_the_logs_hold_is_found_again_when_the_state_is_gone(tmp_path: Path
     Sender(store).task(config.make_task("t", prediction="predict.x", label="x" * 300 + ".x", slices=["x"]))
     put(store, 1)
     put(store, 2, "x" * 300)
-    before = metric(store, "t", "predictions").value
+    before = store.metric("t", "predictions").value
     store.close()
     for file in (tmp_path / "store").glob("state.db*"):
         file.unlink()
     store = Store(tmp_path / "store", "test")
-    assert metric(store, "t", "predictions").value == before
-    assert metric(store, "x" * 300, "rows").value.value == 1.0
-    assert metric(store, "predict", "rows", by="x")[0].value.value == 1.0
+    assert store.metric("t", "predictions").value == before
+    assert store.metric("x" * 300, "rows").value.value == 1.0
+    assert store.metric("predict", "rows", by="x")[0].value.value == 1.0
     store.close()
 
 
@@ -280,7 +279,7 @@ def test_a_column_widens_with_its_first_fraction_and_keeps_one_history(session: 
     assert recall.n == 3
     assert recall.value == pytest.approx(2 / 3)
     assert ff.metric("p.score", "mean").value.value == pytest.approx(1.9 / 3)
-    assert session.store.quarantined() == []
+    assert session.store.reader.quarantine.entries() == []
 
 
 def test_a_field_that_comes_later_in_a_dict_is_kept(session: Session) -> None:
@@ -307,7 +306,7 @@ def run_python(code: str, *arguments: Any, **more: Any) -> subprocess.CompletedP
 
 def rows_of(folder: Path, stream: str = "p") -> float:
     store = Store(folder, "test")
-    found = metric(store, stream, "rows").value.value
+    found = store.metric(stream, "rows").value.value
     store.close()
     return found or 0.0
 
@@ -343,10 +342,10 @@ def test_dropped_records_are_counted_in_the_store(session: Session, monkeypatch:
         for i in range(15):
             ff.log("p", key=100 + i, v=1)
     assert ff.metric("p", "rows").value.value == 20.0
-    assert session.store.quarantined() == []
-    (total,) = session.store.quarantine.dropped()
+    assert session.store.reader.quarantine.entries() == []
+    (total,) = session.store.reader.quarantine.dropped()
     assert (total.records, total.process, total.project) == (20, os.getpid(), "test")
-    (problem,) = [p for p in problems(session.store) if p.kind == "dropped_records"]
+    (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "dropped_records"]
     assert "20 records were dropped" in problem.message
     assert "lost" in problem.advice
 
@@ -641,9 +640,9 @@ def test_what_is_logged_in_small_flushes_beside_those_who_ask_and_are_killed_is_
         f"{n}-{i}" for n in range(4) for i in range(int(Path(f"{folder}.{n}").read_text().split()[-1]))
     }  # fmt: skip
     store = Store(folder, "test")
-    assert metric(store, "p", "rows").value.value == len(promised)
+    assert store.metric("p", "rows").value.value == len(promised)
     keys = logged(store, "p")
     assert len(keys) == len(promised)
     assert set(keys) == promised
-    assert store.quarantined() == []
+    assert store.reader.quarantine.entries() == []
     store.close()

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
-from fourfold.ingest.jobs import Cell
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.model import Status, Task
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
+from fourfold.state.jobs import Cell
 from tests.test_cli import rows
 
 
@@ -72,7 +72,7 @@ def test_labels_that_are_no_numbers_are_said_of_other_kinds(
     value = ff.metric("t", name).value
     assert value.value is not None
     assert value.reason.startswith("2 labels are of no use: a label must be a finite number")
-    (problem,) = [p for p in problems(session.store) if p.kind == "unusable_labels"]
+    (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "unusable_labels"]
     assert "'many'" in problem.message and "2 labels are of no use" in problem.message
 
 
@@ -109,7 +109,7 @@ def test_the_reason_stands_beside_those_of_an_estimate_of_versions_and_of_a_func
 def test_doctor_and_status_name_the_labels_of_no_use(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     declare(["yes"] * 4 + ["no"] * 3 + ["1", "maybe'; --", "a", "b", "c", "d", "true", "0"])
     ff.flush()
-    (problem,) = [p for p in problems(session.store) if p.kind == "unusable_labels"]
+    (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "unusable_labels"]
     assert problem.subject == "t"
     assert problem.message.startswith("12 labels are of no use; l.y holds 'yes' (4), 'no' (3), 'a' (1), 'b' (1), 'c'")
     assert problem.message.endswith(", …")
@@ -178,7 +178,7 @@ def test_another_positive_label_counts_the_task_anew(session: Session) -> None:
         ff.task("t", prediction="p.score", label="l.y", slices=["side"], horizon="1d", positive=positive)
         assert ff.metric("t", "recall").value.value == pytest.approx(recall)
     ff.flush()
-    assert not [p for p in problems(session.store) if p.kind == "unusable_labels"]
+    assert not [p for p in problems(session.store.caught_up()) if p.kind == "unusable_labels"]
 
 
 def test_a_trace_says_that_a_label_is_of_no_use(session: Session) -> None:

@@ -16,7 +16,6 @@ from fourfold.errors import StoreError
 from fourfold.log import Inbox, Message, Quarantine, StreamLog
 from fourfold.log.schema import conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
-from fourfold.query.metric import metric
 from fourfold.store import Store
 from tests.support import START, Sender
 
@@ -112,9 +111,9 @@ def test_a_store_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> N
     sender = Sender(store)
     for i in range(2):
         sender.records("predict", [{"key": str(i), "score": 0.5, "time": START, "log_time": START}])
-        assert metric(store, "predict", "rows").value.value == i + 1
-    store.delete("predict", ["0"])
-    assert metric(store, "predict", "rows").value.value == 1.0
+        assert store.metric("predict", "rows").value.value == i + 1
+    store.writer.delete("predict", ["0"])
+    assert store.metric("predict", "rows").value.value == 1.0
 
 
 def test_new_columns_widen_the_schema(tmp_path: Path) -> None:
@@ -194,12 +193,12 @@ def test_values_that_contradict_their_column_are_kept_aside_and_the_record_is_co
     sender = Sender(store)
     row = {"time": START, "log_time": START}
     sender.records("predict", [{"key": "a", "score": 0.5, **row}])
-    store.catch_up()
+    store.writer.catch_up()
     sender.records("predict", [{"key": "b", "score": "high", **row}])
     sender.records("predict", [{"key": "c", "score": 0.7, **row}])
-    assert metric(store, "predict", "rows").value.value == 3.0
-    assert metric(store, "predict.score", "null_rate").value.value == pytest.approx(1 / 3)
-    (kept,) = store.quarantined()
+    assert store.metric("predict", "rows").value.value == 3.0
+    assert store.metric("predict.score", "null_rate").value.value == pytest.approx(1 / 3)
+    (kept,) = store.reader.quarantine.entries()
     assert (kept.stream, kept.rows) == ("predict", 1)
     assert "column 'score': the batch has type string, the stream double" in kept.reason
     aside = pq.read_table(kept.path)
@@ -210,8 +209,8 @@ def test_a_damaged_message_is_put_aside_and_stops_nothing(store: Store) -> None:
     sender = Sender(store)
     (store.folder / "inbox" / "w-000000000001.arrow").write_bytes(b"not arrow")
     sender.records("predict", [{"key": "a", "score": 0.5, "time": START, "log_time": START}])
-    assert metric(store, "predict", "rows").value.value == 1.0
-    assert "not a message of fourfold" in store.quarantined()[0].reason
+    assert store.metric("predict", "rows").value.value == 1.0
+    assert "not a message of fourfold" in store.reader.quarantine.entries()[0].reason
     assert (store.folder / "quarantine" / "w-000000000001.arrow").read_bytes() == b"not arrow"
 
 
@@ -220,9 +219,9 @@ def test_streams_of_hostile_names_stay_in_the_logs_folder(store: Store) -> None:
     names = ["..", ".", "../../etc", "a/b", "C:\\x", "é", "a.b", "%2E%2E", "~", "x" * 300]
     for name in names:
         sender.records(name, [{"key": "a", "x": 0.5, "time": START, "log_time": START}])
-    store.catch_up()
+    store.writer.catch_up()
     for name in names:
-        assert metric(store, name, "rows").value.value == 1.0
+        assert store.metric(name, "rows").value.value == 1.0
     folders = [path for path in (store.folder / "log" / "test").iterdir() if path.is_dir()]
     assert len(folders) == len(names)
     assert all(DeltaTable.is_deltatable(str(p)) for p in folders)

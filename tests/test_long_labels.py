@@ -13,7 +13,6 @@ from fourfold import config, counts
 from fourfold.fold import Plan, fold, labels_of
 from fourfold.metrics import parse
 from fourfold.model import DAY, HOUR, LONGEST_LABEL, label_of, slice_key
-from fourfold.query.metric import metric
 from fourfold.reports.compare import compare
 from fourfold.reports.trace import trace
 from fourfold.store import Store
@@ -55,9 +54,9 @@ def test_five_hundred_values_of_100_kilobytes_leave_the_state_small(store: Store
     values = [f"{i:04d}" + "v" * 100_000 for i in range(300)]
     sender.records("s", [_record(i, text=text) for i, text in enumerate(values)])
     sender.records("s", [_record(300 + i, text=values[i]) for i in range(200)])
-    assert metric(store, "s", "rows").value.value == 500
-    assert store.database.path.stat().st_size < 1_000_000
-    found = metric(store, "s.text", "distinct").value
+    assert store.metric("s", "rows").value.value == 500
+    assert store.reader.database.path.stat().st_size < 1_000_000
+    found = store.metric("s.text", "distinct").value
     assert found.low is not None and found.high is not None and found.low <= 300 <= found.high
 
 
@@ -67,16 +66,16 @@ def test_slices_of_long_values_are_asked_for_by_the_whole_value(store: Store) ->
     for i in range(4):
         sender.records("p", [_record(i, score=0.9, text=LONG[i % 2], side="a")])
         sender.records("l", [_record(i, y=1)])
-        store.catch_up()
-    found = metric(store, "t", "recall", by="text")
+        store.writer.catch_up()
+    found = store.metric("t", "recall", by="text")
     assert {(row.slice["text"], row.value.n) for row in found} == {(label_of(text), 2) for text in LONG[:2]}
     for of in ({"text": LONG[0]}, {"text": label_of(LONG[0])}):
-        assert compare(store, of, {"text": LONG[1]}).n == (2, 2)
-    assert compare(store, {"text": LONG[0], "side": "a"}, {"text": LONG[1], "side": "a"}).n == (2, 2)
-    values = [value for step in trace(store, "0").steps for value in step.values]
+        assert compare(store.caught_up(), of, {"text": LONG[1]}).n == (2, 2)
+    assert compare(store.caught_up(), {"text": LONG[0], "side": "a"}, {"text": LONG[1], "side": "a"}).n == (2, 2)
+    values = [value for step in trace(store.caught_up(), "0").steps for value in step.values]
     assert next(value.position for value in values if value.column == "text") == 0.5
     sender.records("l", [{"key": "0", "time": START, "log_time": START + DAY, "y": 0}])  # corrected: taken back whole
-    assert {row.slice["text"]: row.value.n for row in metric(store, "t", "base_rate", by="text")} == {
+    assert {row.slice["text"]: row.value.n for row in store.metric("t", "base_rate", by="text")} == {
         label_of(LONG[0]): 2, label_of(LONG[1]): 2,
     }  # fmt: skip
 
@@ -85,7 +84,7 @@ def test_more_long_slices_than_are_kept_are_counted_as_other(store: Store) -> No
     sender = Sender(store)
     sender.task(config.make_task("t", prediction="p.score", label="l.y", slices=["text"]))
     sender.records("p", [_record(i, score=0.9, text=f"{i % 250}" + "x" * 200) for i in range(500)])
-    found = {row.slice["text"]: row.value.value for row in metric(store, "t", "predictions", by="text")}
+    found = {row.slice["text"]: row.value.value for row in store.metric("t", "predictions", by="text")}
     assert len(found) == 201 and found["(other)"] == 100
     assert max(len(str(text)) for text in found) <= LONGEST_LABEL
 
@@ -104,11 +103,11 @@ def test_classes_of_long_names_have_labels(kind: str) -> None:
 def test_a_record_dated_in_the_future_drops_no_hours(store: Store) -> None:
     sender = Sender(store)
     sender.records("s", [_record(i, x=1.0) for i in range(3)])
-    store.catch_up()
+    store.writer.catch_up()
     sender.records("s", [_record(3, x=1.0), {"key": "far", "time": 4_000_000_000, "log_time": START, "x": 1.0}])
-    store.catch_up()
+    store.writer.catch_up()
     sender.records("s", [_record(4, x=1.0)])
-    store.catch_up()
+    store.writer.catch_up()
     buckets = set(stored(store, "stream:s", HOUR)["bucket"].to_pylist())
     assert {START + i * HOUR for i in range(5)} <= buckets
 

@@ -32,7 +32,7 @@ def test_an_expression_that_fails_on_a_record_is_the_failure_of_its_slices_only(
         assert ff.metric("t", "predictions").value.value == 2.0
     with pytest.raises(ConfigError):
         ff.metric("t", "predictions", by="s")
-    assert session.store.failures()
+    assert session.store.reader.failures()
 
 
 def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
@@ -40,7 +40,7 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
 ) -> None:
     monkeypatch.setattr("fourfold.ingest.counting.REST", 1e9)
     tried = []
-    engine = session.store.engine
+    engine = session.store.reader.engine
     levels = engine.levels
 
     def counted(log: Any, dimension: Any, known: Any) -> Any:
@@ -57,15 +57,15 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
         assert ff.metric("t", "predictions").value.value == i + 2
     assert tried.count("s") == first
     other = Store(session.store.folder, "test")
-    assert {cell.dimension.names for cell in other.failures()} == {("s",)}
-    assert not other.pending()
+    assert {cell.dimension.names for cell in other.reader.failures()} == {("s",)}
+    assert not other.writer.pending()
     later = time.time() + 3_601
     monkeypatch.setattr("fourfold.ingest.counting.time.time", lambda: later)
-    assert other.pending()
+    assert other.writer.pending()
     other.close()
     ff.metric("p", "rows")
     assert tried.count("s") > first
-    with session.store.database.read() as connection:
+    with session.store.reader.database.read() as connection:
         assert {failure.tries for failure in catalogue.failures(connection, "test").values()} == {2}
 
 
@@ -86,7 +86,7 @@ def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
     assert ff.metric("t", "predictions").value.value == 2_000.0
     with pytest.raises(ConfigError, match="took too long"):
         ff.metric("t", "predictions", by="s")
-    with session.store.database.read() as connection:
+    with session.store.reader.database.read() as connection:
         known = catalogue.failures(connection, "test").values()
     assert len(known) == 2, "the stream's slices and the task's"
     assert len(interrupted) == 1, "and it was tried once"
@@ -129,7 +129,7 @@ def test_a_column_that_no_record_has_is_told_with_the_nearest_name(session: Sess
     ff.log("p", key="a", score=0.5, carrier="AA", origin="JFK", distance=5)
     ff.log("l", key="a", y=1)
     ff.metric("p", "rows")
-    told = [problem.message for problem in problems(session.store) if problem.kind == "missing_column"]
+    told = [problem.message for problem in problems(session.store.caught_up()) if problem.kind == "missing_column"]
     assert told == [
         "prediction: no record of 'p' has a column 'scor'; did you mean 'score'?",
         "slices by carier: no record of 'p' has a column 'carier'; did you mean 'carrier'?",

@@ -14,7 +14,6 @@ import pyarrow.dataset as pds
 import pytest
 
 from fourfold import config
-from fourfold.query.metric import metric
 from fourfold.store import Store
 from tests.support import START, Sender
 
@@ -68,19 +67,19 @@ def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_t
     promised = set(acknowledged.read_text().split())
     assert len(promised) >= KILLS, "the children got something done"
     store = Store(folder, "test")
-    store.catch_up()
+    store.writer.catch_up()
     found = {}
     for stream in ("predict", "arrivals"):
-        changes = store._logs.get("test", stream).whole()
+        changes = store.writer.logs.get("test", stream).whole()
         keys = pds.dataset(list(changes.added)).to_table(["_ff_key"])["_ff_key"].to_pylist()
         assert len(keys) == len(set(keys)), "no record is in the log twice"
         assert promised <= set(keys), "each that was acknowledged is there"
         found[stream] = len(keys)
-        assert metric(store, stream, "rows").value.value == len(keys), "each is counted once"
-        assert metric(store, stream, "duplicate_keys").value.value == 0.0
-    assert metric(store, "late", "predictions").value.value == found["predict"]
-    assert metric(store, "late", "true_positives").value.value == min(found.values())
-    assert metric(store, "predict", "rows", by="side")[0].value.value == found["predict"]
+        assert store.metric(stream, "rows").value.value == len(keys), "each is counted once"
+        assert store.metric(stream, "duplicate_keys").value.value == 0.0
+    assert store.metric("late", "predictions").value.value == found["predict"]
+    assert store.metric("late", "true_positives").value.value == min(found.values())
+    assert store.metric("predict", "rows", by="side")[0].value.value == found["predict"]
 
 
 WRITER = """
@@ -105,17 +104,17 @@ def test_four_processes_log_into_one_store_while_a_fifth_reads(tmp_path: Path) -
     Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"]))
     seen = [0.0]
     while any(writer.poll() is None for writer in writers):
-        store.catch_up()
-        if any(name == "predict" for name in store.log_versions()):
-            value = metric(store, "predict", "rows").value.value
+        store.writer.catch_up()
+        if any(name == "predict" for name in store.reader.log_versions()):
+            value = store.metric("predict", "rows").value.value
             seen.append(value or 0.0)
     said = [writer.communicate()[1] for writer in writers]
     assert ([writer.returncode for writer in writers], said) == ([0] * 4, [""] * 4)
     assert seen == sorted(seen), "what was counted stays counted"
-    assert metric(store, "predict", "rows").value.value == 8_000.0
-    assert [row.value.value for row in metric(store, "late", "predictions", by="side")] == [2_000.0] * 4
-    assert metric(store, "late", "accuracy").value.n == 8_000
-    assert metric(store, "late", "coverage").value.value == 1.0
+    assert store.metric("predict", "rows").value.value == 8_000.0
+    assert [row.value.value for row in store.metric("late", "predictions", by="side")] == [2_000.0] * 4
+    assert store.metric("late", "accuracy").value.n == 8_000
+    assert store.metric("late", "coverage").value.value == 1.0
 
 
 def test_several_processes_that_read_at_once_fold_once(tmp_path: Path) -> None:
@@ -150,15 +149,15 @@ def test_processes_that_log_and_read_see_each_other_and_end_without_a_word(tmp_p
     folder = tmp_path / "store"
     store = Store(folder, "test")
     Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late"))
-    store.catch_up()
+    store.writer.catch_up()
     several = [
         subprocess.Popen([sys.executable, "-c", BOTH, folder, str(n)], stderr=subprocess.PIPE, text=True)
         for n in range(3)
     ]
     seen = [0.0]
     while any(process.poll() is None for process in several):
-        seen.append(metric(store, "late", "predictions").value.value or 0.0)
+        seen.append(store.metric("late", "predictions").value.value or 0.0)
     assert [process.communicate()[1] for process in several] == [""] * 3
     assert seen == sorted(seen), "what was counted stays counted"
-    assert metric(store, "late", "predictions").value.value == 3 * 8 * 50
-    assert metric(store, "late", "accuracy").value.n == 3 * 8 * 50
+    assert store.metric("late", "predictions").value.value == 3 * 8 * 50
+    assert store.metric("late", "accuracy").value.n == 3 * 8 * 50

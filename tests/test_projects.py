@@ -133,7 +133,7 @@ def test_fold_counts_every_project_where_none_is_chosen(capsys: pytest.CaptureFi
     assert run(capsys, None, "fold")[0] == 0
     for project in ("flights", "trains"):
         store = Store(".fourfold", project)
-        assert not store.pending()
+        assert not store.writer.pending()
         store.close()
 
 

@@ -11,7 +11,6 @@ import pytest
 import fourfold as ff
 from fourfold import config
 from fourfold.model import DAY, HOUR, Status
-from fourfold.query.metric import metric
 from fourfold.store import Store
 from tests.support import START, Sender
 
@@ -45,7 +44,7 @@ def filled(store: Store) -> Store:
 
 
 def test_without_start_and_end_all_there_is_is_one_window(filled: Store) -> None:
-    (row,) = metric(filled, "late", "accuracy")
+    (row,) = filled.metric("late", "accuracy")
     assert (row.window.start, row.window.end) == (START, START + 10 * DAY)
     assert row.value.n == 160
     assert row.value.coverage == 0.8
@@ -53,14 +52,14 @@ def test_without_start_and_end_all_there_is_is_one_window(filled: Store) -> None
 
 def test_windows_cover_the_span_without_gaps_and_their_counts_add_up(filled: Store) -> None:
     for every, number in (("1d", 10), ("3d", 4), ("2w", 1)):
-        found = metric(filled, "predict", "rows", every=every)
+        found = filled.metric("predict", "rows", every=every)
         assert len(found) == number
         assert sum(row.value.n for row in found) == 200
         assert all(a.window.end == b.window.start for a, b in itertools.pairwise(found))
 
 
 def test_slices_add_up_to_the_whole_and_carry_their_name(filled: Store) -> None:
-    found = metric(filled, "late", "predictions", by="side", every="1d")
+    found = filled.metric("late", "predictions", by="side", every="1d")
     assert sorted({row.slice["side"] for row in found}, key=str) == ["l", "r"]
     assert sum(row.value.n for row in found) == 200
     table = found.to_arrow()
@@ -81,7 +80,7 @@ def test_slices_add_up_to_the_whole_and_carry_their_name(filled: Store) -> None:
 
 
 def test_a_result_becomes_a_frame_of_any_library(filled: Store) -> None:
-    found = metric(filled, "late", "recall", every="1d")
+    found = filled.metric("late", "recall", every="1d")
     assert list(found.to_pandas()["n"]) == found.to_polars()["n"].to_list() == found.to_arrow()["n"].to_pylist()
     assert str(found.to_pandas()["start"].dtype) == "datetime64[s, UTC]"
     assert "recall" in repr(found)
@@ -90,16 +89,16 @@ def test_a_result_becomes_a_frame_of_any_library(filled: Store) -> None:
 
 
 def test_hours_are_read_where_whole_days_will_not_do(filled: Store) -> None:
-    value = metric(filled, "predict", "rows", start=START + 6 * HOUR, end=START + 9 * HOUR).value
+    value = filled.metric("predict", "rows", start=START + 6 * HOUR, end=START + 9 * HOUR).value
     assert value.n == 3
-    found = metric(filled, "predict", "rows", start=START, end=START + DAY, every="6h")
+    found = filled.metric("predict", "rows", start=START, end=START + DAY, every="6h")
     assert [row.value.n for row in found] == [6, 6, 6, 2]
 
 
 def test_moments_can_be_given_in_any_form(filled: Store) -> None:
     day = dt.datetime.fromtimestamp(START, dt.UTC)
     for start in (START, float(START), day, day.replace(tzinfo=None), day.date(), day.date().isoformat()):
-        assert metric(filled, "predict", "rows", start=start, end=START + DAY).value.n == 20
+        assert filled.metric("predict", "rows", start=start, end=START + DAY).value.n == 20
 
 
 def test_a_window_without_records_is_no_data_with_a_reason(filled: Store) -> None:
@@ -109,30 +108,30 @@ def test_a_window_without_records_is_no_data_with_a_reason(filled: Store) -> Non
         ("predict.score", "mean"),
         ("predict.side", "distinct"),
     ):
-        value = metric(filled, target, name, start=START + 50 * DAY, end=START + 51 * DAY).value
+        value = filled.metric(target, name, start=START + 50 * DAY, end=START + 51 * DAY).value
         assert (value.value, value.low, value.n, value.status) == (None, None, 0, Status.NO_DATA)
         assert value.reason.endswith("in this window")
 
 
 def test_windows_are_settled_when_no_label_can_come_any_more(filled: Store) -> None:
-    found = metric(filled, "late", "coverage", every="1d")
+    found = filled.metric("late", "coverage", every="1d")
     assert [row.value.coverage for row in found] == [1.0] * 8 + [0.0] * 2
     assert {row.value.status for row in found[8:]} == {Status.PROVISIONAL}
     assert {row.value.status for row in found[:8]} == {Status.SETTLED}, "all labels are in"
-    assert "no labels yet for 20 predictions" in metric(filled, "late", "recall", every="1d")[9].value.reason
+    assert "no labels yet for 20 predictions" in filled.metric("late", "recall", every="1d")[9].value.reason
 
 
 def test_a_distance_is_against_all_before_another_column_or_another_window(filled: Store) -> None:
     name = "total_variation"
-    before = metric(filled, "predict.x", name, start=START + 5 * DAY).value
+    before = filled.metric("predict.x", name, start=START + 5 * DAY).value
     assert before.value == pytest.approx(1.0)
     assert before.expected is not None
     assert before.expected < 0.5
     window = (START, START + 2 * DAY)
-    assert metric(filled, "predict.x", name, start=START, end=START + 2 * DAY, against=window).value.value == 0.0
-    assert metric(filled, "predict.score", name, against="predict.score").value.value == 0.0
-    assert "reference has no data" in metric(filled, "predict.x", name).value.reason
-    assert "expected" in metric(filled, "predict.score", name, against="predict.score").to_arrow().column_names
+    assert filled.metric("predict.x", name, start=START, end=START + 2 * DAY, against=window).value.value == 0.0
+    assert filled.metric("predict.score", name, against="predict.score").value.value == 0.0
+    assert "reference has no data" in filled.metric("predict.x", name).value.reason
+    assert "expected" in filled.metric("predict.score", name, against="predict.score").to_arrow().column_names
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_a_distance_is_against_all_before_another_column_or_another_window(fille
         (("late", "recall"), {"every": "0d"}, "every='0d'"),
         (("late", "recall"), {"start": START + DAY, "end": START}, "the window is empty"),
         (("late", "recall"), {"against": "predict.x"}, "against= is for distances"),
-        (("late", "recall"), {"estimate": "eror"}, "estimate='eror': give True, or 'error'"),
+        (("late", "recall"), {"estimate": "eror"}, "estimate='eror': give True or False"),
         (("late", "recall"), {"estimate": True, "versions": ("a", "b")}, "estimate= and versions= are different"),
         (("predict", "rows"), {"start": START + 30 * 60, "end": START + DAY}, "whole hours"),
         (("predict.side", "mean"), {}, "counted as category, not as numeric"),
@@ -158,12 +157,12 @@ def test_wrong_questions_are_answered_with_what_to_do(
     filled: Store, arguments: tuple[str, str], options: dict[str, object], says: str
 ) -> None:
     with pytest.raises((ff.InputError, ff.UnknownNameError), match=says):
-        metric(filled, *arguments, **options)  # type: ignore[arg-type]
+        filled.metric(*arguments, **options)  # type: ignore[arg-type]
 
 
 def test_a_task_without_any_records_has_no_data(store: Store) -> None:
     Sender(store).task(TASK)
-    value = metric(store, "late", "recall").value
+    value = store.metric("late", "recall").value
     assert (value.status, value.reason) == (Status.NO_DATA, "nothing was logged for 'late' yet")
 
 
@@ -171,7 +170,7 @@ def test_a_binning_that_has_become_too_coarse_is_replaced_from_the_next_day_on(s
     sender = Sender(store)
     rows = [{"key": "first", "time": START, "log_time": START, "x": 1e6}]
     sender.records("s", rows)
-    store.catch_up()
+    store.writer.catch_up()
     for day in (1, 2):
         sender.records(
             "s",
@@ -180,11 +179,11 @@ def test_a_binning_that_has_become_too_coarse_is_replaced_from_the_next_day_on(s
                 for i in range(1000)
             ],
         )
-        store.catch_up()
-    versions = store.plan("s").binnings["x"]
+        store.writer.catch_up()
+    versions = store.reader.plan("s").binnings["x"]
     assert [start for start, _ in versions] == [0, START + 2 * DAY]
-    assert metric(store, "s.x", "quantile(0.5)", start=START + 2 * DAY).value.value == pytest.approx(1.5, rel=0.01)
-    whole = metric(store, "s.x", "mean").value
+    assert store.metric("s.x", "quantile(0.5)", start=START + 2 * DAY).value.value == pytest.approx(1.5, rel=0.01)
+    whole = store.metric("s.x", "mean").value
     assert whole.n == 2001
     assert whole.value == pytest.approx((1e6 + 2 * 1499.5) / 2001, rel=1e-6)
 

@@ -24,7 +24,7 @@ import pytest
 
 import fourfold as ff
 from fourfold.model import Run, RunStatus
-from fourfold.reports import overview
+from fourfold.reports.components import components, recent_runs
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk import session as session_module
@@ -33,7 +33,7 @@ from fourfold.sdk.fingerprint import of_frame
 
 def recorded(session: Session, component: str | None = None) -> list[Run]:
     session.flush()
-    return overview.recent_runs(session.store, component, 100)
+    return list(recent_runs(session.store.caught_up(), component, 100))
 
 
 def frame(n: int = 50) -> pd.DataFrame:
@@ -199,7 +199,7 @@ def test_an_output_that_is_later_an_input_connects_two_components(session: Sessi
     model = train(pl.from_pandas(cleaned))  # type: ignore[arg-type]
     predict(pickle.loads(pickle.dumps(model)), frame())
     session.flush()
-    feeds = {view.name: view.feeds for view in overview.components(session.store)}
+    feeds = {view.name: view.feeds for view in components(session.store.caught_up())}
     assert feeds == {"clean": ("train",), "train": ("predict",), "predict": ()}
 
 
@@ -222,7 +222,7 @@ def test_lineage_holds_across_processes_and_files(session: Session, tmp_path: Pa
 
     use(pd.read_parquet(tmp_path / "f.parquet"))
     session.flush()
-    assert {view.name: view.feeds for view in overview.components(session.store)}["make"] == ("use",)
+    assert {view.name: view.feeds for view in components(session.store.caught_up())}["make"] == ("use",)
 
 
 def test_equal_frames_have_equal_fingerprints_and_others_do_not() -> None:
@@ -347,8 +347,8 @@ def test_records_carry_their_run(session: Session) -> None:
     with ff.run("predict", at="2024-01-01") as run:
         ff.log("scores", key="a", score=0.5)
     ff.flush()
-    session.store.catch_up()
-    log = session.store._logs.get("test", "scores")
+    session.store.writer.catch_up()
+    log = session.store.writer.logs.get("test", "scores")
     assert pds.dataset(list(log.whole().added)).to_table()["_ff_run"].to_pylist() == [run.id]
 
 
@@ -404,7 +404,7 @@ def test_what_cannot_be_logged_is_warned_of_kept_and_never_raised(
         ff.log("predict", key="good", fine=1.0)
         ff.flush()
     assert (rows() or 0) >= 1.0
-    kept = session.store.quarantined()
+    kept = session.store.reader.quarantine.entries()
     assert bool(kept) == bool(caplog.records), (kept, caplog.records)
 
 
@@ -416,7 +416,7 @@ def test_a_value_of_another_type_is_kept_aside_and_the_rest_is_logged(
     ff.log("predict", key="c", score=0.7)
     assert rows() == 3.0
     assert ff.metric("predict.score", "null_rate").value.value == pytest.approx(1 / 3)
-    assert [p.kind for p in problems(session.store)] == ["quarantine"]
+    assert [p.kind for p in problems(session.store.caught_up())] == ["quarantine"]
     assert caplog.records
 
 
@@ -429,7 +429,7 @@ def test_a_wrong_record_among_many_does_not_make_a_batch_of_each(session: Sessio
     assert len(session._inbox.pending()) < 10
     assert rows() == 500.0
     assert ff.metric("predict.score", "null_rate").value.value == pytest.approx(10 / 500)
-    assert sum(entry.rows for entry in session.store.quarantined()) == 10
+    assert sum(entry.rows for entry in session.store.reader.quarantine.entries()) == 10
 
 
 def test_a_store_that_cannot_be_written_does_not_disturb_the_host(
@@ -573,8 +573,8 @@ def test_no_argument_result_or_parameter_makes_a_component_raise(session: Sessio
         run.output("out", odd)
         run.metric("auc", odd)
         run.metric("rmse", 0.5)
-    statuses = {run.component: run.status for run in overview.recent_runs(session.store)}
+    statuses = {run.component: run.status for run in recent_runs(session.store.caught_up())}
     assert statuses == {"same": RunStatus.SUCCEEDED, "train": RunStatus.SUCCEEDED}
-    (train,) = overview.recent_runs(session.store, "train")
+    (train,) = recent_runs(session.store.caught_up(), "train")
     assert (train.params["depth"], train.params["1"]) == (3, [1, {"a": 2}])
     assert train.metrics == {"rmse": 0.5}

@@ -10,7 +10,7 @@ import pytest
 import fourfold as ff
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value
-from fourfold.reports.slices import evidence, strongest
+from fourfold.reports.slices import SliceView, evidence, strongest
 from fourfold.sdk import Session
 from tests.test_cli import run
 
@@ -21,16 +21,16 @@ def share(hits: int, n: int) -> Value:
 
 
 def test_few_slices_are_shown_whole_and_in_their_order() -> None:
-    slices = [(name, {"recall": share(hits, 100)}) for name, hits in (("b", 80), ("a", 10), ("c", 81))]
+    slices = [SliceView(name, {"recall": share(hits, 100)}) for name, hits in (("b", 80), ("a", 10), ("c", 81))]
     assert strongest(slices, {"recall": share(800, 1000)}) == slices
 
 
 def test_the_slice_that_really_differs_goes_before_those_that_differ_by_chance() -> None:
     whole = {"recall": share(8_000, 10_000)}
-    slices = [(f"u{i}", {"recall": share(1 if i % 3 else 2, 2)}) for i in range(100)]
-    slices.insert(50, ("worse", {"recall": share(30, 60)}))
-    slices.insert(70, ("better", {"recall": share(100, 100)}))
-    assert {name for name, _ in strongest(slices, whole)[:2]} == {"worse", "better"}
+    slices = [SliceView(f"u{i}", {"recall": share(1 if i % 3 else 2, 2)}) for i in range(100)]
+    slices.insert(50, SliceView("worse", {"recall": share(30, 60)}))
+    slices.insert(70, SliceView("better", {"recall": share(100, 100)}))
+    assert {view.name for view in strongest(slices, whole)[:2]} == {"worse", "better"}
     assert len(strongest(slices, whole)) == 8
 
 
@@ -66,9 +66,10 @@ def test_of_three_hundred_slices_status_shows_the_one_that_is_worse_and_how_many
     code, out, _ = run(capsys, session, "status", "--json")
     assert code == 0
     (task,) = json.loads(out)["rows"][0]["tasks"]
-    shown = task["by_slice"]["user"]
-    assert shown[0][0] == "u123"
-    assert len(shown) == 8
-    assert task["left_out"] == {"user": 201 - 8, "site": 0}, "of 200 values, and the others together"
-    assert [name for name, _ in task["by_slice"]["site"]] == ["s0", "s1", "s2"]
+    user, site = task["by_slice"]
+    assert (user["dimension"], site["dimension"]) == ("user", "site")
+    assert user["slices"][0]["name"] == "u123"
+    assert len(user["slices"]) == 8
+    assert (user["left_out"], site["left_out"]) == (201 - 8, 0), "of 200 values, and the others together"
+    assert [view["name"] for view in site["slices"]] == ["s0", "s1", "s2"]
     assert "… and 193 more, none further from the whole" in run(capsys, session, "status")[1]

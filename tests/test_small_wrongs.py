@@ -12,7 +12,6 @@ import pytest
 
 import fourfold as ff
 from fourfold.model import DAY, HOUR, Status
-from fourfold.query.metric import metric
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests.support import START, Sender
@@ -21,21 +20,21 @@ from tests.support import START, Sender
 def test_windows_by_the_hour_say_of_what_is_older_that_only_days_are_kept(store: Store) -> None:
     times = [START + i * DAY for i in range(100)]
     Sender(store).records("p", [{"key": str(t), "time": t, "log_time": t, "x": 1.0} for t in times])
-    found = list(metric(store, "p", "rows", every="6h"))
+    found = list(store.metric("p", "rows", every="6h"))
     assert found[0].window.start == START and found[0].value.status is Status.NO_DATA
     assert found[0].value.reason == "hours are kept for 60 days; ask every='1d' for what is older"
-    older = metric(store, "p", "rows", start=found[0].window.start, end=found[0].window.end)[0].value.n
+    older = store.metric("p", "rows", start=found[0].window.start, end=found[0].window.end)[0].value.n
     assert older + sum(row.value.n for row in found) == 100
     assert all(a.window.end == b.window.start for a, b in itertools.pairwise(found))
-    (first, *_) = metric(store, "p", "rows", every="6h", end=START + 10 * DAY)
+    (first, *_) = store.metric("p", "rows", every="6h", end=START + 10 * DAY)
     assert first.value.reason.startswith("hours are kept"), "all that is asked for is older"
 
 
 def test_hours_before_the_first_record_are_no_missing_hours(store: Store) -> None:
     at = START + 3 * HOUR
     Sender(store).records("p", [{"key": "a", "time": at, "log_time": at, "x": 1.0}])
-    assert metric(store, "p", "rows", every="6h")[0].value.n == 1
-    assert sum(row.value.n for row in metric(store, "p", "rows", start=START, every="6h")) == 1
+    assert store.metric("p", "rows", every="6h")[0].value.n == 1
+    assert sum(row.value.n for row in store.metric("p", "rows", start=START, every="6h")) == 1
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])

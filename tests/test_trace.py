@@ -109,16 +109,16 @@ def test_doctor_names_groups_whose_labels_are_late_or_missing_and_orphans(pipeli
     ff.log("predict", predictions, key="id", time="at")
     ff.log("labels", [{"id": "stray", "at": DAYS[19] + pd.Timedelta("40D"), "truth": True}], key="id", time="at")
     pipeline.flush()
-    found = {problem.kind: problem for problem in problems(pipeline.store)}
+    found = {problem.kind: problem for problem in problems(pipeline.store.caught_up())}
     assert "'stray'" in found["orphan_labels"].message
     assert "b 96 h" in found["late_labels"].message and "c" not in found["late_labels"].message.split(":")[1]
     assert "c 0%" in found["missing_labels"].message
     from fourfold.model import Dimension, Part
     from fourfold.query.read import resolve
 
-    task = resolve(pipeline.store, "t").task
+    task = resolve(pipeline.store.caught_up(), "t").task
     assert task is not None
-    lags = {lag.slice: lag for lag in label_lag(pipeline.store, task, Dimension((Part("group"),)))}
+    lags = {lag.slice: lag for lag in label_lag(pipeline.store.caught_up(), task, Dimension((Part("group"),)))}
     assert lags["b"].delay.value == pytest.approx(96 * 3600, rel=0.01)
     assert lags["a"].coverage.value == pytest.approx(6 / 7, abs=0.01)
 
@@ -135,7 +135,7 @@ def test_keys_of_several_parts_join_and_rank(session: Session) -> None:
     assert len(ff.trace(("q2", 1)).steps) == 2
     ff.log("rank", lists, key=["q", "nothing"])
     session.flush()
-    assert "nothing" in problems(session.store)[0].message
+    assert "nothing" in problems(session.store.caught_up())[0].message
 
 
 def test_a_decision_is_told_from_its_outcome(session: Session) -> None:
@@ -158,5 +158,5 @@ def test_many_slices_are_said_to_be_cut(session: Session, tmp_path: Path) -> Non
     assert len(rows) == 201
     assert sum(row.value.value or 0 for row in rows) == n
     assert {row.slice["city"] for row in rows} >= {"(other)", "c0", "c8"}
-    found = [problem for problem in problems(session.store) if problem.kind == "many_slices"]
+    found = [problem for problem in problems(session.store.caught_up()) if problem.kind == "many_slices"]
     assert "more than 200 values" in found[0].message

@@ -14,28 +14,99 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
-from fourfold.model import Status, Value
+from fourfold.model import Artifact, Run, RunStatus, Status, Task, Value, Window
 from fourfold.sdk import component, flush, init, log, run, task
 
 if TYPE_CHECKING:
     from fourfold import metrics
-    from fourfold.query.result import Result
-    from fourfold.sdk.history import history
-    from fourfold.sdk.questions import compare, discrepancies, metric, skew, trace
+    from fourfold.engine import Discrepancy
+    from fourfold.metrics.skew import ColumnSkew, Finding
+    from fourfold.query.result import Result, Row
+    from fourfold.query.table import Table
+    from fourfold.reports.compare import Comparison, Difference
+    from fourfold.reports.components import ComponentView
+    from fourfold.reports.drift import Drift
+    from fourfold.reports.joins import Join
+    from fourfold.reports.problem import Problem
+    from fourfold.reports.slices import SliceView
+    from fourfold.reports.status import StatusReport
+    from fourfold.reports.streams import StreamView
+    from fourfold.reports.tasks import DimensionView, TaskView
+    from fourfold.reports.trace import Step, Trace, TracedValue
+    from fourfold.sdk.history import ColumnHistory, History, history
+    from fourfold.sdk.questions import (
+        compare,
+        delete,
+        discrepancies,
+        metric,
+        problems,
+        runs,
+        skew,
+        status,
+        streams,
+        trace,
+    )
 
 __version__ = "0.1.0"
+_LATER = {  # by module: what asks loads the engines, which a service that only logs does without
+    "engine": ("Discrepancy",),
+    "metrics.skew": ("ColumnSkew", "Finding"),
+    "query.result": ("Result", "Row"),
+    "query.table": ("Table",),
+    "reports.compare": ("Comparison", "Difference"),
+    "reports.components": ("ComponentView",),
+    "reports.drift": ("Drift",),
+    "reports.joins": ("Join",),
+    "reports.problem": ("Problem",),
+    "reports.slices": ("SliceView",),
+    "reports.status": ("StatusReport",),
+    "reports.streams": ("StreamView",),
+    "reports.tasks": ("DimensionView", "TaskView"),
+    "reports.trace": ("Step", "Trace", "TracedValue"),
+    "sdk.history": ("ColumnHistory", "History", "history"),
+    "sdk.questions": (
+        "compare", "delete", "discrepancies", "metric", "problems", "runs", "skew", "status", "streams", "trace",
+    ),
+}  # fmt: skip
 __all__ = [
+    "Artifact",
+    "ColumnHistory",
+    "ColumnSkew",
+    "Comparison",
+    "ComponentView",
     "ConfigError",
+    "Difference",
+    "DimensionView",
+    "Discrepancy",
+    "Drift",
+    "Finding",
     "FourfoldError",
+    "History",
     "InputError",
+    "Join",
+    "Problem",
     "Result",
+    "Row",
+    "Run",
+    "RunStatus",
     "SchemaError",
+    "SliceView",
     "Status",
+    "StatusReport",
+    "Step",
     "StoreError",
+    "StreamView",
+    "Table",
+    "Task",
+    "TaskView",
+    "Trace",
+    "TracedValue",
     "UnknownNameError",
     "Value",
+    "Window",
     "compare",
     "component",
+    "delete",
     "discrepancies",
     "flush",
     "history",
@@ -43,24 +114,26 @@ __all__ = [
     "log",
     "metric",
     "metrics",
+    "problems",
     "run",
+    "runs",
     "skew",
+    "status",
+    "streams",
     "task",
     "trace",
 ]
-_LATER = {  # what asks loads the engines, which a service that only logs does without
-    "metrics": "metrics", "history": "sdk.history", "Result": "store",
-    **dict.fromkeys(("compare", "discrepancies", "metric", "skew", "trace"), "sdk.questions"),
-}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    found = module if name == "metrics" else getattr(module, name)
-    globals()[name] = found
-    return found
+    if name == "metrics":
+        return importlib.import_module(f"{__name__}.metrics")
+    for module, names in _LATER.items():
+        if name in names:
+            member = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            globals()[name] = member
+            return member
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,286 +1,193 @@
-"""A store: a folder with the inbox, the log and the state, and the one way to bring them up to date."""
+"""A store, opened for one project: its writer, its reader, and the metrics that need both."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
 import math
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
-
-from fourfold.engine import DuckDB, Engine
-from fourfold.errors import StoreError
-from fourfold.fold import Plan
-from fourfold.ingest.collect import Collector, StreamLogs
-from fourfold.ingest.counting import Folder, load_plan
-from fourfold.ingest.forgetting import Forgetter, Forgotten
-from fourfold.ingest.jobs import Cell
-from fourfold.log import Conflict, Inbox, Message, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
-from fourfold.model import Sums
-from fourfold.model.time import Moment, seconds
-from fourfold.state import Database, catalogue
-
-logger = logging.getLogger("fourfold")
+from fourfold.config import Settings
+from fourfold.engine import Engine, check_expression
+from fourfold.errors import InputError, StoreError, UnknownNameError, suggest
+from fourfold.ingest.writer import Writer
+from fourfold.log import store_folder
+from fourfold.query.metric import metric, undeclared_sums
+from fourfold.query.reader import Reader
+from fourfold.query.result import Result
+from fourfold.state import catalogue
 
 
 class Store:
-    """One project's view of a store.
+    """One project of a store: a writer, and a reader of what it has counted.
 
     Raises:
-        ConfigError: where the address is none that this version can use.
-        StoreError: where the folder cannot be made or holds something else.
+        ConfigError: the address is none that this version can use.
+        StoreError: the folder cannot be made, or holds something else.
     """
 
     def __init__(
-        self, address: str | os.PathLike[str], project: str, engine: Engine | None = None,
+        self,
+        address: str | os.PathLike[str],
+        project: str,
+        engine: Engine | None = None,
         retention: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
-        self.folder, self.project = store_folder(address), project
-        self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
-        try:
-            (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
-        self.database = Database(self.folder / "state.db")
-        self.quarantine = Quarantine(self.folder / "quarantine")
-        self._inbox = Inbox(self.folder / "inbox")
-        self._logs = StreamLogs(self.folder / "log")
-        self._collector = Collector(self._inbox, self.database, self.quarantine, self._logs)
-        self.engine = engine or DuckDB()
-        self._folds = Folder(project, self.database, self.engine, self._logs)
-        self._forgetter = Forgetter(project, self.database, self._logs, self._inbox, self.quarantine, self._folds)
-        self._lock = FileLock(self.folder / "fold.lock")
-        self._thread_lock = threading.RLock()
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        self.behind = False  # whether answers leave out what was sent or declared and is not counted yet
-        self._told = False
+    ) -> None:
+        self.writer = writer = Writer(address, project, engine, retention)
+        self.folder, self.project = writer.folder, project
+        self.reader = Reader(
+            writer.folder,
+            project,
+            writer.database,
+            writer.logs,
+            writer.engine,
+            writer.retention,
+            lambda: writer.standing,
+        )
 
-    @property
-    def writable(self) -> bool:
-        """Whether this process can take what was sent and count it; else it answers from what was counted."""
-        return self.database.writable
+    def caught_up(self, patience: float = math.inf) -> Reader:
+        """The reader, once what was sent is counted; or after as many seconds as there is patience."""
+        self.writer.catch_up(patience)
+        return self.reader
 
-    @contextlib.contextmanager
-    def locked(self, wait: float = math.inf) -> Iterator[None]:
-        """Alone among the threads and processes that take and count.
+    def metric(self, target: str, name: str | Sequence[str], *, patience: float | None = None, **asked: Any) -> Result:
+        """A metric, or several, of what was logged until now; see ``ff.metric``.
 
         Raises:
-            Timeout: others are at it for longer than ``wait`` seconds.
-            StoreError: the lock cannot be taken: its file is none, or cannot be written.
+            UnknownNameError: no such target, metric or slice; the message lists what there is.
+            InputError: an argument has no meaning here.
+            ConfigError: the task cannot be counted, because of what it declares.
         """
-        if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
-            raise Timeout(self._lock.lock_file)
-        try:
-            try:
-                self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
-            except Timeout:
-                raise
-            except OSError as error:
-                raise StoreError(
-                    f"the lock {self._lock.lock_file} cannot be taken: {error}. See to its permissions; "
-                    "'fourfold doctor --mend' moves aside what is in its place"
-                ) from error
-            try:
-                yield
-            finally:
-                self._lock.release()
-        finally:
-            self._thread_lock.release()
-
-    def catch_up(self, patience: float = math.inf) -> None:
-        """Take what was sent and count what is new. One process does, the others wait for it.
-
-        After as many seconds as there is patience, the rest is left to a thread, and questions are answered from what
-        is counted so far (see ``behind`` and ``progress``).
-        """
-        refuse_in_fork()
-        self.database.reopen_if_replaced()
-        if not self.writable:
-            self._tell_read_only()
-            return
-        if not self.pending():
-            return
-        if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._fold_in_background, name="fourfold-fold", daemon=True)
-            self._thread.start()
-
-    def pending(self) -> bool:
-        """Whether something was sent or declared that is not counted yet."""
-        return self._collector.waiting() or self._collector.forgotten() or self._folds.pending()
-
-    def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
-        """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
-        while self.writable and not self._fold(0.0, math.inf):
-            shares = self.progress().values()
-            report(sum(shares) / len(shares) if shares else 1.0)
-        report(1.0)
-
-    def progress(self, owner: str | None = None) -> dict[Cell, float]:
-        """What is being counted from the start, and what share of each is done."""
-        return self._folds.progress(owner)
-
-    def failure(self, owner: str, names: tuple[str, ...], custom: str = "") -> str | None:
-        """Why an owner ("task:late"), or a custom metric of it, cannot be counted by these names, where it cannot."""
-        wanted = ("", custom)
-        found = (why for cell, why in self.failures().items()
-                 if (cell.owner, cell.dimension.names) == (owner, names) and cell.metric in wanted)  # fmt: skip
-        return next(found, None)
-
-    def failures(self) -> dict[Cell, str]:
-        """All that cannot be counted, and why."""
-        return self._folds.failures()
-
-    def stuck(self) -> dict[str, str]:
-        """The streams whose records wait in the inbox, for their logs cannot be read or written, and why."""
-        return dict(self._collector.stuck)
-
-    def damage(self, owner: str) -> str:
-        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
-        if found := self._folds.damage(owner):
-            return found
-        streams = self._folds.streams(owner) if self._collector.stuck else ()
-        waiting = (stream for stream in streams if stream in self._collector.stuck)
-        return next((f"records of {s!r} wait in the inbox: {self._collector.stuck[s]}" for s in waiting), "")
-
-    def set_aside(self, log: StreamLog) -> Callable[[Message, Conflict], None]:
-        """What keeps a batch's values that contradict their columns."""
-        return functools.partial(self._collector.set_aside, log)
-
-    def forget_counts_of(self, stream: str) -> None:
-        """Forget what was counted of a stream's log, by the stream and by the tasks on it; it is counted anew."""
-        for owner in self._folds.owners_of(stream):
-            self._folds.forget(owner)
-
-    def recount(self, owner: str) -> None:
-        """Forget an owner's counts and count it from the start of its logs."""
-        with self.locked():
-            self._folds.forget(owner)
-        self.fold()
-
-    def waiting(self) -> list[Path]:
-        """The files of the messages that wait in the inbox."""
-        return self._inbox.pending()
-
-    def newer(self) -> set[str]:
-        """The messages of newer versions, which stay in the inbox."""
-        return self._collector.newer()
-
-    def _tell_read_only(self) -> None:
-        if self._told:
-            return
-        self._told = True
-        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.path.stat().st_mtime))
-        logger.warning(
-            "%s is read-only for this process: %d messages wait, and counts are as of %s UTC.",
-            self.folder, len(self.waiting()), at,
-        )  # fmt: skip
-
-    def _fold(self, patience: float, wait: float | None = None) -> bool:
-        """Take and count for some seconds; returns whether that was all.
-
-        ``wait`` is for how long another thread or process may be at it meanwhile; else it is the patience.
-        """
-        until = time.monotonic() + patience
-        self.behind = True
-        with contextlib.suppress(Timeout), self.locked(patience if wait is None else wait):
-            taken = self._collector.collect(lambda: time.monotonic() < until)
-            self.behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
-            if not self.behind:
-                self._forgetter.retain(self.retention, int(time.time()))
-        return not self.behind
-
-    def _fold_in_background(self) -> None:
-        try:
-            while not self._closed and not self._fold(0.0, math.inf):
-                pass
-        except Exception as error:
-            if not self._closed:
-                logger.warning("counting in the background: %s: %s", type(error).__name__, error)
-
-    def collect(self) -> bool:
-        """Take what was sent into the log, without counting; False where another process is at it."""
-        try:
-            with self.locked(0.0):
-                self._collector.collect()
-        except Timeout:
-            return False
-        return True
-
-    def define(self, task: str, sums: Sums, patience: float = math.inf) -> None:
-        """Define a custom metric of a task, and count it from the start of the logs (see ``catch_up``)."""
-        with self.database.write() as connection:
-            catalogue.set_custom(connection, self.project, task, sums)
-        self._collector.keep_declarations()
-        self.catch_up(patience)
-
-    def delete(self, stream: str, keys: Iterable[str]) -> None:
-        """Delete all records of these keys from a stream's log; they are taken out of the counts too.
-
-        Extremes (min, max) and distinct counts cannot be taken back and stay.
-        """
-        with self._settled():
-            self._logs.get(self.project, stream).delete(keys)
-            self._folds.fold()
-
-    def forget_keys(
-        self, keys: Iterable[str], streams: Iterable[str] | None = None, *, force: bool = False
-    ) -> Forgotten:
-        """Erase all records of these keys, with every copy; see ``Forgetter.keys``."""
-        with self._settled():
-            return self._forgetter.keys(keys, streams, force=force)
-
-    def forget_before(
-        self, stream: str, moment: Moment, *, counts: bool = False, force: bool = False
-    ) -> Forgotten:  # fmt: skip
-        """Erase a stream's records that are older than a moment, with every copy; see ``Forgetter.before``."""
-        with self._settled():
-            return self._forgetter.before(stream, seconds(moment, "before"), counts=counts, force=force)
-
-    def forgettable(
-        self, streams: Iterable[str] | None = None, *, keys: Iterable[str] = (), before: Moment | None = None
-    ) -> dict[str, int]:  # fmt: skip
-        """How many records of each stream ``forget_keys``, or ``forget_before``, would erase from its log."""
-        self.catch_up()
-        return self._forgetter.present(streams, keys, None if before is None else seconds(before, "before"))
-
-    @contextlib.contextmanager
-    def _settled(self) -> Iterator[None]:
-        """While this lasts, all that was sent is counted, and nobody else takes or counts."""
-        refuse_in_fork()
-        with self.locked():
-            self._collector.collect()
-            self._folds.fold()
-            yield
-
-    def log(self, stream: str) -> StreamLog:
-        """The log of a stream."""
-        return self._logs.get(self.project, stream)
-
-    def plan(self, stream: str) -> Plan:
-        """What is fixed of a stream's columns, for counting further data of it elsewhere."""
-        with self.database.read() as connection:
-            return load_plan(connection, self.project, f"stream:{stream}")
-
-    def quarantined(self) -> list[Quarantined]:
-        """The batches that were kept aside."""
-        return self.quarantine.entries()
-
-    def log_versions(self) -> dict[str, int | None]:
-        """The version of each stream's log; None for streams of which only counts are kept."""
-        with self.database.read() as connection:
-            names = catalogue.streams(connection, self.project)
-        return {name: self._logs.get(self.project, name).version for name in names}
+        wait = _seconds_of(patience)
+        reader = self.caught_up(wait)
+        names = [name] if isinstance(name, str) else list(name)
+        if not names:
+            raise InputError("metric=[]: name one metric, or several")
+        for each in names:
+            if (missing := undeclared_sums(reader, target, each)) is not None:
+                for part, sql in missing.expressions:
+                    check_expression(sql, f"metric {missing.metric!r}, sum {part!r}")
+                self.writer.define(target, missing, wait)
+        return Result.joined([metric(reader, target, each, **asked) for each in names])
 
     def close(self) -> None:
         """Stop what goes on in the background, and close the connections to the state."""
-        self._closed = True
-        if self._thread is not None and self._thread.is_alive():
-            self.engine.stop(self._thread)
-        self.database.close()
+        self.writer.close()
+
+
+def _seconds_of(patience: float | None) -> float:
+    if patience is None:
+        return math.inf
+    if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience >= 0:
+        raise InputError(f"patience={patience!r}: give a number of seconds, at least 0")
+    return float(patience)
+
+
+def open_project(settings: Settings) -> Store:
+    """The store of these settings, for questions to the project that they choose (see ``project_to_ask``).
+
+    Raises:
+        StoreError: there is no store at that place; nothing is made by asking.
+        UnknownNameError: the project is not there, or there are several and none was chosen.
+    """
+    store = Store(folder_to_ask(settings), settings.project, retention=settings.retention)
+    try:
+        project = project_to_ask(store, settings)
+    except UnknownNameError:
+        store.close()
+        raise
+    if project == store.project:
+        return store
+    store.close()
+    return Store(store.folder, project, retention=settings.retention)
+
+
+def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
+    """The store's folder, and the project that was chosen; where none was, all that there are.
+
+    Raises:
+        StoreError: there is no store at that place.
+        UnknownNameError: the project that was chosen is not there.
+    """
+    folder = folder_to_ask(settings)
+    with closing(Store(folder, settings.project)) as store:
+        return folder, [project_to_ask(store, settings)] if settings.named_by else projects(store)
+
+
+def project_to_examine(settings: Settings) -> tuple[Path, str]:
+    """The store's folder, and the project to examine, which is found without taking or counting anything if it can be.
+
+    Raises:
+        StoreError: there is no store at that place.
+        UnknownNameError: the project is not there, or there are several and none was chosen.
+    """
+    folder = folder_to_ask(settings)
+    try:
+        with closing(Store(folder, settings.project)) as store:
+            known = store.reader.database.recall(catalogue.projects)
+            if len(known) == 1 and not settings.named_by:
+                return folder, known[0]
+            return folder, project_to_ask(store, settings)
+    except StoreError:  # that is what is to be examined
+        return folder, settings.project
+
+
+def folder_to_ask(settings: Settings) -> Path:
+    """The store's folder, which must be there.
+
+    Raises:
+        StoreError: it is not; the message names the folder.
+    """
+    folder = store_folder(settings.store)
+    if not is_store(folder):
+        raise StoreError(
+            f"there is no store at {folder}. Log something first, point {settings.option.format('store')} or "
+            "FOURFOLD_STORE at it, or run 'fourfold demo'."
+        )
+    return folder
+
+
+def is_store(folder: Path) -> bool:
+    """Whether there is a store in a folder."""
+    return any((folder / part).exists() for part in ("inbox", "log", "state.db"))
+
+
+def projects(store: Store) -> list[str]:
+    """The projects that a store holds, those whose first messages have just come among them."""
+    store.caught_up()
+    return store.reader.database.recall(catalogue.projects)
+
+
+def project_to_ask(store: Store, settings: Settings, *, has_logged: bool = False) -> str:
+    """The project that is meant: the one chosen; where none was, the only one there is.
+
+    Args:
+        store: the store to look into.
+        settings: what was chosen, and by what.
+        has_logged: whether who asks has logged without choosing a project: then it is the default one, if that is
+            there.
+
+    Raises:
+        UnknownNameError: the project is not there, or there are several; the message lists them.
+    """
+    chosen = bool(settings.named_by) or has_logged
+    if chosen and settings.project in store.reader.database.recall(catalogue.projects):
+        return settings.project
+    known = projects(store)
+    if chosen and settings.project in known:
+        return settings.project
+    if not known:
+        if store.reader.quarantine.entries():  # all that came was kept aside, and is to be seen
+            return settings.project
+        raise UnknownNameError(f"nothing has been logged in the store at {store.folder} yet; or run 'fourfold demo'")
+    if settings.named_by:
+        where = f" (from {settings.named_by}) in the store at {store.folder}"
+        raise suggest("project", settings.project, known, where)
+    if len(known) > 1:
+        raise UnknownNameError(
+            f"the store at {store.folder} holds several projects: {', '.join(known)}. Choose one with "
+            f"{settings.option.format('project')}, FOURFOLD_PROJECT, or project in fourfold.toml."
+        )
+    return known[0]

@@ -28,7 +28,7 @@ def command(
     if (start is None) != (end is None):
         raise InputError("give both --start and --end, or neither")
     window = (start, end) if start is not None and end is not None else None
-    found = compare(open_store(store, project), _slice(a), _slice(b), window)
+    found = compare(open_store(store, project).caught_up(), _slice(a), _slice(b), window)
     if json:
         print_json([found])
         return

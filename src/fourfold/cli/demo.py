@@ -13,11 +13,12 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fourfold import config, sdk
-from fourfold.cli import status
 from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import console
+from fourfold.cli.status import draw
 from fourfold.errors import ConfigError
 from fourfold.log import store_folder
+from fourfold.reports.status import status
 
 PROJECT = "flights"
 MARKER = "demo"  # a file that tells the demo's own store from others
@@ -50,14 +51,14 @@ def command(
         bar = progress.add_task("start", total=1.0)
         flights.main(lambda text, share: progress.update(bar, description=text, completed=share))
         progress.update(bar, description="fold", completed=0.85)
-        session.store.catch_up()
+        reader = session.store.caught_up()
         progress.update(bar, description="read", completed=0.95)
-        view = status.compute(session.store)
+        view = status(reader)
         progress.update(bar, description="done", completed=1.0)
     if json:
         print_json([view])
         return
-    status.draw(view, out)
+    draw(view, out)
     program = "fourfold" if shutil.which("fourfold") else os.path.relpath(sys.argv[0])
     where = "" if folder == Path(config.DEFAULT_STORE) else f" --store {shlex.quote(str(folder))}"
     out.print("Try next:", style="bold")

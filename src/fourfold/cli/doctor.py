@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +15,10 @@ from fourfold.cli.screen import Words, console
 from fourfold.ingest.mending import mended
 from fourfold.ingest.retry import Retried
 from fourfold.ingest.retry import retry as retry_all
-from fourfold.projects import project_to_examine
 from fourfold.reports.doctor import examine
 from fourfold.reports.problem import Problem
+from fourfold.reports.recount import recounted
+from fourfold.store import Store, project_to_examine
 
 DeepOption = Annotated[bool, typer.Option("--deep", help="Read every data file, count the logs again and compare.")]
 MendOption = Annotated[
@@ -39,7 +41,7 @@ def command(
 ) -> None:
     """Look for damage, batches in quarantine, labels that join nothing, failed runs and missing streams."""
     folder, chosen = project_to_examine(settings_of(store, project))
-    steps = list(mended(folder, chosen, recount=deep)) if mend else []
+    steps = _mended(folder, chosen, deep=deep) if mend else []
     retried = _retried(store, project) if retry else []
     with _progress(shown=deep and not json) as report:
         found = examine(folder, chosen, deep=deep, report=report)
@@ -49,10 +51,18 @@ def command(
         _draw(steps, retried, found)
 
 
+def _mended(folder: Path, project: str, *, deep: bool) -> list[str]:
+    steps = list(mended(folder, project))
+    if deep:
+        with closing(Store(folder, project)) as store:
+            steps += recounted(store)
+    return steps
+
+
 def _retried(store: str | None, project: str | None) -> list[Retried]:
     opened = open_store(store, project)
     try:
-        return list(retry_all(opened))
+        return list(retry_all(opened.writer))
     finally:
         opened.close()
 

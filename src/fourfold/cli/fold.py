@@ -15,9 +15,8 @@ from fourfold.cli.failures import EXPECTED, tell
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.config import Settings, interval_of
-from fourfold.projects import projects_to_fold
 from fourfold.reports.problems import Problem, uncountable
-from fourfold.store import Store
+from fourfold.store import Store, projects_to_fold
 
 
 class _EndedError(Exception):
@@ -53,8 +52,8 @@ def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]
     failed = []
     for project in projects:
         with closing(Store(folder, project, retention=retention)) as store:
-            store.fold(report)
-            failed += uncountable(store)
+            store.writer.fold(report)
+            failed += uncountable(store.reader)
     return failed
 
 

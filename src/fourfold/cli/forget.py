@@ -13,8 +13,8 @@ from fourfold.cli.render import number
 from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.ingest.forgetting import STAYS, Forgotten
+from fourfold.ingest.writer import Writer
 from fourfold.model.time import seconds
-from fourfold.store import Store
 
 _COUNTS_STAY = "What was counted of them stays, and what comes later for that time is not counted."
 _COUNTS_GO = "What was counted of them is taken back."
@@ -43,12 +43,12 @@ def command(
         raise InputError("--before needs --stream: records are kept for as long as their stream is to keep them")
     if counts and before is None:
         raise InputError("--counts goes with --before; the counts of erased keys are always taken back")
-    opened = open_store(store, project)
+    writer = open_store(store, project).writer
     streams = None if stream is None else [stream]
-    found = opened.forgettable(streams, keys=wanted, before=before)
+    found = writer.forgettable(streams, keys=wanted, before=before)
     if not yes:
         _ask(found, json=json, stay=before is not None and not counts)
-    done = _forget(opened, wanted, streams, before, counts, force)
+    done = _forget(writer, wanted, streams, before, counts, force)
     if json:
         print_json([done])
     else:
@@ -58,12 +58,12 @@ def command(
 
 
 def _forget(
-    opened: Store, keys: list[str], streams: list[str] | None, before: str | None, counts: bool, force: bool
+    writer: Writer, keys: list[str], streams: list[str] | None, before: str | None, counts: bool, force: bool
 ) -> Forgotten:  # fmt: skip
     if before is None:
-        return opened.forget_keys(keys, streams, force=force)
+        return writer.forget_keys(keys, streams, force=force)
     assert streams is not None
-    return opened.forget_before(streams[0], seconds(before, "--before"), counts=counts, force=force)
+    return writer.forget_before(streams[0], seconds(before, "--before"), counts=counts, force=force)
 
 
 def _listed(file: Path | None) -> list[str]:

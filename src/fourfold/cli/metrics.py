@@ -14,10 +14,9 @@ from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.metrics import known_metrics
 from fourfold.model import Value, percent
-from fourfold.query.metric import metric as read_metric
 from fourfold.query.read import resolve
 from fourfold.query.result import Result
-from fourfold.reports import overview
+from fourfold.reports.tasks import targets
 
 
 def command(
@@ -38,15 +37,14 @@ def command(
     """Compute a metric; without arguments, list what can be asked."""
     opened = open_store(store, project)
     if target is None:
-        _list(overview.targets(opened), json)
+        _list(targets(opened.caught_up()), json)
         return
     if metric is None:
-        opened.catch_up()
-        kind = resolve(opened, target)
+        kind = resolve(opened.caught_up(), target)
         known = known_metrics(kind.kind, kind.task.kind if kind.task is not None else None)
         raise InputError(f"which metric of {target!r}? There are {', '.join(known)}")
-    found = read_metric(
-        opened, target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
+    found = opened.metric(
+        target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
         estimate=estimate, versions=_two(versions),
     )  # fmt: skip
     if json:

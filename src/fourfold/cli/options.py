@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +13,7 @@ import typer
 
 from fourfold import config
 from fourfold.cli.screen import visible
-from fourfold.projects import open_project
-from fourfold.store import Store
+from fourfold.store import Store, open_project
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")
@@ -56,9 +55,9 @@ def _escaped(character: str) -> str:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None

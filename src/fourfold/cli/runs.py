@@ -12,7 +12,7 @@ from fourfold.cli.render import ago, day, duration, health, number
 from fourfold.cli.screen import Words, console
 from fourfold.errors import suggest
 from fourfold.model import Run
-from fourfold.reports import overview
+from fourfold.reports.components import components, recent_runs
 
 
 def command(
@@ -23,10 +23,10 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """List the newest runs, with their duration, error, inputs and outputs."""
-    opened = open_store(store, project)
-    found = overview.recent_runs(opened, component, limit)
+    reader = open_store(store, project).caught_up()
+    found = recent_runs(reader, component, limit)
     if component is not None and not found:
-        raise suggest("component", component, [view.name for view in overview.components(opened)])
+        raise suggest("component", component, [view.name for view in components(reader)])
     if json:
         print_json([{**_fields(run), "duration": run.duration} for run in found])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -28,22 +29,22 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Say of each column what differs: schema, type, unit, categories, missing values or distribution."""
-    opened = open_store(store, project)
+    reader = open_store(store, project).caught_up()
     if by_key:
-        matched = discrepancies(opened, current, reference, relative=relative, absolute=absolute)
+        matched = discrepancies(reader, reference, current, relative=relative, absolute=absolute)
         if json:
             print_json(matched)
         else:
             _draw_matched(matched, current, reference)
         return
-    found = skew(opened, reference, current, start=start, end=end)
+    found = skew(reader, reference, current, start=start, end=end)
     if json:
         print_json(found)
     else:
         _draw(found)
 
 
-def _draw(found: list[ColumnSkew]) -> None:
+def _draw(found: Sequence[ColumnSkew]) -> None:
     table = Grid("column", wide("what differs"), right("stability index"), right("Jensen–Shannon"), right("by chance"))
     for entry in found:
         psi, js = (entry.distances.get(name) for name in ("population_stability_index", "jensen_shannon"))
@@ -54,7 +55,7 @@ def _draw(found: list[ColumnSkew]) -> None:
     console().print(table)
 
 
-def _draw_matched(found: list[Discrepancy], here: str, there: str) -> None:
+def _draw_matched(found: Sequence[Discrepancy], here: str, there: str) -> None:
     table = Grid(
         "column", right("matched"), right("mismatched"), right(f"only in {here}"), right(f"only in {there}"),
         wide("such as"),

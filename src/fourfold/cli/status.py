@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
@@ -12,9 +12,12 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_st
 from fourfold.cli.render import ago, duration, health, number, rate, sparkline
 from fourfold.cli.screen import Words, console
 from fourfold.model import Status, percent
-from fourfold.reports import overview
-from fourfold.reports.problems import Problem, problems
-from fourfold.store import Store
+from fourfold.reports.components import ComponentView
+from fourfold.reports.drift import Drift
+from fourfold.reports.joins import Join
+from fourfold.reports.problem import Problem
+from fourfold.reports.status import StatusReport, status
+from fourfold.reports.tasks import TaskView
 
 _TITLES = {
     "roc_auc": "ROC AUC", "expected_calibration_error": "calibration", "coverage": "labelled", "f1": "F1", "r2": "R²",
@@ -24,35 +27,16 @@ _TITLES = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
-    """All that the screen shows, computed before anything is drawn."""
-
-    components: list[overview.ComponentView]
-    tasks: list[overview.TaskView]
-    joins: list[overview.Join]
-    drift: list[overview.Drift]
-    problems: list[Problem]
-
-
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
     """Show the pipeline, its components' health, and each task's metrics over time and by slice."""
-    view = compute(open_store(store, project))
+    view = status(open_store(store, project).caught_up())
     if json:
         print_json([view])
     else:
         draw(view, console())
 
 
-def compute(store: Store) -> View:
-    """What there is to show."""
-    return View(
-        overview.components(store), overview.tasks(store), overview.joins(store), overview.drift(store),
-        problems(store),
-    )  # fmt: skip
-
-
-def draw(view: View, out: Console) -> None:
+def draw(view: StatusReport, out: Console) -> None:
     """The screen."""
     if not view.components and not view.tasks:
         out.print("No component has run and no task is declared yet; [bold]fourfold streams[/] shows what is logged.")
@@ -83,7 +67,7 @@ def _problem(problem: Problem) -> RenderableType:
     )  # fmt: skip
 
 
-def _pipeline(components: list[overview.ComponentView]) -> Grid:
+def _pipeline(components: Sequence[ComponentView]) -> Grid:
     table = Grid("component", "health", "last run", right("took"), right("runs"), right("failed"), wide("feeds"))
     for entry in components:
         table.add_row(
@@ -93,7 +77,7 @@ def _pipeline(components: list[overview.ComponentView]) -> Grid:
     return table
 
 
-def _task(view: overview.TaskView, width: int) -> Group:
+def _task(view: TaskView, width: int) -> Group:
     task = view.task
     threshold = f", threshold {task.threshold:g}" if task.threshold is not None else ""
     about = Words(f"{task.kind}: {task.prediction} against {task.label}{threshold}", style="dim")
@@ -109,16 +93,16 @@ def _task(view: overview.TaskView, width: int) -> Group:
             rate(known[-1]) if known else "–",
         )  # fmt: skip
     parts: list[RenderableType] = [about, over_time]
-    for dimension, rows in view.by_slice.items():
+    for dimension in view.by_slice:
         shown = [name for name in view.values if name != "coverage"]
-        table = Grid(dimension, right("records"), right("labelled"), *map(_title, shown))
-        for name, values in rows:
+        table = Grid(dimension.dimension, right("records"), right("labelled"), *map(_title, shown))
+        for entry in dimension.slices:
             table.add_row(
-                Words(name), number(values["coverage"].n), percent(values["coverage"].value),
-                *(rate(values[metric]) for metric in shown),
+                Words(entry.name), number(entry.values["coverage"].n), percent(entry.values["coverage"].value),
+                *(rate(entry.values[metric]) for metric in shown),
             )  # fmt: skip
         parts += [Words(), table]
-        if more := view.left_out[dimension]:
+        if more := dimension.left_out:
             parts.append(Words(f"… and {more:,} more, none further from the whole", style="dim"))
     if any(value.status is Status.PROVISIONAL for value in view.values.values()):
         parts.append(Words("± half of the 95 % interval; yellow: provisional, labels can still come", style="dim"))
@@ -131,7 +115,7 @@ def _title(metric: str) -> str:
     return _TITLES.get(name, name) + (f"@{k}" if k else "")
 
 
-def _join(join: overview.Join) -> Grid:
+def _join(join: Join) -> Grid:
     table = Grid("column", "", right("null"), right("records"))
     for kind, columns in (("key", join.keys), ("joined", join.gained)):
         for name, value in columns:
@@ -139,7 +123,7 @@ def _join(join: overview.Join) -> Grid:
     return table
 
 
-def _drift(found: overview.Drift) -> Grid:
+def _drift(found: Drift) -> Grid:
     table = Grid("column", right("stability index"), right("by chance alone"), right("records"))
     for column, value in found.columns:
         style = "yellow" if (value.value or 0) > 0.2 else ""

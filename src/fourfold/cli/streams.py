@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +13,8 @@ from fourfold.cli.render import day, number, shortened, some
 from fourfold.cli.screen import Words, console
 from fourfold.errors import suggest
 from fourfold.model import DAY, percent
-from fourfold.reports import overview
+from fourfold.reports.streams import ColumnView, StreamView, streams
+from fourfold.reports.streams import columns as columns_of
 
 
 def command(
@@ -22,12 +24,12 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """List the streams; or, of one stream, what each column looks like."""
-    opened = open_store(store, project)
-    found = overview.streams(opened)
+    reader = open_store(store, project).caught_up()
+    found = streams(reader)
     if stream is not None:
         if stream not in {view.name for view in found}:
             raise suggest("stream", stream, [view.name for view in found])
-        columns = overview.columns(opened, stream)
+        columns = columns_of(reader, stream)
         print_json(columns) if json else console().print(_columns(columns))
         return
     if json:
@@ -38,7 +40,7 @@ def command(
         console().print(_streams(found))
 
 
-def _streams(found: list[overview.StreamView]) -> Grid:
+def _streams(found: Sequence[StreamView]) -> Grid:
     table = Grid("stream", "kept", right("records"), "from", "to", wide("columns"))
     for view in found:
         listed = some([name for name, _ in view.columns])
@@ -49,7 +51,7 @@ def _streams(found: list[overview.StreamView]) -> Grid:
     return table
 
 
-def _kept(view: overview.StreamView) -> str:
+def _kept(view: StreamView) -> str:
     """What is kept of a stream: its records (since when, for how long) or counts only."""
     if not view.logged:
         return "counts"
@@ -57,9 +59,9 @@ def _kept(view: overview.StreamView) -> str:
     return f"records{since}" + (f", for {view.retention // DAY} days" if view.retention is not None else "")
 
 
-def _columns(columns: list[overview.ColumnView]) -> Grid:
+def _columns(columns: Sequence[ColumnView]) -> Grid:
     table = Grid("column", *map(right, ("null", "mean", "median", "min", "max", "distinct")), "mostly")
-    by_name: dict[str, list[overview.ColumnView]] = {}
+    by_name: dict[str, list[ColumnView]] = {}
     for view in columns:
         by_name.setdefault(view.name, []).append(view)
     for name, views in by_name.items():  # one of small integers is counted as numbers, and as categories

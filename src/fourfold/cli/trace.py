@@ -20,7 +20,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Show what was logged of a key: features, prediction, decision, label, each with the run that made it."""
-    found = trace(open_store(store, project), key_text(tuple(key) if len(key) > 1 else key[0]) or "")
+    found = trace(open_store(store, project).caught_up(), key_text(tuple(key) if len(key) > 1 else key[0]) or "")
     if json:
         print_json([found])
         return

@@ -19,17 +19,16 @@ from fourfold.counts.binning import Binning
 from fourfold.errors import SchemaError, StoreError
 from fourfold.ingest import declarations
 from fourfold.ingest.identifiers import recognise_identifiers
-from fourfold.ingest.jobs import Cell
-from fourfold.log import Conflict, DamagedMessageError, Inbox, Message, Quarantine, StreamLog, faults, messages, names
+from fourfold.log import Conflict, DamagedMessageError, Inbox, Logs, Message, Quarantine, StreamLog, faults, messages
 from fourfold.model import EVERYTHING, Task
 from fourfold.model.records import META
 from fourfold.state import Database, StateError, catalogue, runs, series
+from fourfold.state.jobs import Cell
 
 logger = logging.getLogger("fourfold")
 _MESSAGES_AT_ONCE = 2_000
 _BYTES_AT_ONCE = 256 << 20
 _ROWS_AT_ONCE = 1_000_000
-_LONGEST_FOLDER = 200
 Received = tuple[Message, messages.Content]
 
 
@@ -42,7 +41,7 @@ class Collector:
     the note that the state's own transaction made.
     """
 
-    def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: StreamLogs) -> None:
+    def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: Logs) -> None:
         self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
         self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
         self._left: set[str] = set()  # the messages of newer versions
@@ -95,7 +94,7 @@ class Collector:
         """Make known again what the logs hold, and what is declared beside them."""
         found = self._logs.found()
         with self._database.write() as connection:
-            for project in {project for project, _ in found} | self._logs.projects():
+            for project in {project for project, _ in found} | declarations.projects(self._logs.folder):
                 logged = functools.partial(self._logs.has, project)
                 declarations.restore(connection, project, self._logs.project(project), logged)
             for project, stream in found:
@@ -280,42 +279,6 @@ class Collector:
             logger.warning("%s", text)
 
 
-class StreamLogs:
-    """The logs of a store, opened once each."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: dict[tuple[str, str], StreamLog] = {}
-
-    def found(self) -> list[tuple[str, str]]:
-        """The projects and streams whose logs are there, whether the state knows of them or not."""
-        present = (names(path.parent) for path in sorted(self._folder.glob("*/*/_delta_log")))
-        return [found for found in present if found is not None]
-
-    def projects(self) -> set[str]:
-        """The projects of which something is declared beside their logs, by their folders."""
-        return declarations.projects(self._folder)
-
-    def has(self, project: str, stream: str) -> bool:
-        """Whether a stream has a log, though it may be one that cannot be read."""
-        return (self.get(project, stream).folder / "_delta_log").is_dir()
-
-    def project(self, project: str) -> Path:
-        """The folder of a project's logs."""
-        return self._folder / _as_folder(project)
-
-    def any(self) -> bool:
-        """Whether there is any log."""
-        return next(self._folder.glob("*/*/_delta_log"), None) is not None
-
-    def get(self, project: str, stream: str) -> StreamLog:
-        """The log of a stream; its folder's name is the stream's, with what a path cannot hold escaped."""
-        key = (project, stream)
-        if key not in self._open:
-            self._open[key] = StreamLog(self._folder / _as_folder(project) / _as_folder(stream), stream, project)
-        return self._open[key]
-
-
 def declare(connection: sa.Connection, project: str, task: Task) -> None:
     """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
 
@@ -394,20 +357,3 @@ def _short(name: str) -> str:
 def _remove(message: Message) -> None:
     if message.path is not None:
         message.path.unlink(missing_ok=True)
-
-
-def _as_folder(name: str) -> str:
-    """A name as a folder's: letters, digits, "_", "-" and inner dots stay, every other byte becomes ~ and its hex.
-
-    No "%" and no "..": the Delta engine reads paths as URLs.
-    """
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else _escaped(c) for c in name)
-    if plain.startswith((".", "_")):  # a folder of its own to systems, and to the Delta engine
-        plain = _escaped(plain[0]) + plain[1:]
-    if len(plain) > _LONGEST_FOLDER:
-        plain = f"{plain[: _LONGEST_FOLDER - 33]}~{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
-    return plain or "~"
-
-
-def _escaped(character: str) -> str:
-    return "".join(f"~{byte:02x}" for byte in character.encode(errors="surrogatepass"))

@@ -14,13 +14,12 @@ import sqlalchemy as sa
 from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError, TooSlowError
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.fold import Levels, Plan
-from fourfold.ingest.collect import StreamLogs
 from fourfold.ingest.identifiers import recognise_identifiers
-from fourfold.ingest.jobs import Cell, Owner, owners
-from fourfold.log import Changes, StreamLog, TruncatedLogError, unreadable
+from fourfold.log import Changes, Logs, StreamLog, TruncatedLogError, unreadable
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
 from fourfold.state import Database, StateError, catalogue, series
 from fourfold.state.catalogue import Backfill, Failure
+from fourfold.state.jobs import Cell, Owner, owners_of
 
 _UNREADABLE = 2**62  # the version of a log that cannot be read
 REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
@@ -37,7 +36,7 @@ class Folder:
     done, the others go on without it. Cells at the same position are counted together.
     """
 
-    def __init__(self, project: str, database: Database, engine: Engine, logs: StreamLogs) -> None:
+    def __init__(self, project: str, database: Database, engine: Engine, logs: Logs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
         self._resting: set[str] = set()  # the jobs that could not count, and are not tried in this fold
         self._slow: dict[tuple[str, Dimension], tuple[str, float]] = {}  # slices of a stream: why, after how long
@@ -68,24 +67,13 @@ class Folder:
         self._slow.clear()
         self.damaged.clear()
         self._damaged_at.clear()
-        owners_ = self._database.recall(_owners, self._project)
+        owners_ = self._database.recall(owners_of, self._project)
         self._forget_unwanted(cell.job for owner in owners_ for cell in owner.cells)
         for owner in owners_:
             self._guarded(owner, self._fold_new)
         for owner in owners_:
             self._guarded(owner, self._begin)
         return all(self._first_counts(owner, go_on) for owner in owners_)
-
-    def failures(self) -> dict[Cell, str]:
-        """What could not be counted when it was last tried, and why."""
-        known = self._database.recall(catalogue.failures, self._project)
-        return {Cell.from_job(job): failure.reason for job, failure in known.items()}
-
-    def progress(self, owner: str | None = None) -> dict[Cell, float]:
-        """The first counts that are under way, and what share of each is done."""
-        found = self._database.recall(catalogue.backfills, self._project)
-        shares = {Cell.from_job(job): entry.piece / entry.pieces for job, entry in found.items()}
-        return {cell: share for cell, share in shares.items() if owner in (None, cell.owner)}
 
     def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
         """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
@@ -144,28 +132,13 @@ class Folder:
             self._warned.add(why)
             logger.warning("%s", why)
 
-    def streams(self, owner: str) -> tuple[str, ...]:
-        """The streams that an owner is counted from."""
-        return next((o.streams for o in self._database.recall(_owners, self._project) if o.name == owner), ())
-
     def owners_of(self, stream: str) -> list[str]:
         """The owners that are counted from a stream."""
-        return [owner.name for owner in self._database.recall(_owners, self._project) if stream in owner.streams]
-
-    def damage(self, owner: str) -> str:
-        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
-        positions = self._database.recall(_counted_to, self._project).get(owner, {})
-        newest = self._versions(positions)
-        for stream, counted in positions.items():
-            version = newest.get(stream, -1)
-            if version < counted < catalogue.ANEW:
-                end = f"ends at version {version}" if version >= 0 else "is gone"
-                return f"the log of {stream!r} {end}, and version {counted} of it was counted"
-        return self.damaged.get(owner, "")
+        return [owner.name for owner in self._database.recall(owners_of, self._project) if stream in owner.streams]
 
     def forget(self, owner: str) -> None:
         """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
-        for known in self._database.recall(_owners, self._project):
+        for known in self._database.recall(owners_of, self._project):
             if known.name == owner:
                 self._start_anew(known, known.cells)
 
@@ -221,7 +194,7 @@ class Folder:
                 continue
             with self._database.read() as connection:
                 levels = self._levels(connection, owner, together, changed)
-                plan = load_plan(connection, self._project, owner.name)
+                plan = catalogue.plan(connection, self._project, owner.name)
             folded = self._fold(owner, together, changed, levels, plan)
             with self._database.write() as connection:
                 self._remember(connection, owner, plan, folded, levels)
@@ -292,7 +265,7 @@ class Folder:
             extent = Extent(piece=(progress.piece, progress.pieces))
         with self._database.read() as connection:
             levels = self._known_levels(connection, owner, together)
-            plan = load_plan(connection, self._project, owner.name)
+            plan = catalogue.plan(connection, self._project, owner.name)
         folded = self._fold(owner, together, logs, levels, plan, extent)
         with self._database.write() as connection:
             self._remember(connection, owner, plan, folded, {})
@@ -360,35 +333,17 @@ class Folder:
         return self._logs.get(self._project, stream)
 
 
-def _owners(connection: sa.Connection, project: str) -> list[Owner]:
-    return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
-
-
 def _positions(
     connection: sa.Connection, project: str
 ) -> tuple[set[str], list[tuple[str, tuple[str, ...], dict[str, int]]], dict[str, Failure]]:
     """The jobs that are still to be counted from the start or forgotten; each job's streams and how far it is; and
     what could not be counted.
     """
-    cursors, found = catalogue.cursors(connection, project), _owners(connection, project)
+    cursors, found = catalogue.cursors(connection, project), owners_of(connection, project)
     failures = catalogue.failures(connection, project)
     positions = [(cell.job, owner.streams, cursors.get(cell.job, {})) for owner in found for cell in owner.cells]
     unwanted = (cursors.keys() | failures.keys()) - {job for job, _, _ in positions}
     return {*catalogue.backfills(connection, project), *unwanted}, positions, failures
-
-
-def _counted_to(connection: sa.Connection, project: str) -> dict[str, dict[str, int]]:
-    """Up to which version of each of its streams an owner was counted, where it was."""
-    counted = catalogue.counted_to(connection, project)
-    return {o.name: {s: counted[s] for s in o.streams if s in counted} for o in _owners(connection, project)}
-
-
-def load_plan(connection: sa.Connection, project: str, owner: str) -> Plan:
-    """What is fixed of an owner's columns."""
-    return Plan(
-        catalogue.binnings(connection, project, owner), catalogue.small_integers(connection, project, owner),
-        catalogue.identifiers(connection, project, owner),
-    )  # fmt: skip
 
 
 def _nothing(log: StreamLog) -> Changes:

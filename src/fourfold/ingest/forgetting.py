@@ -22,15 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.errors import InputError, StoreError, suggest
-from fourfold.log import Inbox, Quarantine, StreamLog, erasing
+from fourfold.log import Inbox, Logs, Quarantine, StreamLog, erasing
 from fourfold.model import DAY, HOUR, label_of
 from fourfold.model.records import EVENT_TIME, KEY, META
-from fourfold.state import Database, catalogue, runs, series
+from fourfold.state import Database, catalogue, jobs, runs, series
 
 logger = logging.getLogger("fourfold")
 
 if TYPE_CHECKING:
-    from fourfold.ingest.collect import StreamLogs
     from fourfold.ingest.counting import Folder
 
 STAYS = (
@@ -58,7 +57,7 @@ class Forgetter:
     """Erases records of a project. Whoever calls it holds the store's lock, with everything counted."""
 
     def __init__(
-        self, project: str, database: Database, logs: StreamLogs, inbox: Inbox, quarantine: Quarantine, folds: Folder
+        self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Folder
     ) -> None:  # fmt: skip
         self._project, self._database, self._logs, self._inbox = project, database, logs, inbox
         self._quarantine, self._folds = quarantine, folds
@@ -185,7 +184,10 @@ class Forgetter:
             else:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
         left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.files()]
-        left += [f"{cell.owner} is not counted: {why}" for cell, why in self._folds.failures().items()]
+        left += [
+            f"{cell.owner} is not counted: {why}"
+            for cell, why in self._database.recall(jobs.failures, self._project).items()
+        ]
         if not self._database.erase_deleted():
             left.append(f"{self._database.path}-wal is in use by a reader; forget again when that has ended")
         return tuple(left)

@@ -1,27 +1,27 @@
-"""Mending a store: what can be done safely, each step told of. Nothing that held data is deleted."""
+"""Mending a writer: what can be done safely, each step told of. Nothing that held data is deleted."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
+from fourfold.ingest.writer import Writer
 from fourfold.log import Inbox, mend, unreadable
 from fourfold.model import DAY
-from fourfold.reports.integrity import HALF_WRITTEN, misplaced
-from fourfold.reports.recount import differences
 from fourfold.state import Database, StateError, catalogue, series
-from fourfold.store import Store
+
+HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 
 
-def mended(folder: Path, project: str, *, recount: bool = False) -> Iterator[str]:
+def mended(folder: Path, project: str) -> Iterator[str]:
     """Mend a store, telling of each step as it is done.
 
     What stands in the place of something else is moved aside; a state that cannot be used is moved aside and made
     anew from the logs and the declarations beside them; logs are brought to where they can be read, and what they
-    hold is counted anew; half-written messages are removed. With ``recount``, counts that differ from the logs too.
+    hold is counted anew; half-written messages are removed.
 
     Raises:
         StoreError: the folder cannot be written, or the state was written by a newer fourfold.
@@ -30,25 +30,24 @@ def mended(folder: Path, project: str, *, recount: bool = False) -> Iterator[str
     for path, what in misplaced(folder):
         yield _move(path, f"it was not a {what}", stamp)
     yield from _mend_state(folder, stamp)
-    store = Store(folder, project)
+    writer = Writer(folder, project)
     try:
-        store.catch_up()
-        yield from _mend_logs(store, stamp)
+        writer.catch_up()
+        yield from _mend_logs(writer, stamp)
         removed = Inbox(folder / "inbox").clear_stale(HALF_WRITTEN)
         if removed:
             yield f"{removed} half-written messages were removed; they were never acknowledged"
-        if recount:
-            yield from recounted(store)
-        store.fold()
+        writer.fold()
     finally:
-        store.close()
+        writer.close()
 
 
-def recounted(store: Store, report: Callable[[float], None] = lambda share: None) -> Iterator[str]:
-    """Count anew what differs from the logs."""
-    for owner in {difference.owner for difference in differences(store, report)}:
-        store.recount(owner)
-        yield f"{owner.replace(':', ' ', 1)} was counted anew from the log"
+def misplaced(folder: Path) -> list[tuple[Path, str]]:
+    """What stands where a store has something of another kind, and what should be there."""
+    files = [(folder / name, "file") for name in ("fold.lock", "state.lock", "state.db")]
+    folders = [(folder / name, "folder") for name in ("inbox", "log", "quarantine")]
+    found = [(path, what) for path, what in files if path.exists() and not path.is_file()]
+    return found + [(path, what) for path, what in folders if path.exists() and not path.is_dir()]
 
 
 def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
@@ -90,17 +89,17 @@ def _unreadable_rows(path: Path) -> list[str]:
     return []
 
 
-def _mend_logs(store: Store, stamp: str) -> Iterator[str]:
-    with store.database.read() as connection:
-        streams = list(catalogue.streams(connection, store.project))
+def _mend_logs(writer: Writer, stamp: str) -> Iterator[str]:
+    with writer.database.read() as connection:
+        streams = list(catalogue.streams(connection, writer.project))
     for stream in streams:
-        log = store.log(stream)
+        log = writer.log(stream)
         if not unreadable(log):
             continue
-        with store.locked():
-            store.forget_counts_of(stream)  # first: whatever ends this, they are counted from what the log then holds
+        with writer.locked():
+            writer.forget_counts_of(stream)  # first: whatever ends this, they are counted from what the log then holds
             try:
-                for step in mend(log, store.quarantine.folder / f"log-{log.folder.name}-{stamp}"):
+                for step in mend(log, writer.quarantine.folder / f"log-{log.folder.name}-{stamp}"):
                     yield f"stream {stream!r}: {step}"
             except FourfoldError as error:
                 yield f"stream {stream!r} could not be mended: {error}"

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fourfold.errors import FourfoldError, InputError, SchemaError, StoreError
+from fourfold.ingest.writer import Writer
 from fourfold.log import Message, Quarantined
 from fourfold.model.records import BATCH, META, SET_ASIDE
 from fourfold.state import catalogue
-from fourfold.store import Store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,36 +28,36 @@ class Retried:
     message: str
 
 
-def retry(store: Store) -> Iterator[Retried]:
+def retry(writer: Writer) -> Iterator[Retried]:
     """Take each entry of the quarantine again that holds something; what succeeds leaves it.
 
     Whole batches, whose Parquet file may have been edited, are appended to the log unless it holds that batch. A
     column's values go to the records that they belong to. A message's file goes back to the inbox. What does not
     succeed stays, with the newest reason. All are told of.
     """
-    entries = [entry for entry in store.quarantined() if entry.rows or entry.message.exists()]
+    entries = [entry for entry in writer.quarantine.entries() if entry.rows or entry.message.exists()]
     messages = [entry for entry in entries if entry.message.exists()]
     for entry in entries:
         if entry in messages:
             continue
         try:
-            with store.locked():
-                _take(store, entry)
+            with writer.locked():
+                _take(writer, entry)
         except (FourfoldError, pa.ArrowException, OSError) as error:
-            yield _stays(store, entry, str(error).splitlines()[0])
+            yield _stays(writer, entry, str(error).splitlines()[0])
         else:
             yield Retried(entry.stream, entry.batch, entry.rows, True, "taken into the log")
-    yield from _messages(store, messages)
-    store.fold()
+    yield from _messages(writer, messages)
+    writer.fold()
 
 
-def _take(store: Store, entry: Quarantined) -> None:
+def _take(writer: Writer, entry: Quarantined) -> None:
     """Take a batch, or a column's values, into the log; then it is in quarantine no more.
 
     Raises:
         FourfoldError: it cannot be taken.
     """
-    if entry.project not in ("", store.project):
+    if entry.project not in ("", writer.project):
         raise InputError(f"it is of project {entry.project!r}; give --project")
     table = pq.ParquetFile(entry.path).read()
     if missing := sorted(set(META.names) - set(table.column_names)):
@@ -65,50 +65,50 @@ def _take(store: Store, entry: Quarantined) -> None:
             f"it was set aside before it could be a batch ({', '.join(missing)} are missing); log it again with "
             f"ff.log({entry.stream!r}, …) and delete {entry.note}"
         )
-    log = store.log(entry.stream)
+    log = writer.log(entry.stream)
     if entry.column:
         if entry.column not in table.column_names:
             raise SchemaError(f"{entry.path} has no column {entry.column!r}")
         log.amend(entry.column, table)
     else:
-        writer, _, number = entry.batch.rpartition("-")
+        sender, _, number = entry.batch.rpartition("-")
         if not number.isdigit():
             raise SchemaError(f"{entry.batch!r} is the name of no batch")
-        with store.database.write() as connection:
-            catalogue.add_stream(connection, store.project, entry.stream, None, None)
+        with writer.database.write() as connection:
+            catalogue.add_stream(connection, writer.project, entry.stream, None, None)
         named = pa.array([entry.batch] * table.num_rows, META.field(BATCH).type)
         table = table.set_column(table.schema.get_field_index(BATCH), META.field(BATCH), named)
         table = table.select([name for name in table.column_names if name != SET_ASIDE.name])
-        log.append([Message(writer, int(number), {}, table)], store.set_aside(log))
-    store.quarantine.remove(entry)
+        log.append([Message(sender, int(number), {}, table)], writer.set_aside(log))
+    writer.quarantine.remove(entry)
 
 
-def _messages(store: Store, entries: list[Quarantined]) -> Iterator[Retried]:
+def _messages(writer: Writer, entries: list[Quarantined]) -> Iterator[Retried]:
     """Put messages back into the inbox, where they are taken, or set aside again."""
     for entry in entries:
-        with store.locked():
+        with writer.locked():
             try:
-                os.replace(entry.message, store.folder / "inbox" / entry.message.name)
+                os.replace(entry.message, writer.folder / "inbox" / entry.message.name)
             except OSError as error:
-                yield _stays(store, entry, str(error))
+                yield _stays(writer, entry, str(error))
                 continue
-            store.quarantine.remove(entry)
-    store.catch_up(0.0)
-    again = {entry.batch: entry for entry in store.quarantined()}
+            writer.quarantine.remove(entry)
+    writer.catch_up(0.0)
+    again = {entry.batch: entry for entry in writer.quarantine.entries()}
     for entry in entries:
         if entry.batch in again:
             yield Retried(entry.stream, entry.batch, 0, False, again[entry.batch].reason)
-        elif (store.folder / "inbox" / entry.message.name).exists():
+        elif (writer.folder / "inbox" / entry.message.name).exists():
             yield Retried(entry.stream, entry.batch, 0, False, "it waits in the inbox")
         else:
             yield Retried(entry.stream, entry.batch, 0, True, "taken")
 
 
-def _stays(store: Store, entry: Quarantined, reason: str) -> Retried:
+def _stays(writer: Writer, entry: Quarantined, reason: str) -> Retried:
     """Keep an entry, with the newest reason."""
     try:
         if entry.note.is_file() and Path(entry.path).is_file():
-            store.quarantine.note(dataclasses.replace(entry, reason=reason))
+            writer.quarantine.note(dataclasses.replace(entry, reason=reason))
     except OSError as error:
-        raise StoreError(f"the quarantine {store.quarantine.folder} cannot be written: {error}") from error
+        raise StoreError(f"the quarantine {writer.quarantine.folder} cannot be written: {error}") from error
     return Retried(entry.stream, entry.batch, entry.rows, False, reason)

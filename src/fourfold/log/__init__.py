@@ -15,6 +15,7 @@ from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message
 from fourfold.log.place import store_folder
 
 if TYPE_CHECKING:
+    from fourfold.log.logs import Logs
     from fourfold.log.mending import faults, mend, unreadable
     from fourfold.log.quarantine import Quarantine, Quarantined
     from fourfold.log.schema import Conflict
@@ -26,6 +27,7 @@ __all__ = [
     "Conflict",
     "DamagedMessageError",
     "Inbox",
+    "Logs",
     "Message",
     "Quarantine",
     "Quarantined",
@@ -42,7 +44,7 @@ __all__ = [
 ]
 _LATER = {
     "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "stream",
-    "StreamLog": "stream", "faults": "mending", "mend": "mending", "unreadable": "mending",
+    "StreamLog": "stream", "Logs": "logs", "faults": "mending", "mend": "mending", "unreadable": "mending",
     "TruncatedLogError": "stream", "names": "stream", "refuse_in_fork": "stream",
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from fourfold.model.names import (
     slice_names,
 )
 from fourfold.model.run import Artifact, Run, RunStatus
+from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, Source, Sums, Task
 from fourfold.model.time import DAY, HOUR, KEEP_HOURS, Moment, Plausible, Window, seconds
 from fourfold.model.value import Status, Value, percent
@@ -35,6 +36,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "Source",
+    "Standing",
     "Status",
     "Sums",
     "Task",

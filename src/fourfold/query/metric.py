@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Sequence
 
-from fourfold.engine import check_expression
 from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import Question, parse
 from fourfold.metrics.custom import REGISTERED
-from fourfold.model import Dimension, Value, Window, slice_names
+from fourfold.model import Dimension, Sums, Value, Window, slice_names
 from fourfold.query import ways
 from fourfold.query.read import Target, resolve
+from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Result, seconds
 from fourfold.query.source import AsOf, Source, Stored
 from fourfold.query.windows import windows as windows_of
 from fourfold.state import catalogue
-from fourfold.store import Store
 
 
 def metric(
-    store: Store,
+    reader: Reader,
     target: str,
     name: str,
     *,
@@ -31,14 +29,14 @@ def metric(
     every: str | None = None,
     against: str | tuple[Moment, Moment] | None = None,
     as_of: Moment | None = None,
-    estimate: bool | str = False,
+    estimate: bool = False,
+    estimate_error: bool = False,
     versions: tuple[str, str] | None = None,
-    patience: float | None = None,
 ) -> Result:
     """A metric by window and slice.
 
     Args:
-        store: where to look; it is brought up to date first.
+        reader: where to look.
         target: a task ("late"), a stream ("predict") or a column ("predict.score").
         name: a metric, with its parameters ("quantile(0.9)").
         start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
@@ -48,59 +46,46 @@ def metric(
         against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
             that was before the window.
         as_of: what was known at this moment, by the time at which records were logged.
-        estimate: for a task, estimate what the labels that are missing will say; "error": how far such an estimate,
-            made before any label was there, was from what came true.
+        estimate: for a task, estimate what the missing labels will say.
+        estimate_error: how far such an estimate, made before any label was there, was from what came true.
         versions: two model versions: the first's metric − the second's, on the keys that both predicted.
-        patience: after how many seconds to answer from what is counted so far, *provisional*; without it the answer
-            waits until all that was logged is counted.
 
     Raises:
         UnknownNameError: no such target, metric or slice; the message lists what there is.
         InputError: a window or parameter that cannot be.
         ConfigError: the task cannot be counted, for what it declares is wrong.
     """
-    wait = _seconds_of(patience)
-    store.catch_up(wait)
-    found = resolve(store, target)
+    found = resolve(reader, target)
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)
-    _check_way(question, against=against, estimate=estimate, versions=versions)
-    found = _defined(store, found, question, wait)
+    _check_way(question, against=against, estimate=estimate, estimate_error=estimate_error, versions=versions)
     moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
     names = tuple(sorted([by] if isinstance(by, str) else by or ()))
-    failure = store.failure(found.owner, names, question.metric.name)
+    failure = reader.failure(found.owner, names, question.metric.name)
     if failure is not None:
         raise ConfigError(failure)
-    dimension = _dimension(store, found, names) if names else Dimension()
-    source: Source = Stored(store, found.owner)
+    dimension = _dimension(reader, found, names) if names else Dimension()
+    source: Source = Stored(reader, found.owner)
     if moment is not None:
         streams = found.task.streams if found.task is not None else (found.stream,)
-        strata = found.task.slices if found.task is not None and estimate else ()
-        source = AsOf(store, streams, found.task, (dimension, *strata), moment)
+        strata = found.task.slices if found.task is not None and (estimate or estimate_error) else ()
+        source = AsOf(reader, streams, found.task, (dimension, *strata), moment)
     if moment is not None or _is_function(question):
-        _check_kept(store, found, start, moment)
+        _check_kept(reader, found, start, moment)
     windows, level = windows_of(source, start, end, every)
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
         why = "" if moment is None else f" by {as_of}"
         return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
-    asked = ways.Asked(store, found, question, source, windows, level, names, moment)
+    asked = ways.Asked(reader, found, question, source, windows, level, names, moment)
     if _is_function(question):
         return ways.from_log(asked, dimension)
-    damage = store.damage(found.owner) if moment is None else ""
+    damage = reader.damage(found.owner) if moment is None else ""
     if versions is not None:
         return ways.of_versions(asked, versions).told(damage)
-    if estimate:
-        return ways.estimated(asked, error=estimate == "error").told(damage)
+    if estimate or estimate_error:
+        return ways.estimated(asked, error=estimate_error).told(damage)
     return ways.counted(asked, against).told(damage)
-
-
-def _seconds_of(patience: float | None) -> float:
-    if patience is None:
-        return math.inf
-    if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience >= 0:
-        raise InputError(f"patience={patience!r}: give a number of seconds, at least 0")
-    return float(patience)
 
 
 def _check(question: Question, target: Target) -> None:
@@ -114,8 +99,9 @@ def _check(question: Question, target: Target) -> None:
 
 def _check_way(question: Question, **ways: object) -> None:
     """Of the ways to answer other than by what was counted, one at most can be asked for."""
-    if ways["estimate"] not in (False, True, "error"):
-        raise InputError(f"estimate={ways['estimate']!r}: give True, or 'error' for how far estimates were off")
+    for name in ("estimate", "estimate_error"):
+        if not isinstance(ways[name], bool):
+            raise InputError(f"{name}={ways[name]!r}: give True or False")
     given = [name for name, value in ways.items() if value not in (None, False)]
     if len(given) > 1:
         raise InputError(f"{question.text}: {'= and '.join(given)}= are different questions; ask one of them")
@@ -123,10 +109,10 @@ def _check_way(question: Question, **ways: object) -> None:
         raise InputError(f"{question.text} is a function of what the log holds; {given[0]}= is not for it")
 
 
-def _check_kept(store: Store, target: Target, start: Moment | None, as_of: int | None) -> None:
+def _check_kept(reader: Reader, target: Target, start: Moment | None, as_of: int | None) -> None:
     """What the log has forgotten cannot be asked of it; the counts of that time are only those of now."""
     streams = target.task.streams if target.task is not None else (target.stream,)
-    closed = store.database.recall(catalogue.closed_before, store.project, streams)
+    closed = reader.database.recall(catalogue.closed_before, reader.project, streams)
     asked = [seconds(start, "start")] if start is not None else []
     asked += [as_of // 1_000_000] if as_of is not None else []
     if closed is not None and asked and min(asked) < closed:
@@ -139,21 +125,19 @@ def _is_function(question: Question) -> bool:
     return custom is not None and custom.function is not None
 
 
-def _defined(store: Store, target: Target, question: Question, patience: float) -> Target:
-    """The task with a custom metric's sums, which are declared where they are first asked for, and then counted."""
-    custom = REGISTERED.get(question.metric.name)
-    if target.task is None or custom is None or custom.sums is None or custom.sums in target.task.sums:
-        return target
-    for part, sql in custom.sums.expressions:
-        check_expression(sql, f"metric {custom.name!r}, sum {part!r}")
-    store.define(target.task.name, custom.sums, patience)
-    return resolve(store, target.task.name)
+def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:
+    """The sums of a custom metric that a task does not declare yet: they are to be declared, and counted, first."""
+    resolved = resolve(reader, target)
+    if resolved.task is None:
+        return None
+    custom = REGISTERED.get(parse(name, "task", resolved.task.kind).metric.name)
+    return None if custom is None or custom.sums in (None, *resolved.task.sums) else custom.sums
 
 
-def _dimension(store: Store, target: Target, names: tuple[str, ...]) -> Dimension:
+def _dimension(reader: Reader, target: Target, names: tuple[str, ...]) -> Dimension:
     """The declared dimension of these names."""
-    tasks = store.database.recall(catalogue.tasks, store.project).values()
-    known = {slice_names(row[3]) for row in Stored(store, target.owner).series()}
+    tasks = reader.database.recall(catalogue.tasks, reader.project).values()
+    known = {slice_names(row[3]) for row in Stored(reader, target.owner).series()}
     declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
     for dimension in declared:
         if dimension.names == names:

@@ -12,10 +12,10 @@ from fourfold.counts import Counts
 from fourfold.counts.binning import Ints
 from fourfold.errors import suggest
 from fourfold.model import DAY, EVERYTHING, Task, Window
+from fourfold.query.reader import Reader
 from fourfold.query.source import Source, Stored, of_dimension
 from fourfold.state import catalogue
 from fourfold.state.series import FIRST, LAST, Series
-from fourfold.store import Store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ EVER = Window(FIRST, LAST)
 Found = Iterable[tuple[Place, Counts]]
 
 
-def resolve(store: Store, target: str) -> Target:
+def resolve(reader: Reader, target: str) -> Target:
     """What a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
 
     A component's single output can be left out: "featurize.age" is "featurize.output.age".
@@ -46,8 +46,8 @@ def resolve(store: Store, target: str) -> Target:
     Raises:
         UnknownNameError: nothing of that name; lists what there is.
     """
-    tasks = store.database.recall(catalogue.tasks, store.project)
-    streams = list(store.database.recall(catalogue.streams, store.project))
+    tasks = reader.database.recall(catalogue.tasks, reader.project)
+    streams = list(reader.database.recall(catalogue.streams, reader.project))
     if target in tasks:
         return Target("task", f"task:{target}", task=tasks[target])
     if target in streams:
@@ -55,14 +55,14 @@ def resolve(store: Store, target: str) -> Target:
     for stream in sorted(streams, key=len, reverse=True):
         if target.startswith(f"{stream}."):
             column = target[len(stream) + 1 :]
-            known = {row[1] for row in Stored(store, f"stream:{stream}").series()} - {""}
+            known = {row[1] for row in Stored(reader, f"stream:{stream}").series()} - {""}
             if column in known:
                 return Target("column", f"stream:{stream}", column)
             if not any(other.startswith(f"{stream}.") for other in streams if other != target):
                 raise suggest(f"column of stream {stream!r}", column, sorted(known))
     component, _, column = target.partition(".")
     if column and f"{component}.output" in streams and not column.startswith("output"):
-        return resolve(store, f"{component}.output.{column}")
+        return resolve(reader, f"{component}.output.{column}")
     raise suggest("task, stream or column", target, [*tasks, *streams])
 
 
@@ -90,10 +90,10 @@ def load(
 
 
 def totals(
-    store: Store, stream: str, window: Window = EVER, *, bins: bool = True
+    reader: Reader, stream: str, window: Window = EVER, *, bins: bool = True
 ) -> dict[str, dict[str, Counts]]:  # fmt: skip
     """The counts of all records of a stream, by column and kind."""
-    source = Stored(store, f"stream:{stream}")
+    source = Stored(reader, f"stream:{stream}")
     found: dict[str, dict[str, Counts]] = {}
     for _, column, kind, key in source.series():
         if key == EVERYTHING and column:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import overload
 
 import pyarrow as pa
 
 from fourfold.model import Status, Value, Window
 from fourfold.model.time import Moment as Moment
 from fourfold.model.time import seconds as seconds
+from fourfold.query.table import Tabular
 
 Slice = Mapping[str, str | None]
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
+_COLUMNS = ("_windows", "_slices", "_values", "_metrics")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,8 +28,8 @@ class Row:
     value: Value
 
 
-class Result(Sequence[Row]):
-    """Rows of a metric, in order of time and then of slice.
+class Result(Tabular, Sequence[Row]):
+    """Rows of a metric, in order of time and then of slice; of several metrics, one after the other.
 
     As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status,
     reason``; where labels can still come ``awaited``: the share of predictions whose label is still expected; and for
@@ -45,9 +43,21 @@ class Result(Sequence[Row]):
         windows: Sequence[Window],
         slices: Sequence[Slice],
         values: Sequence[Value],
+        metrics: Sequence[str] | None = None,
     ) -> None:
         self.metric, self.by = metric, tuple(by)
         self._windows, self._slices, self._values = windows, slices, values
+        self._metrics = [metric] * len(values) if metrics is None else metrics
+
+    @staticmethod
+    def joined(parts: Sequence[Result]) -> Result:
+        """The rows of several results, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = [[*itertools.chain.from_iterable(getattr(part, name) for part in parts)] for name in _COLUMNS]
+        windows, slices, values, metrics = columns
+        by = dict.fromkeys(itertools.chain.from_iterable(part.by for part in parts))
+        return Result(", ".join(part.metric for part in parts), [*by], windows, slices, values, metrics)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -56,13 +66,13 @@ class Result(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return Row(self._windows[index], self._slices[index], self.metric, self._values[index])
+        return Row(self._windows[index], self._slices[index], self._metrics[index], self._values[index])
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __iter__(self) -> Iterator[Row]:
-        return map(Row, self._windows, self._slices, itertools.repeat(self.metric), self._values)
+        return map(Row, self._windows, self._slices, self._metrics, self._values)
 
     def __repr__(self) -> str:
         head = "\n".join(f"  {_line(row)}" for row in self[:10])
@@ -88,12 +98,7 @@ class Result(Sequence[Row]):
             )
             for value in self._values
         ]
-        return Result(self.metric, self.by, self._windows, self._slices, values)
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """One dict a row; times as aware datetimes."""
-        dicts: list[dict[str, Any]] = self.to_arrow().to_pylist()
-        return dicts
+        return Result(self.metric, self.by, self._windows, self._slices, values, self._metrics)
 
     def to_arrow(self) -> pa.Table:
         """As a PyArrow table."""
@@ -106,7 +111,7 @@ class Result(Sequence[Row]):
         for name in self.by:
             columns[name] = pa.array([place.get(name) for place in self._slices], pa.string())
         columns |= {
-            "metric": pa.array([self.metric] * len(self), pa.string()),
+            "metric": pa.array(self._metrics, pa.string()),
             "value": pa.array([v.value for v in values], pa.float64()),
             "low": pa.array([v.low for v in values], pa.float64()),
             "high": pa.array([v.high for v in values], pa.float64()),
@@ -120,19 +125,6 @@ class Result(Sequence[Row]):
         if any(v.expected is not None for v in values):
             columns["expected"] = pa.array([v.expected for v in values], pa.float64())
         return pa.table(columns)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas frame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
-
-    def to_polars(self) -> pl.DataFrame:
-        """As a Polars frame (needs the extra ``fourfold[polars]``)."""
-        import polars as pl
-
-        frame = pl.from_arrow(self.to_arrow())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
 
 
 def _line(row: Row) -> str:

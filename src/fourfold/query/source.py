@@ -13,12 +13,11 @@ from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.counts.tallies import Tallies, of_table
 from fourfold.engine import Extent
-from fourfold.ingest.counting import load_plan
 from fourfold.model import ALL, HOUR, Dimension, Task, slice_names
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
+from fourfold.query.reader import Reader
 from fourfold.state import catalogue, series
 from fourfold.state.series import Series
-from fourfold.store import Store
 
 
 class Source(Protocol):
@@ -46,53 +45,54 @@ class Source(Protocol):
 class Stored:
     """What the state holds."""
 
-    def __init__(self, store: Store, owner: str) -> None:
-        self._store, self._owner = store, owner
+    def __init__(self, reader: Reader, owner: str) -> None:
+        self._reader, self._owner = reader, owner
 
     def series(self) -> list[Series]:
         """See ``Source``."""
-        return self._store.database.recall(series.find, self._store.project, self._owner)
+        return self._reader.database.recall(series.find, self._reader.project, self._owner)
 
     def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """See ``Source``."""
-        with self._store.database.read() as connection:
+        with self._reader.database.read() as connection:
             return series.select(connection, wanted, level, start, end)
 
     def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
         """See ``Source``."""
-        with self._store.database.read() as connection:
+        with self._reader.database.read() as connection:
             return series.tallies(connection, wanted, level, start, end)
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""
-        return self._store.database.recall(series.span, self._store.project, self._owner, level)
+        return self._reader.database.recall(series.span, self._reader.project, self._owner, level)
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
-        return self._store.database.recall(load_plan, self._store.project, self._owner).by_version()
+        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).by_version()
 
     def is_identifier(self, column: str) -> bool:
         """See ``Source``."""
-        return self._store.database.recall(load_plan, self._store.project, self._owner).identifier(column)
+        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).identifier(column)
 
 
 class AsOf:
     """What was known at an earlier moment: the records logged until then, folded as they would have been."""
 
     def __init__(
-        self, store: Store, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
+        self, reader: Reader, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
     ) -> None:  # fmt: skip
         owner = f"task:{task.name}" if task is not None else f"stream:{streams[0]}"
-        with store.database.read() as connection:
-            plan = load_plan(connection, store.project, owner)
+        with reader.database.read() as connection:
+            plan = catalogue.plan(connection, reader.project, owner)
             splits = {
-                d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, *dimensions))
+                d: catalogue.levels(connection, reader.project, streams[0], d)
+                for d in dict.fromkeys((ALL, *dimensions))
             }
-        logs = {stream: store.log(stream).whole() for stream in streams}
+        logs = {stream: reader.log(stream).whole() for stream in streams}
         if task is None:
-            folded = store.engine.fold_stream(logs[streams[0]], splits, plan, Extent(as_of=as_of))
+            folded = reader.engine.fold_stream(logs[streams[0]], splits, plan, Extent(as_of=as_of))
         else:
-            folded = store.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
+            folded = reader.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
         self._table, self._plan = folded.counts, folded.plan
         names = ("column", "kind", "slice")
         self._keys = list(zip(*(self._table[name].to_pylist() for name in names), strict=True))  # of each row
@@ -132,13 +132,13 @@ class AsOf:
         return self._plan.identifier(column)
 
 
-def newest(store: Store, stream: str, as_of: int | None = None) -> int | None:
+def newest(reader: Reader, stream: str, as_of: int | None = None) -> int | None:
     """The newest hour of a stream, by event time: its own clock, which does not run ahead of ours."""
     if as_of is None:
-        found = Stored(store, f"stream:{stream}").span(HOUR)
+        found = Stored(reader, f"stream:{stream}").span(HOUR)
         return min(found[1], int(time.time()) // HOUR * HOUR) if found else None
     known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
-    records = store.log(stream).whole().records(known, [EVENT_TIME])
+    records = reader.log(stream).whole().records(known, [EVENT_TIME])
     last = pc.max(records[EVENT_TIME]).cast(pa.int64()).as_py()
     return None if last is None else min(int(last), as_of) // 1_000_000 // HOUR * HOUR
 

@@ -15,15 +15,15 @@ from fourfold.counts import Counts
 from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
-from fourfold.ingest.counting import load_plan
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import Dimension, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
 from fourfold.query.read import pooled
+from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Slice, seconds
-from fourfold.reports.overview import headlines
+from fourfold.query.table import Table, Tabular
+from fourfold.reports.tasks import headlines
 from fourfold.state import catalogue, runs
-from fourfold.store import Store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,9 +44,12 @@ class Difference:
     size: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class Comparison:
-    """Two groups compared; ``differences`` are in order of their size, ``n`` is how many keys each group has."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
+    """Two groups compared: ``differences`` in order of their size, and how many keys (``n``) each group has.
+
+    As a table: a row for each difference.
+    """
 
     a: Slice
     b: Slice
@@ -59,12 +62,16 @@ class Comparison:
         more = len(self.differences) - _SHOWN
         return "\n".join([*lines, *([f"  … {more} more"] if more > 0 else [])])
 
+    def to_arrow(self) -> pa.Table:
+        """As a PyArrow table: a row for each difference."""
+        return Table(self.differences).to_arrow()
+
 
 _SHOWN = 10  # differences that a comparison's text holds
 
 
 def compare(
-    store: Store, a: Slice, b: Slice, window: tuple[Moment, Moment] | None = None
+    reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | None = None
 ) -> Comparison:  # fmt: skip
     """Two slices side by side at every component, ranked by how much they differ. Reads the log.
 
@@ -72,7 +79,7 @@ def compare(
     the other streams, the records of the same keys are compared.
 
     Args:
-        store: where to look; it is brought up to date first.
+        reader: where to look.
         a: the one slice, such as {"carrier": "AA"}.
         b: the other, of the same columns.
         window: (start, end) of the predictions' event times; without it: all there is.
@@ -83,22 +90,21 @@ def compare(
     """
     if not a or set(a) != set(b) or dict(a) == dict(b):
         raise InputError(f"compare {dict(a)} with {dict(b)}: give two different slices of the same columns")
-    store.catch_up()
-    with store.database.read() as connection:
-        streams = list(catalogue.streams(connection, store.project))
-        tasks = list(catalogue.tasks(connection, store.project).values())
+    with reader.database.read() as connection:
+        streams = list(catalogue.streams(connection, reader.project))
+        tasks = list(catalogue.tasks(connection, reader.project).values())
     extent = Extent()
     if window is not None:
         start, end = (seconds(moment, "window") * 1_000_000 for moment in window)
         if start >= end:
             raise InputError(f"window={window!r}: the start is not before the end")
         extent = Extent(start=start, end=end)
-    stream, dimension = _origin(store, tuple(sorted(a)), streams, tasks)
-    with store.database.read() as connection:
-        levels = catalogue.levels(connection, store.project, stream, dimension)
-    log = store.log(stream).whole()
+    stream, dimension = _origin(reader, tuple(sorted(a)), streams, tasks)
+    with reader.database.read() as connection:
+        levels = catalogue.levels(connection, reader.project, stream, dimension)
+    log = reader.log(stream).whole()
     sides = [
-        store.engine.keys(
+        reader.engine.keys(
             log, dimension, levels, [None if v is None else str(v) for _, v in sorted(of.items())], extent
         )
         for of in (a, b)
@@ -108,27 +114,27 @@ def compare(
             raise InputError(f"{dict(of)}: no record of {stream!r} in this window")
     found: list[Difference] = []
     for name in streams:
-        found += _of_stream(store, name, tasks, sides, skip=set(a))
+        found += _of_stream(reader, name, tasks, sides, skip=set(a))
     for task in tasks:
         if task.prediction.stream == stream:
-            found += _of_task(store, task, dimension, levels, (a, b), extent)
+            found += _of_task(reader, task, dimension, levels, (a, b), extent)
     found.sort(key=lambda difference: -difference.size)
     return Comparison(dict(a), dict(b), (len(sides[0]), len(sides[1])), tuple(found))
 
 
 def _origin(
-    store: Store, names: tuple[str, ...], streams: Sequence[str], tasks: Sequence[Task]
+    reader: Reader, names: tuple[str, ...], streams: Sequence[str], tasks: Sequence[Task]
 ) -> tuple[str, Dimension]:  # fmt: skip
     """The stream that the slices are of, and the dimension."""
     for task in tasks:
         for dimension in task.dimensions:
-            if dimension.names == names and store.log(task.prediction.stream).version is not None:
+            if dimension.names == names and reader.log(task.prediction.stream).version is not None:
                 return task.prediction.stream, dimension
     predicted = [task.prediction.stream for task in tasks]
     known: set[str] = set()
     for stream in dict.fromkeys((*predicted, *streams)):
-        if store.log(stream).version is not None:
-            columns = store.log(stream).schema.names
+        if reader.log(stream).version is not None:
+            columns = reader.log(stream).schema.names
             if set(names) <= set(columns):
                 return stream, Dimension(tuple(Part(name) for name in names))
             known |= {name for name in columns if not name.startswith("_ff_")}
@@ -138,10 +144,10 @@ def _origin(
 
 
 def _of_stream(
-    store: Store, stream: str, tasks: Sequence[Task], sides: Sequence[pa.Array], skip: set[str]
+    reader: Reader, stream: str, tasks: Sequence[Task], sides: Sequence[pa.Array], skip: set[str]
 ) -> Iterator[Difference]:  # fmt: skip
     """What differs in a stream between the records of two sets of keys."""
-    log = store.log(stream).whole()
+    log = reader.log(stream).whole()
     tables = [log.records(pc.field(KEY).isin(keys)) for keys in sides]
     if not all(table.num_rows for table in tables):
         if any(table.num_rows for table in tables):
@@ -158,7 +164,7 @@ def _of_stream(
         size = max((distance.value or 0.0) - (distance.expected or 0.0), 0.0)
         yield Difference(stream, "distribution", column, _words(both[0]), _words(both[1]), size)
     versions = dict.fromkeys(task.version for task in tasks if task.prediction.stream == stream and task.version)
-    made = [_made_by(store, table) for table in tables]
+    made = [_made_by(reader, table) for table in tables]
     named = {"run": made} | {v: [_shares(table[v].to_pylist()) for table in tables] for v in versions}
     for name, (one, other) in named.items():
         if one or other:
@@ -184,10 +190,10 @@ def _counts(table: pa.Table, plan: Plan) -> dict[str, Counts]:
     return found
 
 
-def _made_by(store: Store, table: pa.Table) -> dict[str, float]:
+def _made_by(reader: Reader, table: pa.Table) -> dict[str, float]:
     """The components' code versions that made records, with their shares."""
     ids = table[RUN].to_pylist()
-    with store.database.read() as connection:
+    with reader.database.read() as connection:
         known = runs.by_id(connection, sorted({run for run in ids if run}))
     texts = []
     for run in ids:
@@ -203,14 +209,14 @@ def _shares(values: Sequence[object]) -> dict[str, float]:
 
 
 def _of_task(
-    store: Store, task: Task, dimension: Dimension, levels: Levels, slices: tuple[Slice, Slice], extent: Extent
+    reader: Reader, task: Task, dimension: Dimension, levels: Levels, slices: tuple[Slice, Slice], extent: Extent
 ) -> Iterator[Difference]:
     """A task's main metrics in the two slices."""
-    with store.database.read() as connection:
-        plan = load_plan(connection, store.project, f"task:{task.name}")
-    logs = {stream: store.log(stream).whole() for stream in task.streams}
+    with reader.database.read() as connection:
+        plan = catalogue.plan(connection, reader.project, f"task:{task.name}")
+    logs = {stream: reader.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
-    folded = store.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
+    folded = reader.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))
     series = list(zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True))
     keys = [slice_key({name: None if v is None else label_of(str(v)) for name, v in of.items()}) for of in slices]

@@ -28,9 +28,9 @@ def examine(
     except StoreError as error:
         return [*found, Problem("unusable_store", str(folder), str(error), _ADVICE)]
     try:
-        found += integrity.of_state(store)
+        found += integrity.of_state(store.reader)
         try:
-            found += problems(store)
+            found += problems(store.caught_up())
             found += _differing(store, report) if deep else []
         except FourfoldError as error:
             if not found:
@@ -44,5 +44,5 @@ def _differing(store: Store, report: Callable[[float], None]) -> list[Problem]:
     return [
         Problem("differing_counts", found.owner.replace(":", " ", 1), found.text,
                 "fourfold doctor --deep --mend counts it anew from the log")
-        for found in differences(store, report)
+        for found in differences(store.reader, report)
     ]  # fmt: skip

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.ingest import declarations
+from fourfold.ingest.mending import HALF_WRITTEN, misplaced
 from fourfold.log import Quarantined, faults
+from fourfold.query.reader import Reader
 from fourfold.reports.problem import Problem
 from fourfold.state import StateError, catalogue
-from fourfold.store import Store
 
 _MANY = 1_000  # messages that wait, from which on it is told of
 _LONG = 86_400  # seconds that a message waits, likewise
 _NAMED = 5  # faults of a log that a message names
-HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 _MEND = "bring the files back from a backup, or let fourfold doctor --mend do what can be done: it deletes nothing"
 
 
@@ -30,47 +30,36 @@ def of_folder(folder: Path) -> list[Problem]:
     return found
 
 
-def misplaced(folder: Path) -> list[tuple[Path, str]]:
-    """What stands where a store has something of another kind, and what should be there."""
-    files = [(folder / name, "file") for name in ("fold.lock", "state.lock", "state.db")]
-    folders = [(folder / name, "folder") for name in ("inbox", "log", "quarantine")]
-    found = [(path, what) for path, what in files if path.exists() and not path.is_file()]
-    return found + [(path, what) for path, what in folders if path.exists() and not path.is_dir()]
-
-
-def of_state(store: Store) -> list[Problem]:
+def of_state(reader: Reader) -> list[Problem]:
     """Damage to the state: pages that contradict each other, tables that are missing."""
     try:
-        found = store.database.faults()
+        found = reader.database.faults()
     except StateError as error:
         found = [str(error)]
     advice = "fourfold doctor --mend sets the state aside and makes it anew from the logs and the declarations"
-    return [Problem("damaged_state", store.database.path.name, fault, advice) for fault in found]
+    return [Problem("damaged_state", reader.database.path.name, fault, advice) for fault in found]
 
 
-def of_store(store: Store) -> Iterator[Problem]:
+def of_store(reader: Reader) -> Iterator[Problem]:
     """What is not whole, as far as it can be seen without reading all data."""
-    yield from of_logs(store)
-    yield from _of_inbox(store)
-    if not store.writable:
-        text = f"read-only for this process: {len(store.waiting())} messages wait, and nothing new is counted"
-        yield Problem("read_only", str(store.folder), text, "ask as a user who can write there")
+    yield from of_logs(reader)
+    yield from _of_inbox(reader)
+    if not reader.database.writable:
+        text = f"read-only for this process: {len(reader.waiting())} messages wait, and nothing new is counted"
+        yield Problem("read_only", str(reader.folder), text, "ask as a user who can write there")
 
 
-def of_logs(store: Store) -> Iterator[Problem]:
+def of_logs(reader: Reader) -> Iterator[Problem]:
     """Logs whose files are not those that were written, or that end before what was counted."""
-    with store.database.read() as connection:
-        counted = catalogue.counted_to(connection, store.project)
-        streams = list(catalogue.streams(connection, store.project))
+    with reader.database.read() as connection:
+        counted = catalogue.counted_to(connection, reader.project)
+        streams = list(catalogue.streams(connection, reader.project))
     for stream in streams:
-        log = store.log(stream)
+        log = reader.log(stream)
         found = faults(log)
-        if found and store.writable:  # another process may be writing: look again when it has written
-            try:
-                with store.locked():
-                    found = faults(log)
-            except StoreError as error:
-                found.append(str(error))
+        if found:  # another process may be writing: a fault is what is still there at the next look
+            again = faults(log)
+            found = [fault for fault in found if fault in again]
         newest = counted.get(stream, -1)
         try:
             version = log.version
@@ -85,16 +74,16 @@ def of_logs(store: Store) -> Iterator[Problem]:
             yield Problem("damaged_log", stream, "; ".join(found[:_NAMED]) + more, _MEND)
 
 
-def made_anew(store: Store) -> Iterator[Problem]:
+def made_anew(reader: Reader) -> Iterator[Problem]:
     """That the state was lost, and what with it."""
-    if moments := declarations.made_anew(store.folder):
+    if moments := declarations.made_anew(reader.folder):
         text = f"it was gone, and was made anew on {_at(moments[-1])}. {declarations.LOST}"
-        yield Problem("state_made_anew", "state", text, f"delete {declarations.notes(store.folder)} when read")
+        yield Problem("state_made_anew", "state", text, f"delete {declarations.notes(reader.folder)} when read")
 
 
-def stuck(store: Store) -> Iterator[Problem]:
+def stuck(reader: Reader) -> Iterator[Problem]:
     """Streams whose logs cannot be read or written."""
-    for stream, why in store.stuck().items():
+    for stream, why in reader.standing.stuck.items():
         text = f"its records wait in the inbox: {why}"
         yield Problem("stuck", stream, text, "mend the log with fourfold doctor --mend; nothing is lost meanwhile")
 
@@ -124,17 +113,17 @@ def quarantined(entries: list[Quarantined]) -> Iterator[Problem]:
         yield Problem("quarantine", stream, text, advice)
 
 
-def _of_inbox(store: Store) -> Iterator[Problem]:
-    newer = store.newer()
-    waiting = [path for path in store.waiting() if path.stem not in newer]
+def _of_inbox(reader: Reader) -> Iterator[Problem]:
+    newer = reader.standing.left
+    waiting = [path for path in reader.waiting() if path.stem not in newer]
     oldest = max((age for path in waiting if (age := _age(path)) is not None), default=0.0)
     if len(waiting) > _MANY or oldest > _LONG:
         text = f"{len(waiting):,} messages wait in the inbox, the oldest since {_at(time.time() - oldest)}"
         yield Problem("waiting", "inbox", text, "whoever asks next takes them; run fourfold fold now and then")
     if newer:
-        text = f"{len(newer)} messages are of a newer fourfold; they stay in {store.folder / 'inbox'}"
+        text = f"{len(newer)} messages are of a newer fourfold; they stay in {reader.folder / 'inbox'}"
         yield Problem("newer_messages", "inbox", text, "upgrade fourfold here")
-    hidden = [path for path in (store.folder / "inbox").glob(".*") if (_age(path) or 0.0) > HALF_WRITTEN]
+    hidden = [path for path in (reader.folder / "inbox").glob(".*") if (_age(path) or 0.0) > HALF_WRITTEN]
     if hidden:
         text = f"{len(hidden)} files are half written, by processes that died meanwhile; they were never acknowledged"
         yield Problem("half_written", "inbox", text, "they are removed after an hour, or by fourfold doctor --mend")

@@ -1,4 +1,4 @@
-"""What is not as it should be in a store, and what to do about it: for ``doctor`` and the status."""
+"""What is not as it should be in a reader, and what to do about it: for ``doctor`` and the status."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Source, Task,
 from fourfold.model.records import users
 from fourfold.query.metric import metric
 from fourfold.query.read import EVER, load
+from fourfold.query.reader import Reader
 from fourfold.query.source import Stored
-from fourfold.reports import integrity, overview
+from fourfold.query.table import Table
+from fourfold.reports import integrity
+from fourfold.reports.components import components
 from fourfold.reports.problem import Problem as Problem
 from fourfold.state import StateError, catalogue
-from fourfold.store import Store
 
 _ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
 _NAMED = 5  # keys and slices that a message names
@@ -42,38 +44,37 @@ class LabelLag:
         return (self.coverage.value or 0.0) + (self.coverage.awaited or 0.0)
 
 
-def problems(store: Store) -> list[Problem]:
+def problems(reader: Reader) -> Table[Problem]:
     """What is not as it should be.
 
     Raises:
         StoreError: the state cannot be used.
     """
-    whole = list(integrity.of_store(store))  # looked at before what is missing is counted anew without it
-    store.catch_up()
-    found = list(integrity.quarantined(store.quarantined()))
-    found += _dropped(store)
-    found += uncountable(store)
-    found += [*whole, *integrity.made_anew(store), *integrity.stuck(store)]
-    with store.database.read() as connection:
-        tasks = list(catalogue.tasks(connection, store.project).values())
-        streams = list(catalogue.streams(connection, store.project))
+    whole = list(integrity.of_store(reader))  # looked at before what is missing is counted anew without it
+    found = list(integrity.quarantined(reader.quarantine.entries()))
+    found += _dropped(reader)
+    found += uncountable(reader)
+    found += [*whole, *integrity.made_anew(reader), *integrity.stuck(reader)]
+    with reader.database.read() as connection:
+        tasks = list(catalogue.tasks(connection, reader.project).values())
+        streams = list(catalogue.streams(connection, reader.project))
     for task in tasks:
-        found += [*_of_streams(task, streams), *_of_retention(store, task)]
-        if store.failure(f"task:{task.name}", ()) is None:
-            found += _answered(task.name, functools.partial(_of_task, store, task))
+        found += [*_of_streams(task, streams), *_of_retention(reader, task)]
+        if reader.failure(f"task:{task.name}", ()) is None:
+            found += _answered(task.name, functools.partial(_of_task, reader, task))
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
-        found += _answered(stream, functools.partial(_of_keys, store, stream))
-    for entry in overview.components(store):
+        found += _answered(stream, functools.partial(_of_keys, reader, stream))
+    for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
-    return found
+    return Table(found)
 
 
-def _dropped(store: Store) -> Iterator[Problem]:
+def _dropped(reader: Reader) -> Iterator[Problem]:
     """The processes that have dropped records, each with the newest total that it told."""
-    for total in store.quarantine.dropped():
-        if total.project == store.project:
+    for total in reader.quarantine.dropped():
+        if total.project == reader.project:
             told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
             text = (
                 f"{total.records:,} records were dropped, as told at {told}: they came faster than they could be "
@@ -81,7 +82,7 @@ def _dropped(store: Store) -> Iterator[Problem]:
             )
             advice = (
                 "these are lost; log frames instead of single records, or let calls wait for room with "
-                f"ff.init(wait=1.0); when read, delete its note in {store.quarantine.dropped_folder}"
+                f"ff.init(wait=1.0); when read, delete its note in {reader.quarantine.dropped_folder}"
             )
             yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
 
@@ -96,32 +97,32 @@ def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Proble
         return [integrity.told(subject, error)]
 
 
-def _of_task(store: Store, task: Task) -> list[Problem]:
-    return [*_of_columns(store, task), *_of_labels(store, task), *_of_slices(store, task)]
+def _of_task(reader: Reader, task: Task) -> list[Problem]:
+    return [*_of_columns(reader, task), *_of_labels(reader, task), *_of_slices(reader, task)]
 
 
-def _of_keys(store: Store, stream: str) -> Iterator[Problem]:
-    rate = metric(store, stream, "null_key_rate").value
+def _of_keys(reader: Reader, stream: str) -> Iterator[Problem]:
+    rate = metric(reader, stream, "null_key_rate").value
     if rate.value:
         text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
         yield Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls")
 
 
-def uncountable(store: Store) -> list[Problem]:
+def uncountable(reader: Reader) -> list[Problem]:
     """What is declared in a way that shows to be wrong only on the records."""
     advice = "correct the declaration; what was counted before stays"
     found = {
         (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {str(cell.dimension) or 'all'}: {why}")
-        for cell, why in store.failures().items()
+        for cell, why in reader.failures().items()
     }
     return [Problem("not_counted", subject, text, advice) for subject, text in sorted(found)]
 
 
-def label_lag(store: Store, task: Task, dimension: Dimension) -> list[LabelLag]:
+def label_lag(reader: Reader, task: Task, dimension: Dimension) -> list[LabelLag]:
     """How labels come in each slice of a dimension (with ``ALL``: in all), as far as there are enough predictions."""
     by = dimension.names or None
-    delays = metric(store, task.name, "label_delay(0.5)", by=by)
-    shares = metric(store, task.name, "coverage", by=by)
+    delays = metric(reader, task.name, "label_delay(0.5)", by=by)
+    shares = metric(reader, task.name, "coverage", by=by)
     known = {tuple(row.slice.values()): row.value for row in delays}
     return [
         LabelLag(task.name, " × ".join(map(str, row.slice.values())), known[tuple(row.slice.values())], row.value)
@@ -137,7 +138,7 @@ def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
             yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
 
 
-def _of_columns(store: Store, task: Task) -> Iterator[Problem]:
+def _of_columns(reader: Reader, task: Task) -> Iterator[Problem]:
     """What is declared over columns that no record of the stream has, so that all of it is null."""
     wanted = [("prediction", task.prediction), ("label", task.label)]
     wanted += [("outcome", task.outcome)] if task.outcome is not None else []
@@ -147,7 +148,7 @@ def _of_columns(store: Store, task: Task) -> Iterator[Problem]:
     for dimension in task.slices:
         wanted += [(f"slices by {dimension}", Source(stream, name)) for name in sorted(columns_of_slice(dimension))]
     for field, source in wanted:
-        known = {name.casefold(): name for name in users(store.log(source.stream).schema.names)}
+        known = {name.casefold(): name for name in users(reader.log(source.stream).schema.names)}
         if known and source.column.casefold() not in known:
             near = difflib.get_close_matches(source.column.casefold(), known, n=1)
             hint = f"; did you mean {known[near[0]]!r}?" if near else ""
@@ -156,44 +157,44 @@ def _of_columns(store: Store, task: Task) -> Iterator[Problem]:
             yield Problem("missing_column", task.name, text, advice)
 
 
-def _of_retention(store: Store, task: Task) -> Iterator[Problem]:
+def _of_retention(reader: Reader, task: Task) -> Iterator[Problem]:
     """Predictions that are forgotten while their labels can still come; records of a time that is closed."""
-    kept = store.retention.get(task.prediction.stream)
+    kept = reader.retention.get(task.prediction.stream)
     if kept is not None and kept < task.horizon:
         text = f"{task.prediction.stream!r} is kept for {kept // DAY} days; labels may come for {task.horizon // DAY}"
         advice = "labels that come after that are not counted: keep it longer in fourfold.toml, or shorten the horizon"
         yield Problem("short_retention", task.name, text, advice)
 
 
-def _of_labels(store: Store, task: Task) -> Iterator[Problem]:
+def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
     """Labels that join nothing, come too late, or are many for one prediction; groups whose labels are late."""
-    orphans = metric(store, task.name, "orphan_labels").value
+    orphans = metric(reader, task.name, "orphan_labels").value
     if orphans.value:
-        keys = ", ".join(map(repr, itertools.islice(_orphans(store, task), _NAMED)))
+        keys = ", ".join(map(repr, itertools.islice(_orphans(reader, task), _NAMED)))
         text = f"{orphans.value:.0f} orphan labels, whose keys were never predicted: {keys}"
         yield Problem("orphan_labels", task.name, text, "check that both streams use the same key")
-    yield from _unusable(store, task)
-    expired = metric(store, task.name, "expired_labels").value
+    yield from _unusable(reader, task)
+    expired = metric(reader, task.name, "expired_labels").value
     if expired.value:
         advice = "check time= of the label stream, or declare a longer horizon"
         yield Problem("expired_labels", task.name, f"{expired.value:.0f} expired labels", advice)
-    fan = metric(store, task.name, "fan_out").value
+    fan = metric(reader, task.name, "fan_out").value
     if fan.value is not None and fan.value > 1.01:
         text = f"a plain join of its streams makes {fan.value:.3g} rows of each key"
         advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
         yield Problem("fan_out", task.name, text, advice)
-    whole = label_lag(store, task, Dimension())
+    whole = label_lag(reader, task, Dimension())
     for dimension in task.slices if whole else ():
-        if store.failure(f"task:{task.name}", dimension.names) is None:
-            yield from _lagging(task, dimension, whole[0], label_lag(store, task, dimension))
+        if reader.failure(f"task:{task.name}", dimension.names) is None:
+            yield from _lagging(task, dimension, whole[0], label_lag(reader, task, dimension))
 
 
-def _unusable(store: Store, task: Task) -> Iterator[Problem]:
+def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
     """Labels that the task cannot take, and which these are."""
-    found, _ = load(Stored(store, f"task:{task.name}"), "", (task.kind,), (), [EVER], DAY, bins=False)
+    found, _ = load(Stored(reader, f"task:{task.name}"), "", (task.kind,), (), [EVER], DAY, bins=False)
     number = sum(entry.tally("invalid_label") for _, entry in found)
     if number > 0:
-        seen = store.engine.unusable_labels(task, store.log(task.label.stream).whole(), _NAMED + 1)
+        seen = reader.engine.unusable_labels(task, reader.log(task.label.stream).whole(), _NAMED + 1)
         values = ", ".join(f"{value!r} ({n:,})" for value, n in seen[:_NAMED]) + (", …" if len(seen) > _NAMED else "")
         text = f"{unusable(number)}; {task.label} holds {values}"
         yield Problem("unusable_labels", task.name, text, f"a label must be {LABELS[task.kind]}")
@@ -218,21 +219,21 @@ def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[Lab
             yield Problem(kind, task.name, f"{what} by {dimension}: {named}, against {usually}", advice)
 
 
-def _of_slices(store: Store, task: Task) -> Iterator[Problem]:
+def _of_slices(reader: Reader, task: Task) -> Iterator[Problem]:
     for dimension in task.slices:
-        with store.database.read() as connection:
-            levels = catalogue.levels(connection, store.project, task.prediction.stream, dimension)
+        with reader.database.read() as connection:
+            levels = catalogue.levels(connection, reader.project, task.prediction.stream, dimension)
         if levels.full:
             text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
             yield Problem("many_slices", task.name, text, "slice by something coarser, or by an expression that groups")
 
 
-def _orphans(store: Store, task: Task) -> Iterator[str]:
+def _orphans(reader: Reader, task: Task) -> Iterator[str]:
     """The keys of labels that were never predicted."""
     bare = dataclasses.replace(task, sums=())
-    logs = {stream: store.log(stream).whole() for stream in task.streams}
-    with store.database.read() as connection:
-        closed = catalogue.closed_before(connection, store.project, task.streams)
+    logs = {stream: reader.log(stream).whole() for stream in task.streams}
+    with reader.database.read() as connection:
+        closed = catalogue.closed_before(connection, reader.project, task.streams)
     extent = Extent(closed=None if closed is None else closed * 1_000_000)
-    for table in store.engine.joined(bare, logs, {}, extent):
+    for table in reader.engine.joined(bare, logs, {}, extent):
         yield from table.filter(Joined(table, bare).table["orphan"])["key"].to_pylist()

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from fourfold import counts
 from fourfold.counts import KINDS
 from fourfold.engine import Extent
-from fourfold.ingest.counting import load_plan
-from fourfold.ingest.jobs import Owner, owners
 from fourfold.model import DAY, VERSIONS, slice_names
+from fourfold.query.reader import Reader
 from fourfold.state import StateError, catalogue, series
+from fourfold.state.jobs import Owner, owners
 from fourfold.store import Store
 
 
@@ -27,21 +27,20 @@ class Difference:
     text: str
 
 
-def differences(store: Store, report: Callable[[float], None] = lambda share: None) -> Iterator[Difference]:
+def differences(reader: Reader, report: Callable[[float], None] = lambda share: None) -> Iterator[Difference]:
     """What of the counts differs from a count of the logs as they are; all that is new is counted first.
 
     Each data file is read. ``report`` is told what share of the owners is done. Extremes, distinct counts and sums
     are not compared: the first two keep what was deleted, the last depend on the order of adding.
     """
-    store.fold()
-    with store.database.read() as connection:
+    with reader.database.read() as connection:
         found = owners(
-            catalogue.streams(connection, store.project), catalogue.tasks(connection, store.project).values()
+            catalogue.streams(connection, reader.project), catalogue.tasks(connection, reader.project).values()
         )  # fmt: skip
     for i, owner in enumerate(found):
         report(i / len(found))
         try:
-            yield from _of_owner(store, owner)
+            yield from _of_owner(reader, owner)
         except StateError:
             raise
         except Exception as error:  # whatever a damaged file makes of the engine's reading
@@ -49,19 +48,27 @@ def differences(store: Store, report: Callable[[float], None] = lambda share: No
     report(1.0)
 
 
-def _of_owner(store: Store, owner: Owner) -> Iterator[Difference]:
-    with store.database.read() as connection:
-        cursors = catalogue.cursors(connection, store.project)
+def recounted(store: Store) -> Iterator[str]:
+    """Count anew what differs from the logs, telling of each owner."""
+    store.writer.fold()
+    for owner in {difference.owner for difference in differences(store.reader)}:
+        store.writer.recount(owner)
+        yield f"{owner.replace(':', ' ', 1)} was counted anew from the log"
+
+
+def _of_owner(reader: Reader, owner: Owner) -> Iterator[Difference]:
+    with reader.database.read() as connection:
+        cursors = catalogue.cursors(connection, reader.project)
         cells = [cell for cell in owner.cells if cell.job in cursors]
-        plan = load_plan(connection, store.project, owner.name)
+        plan = catalogue.plan(connection, reader.project, owner.name)
         splits = {
-            cell.dimension: catalogue.levels(connection, store.project, owner.streams[0], cell.dimension)
+            cell.dimension: catalogue.levels(connection, reader.project, owner.streams[0], cell.dimension)
             for cell in cells
         }
-        closed = catalogue.closed_before(connection, store.project, owner.streams)
+        closed = catalogue.closed_before(connection, reader.project, owner.streams)
     if not cells:
         return
-    logs = {stream: store.log(stream).whole() for stream in owner.streams}
+    logs = {stream: reader.log(stream).whole() for stream in owner.streams}
     wanted: dict[object, list[str]] = {}
     for cell in cells:
         wanted.setdefault(cell.dimension, []).append(cell.metric)
@@ -70,12 +77,12 @@ def _of_owner(store: Store, owner: Owner) -> Iterator[Difference]:
         extent = Extent(closed=closed * 1_000_000)
         since = closed if owner.task is None else -(-(closed + owner.task.horizon) // DAY) * DAY
     if owner.task is None:
-        folded = store.engine.fold_stream(logs[owner.streams[0]], splits, plan, extent)
+        folded = reader.engine.fold_stream(logs[owner.streams[0]], splits, plan, extent)
     else:
-        folded = store.engine.fold_task(owner.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
+        folded = reader.engine.fold_task(owner.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
     names = {dimension.names for dimension in splits} | {VERSIONS}
-    with store.database.read() as connection:
-        known = [row for row in series.find(connection, store.project, owner.name) if slice_names(row[3]) in names]
+    with reader.database.read() as connection:
+        known = [row for row in series.find(connection, reader.project, owner.name) if slice_names(row[3]) in names]
         stored = series.select(connection, known, DAY, since)
     counted = folded.counts
     if counted.num_rows:

@@ -9,18 +9,19 @@ from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
 from fourfold.model import DAY, Window
 from fourfold.query.read import EVER, totals
+from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, seconds
+from fourfold.query.table import Table
 from fourfold.state import catalogue
-from fourfold.store import Store
 
 
 def skew(
-    store: Store, reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None
-) -> list[ColumnSkew]:  # fmt: skip
+    reader: Reader, reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None
+) -> Table[ColumnSkew]:  # fmt: skip
     """What differs between two streams that should be alike, column by column, the worst first.
 
     Args:
-        store: where to look; it is brought up to date first.
+        reader: where to look.
         reference: the stream to compare with, such as "train.features"; all that there is of it.
         current: the stream that is asked about, such as "predict".
         start: the first day of ``current``; without it: all there is.
@@ -30,30 +31,29 @@ def skew(
         UnknownNameError: no such stream; the message lists what there is.
         InputError: the window is empty or not of whole days.
     """
-    store.catch_up()
     window = _window(start, end)
     for stream in (reference, current):
-        _known(store, stream)
-    there, here = totals(store, reference), totals(store, current, window)
+        _known(reader, stream)
+    there, here = totals(reader, reference), totals(reader, current, window)
     found = [column_skew(name, here.get(name, {}), there.get(name, {})) for name in sorted({*here, *there})]
-    return sorted(found, key=lambda entry: -entry.severity)
+    return Table(sorted(found, key=lambda entry: -entry.severity), _columns)
 
 
 def discrepancies(
-    store: Store, here: str, there: str, *, columns: Sequence[str] | None = None, relative: float = 1e-6,
+    reader: Reader, reference: str, current: str, *, columns: Sequence[str] | None = None, relative: float = 1e-6,
     absolute: float = 0.0, examples: int = 5,
-) -> list[Discrepancy]:  # fmt: skip
+) -> Table[Discrepancy]:  # fmt: skip
     """The same keys in two streams, such as features computed online and offline, compared value by value.
 
     Of several records of a key, the newest by log time stands. The first row (column "") compares the keys
     themselves; then each column that both have, the worst first. Reads the log.
 
     Args:
-        store: where to look; it is brought up to date first.
-        here: a logged stream.
-        there: the other one.
+        reader: where to look.
+        reference: a logged stream, such as the features computed offline.
+        current: the one that is compared with it.
         columns: the columns to compare; without them, all that both have.
-        relative: numbers match that differ by no more than this share of the other stream's value …
+        relative: numbers match that differ by no more than this share of the reference's value …
         absolute: … plus this.
         examples: how many keys to name of each kind.
 
@@ -61,13 +61,12 @@ def discrepancies(
         UnknownNameError: no such stream or column.
         InputError: a stream is not logged with keys, or a tolerance is negative.
     """
-    store.catch_up()
     if min(relative, absolute) < 0 or examples < 0:
         raise InputError(f"relative={relative}, absolute={absolute}, examples={examples}: give nothing below zero")
     logs = []
-    for stream in (here, there):
-        _known(store, stream)
-        log = store.log(stream).whole()
+    for stream in (current, reference):
+        _known(reader, stream)
+        log = reader.log(stream).whole()
         if not log.added:
             raise InputError(f"stream {stream!r} is counted but not logged; log its records with ff.log and a key")
         logs.append(log)
@@ -75,14 +74,22 @@ def discrepancies(
     shared = [name for name in names[0] if name in names[1]]
     for column in columns or ():
         if column not in shared:
-            raise suggest(f"column of both {here!r} and {there!r}", column, shared)
-    found = store.engine.discrepancies(logs[0], logs[1], list(columns or shared), relative, absolute, examples)
-    return [found[0], *sorted(found[1:], key=lambda entry: -entry.wrong)]
+            raise suggest(f"column of both {reference!r} and {current!r}", column, shared)
+    found = reader.engine.discrepancies(logs[0], logs[1], list(columns or shared), relative, absolute, examples)
+    return Table([found[0], *sorted(found[1:], key=lambda entry: -entry.wrong)])
 
 
-def _known(store: Store, stream: str) -> None:
-    with store.database.read() as connection:
-        known = catalogue.streams(connection, store.project)
+def _columns(entry: ColumnSkew) -> dict[str, object]:
+    """A column's row in the table: what differs, and each distance with what chance alone would make of it."""
+    row: dict[str, object] = {"column": entry.column, "findings": entry.words, "severity": entry.severity}
+    for name, value in entry.distances.items():
+        row |= {name: value.value, f"{name}_expected": value.expected}
+    return row
+
+
+def _known(reader: Reader, stream: str) -> None:
+    with reader.database.read() as connection:
+        known = catalogue.streams(connection, reader.project)
     if stream not in known:
         raise suggest("stream", stream, list(known))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,14 +10,21 @@ from fourfold.model import Value
 
 MOST_SHOWN = 8
 _DEVIATIONS = 1.96  # standard errors in the half of a 95 % interval
-Slice = tuple[str, dict[str, Value]]  # its name, and its metrics
 
 
-def strongest(slices: Sequence[Slice], whole: Mapping[str, Value], most: int = MOST_SHOWN) -> list[Slice]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class SliceView:
+    """A slice by the values that make it ("AA × JFK"), and its metrics by name."""
+
+    name: str
+    values: Mapping[str, Value]
+
+
+def strongest(slices: Sequence[SliceView], whole: Mapping[str, Value], most: int = MOST_SHOWN) -> list[SliceView]:
     """The slices with the strongest evidence against being like the whole; up to ``most`` of them all, as they came."""
     if len(slices) <= most:
         return list(slices)
-    return sorted(slices, key=lambda entry: -evidence(entry[1], whole))[:most]
+    return sorted(slices, key=lambda entry: -evidence(entry.values, whole))[:most]
 
 
 def evidence(values: Mapping[str, Value], whole: Mapping[str, Value]) -> float:

@@ -16,9 +16,10 @@ from fourfold.metrics.tasks import LABELS
 from fourfold.model import DAY, Run, Task, label_of, percent
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.query.read import totals
+from fourfold.query.reader import Reader
 from fourfold.query.source import Stored
+from fourfold.query.table import Tabular, arrow_of
 from fourfold.state import catalogue, runs
-from fourfold.store import Store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class Trace:
-    """All that is known of a key, in the order of its event times."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class Trace(Tabular):
+    """All that is known of a key, in the order of its event times. As a table: a row for each value of each step."""
 
     key: str
     steps: tuple[Step, ...]
@@ -86,30 +87,51 @@ class Trace:
             lines += [f"    {v.column} = {v.value!r}{f' ({v.place})' if v.place else ''}" for v in step.values]
         return "\n".join(lines)
 
+    def to_arrow(self) -> pa.Table:
+        """As a PyArrow table: a row for each value of each step."""
+        return arrow_of(
+            [
+                {
+                    "time": step.time,
+                    "logged": step.logged,
+                    "stream": step.stream,
+                    "column": value.column,
+                    "value": str(value.value),
+                    "position": value.position,
+                    "roles": [f"{role} of {task}" for task, role in step.roles],
+                    "notes": step.notes,
+                    "delay": step.delay,
+                    "version": step.version,
+                    "run": step.run.id if step.run is not None else None,
+                }
+                for step in self.steps
+                for value in step.values or (TracedValue("", None, "opaque"),)
+            ]
+        )
 
-def trace(store: Store, key: str) -> Trace:
+
+def trace(reader: Reader, key: str) -> Trace:
     """The way of one record through the components. Reads the log.
 
     Args:
-        store: where to look; it is brought up to date first.
+        reader: where to look.
         key: the key as ``ff.log`` keeps it (see ``fourfold.sdk.batch.key_text``).
 
     Raises:
         InputError: no stream has logged this key; says which streams there are.
     """
-    store.catch_up()
-    with store.database.read() as connection:
-        streams = list(catalogue.streams(connection, store.project))
-        tasks = list(catalogue.tasks(connection, store.project).values())
-    tables = {stream: store.log(stream).whole().records(pc.field(KEY) == key) for stream in streams}
+    with reader.database.read() as connection:
+        streams = list(catalogue.streams(connection, reader.project))
+        tasks = list(catalogue.tasks(connection, reader.project).values())
+    tables = {stream: reader.log(stream).whole().records(pc.field(KEY) == key) for stream in streams}
     rows = {stream: table.to_pylist() for stream, table in tables.items()}
     found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
-        logged = [stream for stream in streams if store.log(stream).version is not None]
+        logged = [stream for stream in streams if reader.log(stream).version is not None]
         raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or 'there is none'}")
-    with store.database.read() as connection:
+    with reader.database.read() as connection:
         made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])
-    places = {stream: _Places(store, stream) for stream in {stream for stream, _ in found}}
+    places = {stream: _Places(reader, stream) for stream in {stream for stream, _ in found}}
     firsts = {stream: min((r for s, r in found if s == stream), key=_order) for stream in places}
     lasts = {stream: max((r for s, r in found if s == stream), key=_order) for stream in places}
     of_no_use = {
@@ -117,7 +139,7 @@ def trace(store: Store, key: str) -> Trace:
         for task in tasks
         if rows.get(task.label.stream)
         for row, usable in zip(
-            rows[task.label.stream], store.engine.usable_labels(task, tables[task.label.stream]), strict=True
+            rows[task.label.stream], reader.engine.usable_labels(task, tables[task.label.stream]), strict=True
         )
         if not usable
     }
@@ -179,8 +201,8 @@ def _fate(
 class _Places:
     """Where values lie among all of their columns in one stream."""
 
-    def __init__(self, store: Store, stream: str) -> None:
-        self._totals, self._source = totals(store, stream), Stored(store, f"stream:{stream}")
+    def __init__(self, reader: Reader, stream: str) -> None:
+        self._totals, self._source = totals(reader, stream), Stored(reader, f"stream:{stream}")
 
     def of(self, column: str, value: Any) -> TracedValue:
         kinds = self._totals.get(column, {})

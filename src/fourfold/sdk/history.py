@@ -10,13 +10,13 @@ from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import parse
 from fourfold.model import EVERYTHING, Run, RunStatus, Value
-from fourfold.projects import is_store
 from fourfold.query.read import pooled
+from fourfold.query.reader import Reader
 from fourfold.query.source import Stored
 from fourfold.sdk.questions import store_to_ask
 from fourfold.sdk.session import current_run, session
 from fourfold.state import runs, series
-from fourfold.store import Store
+from fourfold.store import is_store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ class ColumnHistory:
 class History:
     """A component's earlier runs that succeeded, the oldest first."""
 
-    def __init__(self, store: Store | None, component: str, found: Sequence[Run]) -> None:
-        self._store, self.component, self.runs = store, component, tuple(found)
+    def __init__(self, reader: Reader | None, component: str, found: Sequence[Run]) -> None:
+        self._reader, self.component, self.runs = reader, component, tuple(found)
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -73,7 +73,7 @@ class History:
         """Only the n newest of these runs."""
         if n < 1:
             raise InputError(f"last({n}): give a number of runs, at least 1")
-        return History(self._store, self.component, self.runs[-n:])
+        return History(self._reader, self.component, self.runs[-n:])
 
     def column(self, name: str) -> ColumnHistory:
         """A column of the frames that these runs wrote, or else read.
@@ -81,14 +81,14 @@ class History:
         Raises:
             UnknownNameError: no frame of theirs has such a column; lists those there are.
         """
-        if self._store is None or not self.runs:
+        if self._reader is None or not self.runs:
             return ColumnHistory(name, [])
         artifacts = {(a.direction, a.name) for run in self.runs for a in run.artifacts if a.kind == "frame"}
         known = []
-        with self._store.database.read() as connection:
+        with self._reader.database.read() as connection:
             for _, artifact in sorted(artifacts, key=lambda a: (a[0] != "output", a[1])):
                 owner = f"stream:{self.component}.{artifact}"
-                available = [r for r in series.find(connection, self._store.project, owner) if r[3] == EVERYTHING]
+                available = [r for r in series.find(connection, self._reader.project, owner) if r[3] == EVERYTHING]
                 known += [row[1] for row in available if row[1]]
                 wanted = [row for row in available if row[1] == name]
                 wanted = [row for row in wanted if row[2] == "numeric"] or wanted
@@ -98,7 +98,7 @@ class History:
                 table = series.select(connection, wanted[:1], series.RUN, min(starts), max(starts) + 1)
                 table = table.sort_by("bucket")
                 kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
-                found = rows(table, Stored(self._store, owner).binnings())
+                found = rows(table, Stored(self._reader, owner).binnings())
                 return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
         raise suggest(f"column in the frames of {self.component!r}", name, known)
 
@@ -118,9 +118,9 @@ def history(component: str) -> History:
     if not is_store(Path(now.settings.store)):
         return History(None, component, [])
     store = now.store if now.settings.named_by or now.has_sent else store_to_ask()
-    store.catch_up()
+    reader = store.caught_up()
     asking = current_run.get()
-    with store.database.read() as connection:
-        found = runs.recent(connection, store.project, component, 10_000)
+    with reader.database.read() as connection:
+        found = runs.recent(connection, reader.project, component, 10_000)
     earlier = [r for r in found if r.status is RunStatus.SUCCEEDED and (asking is None or r.id != asking.id)]
-    return History(store, component, earlier[::-1])
+    return History(reader, component, earlier[::-1])

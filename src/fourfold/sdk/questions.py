@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fourfold.engine import Discrepancy
-from fourfold.metrics.skew import ColumnSkew
-from fourfold.projects import folder_to_ask, project_to_ask
-from fourfold.query.metric import metric as read_metric
-from fourfold.query.result import Moment, Result
 from fourfold.reports.compare import Comparison
 from fourfold.reports.compare import compare as compare_slices
+from fourfold.reports.components import recent_runs
+from fourfold.reports.problems import problems as find_problems
 from fourfold.reports.skew import discrepancies as find_discrepancies
 from fourfold.reports.skew import skew as find_skew
+from fourfold.reports.status import StatusReport
+from fourfold.reports.status import status as read_status
+from fourfold.reports.streams import streams as list_streams
 from fourfold.reports.trace import Trace
 from fourfold.reports.trace import trace as find_trace
 from fourfold.sdk.batch import key_text
 from fourfold.sdk.session import session
-from fourfold.store import Store
+from fourfold.store import Store, folder_to_ask, project_to_ask
+
+if TYPE_CHECKING:
+    from fourfold.engine import Discrepancy
+    from fourfold.metrics.skew import ColumnSkew
+    from fourfold.model import Run
+    from fourfold.query.reader import Reader
+    from fourfold.query.result import Moment, Result
+    from fourfold.query.table import Table
+    from fourfold.reports.problem import Problem
+    from fourfold.reports.streams import StreamView
 
 
 def metric(
     target: str,
-    metric: str,
+    metric: str | Sequence[str],
     *,
     start: Moment | None = None,
     end: Moment | None = None,
@@ -31,62 +41,199 @@ def metric(
     every: str | None = None,
     against: str | tuple[Moment, Moment] | None = None,
     as_of: Moment | None = None,
-    estimate: bool | str = False,
+    estimate: bool = False,
+    estimate_error: bool = False,
     versions: tuple[str, str] | None = None,
     patience: float | None = None,
 ) -> Result:
-    """A metric of a task ("late"), a stream ("predict") or a column ("predict.score"), by window and slice.
+    """A metric of a task, a stream or a column, by window and slice.
 
-    See ``fourfold.store.metric`` for the arguments and the errors; what was logged in this process is included.
+    ``ff.metric("late", ["recall", "precision"], by="carrier", every="1d").to_pandas()``
+
+    Args:
+        target: a task ("late"), a stream ("predict") or a column ("predict.score").
+        metric: a metric with its parameters ("recall", "quantile(0.9)"), or several; docs/metrics.md lists them.
+        start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
+        end: the last moment, exclusive.
+        by: the slice to split by, one that a task on the stream declares; of a crossed one, all its columns.
+        every: the length of a window: "1h", "1d", "7d". Without it: one window.
+        against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
+            that was before the window.
+        as_of: answer with what was known at this moment, by the time at which records were logged.
+        estimate: for a task, estimate what the missing labels will say.
+        estimate_error: how far such an estimate, made before any label was there, was from what came true.
+        versions: two model versions: the first's metric − the second's, on the keys that both predicted.
+        patience: after how many seconds to answer from what is counted so far, *provisional*; without it the answer
+            waits until all that was logged is counted.
+
+    Returns:
+        A ``Result``: a row per metric, window and slice, each with a ``Value``.
+
+    Raises:
+        StoreError: there is no store; asking makes none.
+        UnknownNameError: no such target, metric or slice; the message lists what there is.
+        InputError: an argument has no meaning here.
+        ConfigError: the task cannot be counted, because of what it declares.
     """
-    return read_metric(
-        store_to_ask(), target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
-        estimate=estimate, versions=versions, patience=patience,
-    )  # fmt: skip
+    return store_to_ask().metric(
+        target,
+        metric,
+        start=start,
+        end=end,
+        by=by,
+        every=every,
+        against=against,
+        as_of=as_of,
+        estimate=estimate,
+        estimate_error=estimate_error,
+        versions=versions,
+        patience=patience,
+    )
+
+
+def status() -> StatusReport:
+    """The pipeline at a glance: components, tasks with their main metrics, joins, drift, problems.
+
+    Raises:
+        StoreError: there is no store; asking makes none.
+    """
+    return read_status(_reader())
+
+
+def problems() -> Table[Problem]:
+    """What needs attention, and what to do about it, as ``fourfold doctor`` tells.
+
+    Raises:
+        StoreError: there is no store; asking makes none.
+    """
+    return find_problems(_reader())
+
+
+def streams() -> Table[StreamView]:
+    """All streams with their number of records, first and last day, and columns.
+
+    Raises:
+        StoreError: there is no store; asking makes none.
+    """
+    return list_streams(_reader())
+
+
+def runs(component: str | None = None, *, limit: int = 20) -> Table[Run]:
+    """The newest runs, the newest first.
+
+    Args:
+        component: of this component; without it, of all.
+        limit: how many at most.
+
+    Raises:
+        StoreError: there is no store; asking makes none.
+    """
+    return recent_runs(_reader(), component, limit)
+
+
+def delete(stream: str, keys: Iterable[Any]) -> int:
+    """Delete all records of some keys from a stream's log, and take them out of the counts.
+
+    Extremes and distinct counts cannot be taken back and stay. ``fourfold forget`` erases more: every copy, in all
+    streams.
+
+    Args:
+        stream: the stream's name.
+        keys: the keys as they were given to ``ff.log``: texts, numbers, or tuples for keys of several parts.
+
+    Returns:
+        How many records were deleted.
+
+    Raises:
+        UnknownNameError: no such stream.
+        StoreError: the store cannot be written.
+    """
+    return store_to_ask().writer.delete(stream, [text for key in keys if (text := key_text(key)) is not None])
 
 
 def trace(key: Any) -> Trace:
-    """The way of one record through the components: features, prediction, decision, label, each with its run.
+    """The path of one record through the components: features, prediction, decision, label, each with its run.
 
-    ``key`` is what was given to ``ff.log``: a text, a number, or a tuple for a key of several parts. See
-    ``fourfold.reports.trace`` for what a step holds, and the errors.
+    Reads the log.
+
+    Args:
+        key: what was given to ``ff.log``: a text, a number, or a tuple for a key of several parts.
+
+    Raises:
+        InputError: no stream has logged this key; says which streams there are.
     """
-    return find_trace(store_to_ask(), key_text(key) or "")
+    return find_trace(_reader(), key_text(key) or "")
 
 
 def compare(
     a: Mapping[str, str | None], b: Mapping[str, str | None], window: tuple[Moment, Moment] | None = None
 ) -> Comparison:
-    """Two groups of records side by side at every component, ranked by how much they differ.
+    """Two groups of records side by side at every component, ranked by how much they differ. Reads the log.
 
-    ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``; see ``reports.compare``.
+    ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``
+
+    Args:
+        a: one slice of predictions, by the columns that a task declares as slices or that the stream has.
+        b: the other slice, of the same columns.
+        window: (start, end) of the predictions' event times; without it: all there is.
+
+    Raises:
+        InputError: the slices are not of the same columns, are equal, or one holds no record.
+        UnknownNameError: no logged stream has these columns.
     """
-    return compare_slices(store_to_ask(), a, b, window)
+    return compare_slices(_reader(), a, b, window)
 
 
-def skew(reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None) -> list[ColumnSkew]:
+def skew(reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None) -> Table[ColumnSkew]:
     """What differs between two streams that should be alike, such as "train.features" and "predict", in words.
 
-    See ``fourfold.reports.skew`` for the arguments and the errors.
+    Args:
+        reference: the stream to compare with; all that there is of it.
+        current: the stream that is asked about.
+        start: the first day of ``current``; without it: all there is.
+        end: its end, exclusive.
+
+    Raises:
+        UnknownNameError: no such stream; the message lists what there is.
+        InputError: the window is empty or not of whole days.
     """
-    return find_skew(store_to_ask(), reference, current, start=start, end=end)
+    return find_skew(_reader(), reference, current, start=start, end=end)
 
 
 def discrepancies(
-    here: str,
-    there: str,
+    reference: str,
+    current: str,
     *,
     columns: Sequence[str] | None = None,
     relative: float = 1e-6,
     absolute: float = 0.0,
     examples: int = 5,
-) -> list[Discrepancy]:
-    """The same keys in two streams, such as features computed online and offline, compared value by value.
+) -> Table[Discrepancy]:
+    """The same keys in two streams, such as features computed offline and online, compared value by value.
 
-    See ``fourfold.store.discrepancies`` for the arguments and the errors.
+    Of several records of a key, the newest by log time counts. The first row (column "") compares the keys
+    themselves; then each column that both streams have, the worst first. Reads the log.
+
+    Args:
+        reference: a logged stream, such as the features computed offline.
+        current: the one that is compared with it.
+        columns: the columns to compare; without them, all that both have.
+        relative: numbers match that differ by no more than this share of the reference's value …
+        absolute: … plus this.
+        examples: how many keys to name of each kind.
+
+    Raises:
+        UnknownNameError: no such stream or column.
+        InputError: a stream is not logged with keys, or a tolerance is negative.
     """
     return find_discrepancies(
-        store_to_ask(), here, there, columns=columns, relative=relative, absolute=absolute, examples=examples
+        _reader(),
+        reference,
+        current,
+        columns=columns,
+        relative=relative,
+        absolute=absolute,
+        examples=examples,
     )
 
 
@@ -94,10 +241,14 @@ def store_to_ask() -> Store:
     """The store, with all that this process has logged, for the project that is meant.
 
     Raises:
-        StoreError: there is no store; none is made by asking.
+        StoreError: there is no store; asking makes none.
         UnknownNameError: the project is not there, or there are several and none was chosen.
     """
     now = session()
     now.flush()
     folder_to_ask(now.settings)
     return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))
+
+
+def _reader() -> Reader:
+    return store_to_ask().caught_up()

@@ -99,7 +99,7 @@ class Session:
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns: as this process fixed it, else as the store knows it."""
         if stream not in self._plans:
-            self._plans[stream] = self.store.plan(stream)
+            self._plans[stream] = self.store.reader.plan(stream)
         return self._plans[stream]
 
     def keep_plan(self, stream: str, plan: Plan) -> None:

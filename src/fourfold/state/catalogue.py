@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 import sqlalchemy as sa
 
 from fourfold.counts.binning import Binning
-from fourfold.fold import Levels
+from fourfold.fold import Levels, Plan
 from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state import tables
 from fourfold.state.database import readable
@@ -188,6 +188,15 @@ def set_identifiers(connection: Connection, project: str, owner: str, starts: Ma
     ]
     if rows:
         connection.execute(sa.insert(text_column).prefix_with("OR REPLACE"), rows)
+
+
+def plan(connection: Connection, project: str, owner: str) -> Plan:
+    """What is fixed of an owner's columns."""
+    return Plan(
+        binnings(connection, project, owner),
+        small_integers(connection, project, owner),
+        identifiers(connection, project, owner),
+    )
 
 
 def closed_before(connection: Connection, project: str, streams: Iterable[str]) -> int | None:

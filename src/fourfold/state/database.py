@@ -37,11 +37,12 @@ class Database:
         StateError: from each method too, where the file cannot be used; it says what to do.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.writable = path, True
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path, self.writable = path, not read_only
         with self._explained(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.writable = _is_writable(path)
+            if self.writable:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.writable = _is_writable(path)
         self.engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
         )

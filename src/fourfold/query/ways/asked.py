@@ -11,15 +11,15 @@ from fourfold.counts import Counts
 from fourfold.metrics import Question
 from fourfold.model import Window
 from fourfold.query.read import Target
+from fourfold.query.reader import Reader
 from fourfold.query.source import Source, newest
-from fourfold.store import Store
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """A question with all that answering it needs."""
 
-    store: Store
+    reader: Reader
     target: Target
     question: Question
     source: Source
@@ -43,7 +43,7 @@ class Asked:
     def clock(self) -> int | None:
         """The newest hour of the labels, by their own event times; None where the target has no labels, or none yet."""
         task = self.target.task
-        return None if task is None else newest(self.store, task.label.stream, self.as_of)
+        return None if task is None else newest(self.reader, task.label.stream, self.as_of)
 
     def of(self, found: Counts, reference: Counts | None = None) -> Any:
         """The metric of some counts; of a curve, its values by name."""

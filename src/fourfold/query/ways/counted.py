@@ -78,7 +78,7 @@ def _references(asked: Asked, against: str | tuple[Moment, Moment] | None) -> li
     if against is None:  # all that was before
         return [total(asked.target, asked.source, Window(EVER.start, window.start)) for window in asked.windows]
     if isinstance(against, str):
-        other = resolve(asked.store, against)
-        return [total(other, Stored(asked.store, other.owner), EVER)] * len(asked.windows)
+        other = resolve(asked.reader, against)
+        return [total(other, Stored(asked.reader, other.owner), EVER)] * len(asked.windows)
     span = Window(seconds(against[0], "against"), seconds(against[1], "against"))
     return [total(asked.target, asked.source, span)] * len(asked.windows)

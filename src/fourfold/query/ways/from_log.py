@@ -30,19 +30,19 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
         raise InputError(
             f"{custom.name} is a function of labels and predictions; a {task.kind} task has no pairs of these"
         )
-    store = asked.store
-    with store.database.read() as connection:
+    reader = asked.reader
+    with reader.database.read() as connection:
         splits = {
-            d: catalogue.levels(connection, store.project, task.prediction.stream, d) for d in [dimension] if d.parts
+            d: catalogue.levels(connection, reader.project, task.prediction.stream, d) for d in [dimension] if d.parts
         }
-    logs = {stream: store.log(stream).whole() for stream in task.streams}
+    logs = {stream: reader.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
     parts: dict[Place, list[tuple[Any, Any]]] = {}
     predicted: dict[Place, int] = {}
     extent = Extent(
         as_of=asked.as_of, start=asked.windows[0].start * 1_000_000, end=asked.windows[-1].end * 1_000_000
     )  # fmt: skip
-    for table in store.engine.joined(bare, logs, splits, extent):
+    for table in reader.engine.joined(bare, logs, splits, extent):
         records = Joined(table, bare)
         time = table["time"].cast(pa.int64()).to_numpy() // 1_000_000
         window = number_of(asked.windows, time)

@@ -28,10 +28,10 @@ class Maturity:
         task = asked.target.task
         self._settled_until = 2**62 if task is None else (self._clock or 0) - task.horizon
         self._awaited: dict[Place, float] | None = None
-        progress = asked.store.progress(asked.target.owner) if asked.as_of is None else {}
+        progress = asked.reader.progress(asked.target.owner) if asked.as_of is None else {}
         counting = [share for cell, share in progress.items() if cell.dimension.names in ((), asked.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
-        if not counting and asked.store.behind and asked.as_of is None:
+        if not counting and asked.reader.standing.behind and asked.as_of is None:
             self._counting = "records that were sent are still to be counted"
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
@@ -84,7 +84,7 @@ class Maturity:
         work = functools.partial(label_curves, asked.source, task.kind, names, now, task.horizon)
         if asked.as_of is not None:
             return work()
-        return asked.store.database.remember((label_curves, asked.target.owner, *work.args[1:]), work)
+        return asked.reader.database.remember((label_curves, asked.target.owner, *work.args[1:]), work)
 
 
 def _provisional(value: Value) -> Status:

@@ -7,7 +7,10 @@ import functools
 import json
 from collections.abc import Iterable, Sequence
 
+import sqlalchemy as sa
+
 from fourfold.model import ALL, Dimension, Part, Sums, Task
+from fourfold.state import catalogue
 
 # Which rules tasks are counted by. With another number all tasks are counted anew from their logs, for what was counted
 # by other rules cannot be taken back by these.
@@ -58,6 +61,32 @@ def owners(streams: Iterable[str], tasks: Iterable[Task]) -> list[Owner]:
     tasks = list(tasks)
     found = [Owner(f"stream:{stream}", (stream,), _of_stream(stream, tasks)) for stream in streams]
     return found + [Owner(f"task:{task.name}", task.streams, _of_task(task), task) for task in tasks]
+
+
+def owners_of(connection: sa.Connection, project: str) -> list[Owner]:
+    """All that has counts in a project."""
+    return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
+
+
+def counted_to(connection: sa.Connection, project: str) -> dict[str, dict[str, int]]:
+    """Up to which version of each of its streams an owner was counted, where it was."""
+    versions = catalogue.counted_to(connection, project)
+    return {
+        owner.name: {stream: versions[stream] for stream in owner.streams if stream in versions}
+        for owner in owners_of(connection, project)
+    }
+
+
+def progress(connection: sa.Connection, project: str) -> dict[Cell, float]:
+    """The first counts that are under way, and what share of each is done."""
+    under_way = catalogue.backfills(connection, project)
+    return {Cell.from_job(job): entry.piece / entry.pieces for job, entry in under_way.items()}
+
+
+def failures(connection: sa.Connection, project: str) -> dict[Cell, str]:
+    """What could not be counted when it was last tried, with the reason."""
+    known = catalogue.failures(connection, project)
+    return {Cell.from_job(job): failure.reason for job, failure in known.items()}
 
 
 def _of_stream(stream: str, tasks: Sequence[Task]) -> tuple[Cell, ...]:

@@ -1,0 +1,266 @@
+"""The writer of a store: takes what was sent into the log, and counts what is new."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fourfold.engine import DuckDB, Engine
+from fourfold.errors import StoreError
+from fourfold.ingest.collect import Collector
+from fourfold.ingest.counting import Folder
+from fourfold.ingest.forgetting import Forgetter, Forgotten
+from fourfold.ingest.liveness import mark_lost
+from fourfold.log import (
+    Conflict,
+    Inbox,
+    Logs,
+    Message,
+    Quarantine,
+    Quarantined,
+    StreamLog,
+    refuse_in_fork,
+    store_folder,
+)
+from fourfold.model import Standing, Sums
+from fourfold.model.time import Moment, seconds
+from fourfold.state import Database, catalogue, jobs
+
+logger = logging.getLogger("fourfold")
+
+
+class Writer:
+    """Takes what was sent to a store, and counts it for one project. Among processes, one at a time does.
+
+    Raises:
+        ConfigError: where the address is none that this version can use.
+        StoreError: where the folder cannot be made or holds something else.
+    """
+
+    def __init__(
+        self, address: str | os.PathLike[str], project: str, engine: Engine | None = None,
+        retention: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.folder, self.project = store_folder(address), project
+        self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
+        try:
+            (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
+        self.database = Database(self.folder / "state.db")
+        self.quarantine = Quarantine(self.folder / "quarantine")
+        self._inbox = Inbox(self.folder / "inbox")
+        self.logs = Logs(self.folder / "log")
+        self._collector = Collector(self._inbox, self.database, self.quarantine, self.logs)
+        self.engine = engine or DuckDB()
+        self._folds = Folder(project, self.database, self.engine, self.logs)
+        self._forgetter = Forgetter(project, self.database, self.logs, self._inbox, self.quarantine, self._folds)
+        self._lock = FileLock(self.folder / "fold.lock")
+        self._thread_lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._behind = False
+        self._told = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process can take what was sent and count it; else it answers from what was counted."""
+        return self.database.writable
+
+    @property
+    def standing(self) -> Standing:
+        """What the newest round of counting left undone."""
+        collector = self._collector
+        return Standing(self._behind, dict(collector.stuck), dict(self._folds.damaged), frozenset(collector.newer()))
+
+    @contextlib.contextmanager
+    def locked(self, wait: float = math.inf) -> Iterator[None]:
+        """Alone among the threads and processes that take and count.
+
+        Raises:
+            Timeout: others are at it for longer than ``wait`` seconds.
+            StoreError: the lock cannot be taken: its file is none, or cannot be written.
+        """
+        if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
+            raise Timeout(self._lock.lock_file)
+        try:
+            try:
+                self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
+            except Timeout:
+                raise
+            except OSError as error:
+                raise StoreError(
+                    f"the lock {self._lock.lock_file} cannot be taken: {error}. See to its permissions; "
+                    "'fourfold doctor --mend' moves aside what is in its place"
+                ) from error
+            try:
+                yield
+            finally:
+                self._lock.release()
+        finally:
+            self._thread_lock.release()
+
+    def catch_up(self, patience: float = math.inf) -> None:
+        """Take what was sent and count what is new. One process does, the others wait for it.
+
+        After as many seconds as there is patience, the rest is left to a thread, and questions are answered from what
+        is counted so far (see ``standing``).
+        """
+        refuse_in_fork()
+        self.database.reopen_if_replaced()
+        if not self.writable:
+            self._tell_read_only()
+            return
+        mark_lost(self.database)
+        if not self.pending():
+            return
+        if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._fold_in_background, name="fourfold-fold", daemon=True)
+            self._thread.start()
+
+    def pending(self) -> bool:
+        """Whether something was sent or declared that is not counted yet."""
+        return self._collector.waiting() or self._collector.forgotten() or self._folds.pending()
+
+    def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
+        """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
+        while self.writable and not self._fold(0.0, math.inf):
+            shares = self.database.recall(jobs.progress, self.project).values()
+            report(sum(shares) / len(shares) if shares else 1.0)
+        report(1.0)
+
+    def set_aside(self, log: StreamLog) -> Callable[[Message, Conflict], None]:
+        """What keeps a batch's values that contradict their columns."""
+        return functools.partial(self._collector.set_aside, log)
+
+    def forget_counts_of(self, stream: str) -> None:
+        """Forget what was counted of a stream's log, by the stream and by the tasks on it; it is counted anew."""
+        for owner in self._folds.owners_of(stream):
+            self._folds.forget(owner)
+
+    def recount(self, owner: str) -> None:
+        """Forget an owner's counts and count it from the start of its logs."""
+        with self.locked():
+            self._folds.forget(owner)
+        self.fold()
+
+    def waiting(self) -> list[Path]:
+        """The files of the messages that wait in the inbox."""
+        return self._inbox.pending()
+
+    def _tell_read_only(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.path.stat().st_mtime))
+        logger.warning(
+            "%s is read-only for this process: %d messages wait, and counts are as of %s UTC.",
+            self.folder, len(self.waiting()), at,
+        )  # fmt: skip
+
+    def _fold(self, patience: float, wait: float | None = None) -> bool:
+        """Take and count for some seconds; returns whether that was all.
+
+        ``wait`` is for how long another thread or process may be at it meanwhile; else it is the patience.
+        """
+        until = time.monotonic() + patience
+        self._behind = True
+        with contextlib.suppress(Timeout), self.locked(patience if wait is None else wait):
+            taken = self._collector.collect(lambda: time.monotonic() < until)
+            self._behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
+            if not self._behind:
+                self._forgetter.retain(self.retention, int(time.time()))
+        return not self._behind
+
+    def _fold_in_background(self) -> None:
+        try:
+            while not self._closed and not self._fold(0.0, math.inf):
+                pass
+        except Exception as error:
+            if not self._closed:
+                logger.warning("counting in the background: %s: %s", type(error).__name__, error)
+
+    def collect(self) -> bool:
+        """Take what was sent into the log, without counting; False where another process is at it."""
+        try:
+            with self.locked(0.0):
+                self._collector.collect()
+        except Timeout:
+            return False
+        return True
+
+    def define(self, task: str, sums: Sums, patience: float = math.inf) -> None:
+        """Define a custom metric of a task, and count it from the start of the logs (see ``catch_up``)."""
+        with self.database.write() as connection:
+            catalogue.set_custom(connection, self.project, task, sums)
+        self._collector.keep_declarations()
+        self.catch_up(patience)
+
+    def delete(self, stream: str, keys: Iterable[str]) -> int:
+        """Delete all records of these keys from a stream's log, and from the counts; returns how many there were.
+
+        Extremes (min, max) and distinct counts cannot be taken back and stay.
+
+        Raises:
+            UnknownNameError: no such stream.
+        """
+        keys = list(keys)
+        with self._settled():
+            present = self._forgetter.present([stream], keys, None)[stream]
+            self.logs.get(self.project, stream).delete(keys)
+            self._folds.fold()
+        return present
+
+    def forget_keys(
+        self, keys: Iterable[str], streams: Iterable[str] | None = None, *, force: bool = False
+    ) -> Forgotten:
+        """Erase all records of these keys, with every copy; see ``Forgetter.keys``."""
+        with self._settled():
+            return self._forgetter.keys(keys, streams, force=force)
+
+    def forget_before(
+        self, stream: str, moment: Moment, *, counts: bool = False, force: bool = False
+    ) -> Forgotten:  # fmt: skip
+        """Erase a stream's records that are older than a moment, with every copy; see ``Forgetter.before``."""
+        with self._settled():
+            return self._forgetter.before(stream, seconds(moment, "before"), counts=counts, force=force)
+
+    def forgettable(
+        self, streams: Iterable[str] | None = None, *, keys: Iterable[str] = (), before: Moment | None = None
+    ) -> dict[str, int]:  # fmt: skip
+        """How many records of each stream ``forget_keys``, or ``forget_before``, would erase from its log."""
+        self.catch_up()
+        return self._forgetter.present(streams, keys, None if before is None else seconds(before, "before"))
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """While this lasts, all that was sent is counted, and nobody else takes or counts."""
+        refuse_in_fork()
+        with self.locked():
+            self._collector.collect()
+            self._folds.fold()
+            yield
+
+    def log(self, stream: str) -> StreamLog:
+        """The log of a stream."""
+        return self.logs.get(self.project, stream)
+
+    def quarantined(self) -> list[Quarantined]:
+        """The batches that were kept aside."""
+        return self.quarantine.entries()
+
+    def close(self) -> None:
+        """Stop what goes on in the background, and close the connections to the state."""
+        self._closed = True
+        if self._thread is not None and self._thread.is_alive():
+            self.engine.stop(self._thread)
+        self.database.close()

@@ -1,0 +1,21 @@
+"""How the counts of a store stand to what was logged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """What the newest round of counting left undone.
+
+    ``behind`` says whether something sent or declared is not counted yet. ``stuck`` are the streams whose records wait
+    in the inbox because their logs cannot be read or written, with the reason; ``damaged`` the owners whose logs
+    cannot be read, likewise; ``left`` the messages that stay in the inbox, as a newer fourfold wrote them.
+    """
+
+    behind: bool = False
+    stuck: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    left: frozenset[str] = frozenset()

@@ -1,0 +1,127 @@
+"""The reader of a store: one project's declarations, counts and logs, for questions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from fourfold.engine import DuckDB, Engine
+from fourfold.errors import StoreError
+from fourfold.fold import Plan
+from fourfold.log import Inbox, Logs, Quarantine, StreamLog, store_folder
+from fourfold.model import Standing
+from fourfold.state import Database, catalogue, jobs
+from fourfold.state.jobs import Cell
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Reader:
+    """One project of a store, for questions. It takes no lock and writes nothing.
+
+    Answers are as of what is counted: a caller that wants the newest lets a ``Writer`` catch up first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        project: str,
+        database: Database,
+        logs: Logs,
+        engine: Engine,
+        retention: Mapping[str, int] | None = None,
+        standing: Callable[[], Standing] | None = None,
+    ) -> None:
+        self.folder, self.project, self.database, self.engine = folder, project, database, engine
+        self.retention = dict(retention or {})
+        self.quarantine = Quarantine(folder / "quarantine")
+        self._inbox, self._logs = Inbox(folder / "inbox"), logs
+        self._standing = standing
+
+    @classmethod
+    def open(
+        cls, address: str | os.PathLike[str], project: str, *, retention: Mapping[str, int] | None = None
+    ) -> Reader:
+        """A reader of its own, which needs no right to write in the store's folder.
+
+        Raises:
+            ConfigError: the address is none that this version can use.
+            StateError: there is no state to read, or it cannot be read.
+        """
+        folder = store_folder(address)
+        database = Database(folder / "state.db", read_only=True)
+        return cls(folder, project, database, Logs(folder / "log"), DuckDB(), retention)
+
+    def close(self) -> None:
+        """Close the connections to the state."""
+        self.database.close()
+
+    def recall(self, read: Callable[Concatenate[sa.Connection, str, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """What a function reads of the project's state, remembered until somebody writes; not to be changed."""
+        assert not named
+        return self.database.recall(read, self.project, *arguments)
+
+    def log(self, stream: str) -> StreamLog:
+        """The log of a stream."""
+        return self._logs.get(self.project, stream)
+
+    def plan(self, stream: str) -> Plan:
+        """What is fixed of a stream's columns, for counting further data of it elsewhere."""
+        return self.recall(catalogue.plan, f"stream:{stream}")
+
+    def log_versions(self) -> dict[str, int | None]:
+        """The version of each stream's log; None for streams of which only counts are kept."""
+        return {stream: self.log(stream).version for stream in self.recall(catalogue.streams)}
+
+    @property
+    def standing(self) -> Standing:
+        """What the writer beside this reader left undone; without a writer, whether messages wait."""
+        return self._standing() if self._standing is not None else Standing(behind=bool(self.waiting()))
+
+    def waiting(self) -> list[Path]:
+        """The files of the messages that wait in the inbox."""
+        return self._inbox.pending()
+
+    def progress(self, owner: str | None = None) -> dict[Cell, float]:
+        """What is being counted from the start, and what share of each is done."""
+        return {cell: share for cell, share in self.recall(jobs.progress).items() if owner in (None, cell.owner)}
+
+    def failures(self) -> dict[Cell, str]:
+        """What could not be counted when it was last tried, and why."""
+        return self.recall(jobs.failures)
+
+    def failure(self, owner: str, names: tuple[str, ...], custom: str = "") -> str | None:
+        """Why an owner ("task:late"), or a custom metric of it, cannot be counted by these names, where it cannot."""
+        reasons = (
+            why
+            for cell, why in self.failures().items()
+            if (cell.owner, cell.dimension.names) == (owner, names) and cell.metric in ("", custom)
+        )
+        return next(reasons, None)
+
+    def damage(self, owner: str) -> str:
+        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        for stream, counted in self.recall(jobs.counted_to).get(owner, {}).items():
+            version = self._version(stream)
+            if version < counted < catalogue.ANEW:
+                end = f"ends at version {version}" if version >= 0 else "is gone"
+                return f"the log of {stream!r} {end}, and version {counted} of it was counted"
+        standing = self.standing
+        if owner in standing.damaged or not standing.stuck:
+            return standing.damaged.get(owner, "")
+        streams = next((known.streams for known in self.recall(jobs.owners_of) if known.name == owner), ())
+        waiting = (stream for stream in streams if stream in standing.stuck)
+        return next((f"records of {s!r} wait in the inbox: {standing.stuck[s]}" for s in waiting), "")
+
+    def _version(self, stream: str) -> int:
+        """The newest version of a stream's log; -1 where there is none, and beyond all where it cannot be read."""
+        try:
+            version = self.log(stream).version
+        except StoreError:
+            return catalogue.ANEW
+        return -1 if version is None else version

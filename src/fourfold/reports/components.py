@@ -1,0 +1,48 @@
+"""Components and their runs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fourfold.model import Run, RunStatus
+from fourfold.query.reader import Reader
+from fourfold.query.table import Table
+from fourfold.state import runs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ComponentView:
+    """A component: its newest run, how many there are, how many of the last ten failed, what it feeds."""
+
+    name: str
+    runs: int
+    last: Run
+    failed: int
+    feeds: tuple[str, ...]
+
+
+def components(reader: Reader) -> Table[ComponentView]:
+    """The components that have run, in the order of their first run."""
+    with reader.database.read() as connection:
+        counted = runs.components(connection, reader.project)
+        edges = runs.edges(connection, reader.project)
+        out = []
+        for name, number in counted.items():
+            recent = runs.recent(connection, reader.project, name, 10)
+            feeds = tuple(dict.fromkeys(down for up, down, _ in edges if up == name))
+            failed = sum(r.status is not RunStatus.SUCCEEDED and r.status is not RunStatus.RUNNING for r in recent)
+            out.append(ComponentView(name, number, recent[0], failed, feeds))
+    return Table(out)
+
+
+def recent_runs(reader: Reader, component: str | None = None, limit: int = 20) -> Table[Run]:
+    """The newest runs, the newest first."""
+    with reader.database.read() as connection:
+        return Table(runs.recent(connection, reader.project, component, limit))
+
+
+def newest_runs(reader: Reader) -> dict[str, Run]:
+    """Each component's newest run."""
+    with reader.database.read() as connection:
+        names = runs.components(connection, reader.project)
+        return {name: runs.recent(connection, reader.project, name, 1)[0] for name in names}

@@ -1,0 +1,54 @@
+"""Serving against training, column by column."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fourfold.model import Value
+from fourfold.query.metric import metric
+from fourfold.query.reader import Reader
+from fourfold.query.table import Table
+from fourfold.reports.components import newest_runs
+from fourfold.state import runs, series
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drift:
+    """The columns of a stream that are furthest from those of another, beyond what chance makes of it."""
+
+    stream: str
+    reference: str
+    columns: tuple[tuple[str, Value], ...]
+
+
+def drift(reader: Reader) -> Table[Drift]:
+    """Serving against training: where a model is passed on, the frames of the same name on both of its sides."""
+    with reader.database.read() as connection:
+        edges = runs.edges(connection, reader.project)
+    newest = newest_runs(reader)
+    found = []
+    for maker, user, artifact in edges:
+        if not any(a.kind == "model" and a.name == artifact for a in newest[user].artifacts):
+            continue
+        frames = [
+            {a.name for a in newest[side].artifacts if a.kind == "frame" and a.direction == "input"}
+            for side in (maker, user)
+        ]
+        for name in sorted(frames[0] & frames[1]):
+            columns_ = drifted_columns(reader, f"{maker}.{name}", f"{user}.{name}")
+            found.append(Drift(f"{user}.{name}", f"{maker}.{name}", tuple(columns_)))
+    return Table(found)
+
+
+def drifted_columns(reader: Reader, against: str, stream: str, limit: int = 6) -> list[tuple[str, Value]]:
+    """The columns of a stream that are furthest from another's, by how far beyond chance their distance is."""
+    with reader.database.read() as connection:
+        here = {(r[1], r[2]) for r in series.find(connection, reader.project, f"stream:{stream}")}
+        there = {(r[1], r[2]) for r in series.find(connection, reader.project, f"stream:{against}")}
+    found = []
+    for column in sorted({c for c, kind in here & there if c and kind in ("numeric", "category")}):
+        name = "population_stability_index"
+        value = metric(reader, f"{stream}.{column}", name, against=f"{against}.{column}").value
+        if value.value is not None:
+            found.append((column, value))
+    return sorted(found, key=lambda entry: -((entry[1].value or 0) - (entry[1].expected or 0)))[:limit]

@@ -1,0 +1,89 @@
+"""Streams and their columns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fourfold.metrics import parse
+from fourfold.model import DAY, EVERYTHING, Value
+from fourfold.query.read import totals
+from fourfold.query.reader import Reader
+from fourfold.query.source import Stored
+from fourfold.query.table import Table
+from fourfold.state import catalogue, series
+
+_COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamView:
+    """A stream: its records and columns, and the days they are from. ``logged`` is False for counts only."""
+
+    name: str
+    key: str | None
+    logged: bool
+    rows: int
+    first_day: int | None
+    last_day: int | None
+    columns: tuple[tuple[str, str], ...]  # name and kind
+    forgotten_before: int | None = None  # a midnight, in seconds since 1970
+    retention: int | None = None  # seconds, as this process has it from fourfold.toml
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColumnView:
+    """A column: its main metrics over all there is, and its most frequent values with their shares."""
+
+    name: str
+    kind: str
+    values: dict[str, Value]
+    frequent: tuple[tuple[str, float], ...]
+
+    @property
+    def missing(self) -> float:
+        """The share of nulls and NaNs; pandas has one for the other."""
+        return sum(self.values[name].value or 0.0 for name in ("null_rate", "nan_rate") if name in self.values)
+
+
+def streams(reader: Reader) -> Table[StreamView]:
+    """All streams, those of which only counts are kept among them."""
+    versions = reader.log_versions()
+    out = []
+    with reader.database.read() as connection:
+        for name, (key, _) in catalogue.streams(connection, reader.project).items():
+            owner = f"stream:{name}"
+            found = [row for row in series.find(connection, reader.project, owner) if row[3] == EVERYTHING]
+            span = series.span(connection, reader.project, owner, DAY)
+            columns: dict[str, list[str]] = {}
+            for _, column, kind, _ in found:
+                if column:
+                    columns.setdefault(column, []).append(kind)
+            probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
+            tallies = series.tallies(connection, [probe], DAY).tallies if probe else None
+            rows = int(tallies[:, 0].sum()) if tallies is not None else 0
+            first, last = span or (None, None)
+            kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
+            view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
+            closed = catalogue.closed_before(connection, reader.project, [name])
+            out.append(dataclasses.replace(view, forgotten_before=closed, retention=reader.retention.get(name)))
+    return Table(out)
+
+
+def columns(reader: Reader, stream: str) -> Table[ColumnView]:
+    """What each column of a stream looks like."""
+    out = []
+    source = Stored(reader, f"stream:{stream}")
+    for column, kinds in totals(reader, stream).items():
+        for kind, total in kinds.items():
+            asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
+            values = {q.text: q.metric.function(total, **q.parameters) for q in asked}
+            heavy = (
+                sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1])
+                if total.labels
+                else []
+            )
+            shares = tuple((label, count / total.tally("rows")) for label, count in heavy[:3])
+            if kind == "category" and source.is_identifier(column):
+                kind, shares = "identifier", ()
+            out.append(ColumnView(column, kind, values, shares))
+    return Table(out)

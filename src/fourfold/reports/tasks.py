@@ -1,0 +1,102 @@
+"""Tasks with their main metrics, over time and by slice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from fourfold.model import DAY, Dimension, Task, Value
+from fourfold.query.metric import metric
+from fourfold.query.reader import Reader
+from fourfold.query.table import Table
+from fourfold.reports.slices import SliceView, strongest
+from fourfold.reports.streams import streams
+from fourfold.state import catalogue, series
+
+_EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
+HEADLINES = {  # of each kind of task the metrics that tell the most
+    "binary": ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "cohen_kappa", "coverage"),
+    "multilabel": ("f1", "precision", "recall", "accuracy", "coverage"),
+    "regression": ("mean_absolute_error", "root_mean_squared_error", "bias", "r2", "coverage"),
+    "ranking": ("ndcg({k})", "mean_average_precision({k})", "mean_reciprocal_rank", "hit_rate({k})", "coverage"),
+    "decision": ("override_rate", "agreement", "cohen_kappa", "outcome_difference", "coverage"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DimensionView:
+    """The slices of a task by one dimension: of many, those that differ most from the whole (``slices.strongest``).
+
+    ``left_out`` is how many more there are.
+    """
+
+    dimension: str
+    slices: tuple[SliceView, ...]
+    left_out: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task's main metrics: over all there is, over time, and by each slice column.
+
+    ``history`` holds each metric's values over windows of length ``every``.
+    """
+
+    task: Task
+    every: str
+    values: Mapping[str, Value]
+    history: Mapping[str, Sequence[Value]]
+    by_slice: tuple[DimensionView, ...]
+
+
+def tasks(reader: Reader) -> Table[TaskView]:
+    """All tasks with their main metrics."""
+    with reader.database.read() as connection:
+        known = catalogue.tasks(connection, reader.project)
+        spans = {name: series.span(connection, reader.project, f"task:{name}", DAY) for name in known}
+    return Table([_of_task(reader, task, spans[name]) for name, task in known.items()], _columns)
+
+
+def _columns(view: TaskView) -> dict[str, object]:
+    """A task's row in the table: what it is, and its main metrics."""
+    task = view.task
+    values = {name: value.value for name, value in view.values.items()}
+    return {"task": task.name, "kind": task.kind, "prediction": task.prediction, "label": task.label, **values}
+
+
+def _of_task(reader: Reader, task: Task, span: tuple[int, int] | None) -> TaskView:
+    first, last = span or (0, 0)
+    every = next(e for e, length in _EVERY if (last - first) / length <= 31 or e == _EVERY[-1][0])
+    names = headlines(task)
+    values = {name: metric(reader, task.name, name)[0].value for name in names}
+    history = {name: [row.value for row in metric(reader, task.name, name, every=every)] for name in names}
+    dimensions = task.dimensions if span is not None else ()
+    by_slice = tuple(_by_slice(reader, task, dimension, values) for dimension in dimensions)
+    return TaskView(task, every, values, history, by_slice)
+
+
+def _by_slice(reader: Reader, task: Task, dimension: Dimension, whole: Mapping[str, Value]) -> DimensionView:
+    results = {name: metric(reader, task.name, name, by=dimension.names) for name in whole}
+    slices = [
+        SliceView(" × ".join(map(str, row.slice.values())), {name: results[name][i].value for name in whole})
+        for i, row in enumerate(results["coverage"])
+    ]
+    shown = strongest(slices, whole)
+    return DimensionView(str(dimension), tuple(shown), len(slices) - len(shown))
+
+
+def headlines(task: Task) -> tuple[str, ...]:
+    """The metrics that tell the most about a task."""
+    return tuple(name.format(k=max(task.cutoffs, default=0)) for name in HEADLINES[task.kind])
+
+
+def targets(reader: Reader) -> list[tuple[str, str, str | None]]:
+    """All that a metric can be asked of: kind, target, and of a task its kind."""
+    with reader.database.read() as connection:
+        tasks = catalogue.tasks(connection, reader.project)
+    known: list[tuple[str, str, str | None]] = [("task", name, task.kind) for name, task in tasks.items()]
+    for view in streams(reader):
+        known.append(("stream", view.name, None))
+        known += [("column", f"{view.name}.{column}", None) for column, _ in view.columns]
+    return known
