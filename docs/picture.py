@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fourfold.cli import status
 from fourfold.cli.demo import PROJECT
+from fourfold.cli.status import draw
+from fourfold.reports.status import status
 from fourfold.store import Store
 
 console = Console(width=86, record=True, file=io.StringIO(), force_terminal=True)
-status.draw(status.compute(Store(".fourfold", PROJECT)), console)
+draw(status(Store(".fourfold", PROJECT).caught_up()), console)
 svg = console.export_svg(title="fourfold demo")
 svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # the reader's own monospace font will do
 (Path(__file__).parent / "demo.svg").write_text(svg, encoding="utf-8")

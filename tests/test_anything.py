@@ -14,6 +14,7 @@ from unittest import mock
 import pandas as pd
 import pyarrow as pa
 import pytest
+from deltalake.exceptions import DeltaError
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -112,7 +113,7 @@ def _declare(name: str, **more: Any) -> None:
 
 
 def _damage(session: Session, kind: str) -> None:
-    with contextlib.suppress(OSError, IndexError, ValueError):  # what it damages is gone already
+    with contextlib.suppress(OSError, IndexError, ValueError, DeltaError):  # what it damages is gone already
         damage.KINDS[kind][0](Path(session.settings.store))
 
 

@@ -109,7 +109,7 @@ def test_while_it_is_counted_an_answer_says_how_far(session: Session, monkeypatc
     ff.metric("t", "accuracy")
     monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     declare(slices=["city"])
-    monkeypatch.setattr(session.store, "_fold_in_background", lambda: None)
+    monkeypatch.setattr(session.store.writer, "_fold_in_background", lambda: None)
     rows = ff.metric("t", "predictions", by="city", patience=0)
     assert "being counted from the start" in rows[0].value.reason
     assert rows[0].value.status == ff.Status.PROVISIONAL

@@ -104,7 +104,8 @@ class Tasks(RuleBasedStateMachine):
 
     @rule(key=keys, stream=st.sampled_from(["predict", "labels"]))
     def delete(self, key: str, stream: str) -> None:
-        self.store.writer.delete(stream, [key])
+        if any(stream == known for known, _ in self.records):
+            self.store.writer.delete(stream, [key])
         self.records = [(s, r) for s, r in self.records if (s, r["key"]) != (stream, key)]
 
     def teardown(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import fourfold as ff
 from fourfold.sdk import session as session_module
 
 ROOT = Path(__file__).parent.parent
@@ -40,3 +43,21 @@ def test_the_readmes_example_runs_and_answers() -> None:
     names: dict[str, object] = {}
     exec(compile(code("README.md"), "README.md", "exec"), names)
     assert "recall" in repr(names["answer"])
+
+
+def test_the_reference_is_written_from_the_docstrings() -> None:
+    reference = runpy.run_path(str(ROOT / "docs" / "reference.py"))
+    written = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert written == reference["text"](), "run: python docs/reference.py"
+
+
+@pytest.mark.parametrize("name", [name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))])
+def test_each_parameter_of_the_api_is_described(name: str) -> None:
+    function = getattr(ff, name)
+    described = re.findall(r"^    \*{0,2}(\w+): ", inspect.getdoc(function) or "", re.MULTILINE)
+    parameters = list(inspect.signature(function).parameters)
+    assert [parameter for parameter in parameters if parameter not in described] == []
+
+
+def test_the_package_shows_its_api_and_no_more() -> None:
+    assert dir(ff) == sorted(ff.__all__)

@@ -338,7 +338,7 @@ def test_retention_is_applied_by_whoever_folds_with_the_setting(
     plain.writer.fold()
     before = comparable(stored(plain, "task:t"))
     Path("fourfold.toml").write_text('[stream.p]\nretention = "10d"\n[stream.later]\nretention = "1d"')
-    monkeypatch.setattr("fourfold.store.time.time", lambda: CLOSED + 10 * DAY + HOUR)
+    monkeypatch.setattr("fourfold.ingest.writer.time.time", lambda: CLOSED + 10 * DAY + HOUR)
     kept = Store(tmp_path / "store", "test", retention=config.load().retention)
     kept.writer.fold()
     assert plain.reader.log("p").rows == 8

@@ -74,7 +74,7 @@ def test_what_is_known_now_is_what_was_counted(session: Session, kind: str) -> N
     asked += [("label_delay(0.5)", {"every": "6h", "start": "2024-03-02"})]
     if "version" in MORE[kind]:
         name = "mean_absolute_error" if kind == "regression" else "accuracy"
-        asked += [(name, {"versions": ("m1", "m3")}), (name, {"estimate": True}), (name, {"estimate": "error"})]
+        asked += [(name, {"versions": ("m1", "m3")}), (name, {"estimate": True}), (name, {"estimate_error": True})]
     for name, options in asked:
         counted = flat(ff.metric("t", name, **options))
         assert counted == flat(ff.metric("t", name, as_of=now, **options)), (name, options)

@@ -256,7 +256,7 @@ def test_an_interrupt_ends_a_command_without_a_traceback(
 
     ff.log("p", key=1, v=1)
     ff.flush()
-    monkeypatch.setattr("fourfold.reports.streams.streams", interrupted)
+    monkeypatch.setattr("fourfold.cli.streams.streams", interrupted)
     assert run(capsys, session, "streams") == (130, "", "")
 
 
@@ -273,7 +273,7 @@ def test_a_disk_that_fails_is_one_line_and_exit_code_3(
 
     ff.log("p", key=1, v=1)
     ff.flush()
-    monkeypatch.setattr("fourfold.reports.streams.streams", fails)
+    monkeypatch.setattr("fourfold.cli.streams.streams", fails)
     code, out, err = run(capsys, session, "streams")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert "No space left" in err or "database is locked" in err

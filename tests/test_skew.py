@@ -101,7 +101,7 @@ def test_values_are_compared_key_by_key_as_plain_python_does(
                 stream, pd.DataFrame({"id": list(values), "x": pd.array(list(values.values()), "Float64")}), key="id"
             )
     keys, x, name = sorted(
-        ff.discrepancies("online", "offline", relative=relative, absolute=absolute),
+        ff.discrepancies("offline", "online", relative=relative, absolute=absolute),
         key=lambda d: ["", "x", "name"].index(d.column),
     )
     session.close()
@@ -125,7 +125,7 @@ def test_the_newest_record_of_a_key_is_compared(session: Session) -> None:
     ff.log("online", pd.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0]}), key="id")
     ff.log("offline", pd.DataFrame({"id": ["a", "b"], "x": [9.0, 2.0]}), key="id")
     ff.log("offline", pd.DataFrame({"id": ["a"], "x": [1.0]}), key="id")
-    assert [entry.wrong for entry in ff.discrepancies("online", "offline")] == [0, 0]
+    assert [entry.wrong for entry in ff.discrepancies("offline", "online")] == [0, 0]
     with pytest.raises(ff.UnknownNameError, match="x"):
         ff.discrepancies("online", "offline", columns=["y"])
     with pytest.raises(ff.InputError, match="below zero"):

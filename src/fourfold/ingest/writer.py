@@ -120,12 +120,10 @@ class Writer:
         if not self.writable:
             self._tell_read_only()
             return
-        mark_lost(self.database)
-        if not self.pending():
-            return
-        if not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
+        if self.pending() and not self._fold(patience) and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._fold_in_background, name="fourfold-fold", daemon=True)
             self._thread.start()
+        mark_lost(self.database)
 
     def pending(self) -> bool:
         """Whether something was sent or declared that is not counted yet."""

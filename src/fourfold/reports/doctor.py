@@ -30,7 +30,9 @@ def examine(
     try:
         found += integrity.of_state(store.reader)
         try:
-            found += problems(store.caught_up())
+            before = list(integrity.of_store(store.reader))  # what waits, and what counting anew may cover up
+            now = problems(store.caught_up())
+            found += [*now, *(problem for problem in before if problem not in now)]
             found += _differing(store, report) if deep else []
         except FourfoldError as error:
             if not found:
