@@ -110,6 +110,9 @@ def history(component: str) -> History:
 
     Before a project's first run there are none, and perhaps no project and no store yet: that is no error.
 
+    Args:
+        component: the component's name.
+
     Raises:
         UnknownNameError: no project was chosen, and the store holds several.
     """
