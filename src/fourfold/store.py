@@ -18,7 +18,7 @@ from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
 from fourfold.ingest.collect import Collector, StreamLogs
-from fourfold.ingest.counting import Folder, load_plan
+from fourfold.ingest.counting import Counter
 from fourfold.ingest.forgetting import Forgetter, Forgotten
 from fourfold.ingest.jobs import Cell
 from fourfold.log import Conflict, Inbox, Message, Quarantine, Quarantined, StreamLog, refuse_in_fork, store_folder
@@ -53,7 +53,7 @@ class Store:
         self._logs = StreamLogs(self.folder / "log")
         self._collector = Collector(self._inbox, self.database, self.quarantine, self._logs)
         self.engine = engine or DuckDB()
-        self._folds = Folder(project, self.database, self.engine, self._logs)
+        self._folds = Counter(project, self.database, self.engine, self._logs)
         self._forgetter = Forgetter(project, self.database, self._logs, self._inbox, self.quarantine, self._folds)
         self._lock = FileLock(self.folder / "fold.lock")
         self._thread_lock = threading.RLock()
@@ -266,7 +266,7 @@ class Store:
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns, for counting further data of it elsewhere."""
         with self.database.read() as connection:
-            return load_plan(connection, self.project, f"stream:{stream}")
+            return catalogue.plan(connection, self.project, f"stream:{stream}")
 
     def quarantined(self) -> list[Quarantined]:
         """The batches that were kept aside."""

@@ -319,7 +319,7 @@ class StreamLogs:
 def declare(connection: sa.Connection, project: str, task: Task) -> None:
     """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
 
-    Slices that are new are counted from the start, those that are gone are forgotten (see ``Folder``).
+    Slices that are new are counted from the start, those that are gone are forgotten (see ``Counter``).
     """
     known = catalogue.tasks(connection, project).get(task.name)
     if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
@@ -346,8 +346,8 @@ def _add_counts(
         started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
     together = counts.add(*hourly)
-    series.add_levels(connection, project, owner, together)
-    recognise_identifiers(connection, project, owner, together)
+    owned = series.add_levels(connection, project, owner, together)
+    recognise_identifiers(connection, project, owner, together, owned)
     series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 
@@ -359,7 +359,7 @@ def _with_known_versions(
     Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
     which no new data will use.
     """
-    known = catalogue.binnings(connection, project, owner)
+    known = catalogue.plan(connection, project, owner).binnings
     versions = {}
     for column, binning in binnings.items():
         same = [b for _, b in known.get(column, ()) if (b.centre, b.scale, b.bits) == _shape(binning)]

@@ -31,7 +31,7 @@ logger = logging.getLogger("fourfold")
 
 if TYPE_CHECKING:
     from fourfold.ingest.collect import StreamLogs
-    from fourfold.ingest.counting import Folder
+    from fourfold.ingest.counting import Counter
 
 STAYS = (
     "the smallest and the largest value of each column, and the registers that estimate how many are distinct, stay as "
@@ -58,7 +58,7 @@ class Forgetter:
     """Erases records of a project. Whoever calls it holds the store's lock, with everything counted."""
 
     def __init__(
-        self, project: str, database: Database, logs: StreamLogs, inbox: Inbox, quarantine: Quarantine, folds: Folder
+        self, project: str, database: Database, logs: StreamLogs, inbox: Inbox, quarantine: Quarantine, folds: Counter
     ) -> None:  # fmt: skip
         self._project, self._database, self._logs, self._inbox = project, database, logs, inbox
         self._quarantine, self._folds = quarantine, folds

@@ -13,7 +13,6 @@ from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.counts.tallies import Tallies, of_table
 from fourfold.engine import Extent
-from fourfold.ingest.counting import load_plan
 from fourfold.model import ALL, HOUR, Dimension, Task, slice_names
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
 from fourfold.state import catalogue, series
@@ -69,11 +68,11 @@ class Stored:
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``Source``."""
-        return self._store.database.recall(load_plan, self._store.project, self._owner).by_version()
+        return self._store.database.recall(catalogue.plan, self._store.project, self._owner).by_version()
 
     def is_identifier(self, column: str) -> bool:
         """See ``Source``."""
-        return self._store.database.recall(load_plan, self._store.project, self._owner).identifier(column)
+        return self._store.database.recall(catalogue.plan, self._store.project, self._owner).identifier(column)
 
 
 class AsOf:
@@ -84,7 +83,7 @@ class AsOf:
     ) -> None:  # fmt: skip
         owner = f"task:{task.name}" if task is not None else f"stream:{streams[0]}"
         with store.database.read() as connection:
-            plan = load_plan(connection, store.project, owner)
+            plan = catalogue.plan(connection, store.project, owner)
             splits = {
                 d: catalogue.levels(connection, store.project, streams[0], d) for d in dict.fromkeys((ALL, *dimensions))
             }

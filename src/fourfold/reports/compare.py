@@ -15,7 +15,6 @@ from fourfold.counts import Counts
 from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
-from fourfold.ingest.counting import load_plan
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import Dimension, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
@@ -207,7 +206,7 @@ def _of_task(
 ) -> Iterator[Difference]:
     """A task's main metrics in the two slices."""
     with store.database.read() as connection:
-        plan = load_plan(connection, store.project, f"task:{task.name}")
+        plan = catalogue.plan(connection, store.project, f"task:{task.name}")
     logs = {stream: store.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
     folded = store.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)

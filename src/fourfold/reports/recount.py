@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from fourfold import counts
 from fourfold.counts import KINDS
 from fourfold.engine import Extent
-from fourfold.ingest.counting import load_plan
 from fourfold.ingest.jobs import Owner, owners
 from fourfold.model import DAY, VERSIONS, slice_names
 from fourfold.state import StateError, catalogue, series
@@ -53,7 +52,7 @@ def _of_owner(store: Store, owner: Owner) -> Iterator[Difference]:
     with store.database.read() as connection:
         cursors = catalogue.cursors(connection, store.project)
         cells = [cell for cell in owner.cells if cell.job in cursors]
-        plan = load_plan(connection, store.project, owner.name)
+        plan = catalogue.plan(connection, store.project, owner.name)
         splits = {
             cell.dimension: catalogue.levels(connection, store.project, owner.streams[0], cell.dimension)
             for cell in cells
