@@ -70,6 +70,7 @@ class Known:
     plans: dict[str, Plan]  # by owner
     levels: dict[tuple[str, str], Levels]  # by stream and dimension
     closed: dict[str, int]  # by stream, the second before which its counts stay as they are
+    fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
 
     @staticmethod
     def read(connection: sa.Connection, project: str, owners: Sequence[Owner]) -> Known:
@@ -101,12 +102,13 @@ class Known:
         for counted_to, cells in together.items():
             yield dict(counted_to), dataclasses.replace(owner, cells=tuple(cells))
 
-    def advance(self, counted: Counted) -> None:
-        """What will be so once this is in the state."""
+    def advance(self, counted: Counted, log: Changes) -> None:
+        """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
         self.cursors |= dict.fromkeys(counted.jobs, counted.versions)
         self.plans[counted.owner.name] = counted.plan
         stream = counted.owner.streams[0]
         self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
+        self.fixed_by |= {(stream, cell.dimension, log.added) for cell in counted.owner.cells}
 
 
 class Counter:
@@ -234,7 +236,7 @@ class Counter:
                 self._start_anew(part)
                 continue
             counted = self._counted(known, part, changes, known.extent(part))
-            known.advance(counted)
+            known.advance(counted, changes[owner.streams[0]])
             results.append(counted)
 
     def _add_together(self, waiting: list[Counted]) -> None:
@@ -365,8 +367,12 @@ class Counter:
 
     def _levels(self, known: Known, owner: Owner, logs: Mapping[str, Changes]) -> dict[Dimension, Levels]:
         """What is fixed of the cells' dimensions, once these changes are counted."""
-        log = logs[owner.streams[0]]
-        return {d: self._engine.levels(log, d, levels) for d, levels in known.levels_of(owner).items()}
+        stream = owner.streams[0]
+        log = logs[stream]
+        return {
+            d: levels if (stream, d, log.added) in known.fixed_by else self._engine.levels(log, d, levels)
+            for d, levels in known.levels_of(owner).items()
+        }
 
     def _add(self, connection: sa.Connection, counted: Counted) -> None:
         """Add what was counted to the state, and what was fixed on the way."""

@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -46,6 +46,7 @@ class StreamLog:
         self.folder, self.stream, self.project = folder, stream, project
         self._table: DeltaTable | None = None
         self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
+        self._numbers: dict[str, int | None] = {}  # up to which one each writer's messages are in that version
 
     @property
     def version(self) -> int | None:
@@ -108,15 +109,20 @@ class StreamLog:
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
             )
+        before = self._mark[0], self._numbers
         self._check_committed(latest)
+        if self._mark[0] == before[0] + 1:  # nobody else has written
+            self._numbers = before[1] | latest
 
-    def _noted(self, table: DeltaTable | None, writers: Iterable[str]) -> dict[str, int]:
+    def _noted(self, table: DeltaTable | None, writers: Collection[str]) -> dict[str, int]:
         """The highest number that the table holds of each writer, of those it has any of."""
         if table is None:
             return {}
         with delta_errors(self.folder):
-            numbers = {writer: table.transaction_version(writer) for writer in writers}
-        return {writer: number for writer, number in numbers.items() if number is not None}
+            for writer in writers:
+                if writer not in self._numbers:  # looking it up takes the longer, the more files there are
+                    self._numbers[writer] = table.transaction_version(writer)
+        return {writer: number for writer in writers if (number := self._numbers[writer]) is not None}
 
     def _new(self, messages: Sequence[Message], noted: Mapping[str, int]) -> list[Message]:
         """Those of the messages that are not in the log."""
@@ -299,7 +305,7 @@ class StreamLog:
                 version = self._table.version()
                 found = mark(self.folder, version)
                 if found is None or (self._mark[0] == version and self._mark[1] != found):
-                    self._table = None  # the folder was removed, or another is in its place
+                    self.close()  # the folder was removed, or another is in its place
             if self._table is None:
                 if not is_table(self.folder) or not DeltaTable.is_deltatable(str(self.folder)):
                     return None
@@ -307,12 +313,12 @@ class StreamLog:
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
-                self._mark = version, mark(self.folder, version)
+                self._mark, self._numbers = (version, mark(self.folder, version)), {}
         return self._table
 
     def close(self) -> None:
         """Forget what is known of the table; it is opened anew."""
-        self._table, self._mark = None, (-1, None)
+        self._table, self._mark, self._numbers = None, (-1, None), {}
 
     def _files(self, table: DeltaTable) -> list[str]:
         """The data files of a version, all of them in the table's folder; they are given as URLs."""

@@ -23,7 +23,6 @@ from fourfold.state.tables import counts, series
 Series = tuple[int, str, str, str]  # number, column, kind and slice
 FIRST, LAST = -(2**62), 2**62  # before and after all buckets
 RUN = 0  # the level of counts of one run; its bucket is the run's start in microseconds
-_NAMES = ("column", "kind", "slice")
 
 Connection = sa.Connection
 _SMALL = (counts.c.tallies, counts.c.sums, counts.c.low, counts.c.high)
@@ -49,7 +48,7 @@ def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Tabl
     buckets = hourly["bucket"].to_numpy()
     daily = monoid.rebucket(hourly, buckets // DAY * DAY)
     missing = {level: _nulls_before(connection, known, new, level) for level in (DAY, HOUR)}
-    ids = _with_ids(connection, project, owner, known, hourly)
+    ids = _with_ids(connection, project, owner, known, hourly, *missing.values())
     _add(connection, ids, DAY, _sum(daily, missing[DAY]))
     oldest = _newest_day(connection, project, owner) + DAY - KEEP_HOURS
     recent = hourly if buckets.min() >= oldest else hourly.filter(pa.array(buckets >= oldest))
@@ -187,7 +186,7 @@ def _newest_day(connection: Connection, project: str, owner: str) -> int:
 
 def _new_columns(known: Sequence[Series], delta: pa.Table) -> set[tuple[str, str, tuple[str, ...]]]:
     """The columns, each with its kind and the names of its slices, that had no counts before these."""
-    keys = set(zip(*(delta[name].to_pylist() for name in _NAMES), strict=True)) - {row[1:] for row in known}
+    keys = _names_of(delta) - {row[1:] for row in known}
     if not keys:
         return set()
     seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
@@ -219,6 +218,11 @@ def _nulls_before(
                     }
                 )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=monoid.SCHEMA)
+
+
+def _names_of(delta: pa.Table) -> set[tuple[str, str, str]]:
+    """The series of a counts table: column, kind and slice of each."""
+    return set(zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True))
 
 
 def _sum(delta: pa.Table, further: pa.Table) -> pa.Table:
@@ -318,11 +322,11 @@ def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any]) -> pa.Table:
 
 
 def _with_ids(
-    connection: Connection, project: str, owner: str, known: Sequence[Series], delta: pa.Table
+    connection: Connection, project: str, owner: str, known: Sequence[Series], *deltas: pa.Table
 ) -> dict[tuple[str, str, str], int]:
-    """The numbers of an owner's series, those of a counts table among them."""
+    """The numbers of an owner's series, those of some counts tables among them."""
     ids = {row[1:]: row[0] for row in known}
-    new = sorted(set(zip(*(delta[name].to_pylist() for name in _NAMES), strict=True)) - ids.keys())
+    new = sorted({key for delta in deltas for key in _names_of(delta)} - ids.keys())
     if not new:
         return ids
     rows = [{"project": project, "owner": owner, "column": c, "kind": k, "slice": s} for c, k, s in new]
