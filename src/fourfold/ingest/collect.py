@@ -352,8 +352,9 @@ def _add_counts(
         started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
     together = counts.add(*hourly)
-    owned = series.add_levels(connection, project, owner, together)
-    recognise_identifiers(connection, project, owner, together, owned)
+    totals = series.add_levels(connection, project, owner, together)
+    known = catalogue.plan(connection, project, owner).identifiers
+    recognise_identifiers(connection, project, owner, known, totals)
     series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 

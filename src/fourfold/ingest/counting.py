@@ -386,8 +386,8 @@ class Counter:
         if plan.identifiers != counted.before.identifiers:
             catalogue.set_identifiers(connection, self._project, name, plan.identifiers)
         self._set_levels(connection, counted.owner, counted.levels)
-        owned = series.add_levels(connection, self._project, name, counted.counts)
-        recognise_identifiers(connection, self._project, name, counted.counts, owned)
+        totals = series.add_levels(connection, self._project, name, counted.counts)
+        recognise_identifiers(connection, self._project, name, plan.identifiers, totals)
 
     def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
         for dimension, fixed in levels.items():

@@ -35,26 +35,26 @@ def add(connection: Connection, project: str, owner: str, level: int, delta: pa.
         _add(connection, _with_ids(connection, project, owner, find(connection, project, owner), delta), level, delta)
 
 
-def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> list[Series]:
+def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> pa.Table:
     """Add counts by hour to the hours and the days; hours of which 60 days are over are dropped.
 
     "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
-    dated in the future ends nothing. Returns the owner's series.
+    dated in the future ends nothing. Returns the totals of the days and series that were added to.
     """
-    known = find(connection, project, owner)
     if hourly.num_rows == 0:
-        return known
+        return hourly
+    known = find(connection, project, owner)
     new = _new_columns(known, hourly)
     buckets = hourly["bucket"].to_numpy()
     daily = monoid.rebucket(hourly, buckets // DAY * DAY)
     missing = {level: _nulls_before(connection, known, new, level) for level in (DAY, HOUR)}
     ids = _with_ids(connection, project, owner, known, hourly, *missing.values())
-    _add(connection, ids, DAY, _sum(daily, missing[DAY]))
+    totals = _add(connection, ids, DAY, _sum(daily, missing[DAY]))
     oldest = _newest_day(connection, project, owner) + DAY - KEEP_HOURS
     recent = hourly if buckets.min() >= oldest else hourly.filter(pa.array(buckets >= oldest))
     _add(connection, ids, HOUR, _sum(recent, missing[HOUR]))
     drop_before(connection, project, owner, HOUR, oldest)
-    return [(number, *key) for key, number in ids.items()]
+    return totals
 
 
 def find(connection: Connection, project: str, owner: str) -> list[Series]:
@@ -230,10 +230,10 @@ def _sum(delta: pa.Table, further: pa.Table) -> pa.Table:
     return monoid.add(delta, further) if delta.num_rows and further.num_rows else delta if delta.num_rows else further
 
 
-def _add(connection: Connection, ids: dict[tuple[str, str, str], int], level: int, delta: pa.Table) -> None:
-    """Add counts, whose keys stand once each, to the rows of a level."""
+def _add(connection: Connection, ids: dict[tuple[str, str, str], int], level: int, delta: pa.Table) -> pa.Table:
+    """Add counts, whose keys stand once each, to the rows of a level; returns what these come to."""
     if delta.num_rows == 0:
-        return
+        return delta
     before = _stored_at(connection, ids, level, delta)
     total = monoid.drop_zero(monoid.without_negative_labels(_sum(delta, before)))
     names = counts.columns.keys()
@@ -246,6 +246,7 @@ def _add(connection: Connection, ids: dict[tuple[str, str, str], int], level: in
         gone = set(_identities(ids, before)) - set(_identities(ids, total))
         if gone:
             connection.execute(_ONE, [{"s": s, "at": level, "b": b, "v": v} for s, b, v in gone])
+    return total
 
 
 def _stored_at(connection: Connection, ids: dict[tuple[str, str, str], int], level: int, delta: pa.Table) -> pa.Table:
