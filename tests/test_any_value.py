@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold.errors import ConfigError
-from fourfold.log.stream import check_writable
+from fourfold.log.batches import check_writable
 from fourfold.model.records import EVENT_TIME, KEY
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Found, Record, from_frame, from_records, key_text, prepare

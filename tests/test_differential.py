@@ -138,7 +138,7 @@ class Tasks(RuleBasedStateMachine):
 def _plan_of(store: Store) -> dict[str, Any]:
     """The binnings that were chosen on the way; from scratch, others may be."""
     with store.reader.database.read() as connection:
-        found = catalogue.binnings(connection, "test", "task:t")
+        found = catalogue.plan(connection, "test", "task:t").binnings
     return {column: versions[0][1] for column, versions in found.items()}
 
 

@@ -38,7 +38,7 @@ def test_an_expression_that_fails_on_a_record_is_the_failure_of_its_slices_only(
 def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fourfold.ingest.counting.REST", 1e9)
+    monkeypatch.setattr("fourfold.ingest.failures.REST", 1e9)
     tried = []
     engine = session.store.reader.engine
     levels = engine.levels
@@ -60,7 +60,7 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
     assert {cell.dimension.names for cell in other.reader.failures()} == {("s",)}
     assert not other.writer.pending()
     later = time.time() + 3_601
-    monkeypatch.setattr("fourfold.ingest.counting.time.time", lambda: later)
+    monkeypatch.setattr("fourfold.ingest.failures.time.time", lambda: later)
     assert other.writer.pending()
     other.close()
     ff.metric("p", "rows")

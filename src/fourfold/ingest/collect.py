@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +83,7 @@ class Collector:
     def keep_declarations(self) -> None:
         """Bring the copy of what is declared, beside the logs, up to date where it is not."""
         for project in self._database.recall(catalogue.projects):
-            with self._database.read() as connection:
-                declared = declarations.of(connection, project)
+            declared = self._database.recall(declarations.of, project)
             try:
                 declarations.keep(self._logs.project(project), declared)
             except OSError as error:
@@ -150,6 +149,7 @@ class Collector:
                 case _:
                     for_state.append((message, content))
         self._apply(for_state)
+        self._make_known(named.values())
         for place, batches in by_stream.items():
             try:
                 self._append(named[place], batches)
@@ -173,9 +173,7 @@ class Collector:
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
         log = self._logs.get(named.project, named.stream)
-        with self._database.write() as connection:
-            catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
-            self._check_counted(connection, log)
+        self._check_counted(log)
         waiting: list[Message] = []
         rows = 0
         for message in batches:
@@ -187,18 +185,27 @@ class Collector:
         self._commit(log, waiting)
         log.compact()
 
-    def _check_counted(self, connection: sa.Connection, log: StreamLog) -> None:
+    def _make_known(self, streams: Iterable[messages.Records]) -> None:
+        """Make streams known that are not."""
+        new = [n for n in streams if n.stream not in self._database.recall(catalogue.streams, n.project)]
+        if new:
+            with self._database.write() as connection:
+                for named in new:
+                    catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
+
+    def _check_counted(self, log: StreamLog) -> None:
         """Where a log ends before what was counted of it, let it be counted anew: its versions come again.
 
         Raises:
             StoreError: what it lacks may be brought back; until then, nothing is added.
         """
-        counted = catalogue.counted_to(connection, log.project).get(log.stream, -1)
+        counted = self._database.recall(catalogue.counted_to, log.project).get(log.stream, -1)
         version = -1 if log.version is None else log.version
         if version < counted < catalogue.ANEW:
             if found := faults(log):
                 raise StoreError(f"its log ends before what was counted of it ({found[0]}); see fourfold doctor --mend")
-            catalogue.count_anew(connection, log.project, log.stream)
+            with self._database.write() as connection:
+                catalogue.count_anew(connection, log.project, log.stream)
 
     def _commit(self, log: StreamLog, batches: Sequence[Message]) -> None:
         """Append batches together or, where one cannot be held by the log, one by one, and keep that one aside."""
@@ -266,8 +273,7 @@ class Collector:
 
     def _forget_applied(self) -> None:
         """Clear the notes on messages whose files are gone: looked for by name, as a listing may miss one."""
-        with self._database.read() as connection:
-            noted = catalogue.applied_messages(connection)
+        noted = self._database.recall(catalogue.applied_messages)
         gone = [message for message in noted if not self._inbox.path(message).exists()]
         if gone:
             with self._database.write() as connection:
@@ -282,7 +288,7 @@ class Collector:
 def declare(connection: sa.Connection, project: str, task: Task) -> None:
     """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
 
-    Slices that are new are counted from the start, those that are gone are forgotten (see ``Folder``).
+    Slices that are new are counted from the start, those that are gone are forgotten (see ``Counter``).
     """
     known = catalogue.tasks(connection, project).get(task.name)
     if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
@@ -309,8 +315,9 @@ def _add_counts(
         started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
     together = counts.add(*hourly)
-    series.add_levels(connection, project, owner, together)
-    recognise_identifiers(connection, project, owner, together)
+    totals = series.add_levels(connection, project, owner, together)
+    known = catalogue.plan(connection, project, owner).identifiers
+    recognise_identifiers(connection, project, owner, known, totals)
     series.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 
@@ -322,7 +329,7 @@ def _with_known_versions(
     Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
     which no new data will use.
     """
-    known = catalogue.binnings(connection, project, owner)
+    known = catalogue.plan(connection, project, owner).binnings
     versions = {}
     for column, binning in binnings.items():
         same = [b for _, b in known.get(column, ()) if (b.centre, b.scale, b.bits) == _shape(binning)]

@@ -4,32 +4,114 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 import sqlalchemy as sa
 
-from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError, TooSlowError
-from fourfold.errors import FourfoldError, StoreError
+from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError
+from fourfold.errors import StoreError
 from fourfold.fold import Levels, Plan
+from fourfold.ingest.failures import Failures, versions
 from fourfold.ingest.identifiers import recognise_identifiers
-from fourfold.log import Changes, Logs, StreamLog, TruncatedLogError, unreadable
+from fourfold.log import Changes, Logs, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
 from fourfold.state import Database, StateError, catalogue, series
 from fourfold.state.catalogue import Backfill, Failure
 from fourfold.state.jobs import Cell, Owner, owners_of
 
-_UNREADABLE = 2**62  # the version of a log that cannot be read
-REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
-LONGEST_REST = 3_600.0  # seconds
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
-logger = logging.getLogger("fourfold")
+ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
 
 
-class Folder:
-    """Folds the logs of a project. Only one process at a time does (see ``Store.catch_up``).
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """How far a job has counted: up to which version of each of its streams' logs; none where it has not begun."""
+
+    job: str
+    streams: tuple[str, ...]
+    versions: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Positions:
+    """Where a project's jobs stand."""
+
+    unfinished: frozenset[str]  # the jobs of first counts that are under way, and those to forget
+    wanted: tuple[Position, ...]
+    failures: Mapping[str, Failure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What was counted for some of an owner's cells, to be added to the state with how far they have come."""
+
+    owner: Owner
+    counts: pa.Table
+    before: Plan
+    plan: Plan
+    levels: Splits  # of the dimensions of which more was fixed
+    versions: Mapping[str, int]
+
+    @property
+    def jobs(self) -> list[str]:
+        """The jobs of the cells."""
+        return [cell.job for cell in self.owner.cells]
+
+
+@dataclasses.dataclass
+class Known:
+    """What the state holds of some owners that are about to be counted; brought forward as they are."""
+
+    cursors: dict[str, Mapping[str, int]]  # by job
+    plans: dict[str, Plan]  # by owner
+    levels: dict[tuple[str, str], Levels]  # by stream and dimension
+    closed: dict[str, int]  # by stream, the second before which its counts stay as they are
+    fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
+
+    @staticmethod
+    def read(connection: sa.Connection, project: str, owners: Sequence[Owner]) -> Known:
+        """As the state is now."""
+        return Known(
+            dict(catalogue.cursors(connection, project)),
+            catalogue.plans(connection, project, [owner.name for owner in owners]),
+            catalogue.levels_of(connection, project, list(dict.fromkeys(owner.streams[0] for owner in owners))),
+            catalogue.closed_streams(connection, project),
+        )
+
+    def levels_of(self, owner: Owner) -> dict[Dimension, Levels]:
+        """What is fixed of the dimensions of an owner's cells."""
+        dimensions = dict.fromkeys(cell.dimension for cell in owner.cells)
+        return {d: self.levels.get((owner.streams[0], d.to_json()), Levels()) for d in dimensions}
+
+    def extent(self, owner: Owner, piece: tuple[int, int] | None = None) -> Extent:
+        """What of an owner's records is not closed."""
+        closed = max((self.closed[stream] for stream in owner.streams if stream in self.closed), default=None)
+        return Extent(piece=piece, closed=None if closed is None else closed * 1_000_000)
+
+    def behind(self, owner: Owner, newest: Mapping[str, int]) -> Iterator[tuple[Mapping[str, int], Owner]]:
+        """The owner with those of its cells that are not at the newest versions, by the versions that they are at."""
+        together: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
+        for cell in owner.cells:
+            counted = self.cursors.get(cell.job, newest)
+            if counted != newest:
+                together.setdefault(tuple(sorted(counted.items())), []).append(cell)
+        for counted_to, cells in together.items():
+            yield dict(counted_to), dataclasses.replace(owner, cells=tuple(cells))
+
+    def advance(self, counted: Counted, log: Changes) -> None:
+        """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
+        self.cursors |= dict.fromkeys(counted.jobs, counted.versions)
+        self.plans[counted.owner.name] = counted.plan
+        stream = counted.owner.streams[0]
+        self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
+        self.fixed_by |= {(stream, cell.dimension, log.added) for cell in counted.owner.cells}
+
+
+class Counter:
+    """Counts the logs of a project. Only one process at a time does (see ``Writer.catch_up``).
 
     Each cell remembers the log versions up to which it has counted, written in the same transaction as the counts.
     One that is new is counted from the start of the logs, in pieces, so that it can be interrupted; until it is
@@ -38,22 +120,24 @@ class Folder:
 
     def __init__(self, project: str, database: Database, engine: Engine, logs: Logs) -> None:
         self._project, self._database, self._engine, self._logs = project, database, engine, logs
-        self._resting: set[str] = set()  # the jobs that could not count, and are not tried in this fold
-        self._slow: dict[tuple[str, Dimension], tuple[str, float]] = {}  # slices of a stream: why, after how long
-        self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
-        self._damaged_at: dict[str, dict[str, int]] = {}  # by job, the versions of the logs at that time
-        self._warned: set[str] = set()
+        self._failures = Failures(project, database, self._log)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """The owners whose logs could not be read in the last fold, and why."""
+        return self._failures.damaged
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        unfinished, positions, failures = self._database.recall(_positions, self._project)
-        resting = {job for job, failure in failures.items() if time.time() < failure.again}
-        if unfinished - resting - self._damaged_at.keys():
+        positions = self._database.recall(_positions, self._project)
+        resting = {job for job, failure in positions.failures.items() if time.time() < failure.again}
+        if any(self._failures.damaged_at(job) is None for job in positions.unfinished - resting):
             return True
-        newest = self._versions({stream for _, streams, _ in positions for stream in streams})
-        for job, streams, counted in positions:
-            versions = {stream: newest[stream] for stream in streams if stream in newest}
-            if versions and versions != counted and job not in resting and versions != self._damaged_at.get(job):
+        newest = self._versions(positions.wanted)
+        for position in positions.wanted:
+            current = _some(newest, position.streams)
+            left = position.job in resting or current == self._failures.damaged_at(position.job)
+            if current and current != position.versions and not left:
                 return True
         return False
 
@@ -62,75 +146,12 @@ class Folder:
 
         What could not be counted is tried again later and later. Returns whether all else is counted.
         """
-        known = self._database.recall(catalogue.failures, self._project)
-        self._resting = {job for job, failure in known.items() if time.time() < failure.again}
-        self._slow.clear()
-        self.damaged.clear()
-        self._damaged_at.clear()
-        owners_ = self._database.recall(owners_of, self._project)
-        self._forget_unwanted(cell.job for owner in owners_ for cell in owner.cells)
-        for owner in owners_:
-            self._guarded(owner, self._fold_new)
-        for owner in owners_:
-            self._guarded(owner, self._begin)
-        return all(self._first_counts(owner, go_on) for owner in owners_)
-
-    def _guarded(self, owner: Owner, action: Callable[[Owner], object]) -> None:
-        """Do something for an owner's cells; one that cannot be counted does not keep the others from it."""
-        cells = tuple(cell for cell in owner.cells if cell.job not in self._resting)
-        slow = [cell for cell in cells if (owner.streams[0], cell.dimension) in self._slow]
-        for cell in slow:  # as its stream has shown
-            self._fail(cell, *self._slow[owner.streams[0], cell.dimension])
-        cells = tuple(cell for cell in cells if cell not in slow)
-        if not cells:
-            return
-        begun = time.monotonic()
-        try:
-            action(dataclasses.replace(owner, cells=cells))
-        except (StateError, StoppedError):  # of the state, or of the process; not of this owner
-            raise
-        except Exception as error:
-            if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays
-                self.damaged[owner.name] = why
-                self._damaged_at |= dict.fromkeys((cell.job for cell in cells), self._versions(owner.streams))
-                self._warn(why)
-                return
-            if isinstance(error, TooSlowError) and error.dimension is not None:
-                self._slow[owner.streams[0], error.dimension] = str(error), time.monotonic() - begun
-                self._guarded(owner, action)
-                return
-            if len(cells) > 1:
-                for cell in cells:
-                    self._guarded(dataclasses.replace(owner, cells=(cell,)), action)
-                return
-            known = isinstance(error, FourfoldError)
-            why = str(error) if known else f"{owner.name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            self._fail(cells[0], why, time.monotonic() - begun)
-
-    def _fail(self, cell: Cell, why: str, took: float) -> None:
-        """Remember that a cell cannot be counted now, and when it is tried again."""
-        self._resting.add(cell.job)
-        with self._database.write() as connection:
-            before = catalogue.failures(connection, self._project).get(cell.job)
-            tries = before.tries + 1 if before is not None else 1
-            again = time.time() + min(REST * took * 2.0 ** (tries - 1), LONGEST_REST)
-            catalogue.set_failure(connection, self._project, cell.job, catalogue.Failure(why, tries, again))
-        self._warn(why)
-
-    def _damage(self, owner: Owner, error: Exception) -> str | None:
-        """What is wrong with an owner's logs, where that is why it cannot be counted."""
-        if isinstance(error, StoreError):
-            return str(error)
-        return self._damage_of(owner.streams)
-
-    def _damage_of(self, streams: Iterable[str]) -> str | None:
-        faults = [f"the log of {s!r}: {fault}" for s in streams for fault in unreadable(self._log(s))]
-        return "; ".join(dict.fromkeys(faults)) or None
-
-    def _warn(self, why: str) -> None:
-        if why not in self._warned:
-            self._warned.add(why)
-            logger.warning("%s", why)
+        self._failures.begin()
+        wanted = self._database.recall(owners_of, self._project)
+        self._forget_all_but({cell.job for owner in wanted for cell in owner.cells})
+        self._count_new(wanted)
+        self._begin_first_counts(wanted)
+        return self._go_on_with_first_counts(wanted, go_on)
 
     def owners_of(self, stream: str) -> list[str]:
         """The owners that are counted from a stream."""
@@ -140,32 +161,22 @@ class Folder:
         """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
         for known in self._database.recall(owners_of, self._project):
             if known.name == owner:
-                self._start_anew(known, known.cells)
+                self._start_anew(known)
 
-    def _versions(self, streams: Iterable[str]) -> dict[str, int]:
-        """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
-        found = {}
-        for stream in streams:
-            try:
-                version = self._log(stream).version
-            except StoreError:
-                version = _UNREADABLE
-            if version is not None:
-                found[stream] = version
-        return found
+    def _forget_all_but(self, wanted: set[str]) -> None:
+        """Forget the jobs that nothing asks for any more."""
+        parts = (catalogue.cursors, catalogue.backfills, catalogue.failures)
+        unwanted = {job for part in parts for job in self._database.recall(part, self._project)} - wanted
+        if unwanted:
+            with self._database.write() as connection:
+                for job in unwanted:
+                    self._forget(connection, Cell.from_job(job))
 
-    def _forget_unwanted(self, wanted: Iterable[str]) -> None:
-        with self._database.write() as connection:
-            parts = (catalogue.cursors, catalogue.backfills, catalogue.failures)
-            known = {job for part in parts for job in part(connection, self._project)}
-            for job in known - set(wanted):
-                self._forget(connection, Cell.from_job(job))
-
-    def _start_anew(self, owner: Owner, cells: Iterable[Cell]) -> None:
+    def _start_anew(self, owner: Owner) -> None:
         """Let cells be counted from the logs as they are; what the logs have forgotten stays as it was counted."""
         with self._database.write() as connection:
             closed = catalogue.closed_before(connection, self._project, owner.streams)
-            for cell in cells:
+            for cell in owner.cells:
                 self._forget(connection, cell, since=series.FIRST if closed is None else closed)
 
     def _forget(self, connection: sa.Connection, cell: Cell, since: int = series.FIRST) -> None:
@@ -173,181 +184,239 @@ class Folder:
         series.forget(connection, self._project, cell.owner, names=names, custom=cell.metric, since=since)
         catalogue.forget_job(connection, self._project, cell.job)
 
-    def _fold_new(self, owner: Owner) -> None:
-        """Count what is new for the cells that have counted before."""
-        newest = self._versions(owner.streams)
-        with self._database.read() as connection:
-            cursors = catalogue.cursors(connection, self._project)
-        behind: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
-        for cell in owner.cells:
-            if cell.job in cursors and cursors[cell.job] != newest:
-                behind.setdefault(tuple(sorted(cursors[cell.job].items())), []).append(cell)
-        for since, together in behind.items():
-            if gone := dict(since).keys() - newest.keys():
-                raise StoreError(f"the log of {min(gone)!r} is gone, and version {dict(since)[min(gone)]} was counted")
+    # what is new ----------------------------------------------------------------------------------------------------
+
+    def _count_new(self, wanted: Sequence[Owner]) -> None:
+        """Count what is new for the cells that have counted before; some owners' counts are written together."""
+        newest = self._versions(wanted)
+        cursors = self._database.recall(catalogue.cursors, self._project)
+        behind = [owner for owner in wanted if _is_behind(owner, cursors, newest)]
+        if not behind:
+            return
+        known = self._known(behind)
+        waiting: list[Counted] = []
+        for owner in behind:
+            self._failures.guard(owner, functools.partial(self._count_changes, known, newest, waiting))
+            if sum(counted.counts.num_rows for counted in waiting) >= ROWS_AT_ONCE:
+                self._add_together(waiting)
+        self._add_together(waiting)
+
+    def _count_changes(self, known: Known, newest: Mapping[str, int], results: list[Counted], owner: Owner) -> None:
+        """Count what is new for an owner's cells; what was counted is put among the results."""
+        for since, part in known.behind(owner, _some(newest, owner.streams)):
+            if gone := since.keys() - newest.keys():
+                raise StoreError(f"the log of {min(gone)!r} is gone, and version {since[min(gone)]} was counted")
             try:
-                changed = {s: self._log(s).changes(dict(since).get(s)) for s in owner.streams}
+                changes = {stream: self._log(stream).changes(since.get(stream)) for stream in owner.streams}
             except TruncatedLogError as error:  # what was counted cannot be told from the log any more
-                if (why := self._damage_of(owner.streams)) is not None:  # nor can it be counted anew
+                if (why := self._failures.damage_of(owner.streams)) is not None:  # nor can it be counted anew
                     raise StoreError(why) from error
-                self._start_anew(owner, together)
+                self._start_anew(part)
                 continue
-            with self._database.read() as connection:
-                levels = self._levels(connection, owner, together, changed)
-                plan = catalogue.plan(connection, self._project, owner.name)
-            folded = self._fold(owner, together, changed, levels, plan)
+            counted = self._counted(known, part, changes, known.extent(part))
+            known.advance(counted, changes[owner.streams[0]])
+            results.append(counted)
+
+    def _add_together(self, waiting: list[Counted]) -> None:
+        """Add what was counted to the state, in one transaction; where one cannot be, each in one of its own."""
+        try:
             with self._database.write() as connection:
-                self._remember(connection, owner, plan, folded, levels)
-                versions = {stream: change.version for stream, change in changed.items() if change.version >= 0}
-                for cell in together:
-                    self._set_cursors(connection, cell, versions)
+                for counted in waiting:
+                    self._add(connection, counted)
+                    self._set_cursors(connection, counted)
+        except (StateError, StoppedError):
+            raise
+        except Exception:  # nothing of them is in the state: each is counted again, and fails by itself
+            for counted in waiting:
+                self._failures.guard(counted.owner, self._count_alone)
+        waiting.clear()
+
+    def _count_alone(self, owner: Owner) -> None:
+        results: list[Counted] = []
+        self._count_changes(self._known([owner]), self._versions([owner]), results, owner)
+        with self._database.write() as connection:
+            for counted in results:
+                self._add(connection, counted)
+                self._set_cursors(connection, counted)
+
+    # first counts ---------------------------------------------------------------------------------------------------
+
+    def _begin_first_counts(self, wanted: Sequence[Owner]) -> None:
+        begun = self._begun()
+        for owner in wanted:
+            if not all(cell.job in begun for cell in owner.cells):
+                self._failures.guard(owner, self._begin)
 
     def _begin(self, owner: Owner) -> None:
         """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
-        versions = self._versions(owner.streams)
-        if not versions:
+        newest = self._versions([owner])
+        begun = self._begun()
+        fresh = dataclasses.replace(owner, cells=tuple(cell for cell in owner.cells if cell.job not in begun))
+        if not newest or not fresh.cells:
             return
-        with self._database.read() as connection:
-            known = {*catalogue.cursors(connection, self._project), *catalogue.backfills(connection, self._project)}
-            fresh = [cell for cell in owner.cells if cell.job not in known]
-            if not fresh:
-                return
-            whole = {stream: self._log(stream).whole(versions.get(stream)) for stream in owner.streams}
-            levels = self._levels(connection, owner, fresh, whole)
-        rows = sum(self._log(stream).rows for stream in versions)
+        whole = {stream: self._log(stream).whole(newest.get(stream)) for stream in owner.streams}
+        levels = self._levels(self._known([fresh]), fresh, whole)
+        rows = sum(self._log(stream).rows for stream in newest)
         pieces = 1 if owner.task is not None and owner.task.query else 1 + rows // PIECE_ROWS
         if owner.task is None:
             pieces = min(pieces, max(len(whole[owner.streams[0]].added), 1))
-        progress = Backfill(tuple(sorted(versions.items())), 0, pieces)
+        progress = Backfill(tuple(sorted(newest.items())), 0, pieces)
         with self._database.write() as connection:
             self._set_levels(connection, owner, levels)
-            for cell in fresh:
+            for cell in fresh.cells:
                 catalogue.set_backfill(connection, self._project, cell.job, progress)
 
-    def _first_counts(self, owner: Owner, go_on: Callable[[], bool]) -> bool:
-        """Go on with the owner's first counts; returns whether they are done."""
-        done = False
-        while True:
-            jobs = {cell.job: cell for cell in owner.cells if cell.job not in self._resting}
-            if owner.name in self.damaged:
-                return True
-            with self._database.read() as connection:
-                under_way = catalogue.backfills(connection, self._project)
-            together: dict[Backfill, list[Cell]] = {}
-            for job, progress in under_way.items():
-                if job in jobs:
-                    together.setdefault(progress, []).append(jobs[job])
-            if not together:
-                if done:  # records may have come meanwhile
-                    self._guarded(owner, self._fold_new)
-                return True
-            if done and not go_on():
-                return False
-            progress, found = next(iter(together.items()))
-            self._guarded(dataclasses.replace(owner, cells=tuple(found)), functools.partial(self._piece, progress))
-            done = True
+    def _go_on_with_first_counts(self, wanted: Sequence[Owner], go_on: Callable[[], bool]) -> bool:
+        """Count a piece of an owner and, as long as ``go_on`` says so, further ones; then the next owner's.
 
-    def _piece(self, progress: Backfill, owner: Owner) -> None:
+        Returns whether that was all.
+        """
+        for owner in wanted:
+            counted = False
+            while (following := self._next_piece(owner)) is not None:
+                if counted and not go_on():
+                    return False
+                progress, part = following
+                self._failures.guard(part, functools.partial(self._count_piece, progress))
+                counted = True
+            if counted:  # records may have come meanwhile
+                self._count_new([owner])
+        return True
+
+    def _next_piece(self, owner: Owner) -> tuple[Backfill, Owner] | None:
+        """How far an owner's first counts have come, and the owner with the cells that are as far, if any."""
+        if owner.name in self._failures.damaged:
+            return None
+        under_way = self._database.recall(catalogue.backfills, self._project)
+        cells = [cell for cell in owner.cells if cell.job in under_way and not self._failures.rests(cell.job)]
+        if not cells:
+            return None
+        progress = under_way[cells[0].job]
+        return progress, dataclasses.replace(owner, cells=tuple(c for c in cells if under_way[c.job] == progress))
+
+    def _count_piece(self, progress: Backfill, owner: Owner) -> None:
         """Count one piece of the first count of an owner's cells."""
-        together = owner.cells
-        versions = dict(progress.versions)
+        at = dict(progress.versions)
         try:
-            logs = {s: self._log(s).whole(versions[s]) if s in versions else _nothing(self._log(s))
-                    for s in owner.streams}  # fmt: skip
+            logs = {s: self._log(s).whole(at[s]) if s in at else _nothing(self._log(s)) for s in owner.streams}
         except TruncatedLogError:  # too long ago: start anew, from the logs as they are
-            self._start_anew(owner, together)
+            self._start_anew(owner)
             self._begin(owner)
             return
-        extent = Extent()
+        known = self._known([owner])
+        piece = None
         if owner.task is None:
             logs = {stream: _nth(log, progress.piece, progress.pieces) for stream, log in logs.items()}
         elif progress.pieces > 1:
-            extent = Extent(piece=(progress.piece, progress.pieces))
-        with self._database.read() as connection:
-            levels = self._known_levels(connection, owner, together)
-            plan = catalogue.plan(connection, self._project, owner.name)
-        folded = self._fold(owner, together, logs, levels, plan, extent)
+            piece = (progress.piece, progress.pieces)
+        counted = self._counted(known, owner, logs, known.extent(owner, piece), known.levels_of(owner))
+        last = progress.piece + 1 == progress.pieces
         with self._database.write() as connection:
-            self._remember(connection, owner, plan, folded, {})
-            last = progress.piece + 1 == progress.pieces
-            for cell in together:
+            self._add(connection, counted)
+            for job in counted.jobs:
                 after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
-                catalogue.set_backfill(connection, self._project, cell.job, after)
-                if last:
-                    self._set_cursors(connection, cell, versions)
+                catalogue.set_backfill(connection, self._project, job, after)
+            if last:
+                self._set_cursors(connection, dataclasses.replace(counted, versions=at))
 
-    def _fold(
-        self, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes], levels: Splits, plan: Plan,
-        extent: Extent = Extent(),  # noqa: B008 - it is frozen
-    ) -> Folded:  # fmt: skip
-        with self._database.read() as connection:
-            closed = catalogue.closed_before(connection, self._project, owner.streams)
-        extent = dataclasses.replace(extent, closed=None if closed is None else closed * 1_000_000)
+    # both -----------------------------------------------------------------------------------------------------------
+
+    def _counted(
+        self, known: Known, owner: Owner, logs: Mapping[str, Changes], extent: Extent, levels: Splits | None = None
+    ) -> Counted:
+        """Count changes; without ``levels``, these are fixed by them as far as they are not."""
+        before = known.levels_of(owner)
+        levels = self._levels(known, owner, logs) if levels is None else levels
+        plan = known.plans[owner.name]
+        folded = self._fold(owner, logs, levels, plan, extent)
+        new = {dimension: after for dimension, after in levels.items() if after != before[dimension]}
+        at = {stream: log.version for stream, log in logs.items() if log.version >= 0}
+        return Counted(owner, folded.counts, plan, folded.plan, new, at)
+
+    def _fold(self, owner: Owner, logs: Mapping[str, Changes], levels: Splits, plan: Plan, extent: Extent) -> Folded:
         if owner.task is None:
             return self._engine.fold_stream(logs[owner.streams[0]], levels, plan, extent)
         wanted: dict[Dimension, list[str]] = {}
-        for cell in together:
+        for cell in owner.cells:
             wanted.setdefault(cell.dimension, []).append(cell.metric)
-        sums: dict[str, Sums] = {cell.metric: cell.sums for cell in together if cell.sums is not None}
+        sums: dict[str, Sums] = {cell.metric: cell.sums for cell in owner.cells if cell.sums is not None}
         task = dataclasses.replace(owner.task, sums=tuple(sums.values()))
         return self._engine.fold_task(task, logs, levels, plan, extent, wanted)
 
-    def _known_levels(
-        self, connection: sa.Connection, owner: Owner, together: Sequence[Cell]
-    ) -> dict[Dimension, Levels]:
-        dimensions = dict.fromkeys(cell.dimension for cell in together)
-        return {d: catalogue.levels(connection, self._project, owner.streams[0], d) for d in dimensions}
-
-    def _levels(
-        self, connection: sa.Connection, owner: Owner, together: Sequence[Cell], logs: Mapping[str, Changes]
-    ) -> dict[Dimension, Levels]:
+    def _levels(self, known: Known, owner: Owner, logs: Mapping[str, Changes]) -> dict[Dimension, Levels]:
         """What is fixed of the cells' dimensions, once these changes are counted."""
-        known = self._known_levels(connection, owner, together)
-        return {d: self._engine.levels(logs[owner.streams[0]], d, levels) for d, levels in known.items()}
+        stream = owner.streams[0]
+        log = logs[stream]
+        return {
+            d: levels if (stream, d, log.added) in known.fixed_by else self._engine.levels(log, d, levels)
+            for d, levels in known.levels_of(owner).items()
+        }
+
+    def _add(self, connection: sa.Connection, counted: Counted) -> None:
+        """Add what was counted to the state, and what was fixed on the way."""
+        name, plan = counted.owner.name, counted.plan
+        known = counted.before.by_version()
+        for column, entries in plan.binnings.items():
+            for start, binning in entries:
+                if (column, binning.version) not in known:
+                    catalogue.add_binnings(connection, self._project, name, {column: binning}, start)
+        catalogue.add_small_integers(connection, self._project, name, plan.small - counted.before.small)
+        if plan.identifiers != counted.before.identifiers:
+            catalogue.set_identifiers(connection, self._project, name, plan.identifiers)
+        self._set_levels(connection, counted.owner, counted.levels)
+        totals = series.add_levels(connection, self._project, name, counted.counts)
+        recognise_identifiers(connection, self._project, name, plan.identifiers, totals)
 
     def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
-        for dimension, found in levels.items():
+        for dimension, fixed in levels.items():
             if dimension != ALL:
-                catalogue.set_levels(connection, self._project, owner.streams[0], dimension, found)
+                catalogue.set_levels(connection, self._project, owner.streams[0], dimension, fixed)
 
-    def _remember(
-        self, connection: sa.Connection, owner: Owner, before: Plan, folded: Folded, levels: Splits
-    ) -> None:  # fmt: skip
-        known = before.by_version()
-        for column, versions in folded.plan.binnings.items():
-            for start, binning in versions:
-                if (column, binning.version) not in known:
-                    catalogue.add_binnings(connection, self._project, owner.name, {column: binning}, start)
-        catalogue.add_small_integers(connection, self._project, owner.name, folded.plan.small - before.small)
-        catalogue.set_identifiers(connection, self._project, owner.name, folded.plan.identifiers)
-        self._set_levels(connection, owner, levels)
-        series.add_levels(connection, self._project, owner.name, folded.counts)
-        recognise_identifiers(connection, self._project, owner.name, folded.counts)
+    def _set_cursors(self, connection: sa.Connection, counted: Counted) -> None:
+        """Write down how far cells have come; they could be counted, whatever had kept them from it."""
+        catalogue.set_cursors(connection, self._project, counted.jobs, counted.versions)
+        self._failures.clear(connection, counted.jobs)
 
-    def _set_cursors(self, connection: sa.Connection, cell: Cell, versions: Mapping[str, int]) -> None:
-        """Write down how far a cell has come; it could be counted, whatever had kept it from it."""
-        catalogue.set_cursors(connection, self._project, cell.job, versions)
-        catalogue.set_failure(connection, self._project, cell.job, None)
+    def _known(self, wanted: Sequence[Owner]) -> Known:
+        with self._database.read() as connection:
+            return Known.read(connection, self._project, wanted)
+
+    def _begun(self) -> set[str]:
+        """The jobs that have counted, or have begun to."""
+        parts = (catalogue.cursors, catalogue.backfills)
+        return {job for part in parts for job in self._database.recall(part, self._project)}
+
+    def _versions(self, entries: Iterable[Owner | Position]) -> dict[str, int]:
+        """The newest versions of the logs of all their streams."""
+        return versions(self._log, dict.fromkeys(stream for entry in entries for stream in entry.streams))
 
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
 
 
-def _positions(
-    connection: sa.Connection, project: str
-) -> tuple[set[str], list[tuple[str, tuple[str, ...], dict[str, int]]], dict[str, Failure]]:
-    """The jobs that are still to be counted from the start or forgotten; each job's streams and how far it is; and
-    what could not be counted.
-    """
-    cursors, found = catalogue.cursors(connection, project), owners_of(connection, project)
-    failures = catalogue.failures(connection, project)
-    positions = [(cell.job, owner.streams, cursors.get(cell.job, {})) for owner in found for cell in owner.cells]
-    unwanted = (cursors.keys() | failures.keys()) - {job for job, _, _ in positions}
-    return {*catalogue.backfills(connection, project), *unwanted}, positions, failures
+def _positions(connection: sa.Connection, project: str) -> Positions:
+    cursors, failures = catalogue.cursors(connection, project), catalogue.failures(connection, project)
+    wanted = tuple(
+        Position(cell.job, owner.streams, cursors.get(cell.job, {}))
+        for owner in owners_of(connection, project)
+        for cell in owner.cells
+    )
+    unwanted = (cursors.keys() | failures.keys()) - {position.job for position in wanted}
+    return Positions(frozenset({*catalogue.backfills(connection, project), *unwanted}), wanted, failures)
+
+
+def _is_behind(owner: Owner, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:
+    current = _some(newest, owner.streams)
+    return any(cursors.get(cell.job, current) != current for cell in owner.cells)
+
+
+def _some(versions: Mapping[str, int], streams: Iterable[str]) -> dict[str, int]:
+    """The versions of some streams, of those that have one."""
+    return {stream: versions[stream] for stream in streams if stream in versions}
 
 
 def _nothing(log: StreamLog) -> Changes:
-    """A log of which nothing is meant yet."""
+    """An empty log."""
     return Changes(-1, log.schema)
 
 

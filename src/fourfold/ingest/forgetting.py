@@ -30,7 +30,7 @@ from fourfold.state import Database, catalogue, jobs, runs, series
 logger = logging.getLogger("fourfold")
 
 if TYPE_CHECKING:
-    from fourfold.ingest.counting import Folder
+    from fourfold.ingest.counting import Counter
 
 STAYS = (
     "the smallest and the largest value of each column, and the registers that estimate how many are distinct, stay as "
@@ -57,7 +57,7 @@ class Forgetter:
     """Erases records of a project. Whoever calls it holds the store's lock, with everything counted."""
 
     def __init__(
-        self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Folder
+        self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Counter
     ) -> None:  # fmt: skip
         self._project, self._database, self._logs, self._inbox = project, database, logs, inbox
         self._quarantine, self._folds = quarantine, folds

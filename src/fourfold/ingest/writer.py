@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.ingest.collect import Collector
-from fourfold.ingest.counting import Folder
+from fourfold.ingest.counting import Counter
 from fourfold.ingest.forgetting import Forgetter, Forgotten
 from fourfold.ingest.liveness import mark_lost
 from fourfold.log import (
@@ -62,7 +62,7 @@ class Writer:
         self.logs = Logs(self.folder / "log")
         self._collector = Collector(self._inbox, self.database, self.quarantine, self.logs)
         self.engine = engine or DuckDB()
-        self._folds = Folder(project, self.database, self.engine, self.logs)
+        self._folds = Counter(project, self.database, self.engine, self.logs)
         self._forgetter = Forgetter(project, self.database, self.logs, self._inbox, self.quarantine, self._folds)
         self._lock = FileLock(self.folder / "fold.lock")
         self._thread_lock = threading.RLock()

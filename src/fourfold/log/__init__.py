@@ -15,11 +15,13 @@ from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message
 from fourfold.log.place import store_folder
 
 if TYPE_CHECKING:
+    from fourfold.log.changes import Changes, TruncatedLogError
+    from fourfold.log.forks import refuse_in_fork
     from fourfold.log.logs import Logs
     from fourfold.log.mending import faults, mend, unreadable
     from fourfold.log.quarantine import Quarantine, Quarantined
     from fourfold.log.schema import Conflict
-    from fourfold.log.stream import Changes, StreamLog, TruncatedLogError, names, refuse_in_fork
+    from fourfold.log.stream import StreamLog, names
 
 __all__ = [
     "DURABILITIES",
@@ -43,9 +45,9 @@ __all__ = [
     "unreadable",
 ]
 _LATER = {
-    "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "stream",
+    "Quarantine": "quarantine", "Quarantined": "quarantine", "Conflict": "schema", "Changes": "changes",
     "StreamLog": "stream", "Logs": "logs", "faults": "mending", "mend": "mending", "unreadable": "mending",
-    "TruncatedLogError": "stream", "names": "stream", "refuse_in_fork": "stream",
+    "TruncatedLogError": "changes", "names": "stream", "refuse_in_fork": "forks",
 }  # fmt: skip
 
 

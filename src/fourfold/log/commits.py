@@ -1,10 +1,19 @@
-"""The commits of a Delta table as files: which can be read, and what is wrong with those that cannot."""
+"""The commits of a Delta table as files: what they say, which can be read, and what is wrong with those that cannot.
+
+They are read here, and nowhere else, where the Delta engine has no way that serves: what a commit did with files is
+told by two lists of files, of which the older takes opening a table as it was, some 10 ms (a commit is one small
+file), or by a change feed, which gives rows and has to be written along; and what is to be proven of a commit is that
+its file can be read.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,14 +22,94 @@ _CHECKPOINT = ".checkpoint.parquet"
 _HINT = "_last_checkpoint"
 
 
-def read_commit(path: Path) -> list[dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class FileAction:
+    """A data file that a commit added or removed; compacting does so without a change of the data."""
+
+    path: str
+    added: bool
+    is_change: bool
+    size: int  # in bytes; 0 where it was removed
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """What a commit did: with files, and up to which number it holds the messages of each writer."""
+
+    files: tuple[FileAction, ...]
+    noted: dict[str, int]
+    overwrites: bool  # all that there was
+
+    @staticmethod
+    def read(folder: Path, version: int) -> Commit:
+        """The commit of a version.
+
+        Raises:
+            OSError: it is gone or no file.
+            ValueError: it is empty or damaged.
+        """
+        actions = read_commit(_commit(folder, version))
+        files = [
+            FileAction(
+                str(folder / unquote(action[kind]["path"])),  # the log writes paths as parts of a URL
+                kind == "add",
+                action[kind].get("dataChange", True),
+                action[kind].get("size") or 0,
+            )
+            for action in actions
+            for kind in ("add", "remove")
+            if kind in action
+        ]
+        noted = {action["txn"]["appId"]: action["txn"]["version"] for action in actions if "txn" in action}
+        modes = [action.get("commitInfo", {}).get("operationParameters", {}).get("mode") for action in actions]
+        return Commit(tuple(files), noted, "Overwrite" in modes)
+
+    def paths(self, *, added: bool, is_change: bool = False) -> set[str]:
+        """The files that were added, or removed; with ``is_change``, those that changed the data."""
+        return {file.path for file in self.files if file.added == added and (file.is_change or not is_change)}
+
+
+def is_table(folder: Path) -> bool:
+    """Whether there may be a table in a folder."""
+    return (folder / "_delta_log").is_dir()
+
+
+def exists(folder: Path, version: int) -> bool:
+    """Whether there is a commit of a version."""
+    return os.path.exists(_commit(folder, version))
+
+
+def mark(folder: Path, version: int) -> tuple[int, int, int] | None:
+    """What tells the file of a commit, or of its checkpoint, from another in its place; None where there is none."""
+    for path in (_commit(folder, version), _commit(folder, version, _CHECKPOINT)):
+        try:
+            status = os.stat(path)
+            return status.st_ino, status.st_mtime_ns, status.st_size
+        except OSError:
+            continue
+    return None
+
+
+def drop_before(folder: Path, version: int) -> None:
+    """Remove all commits and checkpoints before a version, the oldest first, so that there is never a gap."""
+    for path in sorted((folder / "_delta_log").iterdir()):
+        number = path.name.partition(".")[0]
+        if number.isdigit() and int(number) < version:
+            path.unlink()
+
+
+def _commit(folder: Path, version: int, suffix: str = ".json") -> str:
+    return f"{folder}/_delta_log/{version:020d}{suffix}"  # asked for before every answer: no Path
+
+
+def read_commit(path: str | Path) -> list[dict[str, Any]]:
     """The actions of a commit.
 
     Raises:
         OSError: it is gone or no file.
         ValueError: it is empty or damaged.
     """
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     if not found or not all(isinstance(action, dict) for action in found):
         raise ValueError("it is empty")
     return found

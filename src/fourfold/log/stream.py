@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from fourfold.errors import SchemaError, StoreError
-from fourfold.log.commits import commit_faults
+from fourfold.log.batches import contradicts, fit, in_schema, widened
+from fourfold.log.changes import Changes, TruncatedLogError, changes_since
+from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_table, mark
+from fourfold.log.forks import refuse_in_fork
 from fourfold.log.inbox import Message
-from fourfold.log.schema import Conflict, cast, conform, undecided, wider
+from fourfold.log.schema import Conflict, cast, conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
@@ -33,47 +31,12 @@ _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
+_PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
 _CONFIGURATION = {
+    "delta.dataSkippingStatsColumns": f"{KEY},{EVENT_TIME}",  # by which records are deleted; each costs every commit
     "delta.setTransactionRetentionDuration": "interval 365 days",
     "delta.logRetentionDuration": "interval 30 days",
 }
-
-
-class TruncatedLogError(StoreError):
-    """The files between two versions are gone: counts have to be folded from the start."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Changes:
-    """What happened to a stream between two versions, as Parquet files of records.
-
-    ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
-    log yet.
-    """
-
-    version: int
-    schema: pa.Schema
-    before: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-    def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
-        """The added records that fit a condition."""
-        if self.added:
-            found = pds.dataset(list(self.added), schema=self.schema, format="parquet")
-        else:
-            found = pds.dataset(self.schema.empty_table())
-        try:
-            return found.to_table(columns, filter=where)
-        except pa.ArrowNotImplementedError:
-            # files that the Delta engine rewrote hold texts in a form that Arrow cannot compare with their statistics
-            batches = (pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches())
-            whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
-            return whole if columns is None else whole.select(columns)
-
-    def sizes(self) -> list[int]:
-        """How many records each of the added files holds."""
-        return [pq.read_metadata(file).num_rows for file in self.added]
 
 
 class StreamLog:
@@ -83,6 +46,7 @@ class StreamLog:
         self.folder, self.stream, self.project = folder, stream, project
         self._table: DeltaTable | None = None
         self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
+        self._numbers: dict[str, int | None] = {}  # up to which one each writer's messages are in that version
 
     @property
     def version(self) -> int | None:
@@ -100,7 +64,7 @@ class StreamLog:
     def schema(self) -> pa.Schema:
         """All columns, those of fourfold's own among them."""
         table = self.open()
-        return META if table is None else pa.schema(table.schema().to_arrow())
+        return META if table is None else _schema(table)
 
     def append(
         self, messages: Sequence[Message], set_aside: Callable[[Message, Conflict], object] = lambda m, c: None
@@ -117,46 +81,24 @@ class StreamLog:
             StoreError: the log cannot be read or written; what was appended is not known.
         """
         table = self.open()
-        messages = self._new(messages)
+        noted = self._noted(table, {message.writer for message in messages})
+        messages = self._new(messages, noted)
         if not messages:
             return
-        known = self.schema if table is not None else None
-        batches, conflicts = [], []
-        plain: pa.Schema | None = None  # the columns of a batch that fitted as it was: those like it do, too
-        for message in messages:
-            batch = message.table
-            if plain is not None and batch.schema == plain:
-                with _held(self.stream):
-                    batch.validate(full=True)
-                batches.append(batch)
-                continue
-            with _held(self.stream):
-                _check_fields("the batch", list(batch.schema))
-            if known is not None:
-                batch, found = conform(batch, known, self.stream)
-                conflicts += [(message, conflict) for conflict in found]
-                batch = _naming(batch, found)
-            batch = undecided(batch, known)
-            check_writable(batch, self.stream)
-            known = _widened(known, batch.schema)
-            batches.append(batch)
-            fits = batch.schema == message.table.schema and not _contradicts(batch.schema, known)
-            plain = batch.schema if fits else None
-        assert known is not None
-        for message, conflict in conflicts:
+        fitted = fit(messages, None if table is None else _schema(table), self.stream)
+        for message, conflict in fitted.conflicts:
             set_aside(message, conflict)
-        if table is not None and _contradicts(self.schema, known):
-            self._rewrite(table, known)
+        if table is not None and contradicts(_schema(table), fitted.schema):
+            self._rewrite(table, fitted.schema)
             table = self.open()
-        whole = pa.concat_tables([_in(batch, known) for batch in batches], promote_options="default").combine_chunks()
-        latest = {m.writer: m.sequence for m in sorted(messages, key=lambda m: m.sequence)}
-        if table is not None:
-            latest = {w: max(n, table.transaction_version(w) or 0) for w, n in latest.items()}
+        latest: dict[str, int] = {}
+        for message in messages:
+            latest[message.writer] = max(message.sequence, latest.get(message.writer, noted.get(message.writer, 0)))
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             write_deltalake(
                 self.folder if table is None else table,
-                whole,
+                fitted.records,
                 mode="append",
                 schema_mode="merge",
                 configuration=_CONFIGURATION if table is None else None,
@@ -167,33 +109,37 @@ class StreamLog:
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
             )
+        before = self._mark[0], self._numbers
         self._check_committed(latest)
+        if self._mark[0] == before[0] + 1:  # nobody else has written
+            self._numbers = before[1] | latest
 
-    def _new(self, messages: Sequence[Message]) -> list[Message]:
+    def _noted(self, table: DeltaTable | None, writers: Collection[str]) -> dict[str, int]:
+        """The highest number that the table holds of each writer, of those it has any of."""
+        if table is None:
+            return {}
+        with delta_errors(self.folder):
+            for writer in writers:
+                if writer not in self._numbers:  # looking it up takes the longer, the more files there are
+                    self._numbers[writer] = table.transaction_version(writer)
+        return {writer: number for writer in writers if (number := self._numbers[writer]) is not None}
+
+    def _new(self, messages: Sequence[Message], noted: Mapping[str, int]) -> list[Message]:
         """Those of the messages that are not in the log."""
-        table = self.open()
-        if table is None or not messages:
-            return list(messages)
-        with _Translated(self.folder):
-            highest = {writer: table.transaction_version(writer) for writer in {m.writer for m in messages}}
-        doubtful = {
-            m.id for m in messages
-            if ((known := highest[m.writer]) is not None and m.sequence <= known) or _is_old(m.path)
-        }  # fmt: skip
+        doubtful = {m.id for m in messages if m.sequence <= noted.get(m.writer, -1) or _is_old(m.path)}
         if not doubtful:
             return list(messages)
         present = self.whole().records(pc.field(BATCH).isin(sorted(doubtful)), [BATCH])
-        there = set(pc.unique(present[BATCH]).to_pylist())
-        return [m for m in messages if m.id not in there]
+        batches = set(pc.unique(present[BATCH]).to_pylist())
+        return [m for m in messages if m.id not in batches]
 
-    def _check_committed(self, latest: Mapping[str, int]) -> None:
+    def _check_committed(self, noted: Mapping[str, int]) -> None:
         """Read a commit back before anything that it holds may be forgotten elsewhere."""
         table = self.open()
-        if table is not None:
-            actions = self._commit(table.version())
-            noted = {a["txn"]["appId"]: a["txn"]["version"] for a in actions if "txn" in a}
-            added = [a["add"] for a in actions if "add" in a]
-            if noted == latest and all(has_size(self.folder / unquote(a["path"]), a["size"]) for a in added):
+        with contextlib.suppress(OSError, ValueError):
+            commit = None if table is None else Commit.read(self.folder, table.version())
+            added = [file for file in commit.files if file.added] if commit is not None else []
+            if commit is not None and commit.noted == noted and all(has_size(f.path, f.size) for f in added):
                 return
         raise StoreError(f"the log at {self.folder}: a commit cannot be read back; what it holds stays in the inbox")
 
@@ -205,9 +151,9 @@ class StreamLog:
             batch
             for file in files
             for part in pq.ParquetFile(file).iter_batches()
-            for batch in _in(pa.Table.from_batches([part]), schema, missing=True).to_batches()
+            for batch in in_schema(pa.Table.from_batches([part]), schema, missing=True).to_batches()
         )
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             write_deltalake(
                 table, pa.RecordBatchReader.from_batches(schema, batches), mode="overwrite", schema_mode="overwrite",
                 writer_properties=_WRITER,
@@ -224,12 +170,12 @@ class StreamLog:
         if table is None:
             return Changes(-1, META)
         if version is not None and version != table.version():
-            with _Translated(self.folder, TruncatedLogError):
+            with delta_errors(self.folder, TruncatedLogError):
                 table = DeltaTable(self.folder, version=version)
         files = self._files(table)
-        if not all(map(_exists, files)):
+        if not all(map(os.path.exists, files)):
             raise TruncatedLogError(f"stream {self.stream!r}: files of version {table.version()} are gone")
-        return Changes(table.version(), self.schema, added=tuple(files))
+        return Changes(table.version(), _schema(table), added=tuple(files))
 
     def changes(self, since: int | None) -> Changes:
         """What was added and removed since a version; since None everything was.
@@ -246,28 +192,14 @@ class StreamLog:
                 "gone. What is left is counted anew.", self.stream, self.folder, table.version(),
             )  # fmt: skip
             raise TruncatedLogError(f"stream {self.stream!r}: its log ends before what was counted of it")
-        before, added, removed = set(self._files(table)), set[str](), set[str]()
-        for number in range(table.version(), since, -1):  # back to what stood then
-            for name, path, is_change in self._actions(number):
-                if name == "add":
-                    before.discard(path)
-                else:
-                    before.add(path)
-                if is_change:
-                    (added if name == "add" else removed).add(path)
-        added, removed = added - removed, removed - added
-        # what was compacted and then deleted from cannot be told apart file by file: fold it anew
-        if not removed <= before or not all(map(_exists, before | added)):
-            raise TruncatedLogError(f"stream {self.stream!r}: files since version {since} are gone")
-        kept, new, gone = (tuple(sorted(files)) for files in (before - removed, added, removed))
-        return Changes(table.version(), self.schema, kept, new, gone)
+        return changes_since(self.folder, since, table.version(), _schema(table), self._files(table))
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Put small files together where there are many; what was replaced a week ago is removed."""
         table = self.open()
         if table is None or len(table.file_uris()) < at_least:
             return False
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             table.optimize.compact()
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
         return True
@@ -294,8 +226,8 @@ class StreamLog:
         fitted, conflicts = conform(values.select([column]), known, self.stream)
         if conflicts:
             raise SchemaError(conflicts[0].reason)
-        wide = _widened(known, fitted.schema)
-        if _contradicts(known, wide):
+        wide = widened(known, fitted.schema)
+        if contradicts(known, wide):
             self._rewrite(table, wide)
             table = self.open()
         assert table is not None
@@ -309,7 +241,7 @@ class StreamLog:
         updates = {_quoted("t", column): "s.value"}
         if self._names_set_aside():
             updates[_quoted("t", SET_ASIDE.name)] = "s.left"
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             table.merge(
                 source, f"t.{BATCH} = s.batch AND t.{ROW} = s.row", source_alias="s", target_alias="t",
                 writer_properties=_WRITER,
@@ -334,14 +266,14 @@ class StreamLog:
     def _delete(self, predicate: str) -> None:
         table = self.open()
         if table is not None:
-            with _Translated(self.folder):
+            with delta_errors(self.folder):
                 table.delete(predicate)
 
     def seal(self) -> None:
         """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
         table = self.open()
         if table is not None:
-            with _Translated(self.folder):
+            with delta_errors(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
 
     def cut_past(self) -> None:
@@ -353,16 +285,13 @@ class StreamLog:
         table = self.open()
         if table is None:
             return
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             table.create_checkpoint()
         kept = set(self._files(table))
         for path in self.folder.glob("*.parquet"):
             if str(path) not in kept:
                 path.unlink()
-        for path in sorted((self.folder / "_delta_log").iterdir()):  # the oldest first, so that there is never a gap
-            number = path.name.partition(".")[0]
-            if number.isdigit() and int(number) < table.version():
-                path.unlink()
+        drop_before(self.folder, table.version())
         self._table = None
 
     def open(self) -> DeltaTable | None:
@@ -371,131 +300,50 @@ class StreamLog:
         Raises:
             StoreError: it cannot be read.
         """
-        with _Translated(self.folder):
+        with delta_errors(self.folder):
             if self._table is not None:
                 version = self._table.version()
-                mark = _mark(self.folder, version)
-                if mark is None or (self._mark[0] == version and self._mark[1] != mark):
-                    self._table = None  # the folder was removed, or another is in its place
+                found = mark(self.folder, version)
+                if found is None or (self._mark[0] == version and self._mark[1] != found):
+                    self.close()  # the folder was removed, or another is in its place
             if self._table is None:
-                if not (self.folder / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(self.folder)):
+                if not is_table(self.folder) or not DeltaTable.is_deltatable(str(self.folder)):
                     return None
                 self._table = DeltaTable(self.folder)
-            elif _newer_exists(self.folder, self._table.version()):
+            elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
-                self._mark = version, _mark(self.folder, version)
+                self._mark, self._numbers = (version, mark(self.folder, version)), {}
         return self._table
 
     def close(self) -> None:
         """Forget what is known of the table; it is opened anew."""
-        self._table, self._mark = None, (-1, None)
+        self._table, self._mark, self._numbers = None, (-1, None), {}
 
     def _files(self, table: DeltaTable) -> list[str]:
-        """The data files of a version; the log writes their paths as parts of a URL."""
-        paths = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
-        return [str(self.folder / unquote(path)) for path in paths]
-
-    def _actions(self, version: int) -> Iterator[tuple[str, str, bool]]:
-        """What a commit did with files: "add" or "remove", which one, and whether that changed the data."""
-        for action in self._commit(version):
-            if action.get("commitInfo", {}).get("operationParameters", {}).get("mode") == "Overwrite":
-                raise TruncatedLogError(f"stream {self.stream!r}: its columns were brought to wider types")
-            for name in ("add", "remove"):
-                if name in action:
-                    found = action[name]
-                    yield name, str(self.folder / unquote(found["path"])), found.get("dataChange", True)
-
-    def _commit(self, version: int) -> list[dict[str, Any]]:
-        """What a commit says.
-
-        Raises:
-            TruncatedLogError: it is gone, or damaged.
-        """
-        commit = self.folder / "_delta_log" / f"{version:020d}.json"
-        try:
-            return [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError) as error:
-            raise TruncatedLogError(f"{commit} cannot be read: {error}") from error
+        """The data files of a version, all of them in the table's folder; they are given as URLs."""
+        return [str(self.folder / unquote(url.rpartition("/")[2])) for url in table.file_uris()]
 
 
 @contextlib.contextmanager
-def _held(stream: str) -> Iterator[None]:
-    """What keeps a batch from being held by the log, as our own error with the stream's name."""
-    try:
-        yield
-    except Exception as error:
-        raise SchemaError(f"stream {stream!r}: the batch cannot be held by the log: {error}") from error
-
-
-def check_writable(table: pa.Table, stream: str) -> None:
-    """Refuse what no Delta table can hold, before it is tried on the stream's own.
+def delta_errors(folder: Path, error: type[StoreError] = StoreError) -> Iterator[None]:
+    """Around what the Delta engine does: its errors as our own, with the folder they are about.
 
     Raises:
-        SchemaError: names the stream and the reason.
+        StoreError: also in a child of a process that has used the engine, see ``refuse_in_fork``.
     """
-    with _held(stream):
-        table.validate(full=True)
-        if not table.column_names:
-            raise pa.ArrowInvalid("it has no columns")
-        _check_fields("the batch", list(table.schema))
-        Schema.from_arrow(table.schema)
-        pq.write_table(table.slice(0, 1), pa.BufferOutputStream())
+    refuse_in_fork()
+    try:
+        yield
+    except BaseException as fault:
+        if isinstance(fault, (DeltaError, OSError)) or type(fault) is Exception or type(fault).__name__ == _PANIC:
+            text = "; ".join(commit_faults(folder)) or str(fault).splitlines()[0][:200]
+            raise error(f"the log at {folder} cannot be used: {text}") from fault
+        raise
 
 
-def _check_fields(what: str, fields: Sequence[pa.Field]) -> None:
-    """Refuse names that differ by their case only, on any level."""
-    seen: set[str] = set()
-    for field in fields:
-        if field.name.casefold() in seen:
-            raise pa.ArrowInvalid(f"{what} has the field {field.name!r} twice but for its case")
-        seen.add(field.name.casefold())
-        inner = field.type
-        while pa.types.is_list(inner):
-            inner = inner.value_type
-        if pa.types.is_struct(inner):
-            _check_fields(field.name, [inner.field(i) for i in range(inner.num_fields)])
-
-
-def _widened(known: pa.Schema | None, new: pa.Schema) -> pa.Schema:
-    """The schema that holds both; the columns of ``new`` are those that ``conform`` gave."""
-    if known is None:
-        return new
-    fields = {field.name: field for field in known}
-    for field in new:
-        mine = fields.get(field.name)
-        kind = field.type if mine is None else wider(mine.type, field.type)
-        assert kind is not None
-        fields[field.name] = pa.field(field.name, kind)
-    return pa.schema(list(fields.values()))
-
-
-def _contradicts(known: pa.Schema, wanted: pa.Schema) -> bool:
-    """Whether some column of a table has to be brought to another type."""
-    return any(wanted.field(field.name).type != field.type for field in known)
-
-
-def _in(table: pa.Table, schema: pa.Schema, *, missing: bool = False) -> pa.Table:
-    """The table's columns in the types of a schema; with ``missing``, those it lacks as nulls."""
-    names = schema.names if missing else table.column_names
-    columns = [
-        cast(table[name], schema.field(name).type)
-        if name in table.column_names
-        else pa.chunked_array([pa.nulls(table.num_rows, schema.field(name).type)])
-        for name in names
-    ]
-    return pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
-
-
-def _naming(batch: pa.Table, conflicts: Sequence[Conflict]) -> pa.Table:
-    """The batch whose records say which of their values were set aside."""
-    if not conflicts:
-        return batch
-    names = pa.nulls(batch.num_rows, SET_ASIDE.type).to_pylist()
-    for conflict in conflicts:
-        for i in np.flatnonzero(conflict.values.is_valid().to_numpy()):
-            names[i] = [*(names[i] or []), conflict.column]
-    return batch.append_column(SET_ASIDE, pa.array(names, SET_ASIDE.type))
+def _schema(table: DeltaTable) -> pa.Schema:
+    return pa.schema(table.schema().to_arrow())
 
 
 def _is_old(path: Path | None) -> bool:
@@ -509,38 +357,12 @@ def _quoted(table: str, column: str) -> str:
     return f'{table}."{column.replace(chr(34), chr(34) * 2)}"'
 
 
-def has_size(path: Path, size: int) -> bool:
+def has_size(path: str | Path, size: int) -> bool:
     """Whether there is a file of a size."""
     try:
-        return path.stat().st_size == size
+        return os.stat(path).st_size == size
     except OSError:
         return False
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()
-
-
-def _mark(folder: Path, version: int) -> tuple[int, int, int] | None:
-    """What tells the file of a commit from another in its place; None where there is none."""
-    for kind in ("json", "checkpoint.parquet"):
-        try:
-            found = os.stat(f"{folder}/_delta_log/{version:020d}.{kind}")
-            return found.st_ino, found.st_mtime_ns, found.st_size
-        except OSError:
-            continue
-    return None
-
-
-def _newer_exists(folder: Path, version: int) -> bool:
-    return _commit_exists(folder, version + 1)
-
-
-def _commit_exists(folder: Path, version: int) -> bool:
-    return os.path.exists(f"{folder}/_delta_log/{version:020d}.json")  # asked before every answer: no Path
-
-
-_PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
 
 
 def names(folder: Path) -> tuple[str, str] | None:
@@ -554,39 +376,3 @@ def names(folder: Path) -> tuple[str, str] | None:
         return None
     said = table.metadata()
     return (said.description, said.name) if said.name and said.description else None
-
-
-class _Translated:
-    """Errors of the Delta engine as our own, with the folder they are about.
-
-    The engine's threads do not survive a fork: a child of a process that has used it would be aborted, so it is
-    refused before it comes to that.
-    """
-
-    used_in: int | None = None  # the process in which the engine's threads are
-
-    def __init__(self, folder: Path, error: type[StoreError] = StoreError) -> None:
-        self.folder, self.error = folder, error
-
-    def __enter__(self) -> None:
-        refuse_in_fork()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (DeltaError, OSError)) or type(error) is Exception or type(error).__name__ == _PANIC:
-            told = "; ".join(commit_faults(self.folder)) or str(error).splitlines()[0][:200]
-            raise self.error(f"the log at {self.folder} cannot be used: {told}") from error
-
-
-def refuse_in_fork() -> None:
-    """Refuse to use the Delta engine in a child of a process that has used it: its threads are not there.
-
-    Raises:
-        StoreError: says how to start processes that read.
-    """
-    if _Translated.used_in is None:
-        _Translated.used_in = os.getpid()
-    elif _Translated.used_in != os.getpid():
-        raise StoreError(
-            "this process was forked from one that had read the log already; it can log, but not read. Start "
-            "processes that read with spawn or forkserver (multiprocessing.get_context('spawn'))"
-        )

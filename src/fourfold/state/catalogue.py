@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from fourfold.fold import Levels, Plan
 from fourfold.model import Dimension, Sums, Task, slice_key
 from fourfold.state import tables
 from fourfold.state.database import readable
+from fourfold.state.statements import chunked, insert_missing, upsert
 from fourfold.state.tables import (
     applied,
     backfill,
@@ -53,10 +55,8 @@ def any_stream(connection: Connection) -> bool:
 
 def add_stream(connection: Connection, project: str, name: str, key: str | None, time_column: str | None) -> None:
     """Make a stream known; one that is known stays as it is."""
-    connection.execute(
-        sa.insert(stream).prefix_with("OR IGNORE"),
-        {"project": project, "name": name, "key": key, "time": time_column, "created": time.time()},
-    )
+    row = {"project": project, "name": name, "key": key, "time": time_column, "created": time.time()}
+    insert_missing(connection, stream, row)
 
 
 def tasks(connection: Connection, project: str) -> dict[str, Task]:
@@ -76,13 +76,9 @@ def tasks(connection: Connection, project: str) -> dict[str, Task]:
 
 def set_custom(connection: Connection, project: str, task_name: str, sums: Sums) -> None:
     """Define a custom metric of a task, or define it anew."""
-    connection.execute(
-        sa.insert(custom).prefix_with("OR REPLACE"),
-        {
-            "project": project, "task": task_name, "metric": sums.metric,
-            "expressions": json.dumps(sums.expressions, ensure_ascii=False),
-        },
-    )  # fmt: skip
+    text = json.dumps(sums.expressions, ensure_ascii=False)
+    row = {"project": project, "task": task_name, "metric": sums.metric, "expressions": text}
+    upsert(connection, custom, row)
 
 
 def levels(connection: Connection, project: str, stream_name: str, of: Dimension) -> Levels:
@@ -96,12 +92,23 @@ def levels(connection: Connection, project: str, stream_name: str, of: Dimension
         return Levels() if text is None else Levels.from_json(text)
 
 
+def levels_of(connection: Connection, project: str, streams: Sequence[str]) -> dict[tuple[str, str], Levels]:
+    """What is fixed of all ways to split some streams: by stream and definition."""
+    found = {}
+    for batch in chunked(streams):
+        query = sa.select(dimension.c.stream, dimension.c.definition, dimension.c.levels).where(
+            dimension.c.project == project, dimension.c.stream.in_(batch)
+        )
+        for name, definition, text in connection.execute(query):
+            with readable("what is fixed of a slice"):
+                found[name, definition] = Levels.from_json(text)
+    return found
+
+
 def set_levels(connection: Connection, project: str, stream_name: str, of: Dimension, new: Levels) -> None:
     """Fix more of a way to split a stream."""
-    connection.execute(
-        sa.insert(dimension).prefix_with("OR REPLACE"),
-        {"project": project, "stream": stream_name, "definition": of.to_json(), "levels": new.to_json()},
-    )
+    row = {"project": project, "stream": stream_name, "definition": of.to_json(), "levels": new.to_json()}
+    upsert(connection, dimension, row)
 
 
 def drop_levels_of(connection: Connection, project: str, texts: Collection[str]) -> None:
@@ -117,29 +124,13 @@ def drop_levels_of(connection: Connection, project: str, texts: Collection[str])
         }  # fmt: skip
         if gone:
             left = dataclasses.replace(known, kept=known.kept - gone)
-            connection.execute(
-                sa.insert(dimension).prefix_with("OR REPLACE"), {**row._mapping, "levels": left.to_json()}
-            )
+            upsert(connection, dimension, {**row._mapping, "levels": left.to_json()})
 
 
 def set_task(connection: Connection, project: str, definition: Task) -> None:
     """Declare a task, or declare it anew."""
-    connection.execute(
-        sa.insert(task).prefix_with("OR REPLACE"),
-        {
-            "project": project, "name": definition.name, "definition": definition.to_json(), "created": time.time(),
-        },
-    )  # fmt: skip
-
-
-def binnings(connection: Connection, project: str, owner: str) -> dict[str, list[tuple[int, Binning]]]:
-    """Each column's binnings with the bucket from which each is in force, the oldest first."""
-    query = sa.select(binning).where(binning.c.project == project, binning.c.owner == owner)
-    found: dict[str, list[tuple[int, Binning]]] = {}
-    for row in connection.execute(query.order_by(binning.c.version)):
-        entry = Binning(row.centre, row.scale, row.bits, row.version)
-        found.setdefault(row.column, []).append((row.from_bucket, entry))
-    return found
+    text = definition.to_json()
+    upsert(connection, task, {"project": project, "name": definition.name, "definition": text, "created": time.time()})
 
 
 def add_binnings(
@@ -153,21 +144,13 @@ def add_binnings(
         }
         for column, b in new.items()
     ]  # fmt: skip
-    if rows:
-        connection.execute(sa.insert(binning).prefix_with("OR IGNORE"), rows)
-
-
-def small_integers(connection: Connection, project: str, owner: str) -> frozenset[str]:
-    """The integer columns that are counted as categories too."""
-    query = sa.select(small_integer.c.column).where(small_integer.c.project == project, small_integer.c.owner == owner)
-    return frozenset(connection.scalars(query))
+    insert_missing(connection, binning, rows)
 
 
 def add_small_integers(connection: Connection, project: str, owner: str, columns: frozenset[str]) -> None:
     """Count these integer columns as categories too."""
-    if columns:
-        rows = [{"project": project, "owner": owner, "column": column} for column in sorted(columns)]
-        connection.execute(sa.insert(small_integer).prefix_with("OR IGNORE"), rows)
+    rows = [{"project": project, "owner": owner, "column": column} for column in sorted(columns)]
+    insert_missing(connection, small_integer, rows)
 
 
 def identifiers(connection: Connection, project: str, owner: str) -> dict[str, int]:
@@ -186,17 +169,38 @@ def set_identifiers(connection: Connection, project: str, owner: str, starts: Ma
         for column, start in starts.items()
         if column not in known or start < known[column]
     ]
-    if rows:
-        connection.execute(sa.insert(text_column).prefix_with("OR REPLACE"), rows)
+    upsert(connection, text_column, rows)
 
 
 def plan(connection: Connection, project: str, owner: str) -> Plan:
     """What is fixed of an owner's columns."""
-    return Plan(
-        binnings(connection, project, owner),
-        small_integers(connection, project, owner),
-        identifiers(connection, project, owner),
-    )
+    return plans(connection, project, [owner])[owner]
+
+
+def plans(connection: Connection, project: str, owners: Sequence[str]) -> dict[str, Plan]:
+    """What is fixed of each owner's columns."""
+    binnings: dict[str, dict[str, list[tuple[int, Binning]]]] = {owner: {} for owner in owners}
+    small: dict[str, set[str]] = {owner: set() for owner in owners}
+    starts: dict[str, dict[str, int]] = {owner: {} for owner in owners}
+    for batch in chunked(owners):
+        for row in connection.execute(_of_owners(binning, project, batch).order_by(binning.c.version)):
+            entry = Binning(row.centre, row.scale, row.bits, row.version)
+            binnings[row.owner].setdefault(row.column, []).append((row.from_bucket, entry))
+        for row in connection.execute(_of_owners(small_integer, project, batch)):
+            small[row.owner].add(row.column)
+        for row in connection.execute(_of_owners(text_column, project, batch)):
+            starts[row.owner][row.column] = row.identifier_from
+    return {owner: Plan(binnings[owner], frozenset(small[owner]), starts[owner]) for owner in owners}
+
+
+def _of_owners(table: sa.Table, project: str, owners: Sequence[str]) -> sa.Select[Any]:
+    return sa.select(table).where(table.c.project == project, table.c.owner.in_(owners))
+
+
+def closed_streams(connection: Connection, project: str) -> dict[str, int]:
+    """The streams of which the older counts stay as they are, and the moment before which they do."""
+    query = sa.select(closed.c.stream, closed.c.before).where(closed.c.project == project)
+    return {row.stream: row.before for row in connection.execute(query)}
 
 
 def closed_before(connection: Connection, project: str, streams: Iterable[str]) -> int | None:
@@ -210,15 +214,15 @@ def close_before(connection: Connection, project: str, stream_name: str, moment:
     """Let the counts of what happened in a stream before a moment stay as they are; it is never moved back."""
     known = closed_before(connection, project, [stream_name])
     row = {"project": project, "stream": stream_name, "before": moment if known is None else max(moment, known)}
-    connection.execute(sa.insert(closed).prefix_with("OR REPLACE"), row)
+    upsert(connection, closed, row)
 
 
 def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
     """Up to which version of each stream each job of a project has counted."""
     found: dict[str, dict[str, int]] = {}
     query = sa.select(cursor.c.job, cursor.c.stream, cursor.c.version).where(cursor.c.project == project)
-    for row in connection.execute(query):
-        found.setdefault(row.job, {})[row.stream] = row.version
+    for job, name, version in connection.execute(query):
+        found.setdefault(job, {})[name] = version
     return found
 
 
@@ -237,11 +241,10 @@ def count_anew(connection: Connection, project: str, stream_name: str) -> None:
     connection.execute(sa.update(cursor).where(of_stream).values(version=ANEW))
 
 
-def set_cursors(connection: Connection, project: str, job: str, versions: Mapping[str, int]) -> None:
-    """Write down how far a job has come."""
-    rows = [{"project": project, "job": job, "stream": name, "version": v} for name, v in versions.items()]
-    if rows:
-        connection.execute(sa.insert(cursor).prefix_with("OR REPLACE"), rows)
+def set_cursors(connection: Connection, project: str, jobs: Iterable[str], versions: Mapping[str, int]) -> None:
+    """Write down how far some jobs have come."""
+    rows = [{"project": project, "job": j, "stream": name, "version": v} for j in jobs for name, v in versions.items()]
+    upsert(connection, cursor, rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +275,7 @@ def set_backfill(connection: Connection, project: str, job: str, progress: Backf
         "project": project, "job": job, "versions": json.dumps(progress.versions), "piece": progress.piece,
         "pieces": progress.pieces,
     }  # fmt: skip
-    connection.execute(sa.insert(backfill).prefix_with("OR REPLACE"), row)
+    upsert(connection, backfill, row)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,7 +299,7 @@ def set_failure(connection: Connection, project: str, job: str, entry: Failure |
         connection.execute(sa.delete(failure).where(failure.c.project == project, failure.c.job == job))
         return
     row = {"project": project, "job": job, **dataclasses.asdict(entry)}
-    connection.execute(sa.insert(failure).prefix_with("OR REPLACE"), row)
+    upsert(connection, failure, row)
 
 
 def forget_job(connection: Connection, project: str, job: str) -> None:

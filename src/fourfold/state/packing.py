@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fourfold.counts import KINDS, SCHEMA, lists, offsets_of, ragged
@@ -13,74 +15,77 @@ from fourfold.counts.binning import Ints
 
 
 class Packed(NamedTuple):
-    """One row's counts as they are stored; ``bins`` is packed labels where the kind is "category"."""
+    """Counts as they are stored, one entry a row in each column; ``bins`` is labels where the kind is "category"."""
 
-    tallies: bytes
-    sums: bytes
-    low: float | None
-    high: float | None
-    size: int
-    bins: bytes
-    counts: bytes
-    registers: bytes
+    tallies: Sequence[bytes]
+    sums: Sequence[bytes]
+    low: Sequence[float | None]
+    high: Sequence[float | None]
+    size: Sequence[int]
+    bins: Sequence[bytes]
+    counts: Sequence[bytes]
+    registers: Sequence[bytes]
 
 
-def pack(table: pa.Table) -> Iterator[Packed]:
-    """Each row's counts in packed form: 32-bit bins and counts (64-bit where needed), 16-bit registers."""
-    tallies, sums = _Cut(table["tallies"], "<i8"), _Cut(table["sums"], "<f8")
-    bins, registers = _Cut(table["bins"], "<i4"), _Cut(table["registers"], "<u2")
+def pack(table: pa.Table) -> Packed:
+    """A table's counts in packed form: 32-bit bins and counts (64-bit where needed), 16-bit registers."""
     counts, sizes = lists(table["counts"])
-    ends = np.cumsum(sizes).tolist()
-    low, high = (_nullable(table[name].to_numpy()) for name in ("low", "high"))
-    labels = table["labels"].to_pylist()
-    for i, end in enumerate(ends):
-        part = counts[end - int(sizes[i]) : end]
-        wide = len(part) and (part.max() > 2**31 - 1 or part.min() < -(2**31))
-        packed_bins = _pack_labels(labels[i]) if labels[i] else bins.row(i)
-        yield Packed(
-            tallies.row(i), sums.row(i), low[i], high[i], int(sizes[i]), packed_bins,
-            part.astype("<i8" if wide else "<i4").tobytes(), registers.row(i),
-        )  # fmt: skip
+    bins = _cut(*lists(table["bins"]), "<i4")
+    if table["labels"].combine_chunks().flatten():
+        labels = table["labels"].to_pylist()
+        bins = [_pack_labels(texts) if texts else packed for texts, packed in zip(labels, bins, strict=True)]
+    return Packed(
+        tallies=_cut(*lists(table["tallies"]), "<i8"),
+        sums=_cut(*lists(table["sums"]), "<f8"),
+        low=_nullable(table["low"].to_numpy()),
+        high=_nullable(table["high"].to_numpy()),
+        size=sizes.tolist(),
+        bins=bins,
+        counts=_pack_counts(counts, sizes),
+        registers=_cut(*lists(table["registers"]), "<u2"),
+    )
 
 
-def unpack(keys: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]) -> pa.Table:
-    """A counts table from its keys (column, kind, slice, bucket, binning) and the fields of ``Packed``, by column."""
-    sizes = np.array(columns[4], np.int64)
+def unpack(keys: Sequence[Sequence[Any]], packed: Packed) -> pa.Table:
+    """A counts table from its keys (column, kind, slice, bucket, binning), each a column, and what was packed."""
+    sizes = np.array(packed.size, np.int64)
     is_label = np.array([KINDS[kind].labelled for kind in keys[1]], bool)
     bin_ends, label_ends = offsets_of(np.where(is_label, 0, sizes)), offsets_of(np.where(is_label, sizes, 0))
-    flags = is_label.tolist()
-    bins = np.frombuffer(b"".join(b for b, f in zip(columns[5], flags, strict=True) if not f), "<i4")
-    texts = [t for b, f, n in zip(columns[5], flags, columns[4], strict=True) if f for t in unpack_labels(b, n)]
-    registers = np.frombuffer(b"".join(columns[7]), "<u2")
-    register_ends = offsets_of(np.array([len(r) // 2 for r in columns[7]], np.int64))
+    parts = list(zip(packed.bins, packed.size, is_label.tolist(), strict=True))
+    bins = np.frombuffer(b"".join(part for part, _, labelled in parts if not labelled), "<i4")
+    texts = [text for part, size, labelled in parts if labelled for text in unpack_labels(part, size)]
+    registers = np.frombuffer(b"".join(packed.registers), "<u2")
+    register_ends = offsets_of(np.array([len(part) // 2 for part in packed.registers], np.int64))
     arrays = [
-        pa.array(keys[0], pa.string()),
-        pa.array(keys[1], pa.string()),
-        pa.array(keys[2], pa.string()),
-        pa.array(keys[3], pa.int64()),
-        pa.array(keys[4], pa.int64()),
-        _whole(columns[0], "<i8", pa.int64()),
-        _whole(columns[1], "<f8", pa.float64()),
-        pa.array(np.array(columns[2], np.float64)),
-        pa.array(np.array(columns[3], np.float64)),
+        *(pa.array(key, kind) for key, kind in zip(keys, (*[pa.string()] * 3, pa.int64(), pa.int64()), strict=True)),
+        _whole(packed.tallies, "<i8", pa.int64()),
+        _whole(packed.sums, "<f8", pa.float64()),
+        pa.array(np.array(packed.low, np.float64)),
+        pa.array(np.array(packed.high, np.float64)),
         ragged(bins.astype(np.int64), bin_ends, pa.int64()),
         ragged(pa.array(texts, pa.string()), label_ends, pa.string()),
-        ragged(_unpack_counts(columns[6], sizes), offsets_of(sizes), pa.int64()),
+        ragged(_unpack_counts(packed.counts, sizes), offsets_of(sizes), pa.int64()),
         ragged(registers.astype(np.int32), register_ends, pa.int32()),
     ]
     return pa.table(arrays, schema=SCHEMA)
 
 
-class _Cut:
-    """A list column as bytes, cut row by row."""
+def _cut(flat: npt.NDArray[Any], lengths: Ints, dtype: str) -> list[bytes]:
+    """The flat values of a list column as bytes, cut row by row."""
+    whole = flat.astype(dtype).tobytes()
+    ends = (offsets_of(lengths) * np.dtype(dtype).itemsize).tolist()
+    return [whole[start:end] for start, end in itertools.pairwise(ends)]
 
-    def __init__(self, column: pa.ChunkedArray, dtype: str) -> None:
-        flat, lengths = lists(column)
-        self._bytes = flat.astype(dtype).tobytes()
-        self._ends = (offsets_of(lengths) * np.dtype(dtype).itemsize).tolist()
 
-    def row(self, i: int) -> bytes:
-        return self._bytes[self._ends[i] : self._ends[i + 1]]
+def _pack_counts(counts: Ints, sizes: Ints) -> list[bytes]:
+    narrow = np.iinfo(np.int32)
+    if not len(counts) or (counts.max() <= narrow.max and counts.min() >= narrow.min):
+        return _cut(counts, sizes, "<i4")
+    rows = np.split(counts, np.cumsum(sizes)[:-1])
+    return [
+        row.astype("<i8" if len(row) and (row.max() > narrow.max or row.min() < narrow.min) else "<i4").tobytes()
+        for row in rows
+    ]
 
 
 def _nullable(values: Any) -> list[float | None]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.state.database import readable
+from fourfold.state.statements import upsert
 from fourfold.state.tables import artifact, run
 
 Connection = sa.Connection
@@ -39,8 +40,7 @@ def save(connection: Connection, project: str, record: Run) -> None:
         }
         for a in record.artifacts
     ]  # fmt: skip
-    if rows:
-        connection.execute(sa.insert(artifact).prefix_with("OR REPLACE"), rows)
+    upsert(connection, artifact, rows)
 
 
 def recent(connection: Connection, project: str, component: str | None = None, limit: int = 20) -> list[Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,68 +17,50 @@ from fourfold.counts.tallies import Tallies, as_matrix
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.database import readable
 from fourfold.state.packing import Packed, pack, unpack, unpack_counts, unpack_labels
+from fourfold.state.statements import chunked, upsert
 from fourfold.state.tables import counts, series
 
 Series = tuple[int, str, str, str]  # number, column, kind and slice
 FIRST, LAST = -(2**62), 2**62  # before and after all buckets
 RUN = 0  # the level of counts of one run; its bucket is the run's start in microseconds
-_MOST_IDS = 500  # bound in one statement
 
 Connection = sa.Connection
 _SMALL = (counts.c.tallies, counts.c.sums, counts.c.low, counts.c.high)
-_ALL = (*_SMALL, counts.c.size, counts.c.bins, counts.c.counts, counts.c.registers)
+_ALL = tuple(counts.c[name] for name in Packed._fields)
 
 
 def add(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> None:
-    """Add a counts table to what is stored at a level; what comes to zero is removed."""
-    if delta.num_rows == 0:
-        return
-    ids = _series_ids(connection, project, owner, delta)
-    delta_keys = list(zip(*(delta[name].to_pylist() for name in KEYS), strict=True))
-    touched = {(ids[key[:3]], *key[3:]) for key in delta_keys}
-    buckets = [key[3] for key in delta_keys]
-    stored = _existing(connection, list({key[0] for key in touched}), level, min(buckets), max(buckets), touched)
-    merged = monoid.drop_zero(monoid.without_negative_labels(monoid.add(stored, delta)))
-    rows = []
-    for key, packed in zip(zip(*(merged[n].to_pylist() for n in KEYS), strict=True), pack(merged), strict=True):
-        identity = (ids[key[:3]], key[3], key[4])
-        touched.discard(identity)
-        rows.append({"series_id": identity[0], "level": level, "bucket": key[3], "binning": key[4], **packed._asdict()})
-    if rows:
-        connection.execute(sa.insert(counts).prefix_with("OR REPLACE"), rows)
-    if touched:  # came to zero
-        connection.execute(
-            sa.delete(counts).where(
-                counts.c.series_id == sa.bindparam("s"), counts.c.level == level,
-                counts.c.bucket == sa.bindparam("b"), counts.c.binning == sa.bindparam("v"),
-            ),
-            [{"s": s, "b": b, "v": v} for s, b, v in touched],
-        )  # fmt: skip
+    """Add a counts table, each of whose keys stands once, to what is stored at a level; zeros are removed."""
+    if delta.num_rows:
+        _add(connection, _with_ids(connection, project, owner, find(connection, project, owner), delta), level, delta)
 
 
-def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> None:
+def add_levels(connection: Connection, project: str, owner: str, hourly: pa.Table) -> pa.Table:
     """Add counts by hour to the hours and the days; hours of which 60 days are over are dropped.
 
     "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
-    dated in the future ends nothing.
+    dated in the future ends nothing. Returns the totals of the days and series that were added to.
     """
     if hourly.num_rows == 0:
-        return
+        return hourly
+    known = find(connection, project, owner)
+    new = _new_columns(known, hourly)
     buckets = hourly["bucket"].to_numpy()
-    missing = {level: _nulls_before(connection, project, owner, level, hourly) for level in (DAY, HOUR)}
-    add(connection, project, owner, DAY, monoid.add(monoid.rebucket(hourly, buckets // DAY * DAY), missing[DAY]))
+    daily = monoid.rebucket(hourly, buckets // DAY * DAY)
+    missing = {level: _nulls_before(connection, known, new, level) for level in (DAY, HOUR)}
+    ids = _with_ids(connection, project, owner, known, hourly, *missing.values())
+    totals = _add(connection, ids, DAY, _sum(daily, missing[DAY]))
     oldest = _newest_day(connection, project, owner) + DAY - KEEP_HOURS
-    recent = hourly.filter(pa.array(buckets >= oldest))
-    add(connection, project, owner, HOUR, monoid.add(recent, missing[HOUR]))
+    recent = hourly if buckets.min() >= oldest else hourly.filter(pa.array(buckets >= oldest))
+    _add(connection, ids, HOUR, _sum(recent, missing[HOUR]))
     drop_before(connection, project, owner, HOUR, oldest)
+    return totals
 
 
 def find(connection: Connection, project: str, owner: str) -> list[Series]:
     """The series of an owner."""
-    query = sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(
-        series.c.project == project, series.c.owner == owner
-    )
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+    found = connection.execute(_SERIES_OF_OWNER, {"project": project, "owner": owner})
+    return [(row[0], row[1], row[2], row[3]) for row in found]
 
 
 def select(
@@ -128,10 +110,7 @@ def owners(connection: Connection, project: str) -> list[str]:
 
 def drop_before(connection: Connection, project: str, owner: str, level: int, bucket: int) -> None:
     """Remove an owner's counts of a level that are older than a bucket."""
-    ids = sa.select(series.c.id).where(series.c.project == project, series.c.owner == owner)
-    connection.execute(
-        sa.delete(counts).where(counts.c.series_id.in_(ids), counts.c.level == level, counts.c.bucket < bucket)
-    )
+    connection.execute(_OLDER, {"project": project, "owner": owner, "at": level, "end": bucket})
 
 
 def forget(
@@ -153,7 +132,7 @@ def forget(
         if (names is None or slice_names(key) in names)
         and (custom is None or (column if kind == "custom" else "") == custom)
     ]  # fmt: skip
-    for chunk in _chunked(ids):
+    for chunk in chunked(ids):
         connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk), counts.c.bucket >= since))
         if since == FIRST:
             connection.execute(sa.delete(series).where(series.c.id.in_(chunk)))
@@ -198,23 +177,29 @@ def erase_labels(connection: Connection, project: str, texts: Collection[str]) -
 
 def _newest_day(connection: Connection, project: str, owner: str) -> int:
     """The newest day of an owner's records that is not in the future; where all are, the newest of them."""
-    ids = sa.select(series.c.id).where(
-        series.c.project == project, series.c.owner == owner, series.c.slice == EVERYTHING
-    )  # fmt: skip
-    newest = sa.select(sa.func.max(counts.c.bucket)).where(counts.c.series_id.in_(ids), counts.c.level == DAY)
-    found = connection.scalar(newest.where(counts.c.bucket <= int(time.time())))
-    return int(connection.scalar(newest) or 0) if found is None else int(found)
+    for end in (int(time.time()), LAST):
+        newest = connection.scalar(_NEWEST, {"project": project, "owner": owner, "at": DAY, "end": end})
+        if newest is not None:
+            return int(newest)
+    return 0
 
 
-def _nulls_before(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> pa.Table:
+def _new_columns(known: Sequence[Series], delta: pa.Table) -> set[tuple[str, str, tuple[str, ...]]]:
+    """The columns, each with its kind and the names of its slices, that had no counts before these."""
+    keys = _names_of(delta) - {row[1:] for row in known}
+    if not keys:
+        return set()
+    seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
+    return {(column, kind, slice_names(key)) for column, kind, key in keys if column} - seen
+
+
+def _nulls_before(
+    connection: Connection, known: Sequence[Series], new: Collection[tuple[str, str, tuple[str, ...]]], level: int
+) -> pa.Table:
     """For columns that are new: all records that were counted before they came, as nulls.
 
     So that a column which is logged from some day on has the same counts as if all had been folded at once.
     """
-    known = find(connection, project, owner)
-    seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
-    here = zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True)
-    new = {(column, kind, slice_names(key)) for column, kind, key in set(here) if column} - seen
     streams = [row for row in known if row[2] == "stream"]
     if not new or not streams:
         return monoid.empty()
@@ -235,21 +220,54 @@ def _nulls_before(connection: Connection, project: str, owner: str, level: int, 
     return pa.Table.from_pylist(rows, schema=monoid.SCHEMA)
 
 
-def _existing(
-    connection: Connection, ids: list[int], level: int, first: int, last: int, touched: set[tuple[int, int, int]]
-) -> pa.Table:
-    names: dict[int, Any] = {}
-    for chunk in _chunked(ids):
-        for row in connection.execute(
-            sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(series.c.id.in_(chunk))
-        ):
-            names[row[0]] = row[1:]
-    stored = _stored(connection, _ALL_OF_SERIES, ids, level, first, last + 1)
-    return _table([row for row in stored if tuple(row[:3]) in touched], names)
+def _names_of(delta: pa.Table) -> set[tuple[str, str, str]]:
+    """The series of a counts table: column, kind and slice of each."""
+    return set(zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True))
+
+
+def _sum(delta: pa.Table, further: pa.Table) -> pa.Table:
+    """Both added up; tables whose keys stand once each, of which one is mostly empty."""
+    return monoid.add(delta, further) if delta.num_rows and further.num_rows else delta if delta.num_rows else further
+
+
+def _add(connection: Connection, ids: dict[tuple[str, str, str], int], level: int, delta: pa.Table) -> pa.Table:
+    """Add counts, whose keys stand once each, to the rows of a level; returns what these come to."""
+    if delta.num_rows == 0:
+        return delta
+    before = _stored_at(connection, ids, level, delta)
+    total = monoid.drop_zero(monoid.without_negative_labels(_sum(delta, before)))
+    names = counts.columns.keys()
+    rows = [
+        dict(zip(names, (number, level, bucket, version, *packed), strict=True))
+        for (number, bucket, version), *packed in zip(_identities(ids, total), *pack(total), strict=True)
+    ]
+    upsert(connection, counts, rows)
+    if before.num_rows and len(rows) < delta.num_rows:  # some came to zero
+        gone = set(_identities(ids, before)) - set(_identities(ids, total))
+        if gone:
+            connection.execute(_ONE, [{"s": s, "at": level, "b": b, "v": v} for s, b, v in gone])
+    return total
+
+
+def _stored_at(connection: Connection, ids: dict[tuple[str, str, str], int], level: int, delta: pa.Table) -> pa.Table:
+    """What is stored at a level under the keys of a counts table."""
+    identities = set(_identities(ids, delta))
+    numbers, buckets = {number for number, _, _ in identities}, delta["bucket"].to_numpy()
+    names = {number: key for key, number in ids.items() if number in numbers}
+    stored = _stored(connection, _ALL_OF_SERIES, list(names), level, int(buckets.min()), int(buckets.max()) + 1)
+    return _table([row for row in stored if tuple(row[:3]) in identities], names)
+
+
+def _identities(ids: dict[tuple[str, str, str], int], table: pa.Table) -> Iterator[tuple[int, int, int]]:
+    """Each row's series by its number, bucket and binning."""
+    columns = (table[name].to_pylist() for name in KEYS)
+    return (
+        (ids[column, kind, key], bucket, version) for column, kind, key, bucket, version in zip(*columns, strict=True)
+    )
 
 
 def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
-    """The rows of some series at a level, made once: building a statement takes longer than a small answer."""
+    """The rows of some series at a level."""
     return sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *columns).where(
         counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
         counts.c.level == sa.bindparam("at"),
@@ -258,14 +276,39 @@ def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
     )
 
 
+# made once: building a statement takes longer than many a small answer
 _ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
+_OF_OWNER = (series.c.project == sa.bindparam("project")) & (series.c.owner == sa.bindparam("owner"))
+_SERIES_OF_OWNER = sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(_OF_OWNER)
+_OLDER = sa.delete(counts).where(
+    counts.c.series_id.in_(sa.select(series.c.id).where(_OF_OWNER)),
+    counts.c.level == sa.bindparam("at"),
+    counts.c.bucket < sa.bindparam("end"),
+)
+_NEWEST = sa.select(  # the newest bucket of each series, which its index tells without a scan, and the newest of these
+    sa.func.max(
+        sa.select(sa.func.max(counts.c.bucket))
+        .where(
+            counts.c.series_id == series.c.id,
+            counts.c.level == sa.bindparam("at"),
+            counts.c.bucket <= sa.bindparam("end"),
+        )
+        .scalar_subquery()
+    )
+).where(_OF_OWNER, series.c.slice == EVERYTHING)
+_ONE = sa.delete(counts).where(
+    counts.c.series_id == sa.bindparam("s"),
+    counts.c.level == sa.bindparam("at"),
+    counts.c.bucket == sa.bindparam("b"),
+    counts.c.binning == sa.bindparam("v"),
+)
 
 
 def _stored(
     connection: Connection, query: sa.Select[Any], ids: list[int], level: int, start: int, end: int
 ) -> list[sa.Row[Any]]:
     found: list[sa.Row[Any]] = []
-    for chunk in _chunked(ids):
+    for chunk in chunked(ids):
         found += connection.execute(query, {"ids": chunk, "at": level, "start": start, "end": end}).fetchall()
     return found
 
@@ -276,24 +319,17 @@ def _table(rows: Sequence[Sequence[Any]], names: dict[int, Any]) -> pa.Table:
     ids, buckets, versions, *packed = zip(*rows, strict=True)
     with readable("some counts"):
         keys = [*zip(*(names[i] for i in ids), strict=True), buckets, versions]
-        return unpack(keys, packed)
+        return unpack(keys, Packed(*packed))
 
 
-def _series_ids(connection: Connection, project: str, owner: str, delta: pa.Table) -> dict[tuple[str, str, str], int]:
-    known = {row[1:]: row[0] for row in find(connection, project, owner)}
-    wanted = set(zip(*(delta[name].to_pylist() for name in ("column", "kind", "slice")), strict=True))
-    new = sorted(wanted - known.keys())
-    if new:
-        connection.execute(
-            sa.insert(series),
-            [{"project": project, "owner": owner, "column": c, "kind": k, "slice": s} for c, k, s in new],
-        )
-        known = {row[1:]: row[0] for row in find(connection, project, owner)}
-    return known
-
-
-def _chunked(ids: list[int]) -> Iterable[list[int]]:
-    return (ids[i : i + _MOST_IDS] for i in range(0, len(ids), _MOST_IDS))
-
-
-assert Packed._fields == tuple(column.name for column in _ALL)
+def _with_ids(
+    connection: Connection, project: str, owner: str, known: Sequence[Series], *deltas: pa.Table
+) -> dict[tuple[str, str, str], int]:
+    """The numbers of an owner's series, those of some counts tables among them."""
+    ids = {row[1:]: row[0] for row in known}
+    new = sorted({key for delta in deltas for key in _names_of(delta)} - ids.keys())
+    if not new:
+        return ids
+    rows = [{"project": project, "owner": owner, "column": c, "kind": k, "slice": s} for c, k, s in new]
+    connection.execute(sa.insert(series), rows)
+    return {row[1:]: row[0] for row in find(connection, project, owner)}

@@ -1,0 +1,142 @@
+"""What cannot be counted now: one owner that fails does not keep the others from being counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+
+from fourfold.engine import StoppedError, TooSlowError
+from fourfold.errors import FourfoldError, StoreError
+from fourfold.log import StreamLog, unreadable
+from fourfold.model import Dimension
+from fourfold.state import Database, StateError, catalogue
+from fourfold.state.catalogue import Failure
+from fourfold.state.jobs import Cell, Owner
+
+REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
+LONGEST_REST = 3_600.0  # seconds
+_UNREADABLE = 2**62  # the version of a log that cannot be read
+logger = logging.getLogger("fourfold")
+
+
+@dataclasses.dataclass(frozen=True)
+class _TooSlow:
+    """Why a way to split a stream's records was stopped, and after how many seconds."""
+
+    reason: str
+    took: float
+
+
+class Failures:
+    """The failures of a project's jobs: noted in the state, or in memory where the logs are what is damaged."""
+
+    def __init__(self, project: str, database: Database, log: Callable[[str], StreamLog]) -> None:
+        self._project, self._database, self._log = project, database, log
+        self._noted: dict[str, Failure] = {}  # by job
+        self._resting: set[str] = set()  # the jobs that are not tried in this fold
+        self._slow: dict[tuple[str, Dimension], _TooSlow] = {}  # by stream and way to split it
+        self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
+        self._damaged_at: dict[str, dict[str, int]] = {}  # by job, the versions of the logs at that time
+        self._warned: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin a fold, in which everything is tried whose time to rest is over."""
+        self._noted = dict(self._database.recall(catalogue.failures, self._project))
+        self._resting = {job for job, failure in self._noted.items() if time.time() < failure.again}
+        self._slow.clear()
+        self.damaged.clear()
+        self._damaged_at.clear()
+
+    def rests(self, job: str) -> bool:
+        """Whether a job is not tried in this fold."""
+        return job in self._resting
+
+    def damaged_at(self, job: str) -> dict[str, int] | None:
+        """The versions of its logs at which a job could not read them in the last fold."""
+        return self._damaged_at.get(job)
+
+    def clear(self, connection: sa.Connection, jobs: Iterable[str]) -> None:
+        """Jobs could be counted, whatever had kept them from it."""
+        for job in jobs:
+            if self._noted.pop(job, None) is not None:
+                catalogue.set_failure(connection, self._project, job, None)
+
+    def guard(self, owner: Owner, action: Callable[[Owner], object]) -> None:
+        """Do something for an owner's cells that do not rest; where it fails, for each of them alone.
+
+        Raises:
+            StateError, StoppedError: of the state, or of the process; not of this owner.
+        """
+        cells = []
+        for cell in owner.cells:
+            if (slow := self._slow.get((owner.streams[0], cell.dimension))) is not None and not self.rests(cell.job):
+                self._note(cell, slow.reason, slow.took)  # as its stream has shown
+            if not self.rests(cell.job):
+                cells.append(cell)
+        if not cells:
+            return
+        begun = time.monotonic()
+        try:
+            action(dataclasses.replace(owner, cells=tuple(cells)))
+        except (StateError, StoppedError):
+            raise
+        except Exception as error:
+            took = time.monotonic() - begun
+            if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays
+                self.damaged[owner.name] = why
+                self._damaged_at |= dict.fromkeys((cell.job for cell in cells), versions(self._log, owner.streams))
+                self._warn(why)
+            elif isinstance(error, TooSlowError) and error.dimension is not None:
+                self._slow[owner.streams[0], error.dimension] = _TooSlow(str(error), took)
+                self.guard(owner, action)
+            elif len(cells) > 1:
+                for cell in cells:
+                    self.guard(dataclasses.replace(owner, cells=(cell,)), action)
+            else:
+                first_line = str(error).partition("\n")[0]
+                known = isinstance(error, FourfoldError)
+                self._note(
+                    cells[0], str(error) if known else f"{owner.name}: {type(error).__name__}: {first_line}", took
+                )
+
+    def damage_of(self, streams: Iterable[str]) -> str | None:
+        """What is wrong with the logs of some streams, where they cannot be read."""
+        faults = [f"the log of {s!r}: {fault}" for s in streams for fault in unreadable(self._log(s))]
+        return "; ".join(dict.fromkeys(faults)) or None
+
+    def _damage(self, owner: Owner, error: Exception) -> str | None:
+        """What is wrong with an owner's logs, where that is why it cannot be counted."""
+        return str(error) if isinstance(error, StoreError) else self.damage_of(owner.streams)
+
+    def _note(self, cell: Cell, why: str, took: float) -> None:
+        """Remember that a cell cannot be counted now, and when it is tried again."""
+        self._resting.add(cell.job)
+        with self._database.write() as connection:
+            before = catalogue.failures(connection, self._project).get(cell.job)
+            tries = before.tries + 1 if before is not None else 1
+            again = time.time() + min(REST * took * 2.0 ** (tries - 1), LONGEST_REST)
+            self._noted[cell.job] = Failure(why, tries, again)
+            catalogue.set_failure(connection, self._project, cell.job, self._noted[cell.job])
+        self._warn(why)
+
+    def _warn(self, why: str) -> None:
+        if why not in self._warned:
+            self._warned.add(why)
+            logger.warning("%s", why)
+
+
+def versions(log: Callable[[str], StreamLog], streams: Iterable[str]) -> dict[str, int]:
+    """The newest version of each stream that has a log; of one that cannot be read, one that is never reached."""
+    found = {}
+    for stream in streams:
+        try:
+            version = log(stream).version
+        except StoreError:
+            version = _UNREADABLE
+        if version is not None:
+            found[stream] = version
+    return found

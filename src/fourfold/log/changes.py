@@ -1,0 +1,77 @@
+"""What happened to a stream's log between two versions, told from its commits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pds
+import pyarrow.parquet as pq
+
+from fourfold.errors import StoreError
+from fourfold.log.commits import Commit
+
+
+class TruncatedLogError(StoreError):
+    """The files between two versions are gone: counts have to be folded from the start."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What happened to a stream between two versions, as Parquet files of records.
+
+    ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
+    log yet.
+    """
+
+    version: int
+    schema: pa.Schema
+    before: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
+        """The added records that fit a condition."""
+        if self.added:
+            dataset = pds.dataset(list(self.added), schema=self.schema, format="parquet")
+        else:
+            dataset = pds.dataset(self.schema.empty_table())
+        try:
+            return dataset.to_table(columns, filter=where)
+        except pa.ArrowNotImplementedError:
+            # files that the Delta engine rewrote hold texts in a form that Arrow cannot compare with their statistics
+            batches = (pa.Table.from_batches([batch]).filter(where) for batch in dataset.to_batches())
+            whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
+            return whole if columns is None else whole.select(columns)
+
+    def sizes(self) -> list[int]:
+        """How many records each of the added files holds."""
+        return [pq.read_metadata(file).num_rows for file in self.added]
+
+
+def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, files: Iterable[str]) -> Changes:
+    """What was added to and removed from a table since a version; ``files`` are those of its newest one.
+
+    Raises:
+        TruncatedLogError: a commit or a data file that is needed is gone, or the columns were brought to other types.
+    """
+    before, added, removed = set(files), set[str](), set[str]()
+    for number in range(version, since, -1):  # back to what stood then
+        try:
+            commit = Commit.read(folder, number)
+        except (OSError, ValueError) as error:
+            raise TruncatedLogError(f"commit {number} of {folder} cannot be read: {error}") from error
+        if commit.overwrites:
+            raise TruncatedLogError(f"the columns of {folder} were brought to wider types")
+        before = before - commit.paths(added=True) | commit.paths(added=False)
+        added |= commit.paths(added=True, is_change=True)
+        removed |= commit.paths(added=False, is_change=True)
+    added, removed = added - removed, removed - added
+    # what was compacted and then deleted from cannot be told apart file by file: fold it anew
+    if not removed <= before or not all(Path(file).exists() for file in before | added):
+        raise TruncatedLogError(f"files of {folder} since version {since} are gone")
+    kept, new, gone = (tuple(sorted(part)) for part in (before - removed, added, removed))
+    return Changes(version, schema, kept, new, gone)
