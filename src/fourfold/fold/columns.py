@@ -117,6 +117,8 @@ def plan_columns(table: pa.Table, known: Plan, seconds: Ints | None = None) -> P
             small.add(name)
         if pa.types.is_string(column.type) and name not in identifiers and column.null_count < len(column):
             identifiers[name] = ALWAYS if _is_identifier(column) else NEVER
+        if name in known.binnings and not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
+            continue  # it becomes one series of its own name, which is planned
         for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds):
             if series not in known.binnings:
                 present = values if valid is None else values[valid]
@@ -207,7 +209,9 @@ def _floats(array: pa.Array) -> Floats:
     """The values as floats; what stands at nulls does not matter."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
-    values: Floats = array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False)
+    if array.type != pa.float64():
+        array = array.cast(pa.float64(), safe=False)
+    values: Floats = (array.fill_null(0.0) if array.null_count else array).to_numpy(zero_copy_only=False)
     return values
 
 
