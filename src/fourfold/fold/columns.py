@@ -145,18 +145,24 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
     moment = int(seconds[0]) if len(seconds) else 0
     parts = []
     for name in table.column_names:
-        array = table[name].combine_chunks()
-        texts = _texts(name, array, plan)
-        numeric = list(_numeric_series(name, array, seconds))
-        for grouping in groups:
-            if texts is not None:
-                fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
-                parts.append(fold_texts(texts, grouping, name))
-            for series, values, valid in numeric:
-                parts.append(fold_numeric(values, valid, grouping, series, plan.binning(series, moment)))
-            if texts is None and all(series != name for series, _, _ in numeric):
-                parts.append(_fold_opaque(array, grouping, name))
+        parts += _fold_column(name, table[name].combine_chunks(), seconds, moment, groups, plan)
     return pa.concat_tables(parts).combine_chunks() if parts else counts.empty()
+
+
+def _fold_column(
+    name: str, array: pa.Array, seconds: Ints, moment: int, groups: Sequence[Groups], plan: Plan
+) -> Iterator[pa.Table]:
+    """The counts of one column in each of the groups, as it is counted at one moment."""
+    texts = _texts(name, array, plan)
+    numeric = list(_numeric_series(name, array, seconds))
+    fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
+    for grouping in groups:
+        if texts is not None:
+            yield fold_texts(texts, grouping, name)
+        for series, values, valid in numeric:
+            yield fold_numeric(values, valid, grouping, series, plan.binning(series, moment))
+        if texts is None and all(series != name for series, _, _ in numeric):
+            yield _fold_opaque(array, grouping, name)
 
 
 def better_binnings(table: pa.Table, seconds: Ints, plan: Plan) -> dict[str, Binning]:
