@@ -82,7 +82,7 @@ def labels_of(texts: pa.StringArray) -> pa.StringArray:
 def _heaviest(counted: Ints, labels: pa.StringArray, codes: Ints) -> npt.NDArray[np.bool_]:
     """Which of a group's labels are its heaviest ``MAX_CATEGORIES``; of equal ones the first in the alphabet."""
     lightest = np.partition(counted, -counts.MAX_CATEGORIES)[-counts.MAX_CATEGORIES]
-    kept = counted > lightest
+    kept: npt.NDArray[np.bool_] = counted > lightest
     room = counts.MAX_CATEGORIES - int(kept.sum())
     equal = np.flatnonzero(counted == lightest)
     first = pc.select_k_unstable(labels.take(pa.array(codes[equal])), room, [("", "ascending")])
@@ -120,7 +120,8 @@ def _words(longest: int) -> npt.NDArray[np.uint64]:
     """Of each position, the weighted word of each byte."""
     with np.errstate(over="ignore"):
         weights = np.cumprod(np.full(longest, _MULTIPLIER, np.uint64))
-        return np.multiply.outer(weights, _BYTE_WORDS)
+        words: npt.NDArray[np.uint64] = np.multiply.outer(weights, _BYTE_WORDS)
+        return words
 
 
 def _entries(labels: pa.StringArray) -> Ints:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.errors import InputError
+from fourfold.fold.arrays import array
 
 Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C stream interface
 
@@ -219,7 +220,7 @@ def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _array(values: list[Any]) -> pa.Array:
     check_objects(values)
     try:
-        return pa.array(values)
+        return array(values)
     except (pa.ArrowInvalid, OverflowError):  # 1 beside 2.5, or integers beyond 64 bits
         if all(v is None or isinstance(v, (int, float, np.number)) for v in values):
             return pa.array([None if v is None else float(v) for v in values], pa.float64())

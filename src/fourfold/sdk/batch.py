@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
+from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 
 _INSTANT = pa.timestamp("us", "UTC")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -179,10 +180,14 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
         unreadable.append(None if plausible else shown(row.time))
     table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
     if wrong := len(rows) - unreadable.count(None):
-        table = _beside(table, pa.array(unreadable, pa.string()))
+        table = _beside(table, texts(unreadable))
     logged_at = [row.record.logged // 1_000 for row in rows]
-    runs = [row.record.run.id if row.record.run is not None else None for row in rows]
-    meta = {KEY: [row.key for row in rows], EVENT_TIME: times, LOG_TIME: logged_at, RUN: runs}
+    meta = {
+        KEY: texts([row.key for row in rows]),
+        EVENT_TIME: numbers(np.array(times, np.int64), _INSTANT),
+        LOG_TIME: numbers(np.array(logged_at, np.int64), _INSTANT),
+        RUN: texts([row.record.run.id if row.record.run is not None else None for row in rows]),
+    }
     whole = _with_meta(table, meta)
     whole.validate(full=True)
     return Prepared(
@@ -247,7 +252,8 @@ def from_frame(
         keys = _key_column(table[key])
     elif parts:
         keys = pa.array(map(key_text, zip(*(table[part].to_pylist() for part in parts), strict=True)), pa.string())
-    times: Any = pa.array(np.full(rows, micros), _INSTANT)
+    logged_at = numbers(np.full(rows, micros), _INSTANT)
+    times: Any = logged_at
     unreadable = 0
     single = key if isinstance(key, str) else None
     original = table[time] if time is not None else None
@@ -260,8 +266,8 @@ def from_frame(
         if unreadable := int(wrong.sum()):
             said = pa.array([shown(v) if w else None for v, w in zip(original.to_pylist(), wrong, strict=True)])
             table = _beside(table, said.cast(pa.string()))
-            times = pa.array(np.where(wrong, micros, stamps), _INSTANT)
-    meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: np.full(rows, micros), RUN: pa.array([run] * rows, pa.string())}
+            times = numbers(np.where(wrong, micros, stamps), _INSTANT)
+    meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}
     return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
 
 
@@ -292,8 +298,7 @@ def is_record(data: Any, key: Any) -> bool:
 def with_batch(table: pa.Table, batch: str) -> pa.Table:
     """The batch's identity and each record's place in it."""
     rows = table.num_rows
-    place = pa.array(np.arange(rows), pa.int64())
-    return table.append_column(BATCH, pa.array([batch] * rows, pa.string())).append_column(ROW, place)
+    return table.append_column(BATCH, repeated(batch, rows)).append_column(ROW, numbers(np.arange(rows)))
 
 
 def key_text(key: Any) -> str | None:
@@ -359,12 +364,7 @@ def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:
     own = [f"column{n}" if n.casefold().startswith("_ff_") else n for n in table.column_names]
     table = table.rename_columns(unique_names(own))
     columns = {name: table[name] for name in table.column_names}
-    columns |= {name: _as(values, META.field(name).type) for name, values in meta.items()}
-    return pa.table(columns)
-
-
-def _as(values: Any, kind: pa.DataType) -> Any:
-    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, kind)
+    return pa.table({**columns, **meta})
 
 
 def _key_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -384,7 +384,7 @@ def _time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedA
                 [size < factor for factor, _ in _UNITS[:-1]], [f for _, f in _UNITS[:-1]], 1e-3
             )
             whole = np.where(np.isfinite(numbers), np.clip(micros, -9e18, 9e18), logged)
-            return pa.chunked_array([pa.array(whole.astype(np.int64), _INSTANT)])
+            return pa.chunked_array([numbers(whole.astype(np.int64), _INSTANT)])
         if pa.types.is_string(column.type):
             try:
                 times = column.cast(_INSTANT)

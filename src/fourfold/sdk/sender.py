@@ -212,8 +212,12 @@ class Sender:
 
     def _send_runs(self, several: Sequence[Run]) -> None:
         texts: list[str] = []
+
+        def write(run: Run) -> None:
+            texts.append(messages.run_text(run))
+
         for run in several:
-            self._host.never_raise("recording a run", lambda run=run: texts.append(messages.run_text(run)))
+            self._host.never_raise("recording a run", functools.partial(write, run))
         if texts:
             self.outbox.post(messages.runs(self.project, texts))
 
