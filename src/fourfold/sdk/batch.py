@@ -378,12 +378,10 @@ def _time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedA
     """Event times; seconds since 1970 where they are numbers, the log time where there is none."""
     try:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            numbers = column.to_numpy().astype(np.float64)
-            size = np.abs(numbers)
-            micros = numbers * np.select(
-                [size < factor for factor, _ in _UNITS[:-1]], [f for _, f in _UNITS[:-1]], 1e-3
-            )
-            whole = np.where(np.isfinite(numbers), np.clip(micros, -9e18, 9e18), logged)
+            given = column.to_numpy().astype(np.float64)
+            size = np.abs(given)
+            micros = given * np.select([size < factor for factor, _ in _UNITS[:-1]], [f for _, f in _UNITS[:-1]], 1e-3)
+            whole = np.where(np.isfinite(given), np.clip(micros, -9e18, 9e18), logged)
             return pa.chunked_array([numbers(whole.astype(np.int64), _INSTANT)])
         if pa.types.is_string(column.type):
             try:
