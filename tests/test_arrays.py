@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 
 from fourfold.fold.arrays import array, repeated, texts
 
-PLAIN = (st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.text(), st.binary())
+PLAIN: tuple[st.SearchStrategy[Any], ...] = (
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.booleans(),
+    st.text(),
+    st.binary(),
+)
 
 
-@given(st.one_of(st.lists(st.one_of(st.none(), kind), max_size=30) for kind in PLAIN))
+@given(st.sampled_from(PLAIN).flatmap(lambda kind: st.lists(st.one_of(st.none(), kind), max_size=30)))
 def test_plain_values_are_held_as_arrow_holds_them(values: list[Any]) -> None:
     made, expected = array(values), pa.array(values)
     made.validate(full=True)
