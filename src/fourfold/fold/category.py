@@ -6,8 +6,6 @@ AofA 2007. Its registers are merged by taking the larger, so they add up like co
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +19,8 @@ from fourfold.fold.numeric import count_codes, counts_table
 from fourfold.model import LONGEST_LABEL, label_of
 
 TALLIES = {name: i for i, name in enumerate(KINDS["category"].tallies)}
+Words = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
 _RANDOM = np.random.default_rng(20130101)
 _BYTE_WORDS = _RANDOM.integers(0, 1 << 63, 256, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _MULTIPLIER = 0x9E3779B97F4A7C15
@@ -90,11 +90,10 @@ def _heaviest(counted: Ints, labels: pa.StringArray, codes: Ints) -> npt.NDArray
     return kept
 
 
-def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
+def hash_texts(texts: pa.Array) -> Words:
     """A 64-bit hash of each string, the same on every machine and in every process.
 
-    A random word for each byte, weighted by the byte's position and mixed at the end (splitmix64). It is worked out
-    a position at a time, over all strings that reach it: the longest stand first.
+    A random word for each byte, weighted by the byte's position and mixed at the end (splitmix64).
     """
     texts = texts.cast(pa.binary())
     if not len(texts):
@@ -103,25 +102,29 @@ def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
     offsets = np.frombuffer(offsets_buffer, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
     lengths = np.diff(offsets)
-    order = np.argsort(-lengths, kind="stable") if (lengths != lengths[0]).any() else slice(None)
-    place, sums = offsets[:-1][order], np.zeros(len(texts), np.uint64)
-    reaching = len(texts) - np.cumsum(np.bincount(lengths))  # how many strings are longer than 0, 1, 2…
     with np.errstate(over="ignore"):
-        for words, number in zip(_words(len(reaching) - 1), reaching.tolist(), strict=False):
-            sums[:number] += words[data[place[:number]]]
-            place += 1
-        hashes = np.empty_like(sums)
-        hashes[order] = sums
-        return _mix(hashes + lengths.astype(np.uint64))
+        weights = np.cumprod(np.full(int(lengths.max()), _MULTIPLIER, np.uint64))
+        weigh = _weigh_by_text if len(texts) <= len(weights) else _weigh_by_position
+        return _mix(weigh(data, offsets[:-1], lengths, weights) + lengths.astype(np.uint64))
 
 
-@functools.lru_cache(maxsize=4)
-def _words(longest: int) -> npt.NDArray[np.uint64]:
-    """Of each position, the weighted word of each byte."""
-    with np.errstate(over="ignore"):
-        weights = np.cumprod(np.full(longest, _MULTIPLIER, np.uint64))
-        words: npt.NDArray[np.uint64] = np.multiply.outer(weights, _BYTE_WORDS)
-        return words
+def _weigh_by_text(data: Bytes, starts: Ints, lengths: Ints, weights: Words) -> Words:
+    """The weighted sum of each text's words, a text at a time: for few long ones."""
+    places = zip(starts.tolist(), lengths.tolist(), strict=True)
+    return np.array([(_BYTE_WORDS[data[at : at + n]] * weights[:n]).sum() for at, n in places], np.uint64)
+
+
+def _weigh_by_position(data: Bytes, starts: Ints, lengths: Ints, weights: Words) -> Words:
+    """As ``_weigh_by_text``, a position at a time, over all texts that reach it: the longest stand first."""
+    order = np.argsort(-lengths, kind="stable") if (lengths != lengths[0]).any() else np.arange(len(lengths))
+    places, sums = starts[order], np.zeros(len(lengths), np.uint64)
+    reaching = len(lengths) - np.cumsum(np.bincount(lengths))  # how many texts are longer than 0, 1, 2…
+    for weight, number in zip(weights, reaching.tolist(), strict=False):
+        sums[:number] += (_BYTE_WORDS * weight)[data[places[:number]]]
+        places += 1
+    in_order = np.empty_like(sums)
+    in_order[order] = sums
+    return in_order
 
 
 def _entries(labels: pa.StringArray) -> Ints:
@@ -130,7 +133,7 @@ def _entries(labels: pa.StringArray) -> Ints:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def hyperloglog_entries(hashes: npt.NDArray[np.uint64]) -> Ints:
+def hyperloglog_entries(hashes: Words) -> Ints:
     """Each hash as register number × 32 + rank (the position of its first 1 after the register's bits)."""
     register = (hashes >> np.uint64(64 - REGISTER_BITS)).astype(np.int64)
     rest = hashes << np.uint64(REGISTER_BITS)
@@ -151,7 +154,7 @@ def _registers(entries: Ints, group: Ints, size: int) -> tuple[Ints, Ints]:
     return distinct % span, np.bincount(distinct // span, minlength=size)
 
 
-def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mix(words: Words) -> Words:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

@@ -48,6 +48,20 @@ def to_arrow(data: Frame) -> pa.Table:
     return pa.table(columns, names=names)
 
 
+def is_record(data: Any, key: Any = None) -> bool:
+    """Whether data is one record, rather than columns: a dict whose key, or else all of whose values, are no sequences.
+
+    ``key`` names the columns of the key, if any.
+    """
+    if not isinstance(data, Mapping):
+        return False
+    sequences = (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)
+    parts = [key] if isinstance(key, str) else key if isinstance(key, (list, tuple)) else []
+    if parts and all(isinstance(part, str) and part in data for part in parts):
+        return not isinstance(data[parts[0]], sequences)
+    return not any(isinstance(value, sequences) for value in data.values())
+
+
 def name_text(name: object) -> str:
     """A column's name as the log keeps it: its text, that of bytes being what they hold.
 
@@ -178,7 +192,7 @@ def _native_to_arrow(data: Frame) -> pa.Table:
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     if isinstance(data, Mapping):
-        if _is_record(data):
+        if is_record(data):
             return _records_to_arrow([data])
         return pa.table([_column(values) for values in data.values()], names=[name_text(name) for name in data])
     if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
@@ -204,11 +218,6 @@ def _column(values: Any) -> Any:
     if getattr(values, "dtype", _OBJECT) == _OBJECT:
         check_objects(values)
     return pa.array(values)
-
-
-def _is_record(data: Mapping[str, Any]) -> bool:
-    """One record, not columns: no value is a column-like sequence."""
-    return not any(isinstance(v, (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)) for v in data.values())
 
 
 def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -46,7 +46,5 @@ def _git(folder: str) -> dict[str, Any]:
 
 
 def _run(folder: str, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=5, check=True
-    )  # fmt: skip
+    done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=5, check=True)
     return done.stdout.strip()

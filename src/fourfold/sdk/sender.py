@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
+from fourfold.fold.frames import is_record
 from fourfold.log import Inbox, messages
 from fourfold.model import Plausible, Run
 from fourfold.sdk import buffer, ending, runs
-from fourfold.sdk.batch import Prepared, Record, from_records, is_record, prepare, shown
+from fourfold.sdk.batch import Prepared, Record, from_records, prepare, shown
 from fourfold.sdk.buffer import Buffer
 from fourfold.sdk.host import Host, error_text, logger
 from fourfold.sdk.outbox import Outbox
@@ -186,9 +187,7 @@ class Sender:
     def _send_prepared(self, stream: str, batches: Sequence[tuple[Prepared, BaseException | None]]) -> None:
         for prepared, error in batches:
             if error is None:
-                self.outbox.post(
-                    messages.records(self.project, stream, prepared.key, prepared.time), prepared.table
-                )  # fmt: skip
+                self.outbox.post(messages.records(self.project, stream, prepared.key, prepared.time), prepared.table)
                 if prepared.unreadable:
                     self._host.warn(
                         f"ff.log({stream!r}): {prepared.unreadable} times cannot be read, or are implausible; these "

@@ -188,9 +188,7 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
         now.sender.buffer.add((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
         return
     logged, run_ = time_ns(), current_run.get()
-    now.never_raise(
-        "ff.log", lambda: now.sender.send_frame(stream_name(stream), data, key, time, logged, run_)
-    )  # fmt: skip
+    now.never_raise("ff.log", lambda: now.sender.send_frame(stream_name(stream), data, key, time, logged, run_))
 
 
 def flush() -> None:
