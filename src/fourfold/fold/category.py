@@ -103,7 +103,7 @@ def hash_texts(texts: pa.Array) -> Words:
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
     lengths = np.diff(offsets)
     with np.errstate(over="ignore"):
-        weights = np.cumprod(np.full(int(lengths.max()), _MULTIPLIER, np.uint64))
+        weights: Words = np.multiply.accumulate(np.full(int(lengths.max()), _MULTIPLIER, np.uint64))
         weigh = _weigh_by_text if len(texts) <= len(weights) else _weigh_by_position
         return _mix(weigh(data, offsets[:-1], lengths, weights) + lengths.astype(np.uint64))
 
