@@ -2,6 +2,10 @@
 
 Against the physical limit (a bare NumPy sum of the same columns), the same bins by GROUP BY in DuckDB SQL, and the
 univariate drift reports of three peers, each in an environment of its own.
+
+What limits it, and what was tried in vain, is in docs/how-it-works.md ("Bins that need no configuration"). Threads over
+columns were tried too: with a second core that others used as well, two of them took 35 % more CPU time and 5 % less
+wall time.
 """
 
 from __future__ import annotations

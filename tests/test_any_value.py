@@ -221,10 +221,10 @@ def test_what_is_no_exception_costs_neither_the_thread_nor_a_record(session: Ses
     ff.log(Stream("named"), key="1", v=1)
     for i in range(100):
         ff.log("good", key=i, v=1)
-    session.wake.set()
+    session.sender.buffer.wake.set()
     assert ff.metric("good", "rows").value.value == 100.0
     assert ff.metric("named", "rows").value.value == 1.0
-    assert session._thread.is_alive()
+    assert session.sender.is_alive()
 
 
 def test_records_of_one_key_stay_in_their_order_whatever_their_types(session: Session) -> None:

@@ -111,7 +111,7 @@ def test_a_value_that_only_counts_hold_is_erased(store: Store) -> None:
     run = Run("r1", "make", RunStatus.SUCCEEDED, START, params={"who": NEEDLE})
     sender = filled(store)
     sender.inbox.put("w", 1, messages.counted("test", "make.out", run, Plan()), fold(pa.table({"id": [NEEDLE, "b"]})))
-    sender.inbox.put("w", 2, messages.run("test", run))
+    sender.inbox.put("w", 2, messages.runs("test", [messages.run_text(run)]))
     done = store.writer.forget_keys([NEEDLE])
     assert done.left == ("run r1 mentions a key: it is kept with its parameters and error",)
     (row,) = stored(store, "stream:make.out").to_pylist()

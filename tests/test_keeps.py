@@ -94,7 +94,7 @@ def test_counts_that_a_listing_hides_after_they_were_taken_are_not_taken_again(s
     session = ff.init(store.folder, "test")
     with ff.run("load") as run:
         run.output("frame", pa.table({"x": [1.0, 2.0]}))
-    copies = {path: path.read_bytes() for path in session._inbox.pending()}
+    copies = {path: path.read_bytes() for path in session.sender.outbox.inbox.pending()}
     session.close()
     store.writer.catch_up()
     for path, content in copies.items():
@@ -317,7 +317,7 @@ def test_a_process_that_only_logs_loads_no_engine(tmp_path: Path) -> None:
         "for i in range(200): ff.log(f's{i}', key=i, v=1.0); ff.flush()\n"
         "ff.log('frame', [{'id': 1, 'v': 2}], key='id'); ff.task('t', prediction='s1.v', label='s2.v')\n"
         "time.sleep(1.2)\n"
-        "print([m for m in ('duckdb', 'deltalake', 'sqlalchemy', 'alembic') if m in sys.modules])"
+        "print([m for m in ('duckdb', 'deltalake', 'sqlalchemy', 'alembic', 'pandas') if m in sys.modules])"
     )
     assert run_python(code, tmp_path / "store").stdout == "[]\n"
     assert not (tmp_path / "store" / "log").exists()
@@ -333,12 +333,12 @@ def test_a_plain_loop_of_two_hundred_thousand_calls_keeps_each(tmp_path: Path) -
 
 
 def test_dropped_records_are_counted_in_the_store(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourfold.sdk.session.LIMIT", 10)
-    with session._lock:
+    monkeypatch.setattr("fourfold.sdk.buffer.LIMIT", 10)
+    with session.sender.outbox.lock:
         for i in range(25):
             ff.log("p", key=i, v=1)
     assert ff.metric("p", "rows").value.value == 10.0
-    with session._lock:
+    with session.sender.outbox.lock:
         for i in range(15):
             ff.log("p", key=100 + i, v=1)
     assert ff.metric("p", "rows").value.value == 20.0
@@ -389,7 +389,7 @@ def test_a_store_that_is_away_for_a_moment_costs_nothing(tmp_path: Path) -> None
     with pytest.raises(StoreError, match=r"cannot be written.*are kept"):
         ff.flush()
     time.sleep(1.2)
-    assert session._thread.is_alive()
+    assert session.sender.is_alive()
     (tmp_path / "store").unlink()
     (tmp_path / "away").rename(tmp_path / "store")
     assert ff.metric("p", "rows").value.value == 3.0
@@ -452,11 +452,11 @@ def test_a_daemon_that_closes_all_descriptors_keeps_its_own_ones(tmp_path: Path)
 def test_a_termination_within_a_flush_loses_nothing_of_the_buffer(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal, time, fourfold as ff; s = ff.init(sys.argv[1], 'test')\n"
-        "put = s._inbox.put\n"
+        "put = s.sender.outbox.inbox.put\n"
         "def interrupted(*args):\n"
-        "    s._inbox.put = put\n"
+        "    s.sender.outbox.inbox.put = put\n"
         "    ff.log('p', key='meanwhile', v=1.0); os.kill(os.getpid(), signal.SIGTERM); return put(*args)\n"
-        "s._inbox.put = interrupted\n"
+        "s.sender.outbox.inbox.put = interrupted\n"
         "for i in range(100): ff.log('p', key=i, v=1.0)\n"
         "ff.flush(); time.sleep(30)"
     )

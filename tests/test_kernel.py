@@ -21,6 +21,7 @@ from fourfold import counts
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning
 from fourfold.fold import Plan, choose_binning, fold, is_frame, plan_columns, to_arrow
+from fourfold.fold.category import hash_texts
 from fourfold.fold.numeric import needs_new_binning
 
 
@@ -103,6 +104,38 @@ def test_a_large_unsorted_frame_with_outliers_is_counted_exactly() -> None:
     for d in (0, 41, 89):
         expected = Counter(oracle_bin(v, 0.0, 1.0) for v in x[day == d])
         assert dict(zip(found[d]["bins"], found[d]["counts"], strict=True)) == expected
+
+
+@pytest.mark.parametrize("far", [[], [1e12, -1e300], [math.nan, math.inf, -math.inf, 1e200]])
+def test_values_further_off_than_a_sample_lets_expect_are_counted_exactly(far: list[float]) -> None:
+    x = np.random.default_rng(0).standard_normal(200_000)
+    x[1 : 1 + len(far)] = far  # which no even spread of 4,096 of them looks at
+    day = np.arange(len(x)) // 90_000
+    frame = pa.table({"t": pa.array(day * 86_400_000_000, pa.timestamp("us")), "x": x})
+    found = {row["bucket"] // 86_400: row for row in fold(frame, time="t").to_pylist()}
+    binning = choose_binning(x)
+    for d in (0, 1, 2):
+        values = x[(day == d) & np.isfinite(x)]
+        expected = Counter(oracle_bin(v, binning.centre, binning.scale) for v in values)
+        assert dict(zip(found[d]["bins"], found[d]["counts"], strict=True)) == expected
+        assert (found[d]["low"], found[d]["high"]) == (values.min(), values.max())
+
+
+def test_of_equally_heavy_values_the_first_in_the_alphabet_are_kept_in_each_bucket() -> None:
+    texts = [f"é{i:04d}" for i in range(1_000)] + ["heavy", "zz"] * 3
+    random = np.random.default_rng(0)
+    rows_of_days = [(day, text) for day in range(3) for text in random.permutation(texts)]
+    times = pa.array([day * 86_400_000_000 for day, _ in rows_of_days], pa.timestamp("us"))
+    table = fold(pa.table({"t": times, "s": [text for _, text in rows_of_days]}), time="t", plan=Plan())
+    expected = {"heavy": 3, "zz": 3, **{f"é{i:04d}": 1 for i in range(254)}}
+    for row in table.to_pylist():
+        assert dict(zip(row["labels"], row["counts"], strict=True)) == expected
+        assert row["tallies"] == [1_006, 0, 1_000 - 254]
+
+
+def test_the_hash_of_a_text_is_that_which_stores_hold() -> None:
+    found = hash_texts(pa.array(["-", "", "a", "日本", "x" * 120]).slice(1))
+    assert found.tolist() == [0, 1936283206776219975, 6645664869475726859, 4099755330341632316]
 
 
 @pytest.mark.parametrize(

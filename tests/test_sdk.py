@@ -26,8 +26,7 @@ import fourfold as ff
 from fourfold.model import Run, RunStatus
 from fourfold.reports.components import components, recent_runs
 from fourfold.reports.problems import problems
-from fourfold.sdk import Session
-from fourfold.sdk import session as session_module
+from fourfold.sdk import Session, buffer
 from fourfold.sdk.fingerprint import of_frame
 
 
@@ -355,21 +354,20 @@ def test_records_carry_their_run(session: Session) -> None:
 def test_a_buffer_is_sent_within_a_second_without_being_asked(session: Session) -> None:
     ff.log("predict", key="a", score=0.1)
     deadline = time.monotonic() + 5
-    while session.queue and time.monotonic() < deadline:
+    while session.sender.buffer.records and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not session.queue
+    assert not session.sender.buffer.records
     assert time.monotonic() < deadline
 
 
 def test_a_full_buffer_drops_counts_and_warns_once(
     session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session_module, "LIMIT", 10)
-    session._stop.set()
-    session._thread.join()
+    monkeypatch.setattr(buffer, "LIMIT", 10)
+    session.sender.stop()
     for i in range(25):
         ff.log("predict", key=i, score=0.5)
-    assert session.dropped == 15
+    assert session.sender.dropped == 15
     with caplog.at_level(logging.WARNING, "fourfold"):
         ff.flush()
         ff.flush()
@@ -421,12 +419,11 @@ def test_a_value_of_another_type_is_kept_aside_and_the_rest_is_logged(
 
 
 def test_a_wrong_record_among_many_does_not_make_a_batch_of_each(session: Session) -> None:
-    session._stop.set()
-    session._thread.join()
+    session.sender.stop()
     for i in range(500):
         ff.log("predict", key=i, score="high" if i % 50 == 7 else i / 500, note=None if i % 3 else "x")
     ff.flush()
-    assert len(session._inbox.pending()) < 10
+    assert len(session.sender.outbox.inbox.pending()) < 10
     assert rows() == 500.0
     assert ff.metric("predict.score", "null_rate").value.value == pytest.approx(10 / 500)
     assert sum(entry.rows for entry in session.store.reader.quarantine.entries()) == 10
@@ -438,7 +435,7 @@ def test_a_store_that_cannot_be_written_does_not_disturb_the_host(
     def full(*args: Any, **kwargs: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(session._inbox, "put", full)
+    monkeypatch.setattr(session.sender.outbox.inbox, "put", full)
 
     @ff.component
     def double(df: pd.DataFrame) -> pd.DataFrame:
@@ -450,26 +447,130 @@ def test_a_store_that_cannot_be_written_does_not_disturb_the_host(
     assert any("No space left" in record.message for record in caplog.records)
 
 
-def test_a_run_whose_process_was_killed_is_said_to_be_lost(session: Session) -> None:
-    code = "import os, sys, fourfold as ff; ff.init(sys.argv[1], 'test')\nwith ff.run('train'): os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", code, session.settings.store], check=False)
+LASTING = """
+import glob, os, sys, time, fourfold as ff
+ff.init(sys.argv[1], "test")
+with ff.run("train"):
+    while not glob.glob(f"{sys.argv[1]}/inbox/*.arrow"): time.sleep(0.01)  # of which the sender writes one by itself
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_run_that_lasts_and_whose_process_is_killed_is_said_to_be_lost(session: Session) -> None:
+    subprocess.run([sys.executable, "-c", LASTING, session.settings.store], check=False)
     with ff.run("alive"):
         assert {r.component: r.status for r in recorded(session)} == {
             "train": RunStatus.LOST, "alive": RunStatus.RUNNING,
         }  # fmt: skip
 
 
+def test_of_a_share_the_counts_are_those_of_a_sample_that_is_named_so(session: Session) -> None:
+    @ff.component("load", share=0.25)
+    def load() -> pd.DataFrame:
+        return frame(10_000)
+
+    load()
+    with ff.run("train", share=1) as run:
+        run.input("whole", frame())
+    (recorded_run,) = recorded(session, "load")
+    (artifact,) = recorded_run.artifacts
+    assert (artifact.name, artifact.rows, artifact.details["share"]) == ("output.sample", 10_000, 0.25)
+    counted = artifact.details["counted"]
+    assert 2_000 < counted < 3_000
+    assert ff.metric("load.output.sample", "rows").value.value == counted
+    mean = ff.metric("load.output.sample.x", "mean").value
+    assert mean.n == counted
+    assert mean.value == pytest.approx(5_000, rel=0.1)
+    assert ff.history("load").column("x").mean().n == counted
+    assert ff.metric("train.whole", "rows").value.value == 50.0
+    with pytest.raises(ff.UnknownNameError):
+        ff.metric("load.output.x", "mean")
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, True, "0.1"])
+def test_what_is_no_share_is_refused(session: Session, share: Any) -> None:
+    with pytest.raises(ff.ConfigError, match="share="):
+        ff.run("train", share=share)
+
+
+def test_short_runs_travel_together_and_a_flush_tells_of_those_that_go_on(session: Session) -> None:
+    session.sender.stop()
+
+    @ff.component
+    def short(n: int) -> int:
+        return n
+
+    with ff.run("long"):
+        for i in range(20):
+            short(i)
+        assert session.sender.outbox.inbox.pending() == []
+        session.flush()
+        assert len(session.sender.outbox.inbox.pending()) == 2
+        runs = recorded(session)
+        assert [r.params["n"] for r in runs if r.component == "short"] == list(range(20))[::-1]
+        assert {r.component: r.status for r in runs} == {"short": RunStatus.SUCCEEDED, "long": RunStatus.RUNNING}
+        (long,) = (r for r in runs if r.component == "long")
+        assert {r.parent for r in runs if r.component == "short"} == {long.id}
+    (long,) = recorded(session, "long")
+    assert long.status is RunStatus.SUCCEEDED
+
+
+def test_more_runs_than_may_wait_are_sent_by_whoever_ends_one(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.sender.stop()
+    monkeypatch.setattr("fourfold.sdk.runs.LIMIT", 10)
+    for _ in range(25):
+        with ff.run("short"):
+            pass
+    assert len(session.sender.runs) == 5
+    assert len(recorded(session, "short")) == 25
+
+
+def test_a_run_that_json_cannot_hold_costs_no_other(session: Session) -> None:
+    session.sender.stop()
+    with ff.run("good"):
+        pass
+    with ff.run("bad") as bad:
+        bad._metrics[(1, 2)] = 0.5  # type: ignore[index]
+    assert [r.component for r in recorded(session)] == ["good"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_runs_that_wait_at_a_fork_are_told_of_by_the_parent_alone(session: Session) -> None:
+    session.sender.stop()
+    with ff.run("done"):
+        pass
+    with ff.run("going on"):
+        if (child := os.fork()) == 0:
+            left = len(session.sender.runs) + len(session.sender.runs.begun(0.0))
+            os._exit(left)
+        assert os.waitpid(child, 0)[1] == 0
+    assert {r.component: r.status for r in recorded(session)} == dict.fromkeys(
+        ["done", "going on"], RunStatus.SUCCEEDED
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals of this kind")
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 15); time.sleep(30)", "sys.exit()"])
+def test_a_run_in_which_its_process_ends_is_told_of(session: Session, end: str) -> None:
+    code = "import os, sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\nwith ff.run('train'): " + end
+    subprocess.run([sys.executable, "-c", code, session.settings.store], check=False)
+    (run,) = recorded(session, "train")
+    assert run.status is (RunStatus.LOST if "kill" in end else RunStatus.FAILED)
+
+
 def test_records_survive_a_moment_in_which_the_store_cannot_be_written(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session._stop.set()
-    session._thread.join()
-    put = session._inbox.put
-    monkeypatch.setattr(session._inbox, "put", lambda *a, **k: (_ for _ in ()).throw(OSError("no space")))
+    session.sender.stop()
+    put = session.sender.outbox.inbox.put
+    monkeypatch.setattr(session.sender.outbox.inbox, "put", lambda *a, **k: (_ for _ in ()).throw(OSError("no space")))
     for i in range(5):
         ff.log("predict", key=i, score=0.5)
-    session.guard("sending", session.flush)
-    monkeypatch.setattr(session._inbox, "put", put)
+    session.never_raise("sending", session.flush)
+    monkeypatch.setattr(session.sender.outbox.inbox, "put", put)
     assert rows() == 5.0
 
 
@@ -573,7 +674,7 @@ def test_no_argument_result_or_parameter_makes_a_component_raise(session: Sessio
         run.output("out", odd)
         run.metric("auc", odd)
         run.metric("rmse", 0.5)
-    statuses = {run.component: run.status for run in recent_runs(session.store.caught_up())}
+    statuses = {run.component: run.status for run in recorded(session)}
     assert statuses == {"same": RunStatus.SUCCEEDED, "train": RunStatus.SUCCEEDED}
     (train,) = recent_runs(session.store.caught_up(), "train")
     assert (train.params["depth"], train.params["1"]) == (3, [1, {"a": 2}])

@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 from fourfold import counts
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS
 from fourfold.counts.binning import Ints
-from fourfold.fold.groups import Groups
+from fourfold.fold.groups import CHUNK, Groups
 from fourfold.fold.numeric import count_codes, counts_table
 from fourfold.model import LONGEST_LABEL, label_of
 
 TALLIES = {name: i for i, name in enumerate(KINDS["category"].tallies)}
+Words = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
 _RANDOM = np.random.default_rng(20130101)
 _BYTE_WORDS = _RANDOM.integers(0, 1 << 63, 256, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _MULTIPLIER = 0x9E3779B97F4A7C15
@@ -33,16 +35,25 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
         tallies[:, TALLIES["null"]] = np.bincount(groups.ids[~valid], minlength=groups.size)
         texts, groups = texts.drop_null(), groups.where(valid)
     encoded = texts if isinstance(texts, pa.DictionaryArray) else texts.dictionary_encode()
-    codes, counted, sizes = count_codes(encoded.indices.to_numpy().astype(np.int64), groups)
-    labels = labels_of(encoded.dictionary)  # a long one holds a hash of its whole value, so it tells as much
-    entries = hyperloglog_entries(hash_texts(labels))
-    registers, register_sizes = _registers(entries[codes], np.repeat(np.arange(groups.size), sizes), groups.size)
-    table = counts_table(
+    codes, labels = encoded.indices.to_numpy(), labels_of(encoded.dictionary)
+    if labels is not encoded.dictionary:  # a long value, and one that is its label, are the same
+        labels = labels.dictionary_encode()
+        codes, labels = labels.indices.to_numpy()[codes], labels.dictionary
+    codes, counted, sizes = count_codes(codes.astype(np.int64), groups)
+    group = np.repeat(np.arange(groups.size), sizes)
+    registers, register_sizes = _registers(_entries(labels)[codes], group, groups.size)
+    if too_many := np.flatnonzero(sizes > counts.MAX_CATEGORIES).tolist():
+        kept = np.ones(len(codes), bool)
+        ends = counts.offsets_of(sizes)
+        for row in too_many:
+            window = slice(ends[row], ends[row + 1])
+            kept[window] = _heaviest(counted[window], labels, codes[window])
+        tallies[:, TALLIES["other"]] = np.bincount(group[~kept], counted[~kept], groups.size)
+        codes, counted, sizes = codes[kept], counted[kept], np.minimum(sizes, counts.MAX_CATEGORIES)
+    return counts_table(
         column, "category", groups, tallies, np.zeros((groups.size, 0)), codes, counted, sizes,
         labels=labels.take(pa.array(codes)), registers=registers, register_sizes=register_sizes,
     )  # fmt: skip
-    too_many = sizes.size and sizes.max() > counts.MAX_CATEGORIES
-    return counts.add(table) if too_many or labels is not encoded.dictionary else table
 
 
 def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
@@ -53,8 +64,7 @@ def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
     there = groups.ids[valid]
     tallies[:, TALLIES["other"]] = np.bincount(there, minlength=groups.size)
     tallies[:, TALLIES["null"]] = groups.sizes - tallies[:, TALLIES["other"]]
-    entries = hyperloglog_entries(hash_texts(labels_of(texts.drop_null())))
-    registers, register_sizes = _registers(entries, there, groups.size)
+    registers, register_sizes = _registers(_entries(labels_of(texts.drop_null())), there, groups.size)
     none = np.zeros(0, np.int64)
     return counts_table(
         column, "category", groups, tallies, np.zeros((groups.size, 0)), none, none, np.zeros(groups.size, np.int64),
@@ -69,7 +79,18 @@ def labels_of(texts: pa.StringArray) -> pa.StringArray:
     return pa.array([None if text is None else label_of(text) for text in texts.to_pylist()], pa.string())
 
 
-def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
+def _heaviest(counted: Ints, labels: pa.StringArray, codes: Ints) -> npt.NDArray[np.bool_]:
+    """Which of a group's labels are its heaviest ``MAX_CATEGORIES``; of equal ones the first in the alphabet."""
+    lightest = np.partition(counted, -counts.MAX_CATEGORIES)[-counts.MAX_CATEGORIES]
+    kept: npt.NDArray[np.bool_] = counted > lightest
+    room = counts.MAX_CATEGORIES - int(kept.sum())
+    equal = np.flatnonzero(counted == lightest)
+    first = pc.select_k_unstable(labels.take(pa.array(codes[equal])), room, [("", "ascending")])
+    kept[equal[first.to_numpy()]] = True
+    return kept
+
+
+def hash_texts(texts: pa.Array) -> Words:
     """A 64-bit hash of each string, the same on every machine and in every process.
 
     A random word for each byte, weighted by the byte's position and mixed at the end (splitmix64).
@@ -79,18 +100,40 @@ def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     _, offsets_buffer, data_buffer = texts.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
     lengths = np.diff(offsets)
-    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]] if data_buffer else np.zeros(0, np.uint8)
-    place = np.arange(len(data)) - np.repeat(offsets[:-1] - offsets[0], lengths)
     with np.errstate(over="ignore"):
-        weights = np.cumprod(np.full(int(lengths.max(initial=0)) + 1, _MULTIPLIER, np.uint64))
-        words = np.append(_BYTE_WORDS[data] * weights[place], np.uint64(0))
-        sums = np.add.reduceat(words, offsets[:-1] - offsets[0])
-        sums[lengths == 0] = 0  # of an empty stretch, reduceat returns the element after it
-        return _mix(sums + lengths.astype(np.uint64))
+        weights: Words = np.multiply.accumulate(np.full(int(lengths.max()), _MULTIPLIER, np.uint64))
+        weigh = _weigh_by_text if len(texts) <= len(weights) else _weigh_by_position
+        return _mix(weigh(data, offsets[:-1], lengths, weights) + lengths.astype(np.uint64))
 
 
-def hyperloglog_entries(hashes: npt.NDArray[np.uint64]) -> Ints:
+def _weigh_by_text(data: Bytes, starts: Ints, lengths: Ints, weights: Words) -> Words:
+    """The weighted sum of each text's words, a text at a time: for few long ones."""
+    places = zip(starts.tolist(), lengths.tolist(), strict=True)
+    return np.array([(_BYTE_WORDS[data[at : at + n]] * weights[:n]).sum() for at, n in places], np.uint64)
+
+
+def _weigh_by_position(data: Bytes, starts: Ints, lengths: Ints, weights: Words) -> Words:
+    """As ``_weigh_by_text``, a position at a time, over all texts that reach it: the longest stand first."""
+    order = np.argsort(-lengths, kind="stable") if (lengths != lengths[0]).any() else np.arange(len(lengths))
+    places, sums = starts[order], np.zeros(len(lengths), np.uint64)
+    reaching = len(lengths) - np.cumsum(np.bincount(lengths))  # how many texts are longer than 0, 1, 2…
+    for weight, number in zip(weights, reaching.tolist(), strict=False):
+        sums[:number] += (_BYTE_WORDS * weight)[data[places[:number]]]
+        places += 1
+    in_order = np.empty_like(sums)
+    in_order[order] = sums
+    return in_order
+
+
+def _entries(labels: pa.StringArray) -> Ints:
+    """The HyperLogLog entry of each label; some at a time, so that what is between stays in the cache."""
+    parts = [hyperloglog_entries(hash_texts(labels.slice(at, CHUNK))) for at in range(0, len(labels), CHUNK)]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def hyperloglog_entries(hashes: Words) -> Ints:
     """Each hash as register number × 32 + rank (the position of its first 1 after the register's bits)."""
     register = (hashes >> np.uint64(64 - REGISTER_BITS)).astype(np.int64)
     rest = hashes << np.uint64(REGISTER_BITS)
@@ -101,11 +144,17 @@ def hyperloglog_entries(hashes: npt.NDArray[np.uint64]) -> Ints:
 
 def _registers(entries: Ints, group: Ints, size: int) -> tuple[Ints, Ints]:
     span = 1 << (REGISTER_BITS + RANK_BITS)
-    distinct = counts.largest_rank(np.unique(group * span + entries))
+    places = group * span + entries
+    if size * span <= 8 * len(places):
+        seen = np.zeros(size * span, bool)
+        seen[places] = True
+        distinct = counts.largest_rank(np.flatnonzero(seen))
+    else:
+        distinct = counts.largest_rank(np.unique(places))
     return distinct % span, np.bincount(distinct // span, minlength=size)
 
 
-def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mix(words: Words) -> Words:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

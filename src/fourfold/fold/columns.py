@@ -117,6 +117,8 @@ def plan_columns(table: pa.Table, known: Plan, seconds: Ints | None = None) -> P
             small.add(name)
         if pa.types.is_string(column.type) and name not in identifiers and column.null_count < len(column):
             identifiers[name] = ALWAYS if _is_identifier(column) else NEVER
+        if name in known.binnings and not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
+            continue  # it becomes one series of its own name, which is planned
         for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds):
             if series not in known.binnings:
                 present = values if valid is None else values[valid]
@@ -143,18 +145,24 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
     moment = int(seconds[0]) if len(seconds) else 0
     parts = []
     for name in table.column_names:
-        array = table[name].combine_chunks()
-        texts = _texts(name, array, plan)
-        numeric = list(_numeric_series(name, array, seconds))
-        for grouping in groups:
-            if texts is not None:
-                fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
-                parts.append(fold_texts(texts, grouping, name))
-            for series, values, valid in numeric:
-                parts.append(fold_numeric(values, valid, grouping, series, plan.binning(series, moment)))
-            if texts is None and all(series != name for series, _, _ in numeric):
-                parts.append(_fold_opaque(array, grouping, name))
+        parts += _fold_column(name, table[name].combine_chunks(), seconds, moment, groups, plan)
     return pa.concat_tables(parts).combine_chunks() if parts else counts.empty()
+
+
+def _fold_column(
+    name: str, array: pa.Array, seconds: Ints, moment: int, groups: Sequence[Groups], plan: Plan
+) -> Iterator[pa.Table]:
+    """The counts of one column in each of the groups, as it is counted at one moment."""
+    texts = _texts(name, array, plan)
+    numeric = list(_numeric_series(name, array, seconds))
+    fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
+    for grouping in groups:
+        if texts is not None:
+            yield fold_texts(texts, grouping, name)
+        for series, values, valid in numeric:
+            yield fold_numeric(values, valid, grouping, series, plan.binning(series, moment))
+        if texts is None and all(series != name for series, _, _ in numeric):
+            yield _fold_opaque(array, grouping, name)
 
 
 def better_binnings(table: pa.Table, seconds: Ints, plan: Plan) -> dict[str, Binning]:
@@ -207,7 +215,9 @@ def _floats(array: pa.Array) -> Floats:
     """The values as floats; what stands at nulls does not matter."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
-    values: Floats = array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False)
+    if array.type != pa.float64():
+        array = array.cast(pa.float64(), safe=False)
+    values: Floats = (array.fill_null(0.0) if array.null_count else array).to_numpy(zero_copy_only=False)
     return values
 
 

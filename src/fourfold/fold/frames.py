@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.errors import InputError
+from fourfold.fold.arrays import array
 
 Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C stream interface
 
@@ -45,6 +46,20 @@ def to_arrow(data: Frame) -> pa.Table:
     if not columns:  # a table of no columns still has a number of rows
         return table
     return pa.table(columns, names=names)
+
+
+def is_record(data: Any, key: Any = None) -> bool:
+    """Whether data is one record, rather than columns: a dict whose key, or else all of whose values, are no sequences.
+
+    ``key`` names the columns of the key, if any.
+    """
+    if not isinstance(data, Mapping):
+        return False
+    sequences = (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)
+    parts = [key] if isinstance(key, str) else key if isinstance(key, (list, tuple)) else []
+    if parts and all(isinstance(part, str) and part in data for part in parts):
+        return not isinstance(data[parts[0]], sequences)
+    return not any(isinstance(value, sequences) for value in data.values())
 
 
 def name_text(name: object) -> str:
@@ -177,7 +192,7 @@ def _native_to_arrow(data: Frame) -> pa.Table:
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     if isinstance(data, Mapping):
-        if _is_record(data):
+        if is_record(data):
             return _records_to_arrow([data])
         return pa.table([_column(values) for values in data.values()], names=[name_text(name) for name in data])
     if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
@@ -205,11 +220,6 @@ def _column(values: Any) -> Any:
     return pa.array(values)
 
 
-def _is_record(data: Mapping[str, Any]) -> bool:
-    """One record, not columns: no value is a column-like sequence."""
-    return not any(isinstance(v, (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)) for v in data.values())
-
-
 def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = [_array([record.get(name) for record in records]) for name in names]
@@ -219,7 +229,7 @@ def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _array(values: list[Any]) -> pa.Array:
     check_objects(values)
     try:
-        return pa.array(values)
+        return array(values)
     except (pa.ArrowInvalid, OverflowError):  # 1 beside 2.5, or integers beyond 64 bits
         if all(v is None or isinstance(v, (int, float, np.number)) for v in values):
             return pa.array([None if v is None else float(v) for v in values], pa.float64())

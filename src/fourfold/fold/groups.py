@@ -81,8 +81,10 @@ def bucket_starts(seconds: Ints) -> Ints:
     """The bucket of each event time: its hour, or its day where the hours will not be kept (see ``KEEP_HOURS``)."""
     if not len(seconds):
         return seconds
-    days = np.unique(seconds // DAY)[-(KEEP_HOURS // DAY) :]  # those that occur: one far ahead takes one's place only
-    oldest = int(days[0]) * DAY
+    days, kept = seconds // DAY, KEEP_HOURS // DAY
+    if int(days.max()) - int(days.min()) < kept:
+        return seconds // HOUR * HOUR
+    oldest = int(np.unique(days)[-kept:][0]) * DAY  # of the days that occur: one far ahead takes one's place only
     return np.where(seconds >= oldest, seconds // HOUR * HOUR, seconds // DAY * DAY)
 
 
@@ -143,6 +145,8 @@ def _factorise(values: Ints) -> tuple[Ints, Ints]:
     if not len(values):
         return values.astype(np.int64), values.astype(np.int64)
     low, high = int(values.min()), int(values.max())
+    if low == high:
+        return np.zeros(len(values), np.int64), np.array([low])
     if high - low > 4 * len(values) + 1_000_000:
         distinct, codes = np.unique(values, return_inverse=True)
         return codes.astype(np.int64), distinct

@@ -22,6 +22,7 @@ FEW_BINS, MANY_BINS = 8, 4_000
 ABSURD = 1e60  # from here on a number does not say what is usual in a column
 _FURTHEST = 2.0**-148  # times 2^-52, the rounding of floats: how small a scale may be beside the largest value
 ENOUGH_VALUES = 256  # to judge a binning by
+_LOOKED_AT, _MARGIN = 4_096, 8.0  # values of many that say where the others are likely to be, and how much further off
 
 
 def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
@@ -201,14 +202,17 @@ class _Measured:
     sizes: Ints  # how many bins each group has
 
 
-def _measure(values: Floats, groups: Groups, binning: Binning) -> _Measured | None:
-    """The groups' bins, sums and extremes; None where a value is not finite."""
+def _measure(values: Floats, groups: Groups, binning: Binning, *, exact: bool = False) -> _Measured | None:
+    """The groups' bins, sums and extremes; None where a value is not finite.
+
+    ``exact``: room is made for the bins between the extremes, and not between those that are likely.
+    """
     size = groups.size
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     sums, negative, zero = np.zeros((size, 2)), np.zeros(size, np.int64), np.zeros(size, np.int64)
-    smallest, largest = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    smallest, largest = _extremes(values) if exact else _likely_extremes(values, binning)
     if not (math.isfinite(smallest) and math.isfinite(largest)):
-        return None
+        return None if exact else _measure(values, groups, binning, exact=True)
     first, last = bins_of(np.array([smallest, largest]), binning).tolist()  # bins rise with the values
     counter = CodeCounter(groups, first, last)
     centre, scale = binning.centre or -0.0, binning.scale  # x − (−0.0) makes of −0.0 a +0.0
@@ -222,10 +226,13 @@ def _measure(values: Floats, groups: Groups, binning: Binning) -> _Measured | No
             if chunk.order is not None:
                 x = x.take(chunk.order, out=x_buffer[:length], mode="clip")
             starts, present = chunk.starts, chunk.present
-            least = np.minimum.reduceat(x, starts)
+            least, most = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
+            lowest, highest = float(least.min()), float(most.max())
+            if not (smallest <= lowest and highest <= largest):  # beyond what was likely, or NaN
+                return _measure(values, groups, binning, exact=True)
             low[present] = np.minimum(low[present], least)
-            high[present] = np.maximum(high[present], np.maximum.reduceat(x, starts))
-            if smallest <= 0 and least.min() <= 0:
+            high[present] = np.maximum(high[present], most)
+            if lowest <= 0:
                 negative[present] += np.add.reduceat((x < 0).view(np.int8), starts, dtype=np.int64)
                 zero[present] += np.add.reduceat((x == 0).view(np.int8), starts, dtype=np.int64)
             np.subtract(x, centre, out=t)
@@ -243,3 +250,18 @@ def _measure(values: Floats, groups: Groups, binning: Binning) -> _Measured | No
             counter.count(chunk, code)
     low[low == np.inf] = high[high == -np.inf] = np.nan
     return _Measured(low, high, sums, negative, zero, *counter.result())
+
+
+def _extremes(values: Floats) -> tuple[float, float]:
+    """The smallest and the largest value; NaN where one of them is."""
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+
+def _likely_extremes(values: Floats, binning: Binning) -> tuple[float, float]:
+    """Values between which all are likely to be: to look at each would cost two passes over the memory."""
+    if len(values) <= _LOOKED_AT * 16:
+        return _extremes(values)
+    sample = values[:: len(values) // _LOOKED_AT]
+    with np.errstate(over="ignore", invalid="ignore"):
+        reach = _MARGIN * (binning.scale + float(np.abs(sample - binning.centre).max()))
+    return binning.centre - reach, binning.centre + reach

@@ -246,8 +246,9 @@ class Collector:
                 counted: dict[tuple[str, str], list[tuple[pa.Table, messages.Counted]]] = {}
                 for message, content in fresh:
                     match content:
-                        case messages.RunIsNow():
-                            runs.save(connection, content.project, content.run)
+                        case messages.Runs():
+                            for run in content.runs:
+                                runs.save(connection, content.project, run)
                         case messages.Declared():
                             declare(connection, content.project, content.task)
                         case messages.Counted():

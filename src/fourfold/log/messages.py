@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fourfold.counts.binning import Binning
@@ -73,11 +73,11 @@ class Counted:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunIsNow:
-    """A run as it is now."""
+class Runs:
+    """Runs as they are now, in the order in which they were told of."""
 
     project: str
-    run: Run
+    runs: tuple[Run, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Declared:
     task: Task
 
 
-Content = Records | Rejected | Dropped | Counted | RunIsNow | Declared
+Content = Records | Rejected | Dropped | Counted | Runs | Declared
 
 
 def records(project: str, stream: str, key: str | None, time: str | None) -> Header:
@@ -116,9 +116,18 @@ def counted(project: str, stream: str, run: Run, plan: Plan) -> Header:
     )  # fmt: skip
 
 
-def run(project: str, record: Run) -> Header:
-    """The header of ``RunIsNow``."""
-    return _header("run", project, run=json.loads(json.dumps(dataclasses.asdict(record), default=str)))
+def run_text(run: Run) -> str:
+    """A run as text, for ``runs``.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold it.
+    """
+    return json.dumps(dataclasses.asdict(run), default=str)
+
+
+def runs(project: str, texts: Sequence[str]) -> Header:
+    """The header of ``Runs``, each as ``run_text`` wrote it."""
+    return _header("runs", project, runs=list(texts))
 
 
 def task(project: str, definition: Task) -> Header:
@@ -175,13 +184,17 @@ def _counted(header: Mapping[str, Any]) -> Counted:
     )  # fmt: skip
 
 
-def _run(header: Mapping[str, Any]) -> RunIsNow:
-    fields = dict(header["run"])
+def _runs(header: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Runs:
+    return Runs(_text(header, "project"), tuple(map(_run, several)))
+
+
+def _run(written: Mapping[str, Any]) -> Run:
+    fields = dict(written)
     fields["status"] = RunStatus(fields["status"])
     fields["artifacts"] = tuple(Artifact(**artifact) for artifact in fields["artifacts"])
     for name in ("id", "component"):
         _text(fields, name)
-    return RunIsNow(_text(header, "project"), Run(**fields))
+    return Run(**fields)
 
 
 def _task(text: str) -> Task:
@@ -192,7 +205,8 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "records": lambda h: Records(_text(h, "project"), _text(h, "stream"), _name(h, "key"), _name(h, "time")),
     "rejected": _rejected,
     "counts": _counted,
-    "run": _run,
+    "run": lambda h: _runs(h, [h["run"]]),  # as older versions sent it, two for each run
+    "runs": lambda h: _runs(h, [_encodable(json.loads(text)) for text in h["runs"]]),
     "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
 }
 

@@ -3,7 +3,9 @@
 What logs is imported here; ``questions`` and ``history`` load the engines and are imported when they are asked.
 """
 
-from fourfold.sdk.session import Session, flush, init, log, task
-from fourfold.sdk.tracking import Tracked, component, run
+from fourfold.sdk.component import component
+from fourfold.sdk.session import Session, flush, init, log
+from fourfold.sdk.tasks import task
+from fourfold.sdk.tracking import Tracked, run
 
 __all__ = ["Session", "Tracked", "component", "flush", "init", "log", "run", "task"]

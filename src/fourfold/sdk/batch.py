@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import decimal
 import enum
 import itertools
 import json
@@ -14,16 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
+from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
-_INSTANT = pa.timestamp("us", "UTC")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 UNREADABLE = "unreadable_time"  # the column in which a time that is none is kept
 
@@ -64,9 +63,13 @@ class _Row(NamedTuple):
 
 
 def prepare(
-    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None,
+    data: Any,
+    key: str | Sequence[str] | None,
+    time: str | None,
+    logged: int,
+    run: str | None,
     times: Plausible = PLAUSIBLE,
-) -> Found:  # fmt: skip
+) -> Found:
     """Whatever ``ff.log`` was given as data, as batches: a list of dicts record by record, all else as one frame.
 
     Raises:
@@ -171,7 +174,7 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
         logged = row.record.logged // 1_000
         first, last = plausible_times.micros(logged)
         try:
-            micros = _micros(row.time)
+            micros = micros_of(row.time)
         except (ValueError, TypeError, OverflowError, ArithmeticError):
             micros = first - 1
         plausible = micros is None or first <= micros <= last
@@ -179,16 +182,22 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
         unreadable.append(None if plausible else shown(row.time))
     table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
     if wrong := len(rows) - unreadable.count(None):
-        table = _beside(table, pa.array(unreadable, pa.string()))
+        table = _beside(table, texts(unreadable))
     logged_at = [row.record.logged // 1_000 for row in rows]
-    runs = [row.record.run.id if row.record.run is not None else None for row in rows]
-    meta = {KEY: [row.key for row in rows], EVENT_TIME: times, LOG_TIME: logged_at, RUN: runs}
+    meta = {
+        KEY: texts([row.key for row in rows]),
+        EVENT_TIME: numbers(np.array(times, np.int64), INSTANT),
+        LOG_TIME: numbers(np.array(logged_at, np.int64), INSTANT),
+        RUN: texts([row.record.run.id if row.record.run is not None else None for row in rows]),
+    }
     whole = _with_meta(table, meta)
     whole.validate(full=True)
     return Prepared(
-        whole, next((r.key_name for r in rows if r.key_name), None),
-        next((r.time_name for r in rows if r.time_name), None), wrong,
-    )  # fmt: skip
+        whole,
+        next((r.key_name for r in rows if r.key_name), None),
+        next((r.time_name for r in rows if r.time_name), None),
+        wrong,
+    )
 
 
 def _as_text(record: Record, error: BaseException) -> tuple[Prepared, BaseException]:
@@ -223,9 +232,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def from_frame(
-    data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None,
+    data: Any,
+    key: str | Sequence[str] | None,
+    time: str | None,
+    logged: int,
+    run: str | None,
     plausible_times: Plausible = PLAUSIBLE,
-) -> Prepared:  # fmt: skip
+) -> Prepared:
     """A dataframe as one batch; the columns of a key of several parts stay among the record's.
 
     Raises:
@@ -247,21 +260,22 @@ def from_frame(
         keys = _key_column(table[key])
     elif parts:
         keys = pa.array(map(key_text, zip(*(table[part].to_pylist() for part in parts), strict=True)), pa.string())
-    times: Any = pa.array(np.full(rows, micros), _INSTANT)
+    logged_at = numbers(np.full(rows, micros), INSTANT)
+    times: Any = logged_at
     unreadable = 0
     single = key if isinstance(key, str) else None
     original = table[time] if time is not None else None
     table = table.drop_columns([name for name in dict.fromkeys((single, time)) if name is not None])
     if original is not None and time is not None:
-        times = _time_column(original, micros, time).combine_chunks()
+        times = time_column(original, micros, time).combine_chunks()
         stamps = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
         first, last = plausible_times.micros(micros)
         wrong = (stamps < first) | (stamps > last)
         if unreadable := int(wrong.sum()):
             said = pa.array([shown(v) if w else None for v, w in zip(original.to_pylist(), wrong, strict=True)])
             table = _beside(table, said.cast(pa.string()))
-            times = pa.array(np.where(wrong, micros, stamps), _INSTANT)
-    meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: np.full(rows, micros), RUN: pa.array([run] * rows, pa.string())}
+            times = numbers(np.where(wrong, micros, stamps), INSTANT)
+    meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}
     return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
 
 
@@ -278,22 +292,10 @@ def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
     return pa.table([*table.columns, said], names=names)
 
 
-def is_record(data: Any, key: Any) -> bool:
-    """Whether a dict is one record, rather than columns: its key, or else all its values, are no sequences."""
-    if not isinstance(data, Mapping):
-        return False
-    sequences = (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)
-    parts = [key] if isinstance(key, str) else key if isinstance(key, (list, tuple)) else []
-    if parts and all(isinstance(part, str) and part in data for part in parts):
-        return not isinstance(data[parts[0]], sequences)
-    return not any(isinstance(value, sequences) for value in data.values())
-
-
 def with_batch(table: pa.Table, batch: str) -> pa.Table:
     """The batch's identity and each record's place in it."""
     rows = table.num_rows
-    place = pa.array(np.arange(rows), pa.int64())
-    return table.append_column(BATCH, pa.array([batch] * rows, pa.string())).append_column(ROW, place)
+    return table.append_column(BATCH, repeated(batch, rows)).append_column(ROW, numbers(np.arange(rows)))
 
 
 def key_text(key: Any) -> str | None:
@@ -321,8 +323,8 @@ def key_text(key: Any) -> str | None:
     if isinstance(key, (dt.timedelta, np.timedelta64)):
         key = key.total_seconds() if isinstance(key, dt.timedelta) else key / np.timedelta64(1, "s")
     if isinstance(key, (dt.date, np.datetime64)):
-        micros = _micros(key)
-        return None if micros is None else _instant_text(micros)
+        micros = micros_of(key)
+        return None if micros is None else instant_text(micros)
     if isinstance(key, (float, np.floating)):
         number = float(key)
         if number != number:
@@ -340,11 +342,6 @@ def _bytes_text(value: bytes) -> str:
         return value.hex()
 
 
-def _instant_text(micros: int) -> str:
-    moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=micros)
-    return f"{moment.isoformat()}Z"
-
-
 def shown(value: Any) -> str:
     """A value as text, whatever it does when asked for it."""
     try:
@@ -359,12 +356,7 @@ def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:
     own = [f"column{n}" if n.casefold().startswith("_ff_") else n for n in table.column_names]
     table = table.rename_columns(unique_names(own))
     columns = {name: table[name] for name in table.column_names}
-    columns |= {name: _as(values, META.field(name).type) for name, values in meta.items()}
-    return pa.table(columns)
-
-
-def _as(values: Any, kind: pa.DataType) -> Any:
-    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, kind)
+    return pa.table({**columns, **meta})
 
 
 def _key_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -372,61 +364,3 @@ def _key_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if any(is_(column.type) for is_ in kinds):
         return pa.chunked_array([pa.array([key_text(v) for v in column.to_pylist()], pa.string())])
     return column.cast(pa.string())
-
-
-def _time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedArray:
-    """Event times; seconds since 1970 where they are numbers, the log time where there is none."""
-    try:
-        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            numbers = column.to_numpy().astype(np.float64)
-            size = np.abs(numbers)
-            micros = numbers * np.select(
-                [size < factor for factor, _ in _UNITS[:-1]], [f for _, f in _UNITS[:-1]], 1e-3
-            )
-            whole = np.where(np.isfinite(numbers), np.clip(micros, -9e18, 9e18), logged)
-            return pa.chunked_array([pa.array(whole.astype(np.int64), _INSTANT)])
-        if pa.types.is_string(column.type):
-            try:
-                times = column.cast(_INSTANT)
-            except pa.ArrowInvalid:
-                times = column.cast(pa.timestamp("us")).cast(_INSTANT)
-        else:
-            times = column.cast(_INSTANT)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"time={name!r}: its values cannot be read as times: {error}") from error
-    return pc.fill_null(times, pa.scalar(logged, pa.int64()).cast(_INSTANT))
-
-
-_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))  # below what a number is in s, ms, µs, ns
-
-
-def _micros(time: Any) -> int | None:
-    """A moment in microseconds since 1970; None where there is none.
-
-    A number below 1e11 is in seconds, below 1e14 in milliseconds, below 1e17 in microseconds, else in nanoseconds.
-
-    Raises:
-        ValueError, TypeError, OverflowError: it is no moment.
-    """
-    if time is None or type(time).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(time, str):
-        try:
-            time = dt.datetime.fromisoformat(time)
-        except ValueError:
-            time = float(time)
-    if isinstance(time, np.datetime64):
-        return None if np.isnat(time) else int(time.astype("datetime64[us]").astype(np.int64))
-    if isinstance(time, dt.datetime):
-        aware = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-        return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
-    if isinstance(time, dt.date):
-        return (time - dt.date(1970, 1, 1)).days * 86_400_000_000
-    if isinstance(time, (bool, np.bool_)) or not isinstance(time, (int, float, np.number, decimal.Decimal)):
-        raise TypeError(f"{type(time).__name__} is no moment")
-    number = float(time)
-    if number != number:
-        return None
-    if math.isinf(number):
-        raise ValueError(f"{number} is no moment")
-    return int(number * next(factor for limit, factor in _UNITS if abs(number) < limit))

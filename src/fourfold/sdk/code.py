@@ -13,17 +13,26 @@ from typing import Any
 
 def code_version(function: Callable[..., Any] | None) -> dict[str, Any]:
     """What is known of the code of a function, or of the working folder where there is none."""
-    folder = Path.cwd()
     version: dict[str, Any] = {}
-    if function is not None:
-        try:
-            version["source_hash"] = hashlib.blake2b(inspect.getsource(function).encode(), digest_size=8).hexdigest()
+    try:
+        if function is None:
+            folder = Path.cwd()
+        else:
+            if (source := _source(function)) is not None:
+                version["source_hash"] = hashlib.blake2b(source, digest_size=8).hexdigest()
             folder = Path(inspect.getfile(function)).resolve().parent
-        except (OSError, TypeError):  # typed into an interpreter: there is no source
-            code = getattr(function, "__code__", None)
-            if code is not None:
-                version["source_hash"] = hashlib.blake2b(code.co_code, digest_size=8).hexdigest()
-    return {**version, **_git(str(folder))}
+        return {**version, **_git(str(folder))}
+    except (OSError, TypeError):  # the folder is gone; typed into an interpreter: there is no file
+        return version
+
+
+def _source(function: Callable[..., Any]) -> bytes | None:
+    """A function's source; its bytecode where there is none, or none that can be read."""
+    try:
+        return inspect.getsource(function).encode()
+    except (OSError, TypeError, SyntaxError, ValueError):
+        code = getattr(function, "__code__", None)
+        return None if code is None else code.co_code
 
 
 @functools.lru_cache(maxsize=64)
@@ -37,7 +46,5 @@ def _git(folder: str) -> dict[str, Any]:
 
 
 def _run(folder: str, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=5, check=True
-    )  # fmt: skip
+    done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=5, check=True)
     return done.stdout.strip()

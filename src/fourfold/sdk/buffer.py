@@ -1,0 +1,60 @@
+"""The records that wait to be sent: a buffer with bounds, to which adding costs microseconds."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import threading
+from time import monotonic, sleep
+from typing import Any
+
+from fourfold.sdk.batch import Record
+
+LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
+WAKE_AT = 20_000  # records in the buffer, at which the sender does not wait any longer; as many are sent at once
+
+
+class Buffer:
+    """The records that ``ff.log`` was given one by one, the oldest first.
+
+    ``records`` is appended to and taken from without a lock, as a deque may be; ``wake`` wakes the sender.
+    """
+
+    def __init__(self, wait: float = 0.0) -> None:
+        self.records: collections.deque[tuple[Any, ...]] = collections.deque()
+        self.dropped = 0
+        self.wake = threading.Event()
+        self._wait = wait
+
+    def add(self, record: tuple[Any, ...]) -> None:
+        """Add a record, the fields of a ``Record``; where there is no room, it is dropped and counted."""
+        waiting = len(self.records)
+        if waiting < LIMIT or self._room():
+            self.records.append(record)
+            if waiting == WAKE_AT:
+                self.wake.set()
+
+    def take(self, most: int) -> list[Record]:
+        """The oldest records, which are then no longer here; a signal's handler may take some meanwhile."""
+        taken: list[Record] = []
+        with contextlib.suppress(IndexError):
+            while len(taken) < most:
+                taken.append(Record._make(self.records.popleft()))
+        return taken
+
+    def forked(self) -> None:
+        """In the child of a fork: start with nothing."""
+        self.wake = threading.Event()
+        self.records.clear()
+        self.dropped = 0
+
+    def _room(self) -> bool:
+        """Whether there is room after all, once the sender had a moment to make some."""
+        self.wake.set()
+        until = monotonic() + self._wait
+        while len(self.records) >= LIMIT:
+            if monotonic() >= until:
+                self.dropped += 1
+                return False
+            sleep(0.001)
+        return True

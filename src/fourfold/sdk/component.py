@@ -1,0 +1,185 @@
+"""A function whose calls are runs: the decorator ``@ff.component``."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from fourfold.errors import ConfigError, let_end
+from fourfold.model.time import seconds
+from fourfold.sdk.batch import shown
+from fourfold.sdk.code import code_version
+from fourfold.sdk.host import error_text
+from fourfold.sdk.session import session
+from fourfold.sdk.tracking import Tracked, check_name, check_share
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # what is a parameter as it is, and never an artifact
+
+
+@overload
+def component(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def component(
+    name: str | None = None,
+    /,
+    *,
+    at: str | None = None,
+    time: str | None = None,
+    by: Sequence[str] = (),
+    share: float | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def component(
+    function: Callable[P, R] | str | None = None,
+    /,
+    *,
+    at: str | None = None,
+    time: str | None = None,
+    by: Sequence[str] = (),
+    share: float | None = None,
+) -> Any:
+    """Track each call of a function as a run of a component, named after the function or as given.
+
+    Dataframes, models and ``pathlib.Path`` files among the arguments and the result are recorded as inputs and
+    outputs, plain values as parameters. Works on functions, methods, coroutines, generators and async generators.
+
+    Args:
+        function: the function; or the component's name.
+        at: the parameter that holds the run's logical time.
+        time: the event-time column of the dataframes, where they have it.
+        by: columns by which the dataframes are counted too, where they have them.
+        share: of dataframes, count only so many records, drawn at random; see ``ff.run``.
+    """
+
+    def decorate(target: Callable[P, R]) -> Callable[P, R]:
+        name = function if isinstance(function, str) else target.__name__
+        wrapped: Callable[P, R] = _Component(target, name, at, time, tuple(by), share).wrapped()
+        return wrapped
+
+    return decorate(function) if callable(function) else decorate
+
+
+class _Component:
+    """What a decorated function does around each call."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        at: str | None,
+        time: str | None,
+        by: tuple[str, ...],
+        share: float | None,
+    ) -> None:
+        check_name(name)
+        check_share(name, share)
+        self.function, self.name, self.at, self.time, self.by, self.share = function, name, at, time, by, share
+        self._code = functools.cache(lambda: code_version(function))  # of the first call: to read a source takes long
+        self._signature = inspect.signature(function)
+        if at is not None and at not in self._signature.parameters:
+            raise ConfigError(
+                f"component {name!r}: at={at!r} is not a parameter; there are {list(self._signature.parameters)}"
+            )
+
+    def wrapped(self) -> Any:
+        function = self.function
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def async_generator(*args: Any, **kwargs: Any) -> Any:
+                with self._start(args, kwargs):
+                    async for item in function(*args, **kwargs):
+                        yield item
+
+            return async_generator
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self._start(args, kwargs) as tracked:
+                    result = await function(*args, **kwargs)
+                    self._finish(tracked, result)
+                    return result
+
+            return coroutine
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                with self._start(args, kwargs):
+                    returned: Any = yield from function(*args, **kwargs)
+                    return returned
+
+            return generator
+
+        @functools.wraps(function)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            with self._start(args, kwargs) as tracked:
+                result = function(*args, **kwargs)
+                self._finish(tracked, result)
+                return result
+
+        return plain
+
+    @contextlib.contextmanager
+    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tracked]:
+        """The run of one call. Arguments that do not fit are left for the function itself to refuse."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            values = dict(bound.arguments)
+        except TypeError:
+            values = {}
+        at = None if self.at is None else _moment(values.get(self.at))
+        tracked = Tracked(self.name, _params(values), at, self._code(), self.share)
+        with tracked:
+            self._artifacts(tracked, "input", values)
+            yield tracked
+
+    def _finish(self, tracked: Tracked, result: Any) -> None:
+        session().never_raise(f"recording the output of {self.name!r}", lambda: self._record_output(tracked, result))
+
+    def _record_output(self, tracked: Tracked, result: Any) -> None:
+        if isinstance(result, dict):
+            named = {str(name): value for name, value in result.items()}
+        elif isinstance(result, (tuple, list)):
+            named = {f"output_{i}": value for i, value in enumerate(result)}
+        else:
+            named = {"output": result}
+        self._artifacts(tracked, "output", named)
+
+    def _artifacts(self, tracked: Tracked, direction: str, named: Mapping[str, Any]) -> None:
+        """Record those of the values that are frames, files or models."""
+        for name, value in named.items():
+            if type(value) in _PLAIN:
+                continue
+            tracked.record(direction, name, value, self.time, self.by)
+
+
+def _params(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if type(value) in _PLAIN:
+            kept[name] = value
+        elif issubclass(type(value), (dt.date, np.generic, dict, list, tuple, set)):
+            kept[name] = shown(value)[:200]
+    return kept
+
+
+def _moment(value: Any) -> float | None:
+    """The logical time that an argument gives; none where it is no moment, for a call must not fail by it."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return float(seconds(value, "at"))
+    except BaseException as error:
+        let_end(error)
+        session().warn(error_text(error))
+        return None

@@ -1,0 +1,40 @@
+"""The host's side: an error of ours becomes a warning in its log, each once a process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from fourfold.errors import let_end
+
+logger = logging.getLogger("fourfold")
+
+
+class Host:
+    """The process that fourfold is a guest in."""
+
+    def __init__(self) -> None:
+        self._warned: set[str] = set()
+
+    def warn(self, message: str, *, once: str | None = None) -> None:
+        """Tell the host's log; the same thing once a process."""
+        if (once or message) not in self._warned:
+            self._warned.add(once or message)
+            logger.warning("%s", message)
+
+    def never_raise(self, what: str, action: Callable[[], object]) -> None:
+        """Do something that must not disturb the host: an error becomes a warning."""
+        try:
+            action()
+        except BaseException as error:
+            let_end(error)
+            self.warn(f"{what}: {type(error).__name__}: {error_text(error)}", once=f"{what}{type(error)}")
+
+
+def error_text(error: BaseException) -> str:
+    """An error's text, whatever it does when asked for it."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
+    except BaseException as error:
+        let_end(error)
+        return type(error).__name__

@@ -1,0 +1,83 @@
+"""The messages of this process to a store: each has a number, and is kept where the disk does not take it."""
+
+from __future__ import annotations
+
+import collections
+import threading
+
+import pyarrow as pa
+
+from fourfold.errors import StoreError, let_end
+from fourfold.log import Inbox, messages, new_writer
+from fourfold.sdk.batch import with_batch
+from fourfold.sdk.host import Host, error_text
+
+MOST_UNSENT = 256 << 20  # bytes of messages that wait for a disk that takes them
+
+
+class Outbox:
+    """What this process, one writer, puts into an inbox.
+
+    ``lock`` guards the sequence; ``dropped`` is how many records no message could hold, or memory could not keep.
+    """
+
+    def __init__(self, inbox: Inbox, host: Host) -> None:
+        self.inbox = inbox
+        self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
+        self._host = host
+        self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
+        self._why = ""
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Be a writer of its own, with nothing to send: in a new process, or the child of a fork."""
+        self.lock = threading.RLock()
+        self.dropped = 0
+        self.sequence, self._writer = 0, new_writer()
+        self._unsent.clear()
+
+    def post(self, header: messages.Header, table: pa.Table | None = None) -> None:
+        """Write a message to the inbox, or keep it for the next time where the disk does not take it."""
+        with self.lock:
+            self.sequence += 1
+            self.has_sent = True
+            if table is not None and header["kind"] == "records":
+                table = with_batch(table, f"{self._writer}-{self.sequence:012d}")
+            self._unsent.append((self.sequence, header, table))
+            self.post_unsent()
+
+    def post_unsent(self) -> None:
+        """Write what was kept, the oldest first, as far as the disk takes it."""
+        while self._unsent:
+            sequence, header, table = self._unsent[0]
+            try:
+                self.inbox.put(self._writer, sequence, header, table)
+            except (OSError, StoreError) as error:
+                self._why = f"the store's folder {self.inbox.folder} cannot be written: {error}"
+                self._bound_unsent()
+                return
+            except BaseException as error:  # what no message can hold
+                let_end(error)
+                self._host.warn(f"a message could not be written: {type(error).__name__}: {error_text(error)}")
+                self.dropped += table.num_rows if table is not None else 1
+            if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
+                self._unsent.popleft()
+
+    def is_empty(self) -> bool:
+        """Whether all is written."""
+        return not self._unsent
+
+    def check(self) -> None:
+        """That all is written.
+
+        Raises:
+            StoreError: the store's folder cannot be written.
+        """
+        if self._unsent:
+            raise StoreError(f"{self._why}. {len(self._unsent)} messages are kept and sent as soon as it can be")
+
+    def _bound_unsent(self) -> None:
+        """Drop what is more than memory may hold, the oldest first, and count it."""
+        while sum(table.nbytes for _, _, table in self._unsent if table is not None) > MOST_UNSENT:
+            _, _, table = self._unsent.popleft()
+            self.dropped += table.num_rows if table is not None else 0

@@ -1,0 +1,40 @@
+"""The counts of a frame that a run reads or writes, made where it is: only these travel.
+
+They are made in the caller's thread, before ``input`` or the component goes on: the host may change the frame in place
+afterwards, and to let another thread count it would take a copy of all of it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, plan_columns
+from fourfold.fold.groups import event_seconds
+from fourfold.log import messages
+from fourfold.model import Run
+from fourfold.sdk.session import Session
+
+SAMPLE = ".sample"  # what the name of a frame ends with of which a share of the records is counted
+
+
+def sample(table: pa.Table, share: float) -> pa.Table:
+    """Each record with a probability of ``share``."""
+    return table.filter(pa.array(np.random.default_rng().random(table.num_rows) < share))
+
+
+def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | None, by: Sequence[str]) -> None:
+    """Count a frame as the stream ``component.name``, at the run's time or at a column's, and have the counts sent."""
+    stream = f"{run.component}.{name}"
+    if time is not None and table[time].null_count == 0:
+        event = event_seconds(table[time])
+        table = table.drop_columns([time])
+    else:
+        event = np.full(table.num_rows, int(run.at if run.at is not None else run.started))
+    plan = plan_columns(table, session.plan(stream), event)
+    session.keep_plan(stream, plan)
+    groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
+    counted = [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
+    session.sender.runs.count(messages.counted(session.project, stream, run, plan), pa.concat_tables(counted))

@@ -1,0 +1,259 @@
+"""From the buffers to the inbox: a thread sends what waits, at least every second, and whoever flushes does.
+
+After a fork, parent and child each send their own.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # noqa: F401 - Arrow may load what needs it in the last flush, too late to be loaded
+import contextlib
+import functools
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from time import monotonic, time
+from typing import Any
+
+import pyarrow as pa
+
+from fourfold.errors import InputError, let_end
+from fourfold.fold import to_arrow
+from fourfold.fold.frames import is_record
+from fourfold.log import Inbox, messages
+from fourfold.model import Plausible, Run
+from fourfold.sdk import buffer, ending, runs
+from fourfold.sdk.batch import Prepared, Record, from_records, prepare, shown
+from fourfold.sdk.buffer import Buffer
+from fourfold.sdk.host import Host, error_text, logger
+from fourfold.sdk.outbox import Outbox
+from fourfold.sdk.runs import RunQueue
+
+SEND_EVERY = 0.5  # seconds
+END_WITHIN = 1.5  # seconds that the end of a process waits for a sender that gets nowhere
+LONGEST_END = 30.0  # seconds that it waits for one that does
+
+
+class Sender:
+    """What this process has for a project of a store, and the thread that sends it."""
+
+    def __init__(self, project: str, inbox: Inbox, times: Plausible, host: Host, wait: float = 0.0) -> None:
+        self.project = project
+        self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, host), RunQueue()
+        self._times, self._host = times, host
+        self._process = os.getpid()
+        self._told = self._warned_of = 0  # how many of the dropped records the store, and the host, were told of
+        self._begin()
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped."""
+        return self.buffer.dropped + self.outbox.dropped
+
+    def send(self, header: messages.Header) -> None:
+        """Send a message; when this returns it is safe.
+
+        Raises:
+            StoreError: it cannot be written now; it is kept, and sent with what comes next.
+        """
+        with self.outbox.lock:
+            self.outbox.post(header)
+            self.outbox.check()
+
+    def send_frame(
+        self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: Any
+    ) -> None:
+        """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason.
+
+        ``logged`` is when it was handed over, in nanoseconds since 1970; ``run`` is the run in which it was, if any.
+        """
+        try:
+            batches = prepare(data, key, time, logged, run.id if run else None, self._times)
+        except InputError as error:
+            self._host.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
+            self.outbox.post(messages.rejected(self.project, stream, str(error)), _as_kept(data))
+        else:
+            self._send_prepared(stream, batches)
+        self.outbox.check()
+
+    def end_run(self, run: Run) -> None:
+        """Have the end of a run sent."""
+        self.runs.end(run)
+        if len(self.runs) >= runs.WAKE_AT:
+            self.buffer.wake.set()
+        if len(self.runs) >= runs.LIMIT:
+            self.flush(lasting=runs.LASTING)
+
+    def flush(self, lasting: float = 0.0) -> None:
+        """Send all that waits; when this returns it is safe.
+
+        Of the runs that have not ended, those are told of that have lasted so many seconds.
+
+        Raises:
+            StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
+        """
+        with self.outbox.lock:
+            self.outbox.post_unsent()
+            self._send_runs(self.runs.begun(lasting))
+            self._send_buffer()
+            self._send_ended()
+            self._tell_dropped(last=self._stop.is_set())
+            self.outbox.check()
+
+    def close(self) -> None:
+        """Send what is left and stop the thread, within a bounded time."""
+        self._stop.set()
+        self.buffer.wake.set()
+        if self._finish() and self._thread is not threading.current_thread():
+            self._thread.join(END_WITHIN)
+
+    def stop(self) -> None:
+        """Stop the thread: from now on, only ``flush`` sends."""
+        self._stop.set()
+        self.buffer.wake.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether the thread sends."""
+        return self._thread.is_alive()
+
+    def forked(self) -> None:
+        """In the child of a fork: the parent sends what it had; the child starts with nothing."""
+        self.buffer.forked()
+        self.outbox.start_anew()
+        self.runs.forked()
+        self._told = self._warned_of = 0
+        self._process = os.getpid()
+        self._begin()
+
+    def end_by(self, signal_number: int) -> None:
+        """Send what waits before a signal ends the process, within a bounded time."""
+        self._stop.set()
+        self._finish()
+        ending.die(signal_number)
+
+    def _begin(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send_forever, name="fourfold", daemon=True)
+        self._thread.start()
+
+    def _send_forever(self) -> None:
+        stop = self._stop
+        while not stop.is_set():
+            self.buffer.wake.wait(SEND_EVERY)
+            self.buffer.wake.clear()
+            with contextlib.suppress(BaseException):  # whatever an object of the host's raises: this thread goes on
+                self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
+                self._host.never_raise("ending the process", ending.attend)
+
+    def _finish(self) -> bool:
+        """Send what is left: as long as the sender, which may be at it, gets on with it. Whether that was all."""
+        give_up, progress = monotonic() + LONGEST_END, (-1, -1)
+        while not self.outbox.lock.acquire(timeout=END_WITHIN):
+            left = len(self.buffer.records)
+            now = left, self.outbox.sequence
+            if now == progress or monotonic() > give_up:
+                logger.warning("%d records are lost: the process ended before they could be written", left)
+                return False
+            progress = now
+        try:
+            self._host.never_raise("sending records at the end", self.flush)
+        finally:
+            self.outbox.lock.release()
+        return True
+
+    def _send_buffer(self) -> None:
+        left = len(self.buffer.records)
+        while left > 0 and (taken := self.buffer.take(min(left, buffer.WAKE_AT))):
+            left -= len(taken)
+            records: dict[str, list[Record]] = {}
+            for record in taken:
+                records.setdefault(stream_name(record.stream), []).append(record)
+            for stream, together in records.items():
+                send = functools.partial(self._send_records, stream, together)
+                self._host.never_raise(f"ff.log({stream!r})", send)
+
+    def _send_records(self, stream: str, records: list[Record]) -> None:
+        singles = []
+        for record in records:
+            if record.data is None or _is_single(record):
+                singles.append(record)
+            else:  # a dict of columns
+                fields = record.data, record.key, record.time, record.logged, record.run
+                self._host.never_raise(f"ff.log({stream!r})", functools.partial(self.send_frame, stream, *fields))
+        if singles:
+            self._send_prepared(stream, from_records(singles, self._times))
+
+    def _send_prepared(self, stream: str, batches: Sequence[tuple[Prepared, BaseException | None]]) -> None:
+        for prepared, error in batches:
+            if error is None:
+                self.outbox.post(messages.records(self.project, stream, prepared.key, prepared.time), prepared.table)
+                if prepared.unreadable:
+                    self._host.warn(
+                        f"ff.log({stream!r}): {prepared.unreadable} times cannot be read, or are implausible; these "
+                        "records count as of when they were logged, and keep the time in the column unreadable_time",
+                        once=f"time{stream}",
+                    )
+            else:
+                self._host.warn(f"ff.log({stream!r}): {error_text(error)} The record is kept in quarantine.")
+                self.outbox.post(messages.rejected(self.project, stream, error_text(error)), prepared.table)
+
+    def _send_ended(self) -> None:
+        """Send what was counted, and then the runs that have ended: who reads of a run finds its counts."""
+        ended = []
+        for entry in self.runs.take():
+            if isinstance(entry, Run):
+                ended.append(entry)
+            else:
+                self.outbox.post(*entry)
+        for at in range(0, len(ended), runs.WAKE_AT):
+            self._send_runs(ended[at : at + runs.WAKE_AT])
+
+    def _send_runs(self, several: Sequence[Run]) -> None:
+        texts: list[str] = []
+
+        def write(run: Run) -> None:
+            texts.append(messages.run_text(run))
+
+        for run in several:
+            self._host.never_raise("recording a run", functools.partial(write, run))
+        if texts:
+            self.outbox.post(messages.runs(self.project, texts))
+
+    def _tell_dropped(self, *, last: bool = False) -> None:
+        """Tell the store how many records were dropped, and the host when their number has doubled, and at the end."""
+        if (dropped := self.dropped) > self._told and (last or self.outbox.is_empty()):
+            self._told = dropped
+            text = (
+                f"{dropped} records were dropped: they came faster than they could be written (the buffer holds "
+                f"{buffer.LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
+            )
+            if last or dropped >= 2 * self._warned_of:
+                self._warned_of = dropped
+                self._host.warn(text)
+            total = messages.Dropped(self.project, socket.gethostname(), self._process, dropped, time())
+            self.outbox.post(messages.dropped(total, f"process {self._process}: {text}"))
+
+
+def stream_name(stream: Any) -> str:
+    """A stream's name as text, whatever was given for it."""
+    text = str.__str__(stream) if issubclass(type(stream), str) else shown(stream)
+    return (text or shown(stream)).encode("utf-8", "backslashreplace").decode()
+
+
+def _is_single(record: Record) -> bool:
+    """Whether a record is one, and not columns; one that cannot be told is left to be set aside as one."""
+    try:
+        return is_record(record.data, record.key)
+    except BaseException as error:
+        let_end(error)
+        return True
+
+
+def _as_kept(data: Any) -> pa.Table:
+    """Whatever was handed over, in a form that can be kept."""
+    try:
+        return to_arrow(data)
+    except BaseException as error:
+        let_end(error)
+        return pa.table({"data": [shown(data)]})
