@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from fourfold import counts
 from fourfold.counts import Counts
 from fourfold.counts.binning import Binning, bins_of
-from fourfold.counts.tallies import of_table
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
 from fourfold.query.read import pooled
@@ -66,7 +65,7 @@ def test_the_order_of_records_and_of_additions_never_matters(a: list[Any], rando
 
 
 @given(tame, st.integers(1, 60))
-def test_without_bins_the_same_tallies_and_sums_add_up(a: list[Any], hours: int) -> None:
+def test_a_panel_adds_up_to_the_same_counts_with_bins_and_without(a: list[Any], hours: int) -> None:
     table = counts.add(folded(a))
     for column, kind in (("", "stream"), ("x", "numeric"), ("side", "category")):
         one = table.filter((pc.field("column") == column) & (pc.field("kind") == kind))
@@ -74,10 +73,16 @@ def test_without_bins_the_same_tallies_and_sums_add_up(a: list[Any], hours: int)
         whole = counts.rebucket(one, window)
         places = zip(whole["bucket"].to_pylist(), whole["slice"].to_pylist(), strict=True)
         expected = dict(zip(places, counts.rows(whole, {}), strict=True))
-        found = dict(of_table(one, column, kind).rebucket(window).rows({}))
-        assert found.keys() == expected.keys()
+        bare = dict(counts.of_table(one, column, kind, bins=False).rebucket(window))
+        found = bare if kind == "category" else dict(counts.of_table(one, column, kind, bins=True).rebucket(window))
+        assert found.keys() == bare.keys() == expected.keys()
         for place, entry in found.items():
             same = expected[place]
+            assert kind == "category" or (entry.bins.tolist(), entry.counts.tolist()) == (
+                same.bins.tolist(),
+                same.counts.tolist(),
+            )
+            assert bare[place].tallies == entry.tallies
             assert entry.tallies == same.tallies
             assert entry.sums == pytest.approx(same.sums, abs=1e-6)
             assert (entry.low, entry.high) == pytest.approx((same.low, same.high), nan_ok=True)

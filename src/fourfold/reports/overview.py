@@ -143,8 +143,7 @@ def streams(store: Store) -> list[StreamView]:
                 if column:
                     columns.setdefault(column, []).append(kind)
             probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
-            tallies = series.tallies(connection, [probe], DAY).tallies if probe else None
-            rows = int(tallies[:, 0].sum()) if tallies is not None else 0
+            rows = int(series.panel(connection, [probe], DAY).tally("rows").sum()) if probe else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
             view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
