@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ Place = tuple[int, str]  # a bucket, or the number of a window, and a slice
 
 
 class Block(NamedTuple):
-    """Rows of about as many bins: ``bins`` and ``counts`` are rows × bins; in the place of none, −1 with a count of 0."""
+    """Rows of about as many bins; ``bins`` and ``counts`` are rows × bins. Beyond a row's last bin stand −1 and 0."""
 
     rows: Ints
     bins: npt.NDArray[np.int32]
@@ -212,4 +213,4 @@ def cut(flat: npt.NDArray[Any], sizes: Ints, width: str) -> list[bytes]:
     """Values that stand row after row, so many in each, as packed rows."""
     packed = flat.astype(width).tobytes()
     ends = (offsets_of(sizes) * np.dtype(width).itemsize).tolist()
-    return [packed[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [packed[start:end] for start, end in itertools.pairwise(ends)]

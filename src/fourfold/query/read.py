@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fourfold import counts
-from fourfold.counts import KINDS, Counts, Place
+from fourfold.counts import KINDS, Counts
+from fourfold.counts import Place as Place
 from fourfold.counts.binning import Ints
 from fourfold.errors import suggest
 from fourfold.model import DAY, EVERYTHING, Task, Window

@@ -107,8 +107,8 @@ def panel(
     with readable("some counts"):
         columns = list(zip(*stored, strict=True)) or [()] * (10 if bins else 7)
         ids, buckets, versions, tallies, sums, low, high, *packed = columns
-        sizes, bins_, numbers = packed or ((), (), ())
-        width, numbers = _evenly(sizes, numbers)
+        sizes, packed_bins, packed_counts = packed or ((), (), ())
+        width, numbers = _evenly(sizes, packed_counts)
         return Panel(
             *wanted[0][1:3],
             slices=slices,
@@ -119,7 +119,7 @@ def panel(
             sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(stored)),
             low=np.array(low, np.float64),
             high=np.array(high, np.float64),
-            bins=bins_,
+            bins=packed_bins,
             numbers=numbers,
             width=width,
         )
