@@ -124,7 +124,7 @@ def test_hyperloglog_counts_distinct_values_within_its_error(n: int) -> None:
     table = pa.table({"c": [f"key-{i}" for i in range(n)] * 2})
     parts = [table.slice(0, n + n // 2), table.slice(n + n // 2)]
     whole = counts.add(*(fold(part) for part in parts))
-    value = parse("distinct").metric.function(next(counts.rows(whole, {})))
+    value = parse("distinct").of(next(counts.rows(whole, {})))
     assert value.value == pytest.approx(n, rel=0.1)
     assert value.low <= n <= value.high or n <= counts.MAX_CATEGORIES
 
@@ -135,7 +135,7 @@ def test_counts_on_another_binning_keep_their_number_and_mean(data: list[float],
     entry = next(counts.rows(fold(pa.table({"x": data}), plan=plan), plan.by_version()))
     moved = counts.reproject(entry, Binning(centre, scale, version=1))
     assert moved.counts.sum() == len(data)
-    mean = parse("mean").metric.function
+    mean = parse("mean").of
     spread = np.std(data) + scale + abs(centre) + 1
     assert mean(moved).value == pytest.approx(np.mean(data), abs=float(1e-6 * spread))
 
@@ -149,7 +149,7 @@ def test_a_sum_over_versions_of_a_binning_is_on_the_newest() -> None:
     assert total is not None
     assert total.binning is not None
     assert (total.binning.version, total.tally("rows")) == (1, 200)
-    assert parse("mean").metric.function(total).value == pytest.approx(50.0)
+    assert parse("mean").of(total).value == pytest.approx(50.0)
 
 
 @settings(max_examples=300)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fourfold.engine import check_expression
 from fourfold.errors import ConfigError, InputError, suggest
-from fourfold.metrics import Question, parse
+from fourfold.metrics import FromLog, Question, parse
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Value, Window, slice_names
 from fourfold.query import ways
@@ -135,8 +135,7 @@ def _check_kept(store: Store, target: Target, start: Moment | None, as_of: int |
 
 
 def _is_function(question: Question) -> bool:
-    custom = REGISTERED.get(question.metric.name)
-    return custom is not None and custom.function is not None
+    return isinstance(question.metric, FromLog)
 
 
 def _defined(store: Store, target: Target, question: Question, patience: float) -> Target:

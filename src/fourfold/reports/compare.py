@@ -221,7 +221,7 @@ def _of_task(
             mask = [entry == (question.series, key) for entry in series]
             total = pooled(counts.rows(table.filter(pa.array(mask, pa.bool_())), folded.plan.by_version()))
             values.append(
-                question.metric.function(total, **question.parameters)
+                question.of(total, task=task)
                 if total is not None
                 else Value.no_data("no predictions")
             )

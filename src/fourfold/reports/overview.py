@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
+from fourfold import metrics
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Run, RunStatus, Task, Value
 from fourfold.query.metric import metric
@@ -94,14 +95,6 @@ class Drift:
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
 _EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
-HEADLINES = {  # of each kind of task the metrics that tell the most
-    "binary": ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "cohen_kappa", "coverage"),
-    "multilabel": ("f1", "precision", "recall", "accuracy", "coverage"),
-    "regression": ("mean_absolute_error", "root_mean_squared_error", "bias", "r2", "coverage"),
-    "ranking": ("ndcg({k})", "mean_average_precision({k})", "mean_reciprocal_rank", "hit_rate({k})", "coverage"),
-    "decision": ("override_rate", "agreement", "cohen_kappa", "outcome_difference", "coverage"),
-}
 
 
 def components(store: Store) -> list[ComponentView]:
@@ -159,7 +152,7 @@ def columns(store: Store, stream: str) -> list[ColumnView]:
     for column, kinds in totals(store, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
-            values = {q.text: q.metric.function(total, **q.parameters) for q in asked}
+            values = {q.text: q.of(total) for q in asked}
             heavy = (
                 sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1])
                 if total.labels
@@ -198,7 +191,7 @@ def tasks(store: Store) -> list[TaskView]:
 
 def headlines(task: Task) -> tuple[str, ...]:
     """The metrics that tell the most about a task."""
-    return tuple(name.format(k=max(task.cutoffs, default=0)) for name in HEADLINES[task.kind])
+    return tuple(metrics.headlines(task.kind, max(task.cutoffs, default=0)))
 
 
 def targets(store: Store) -> list[tuple[str, str, str | None]]:
