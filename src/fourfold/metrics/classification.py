@@ -26,7 +26,7 @@ from fourfold.metrics.intervals import (
     student,
     wilson,
 )
-from fourfold.metrics.scores import Middles, score_blocks, score_counts
+from fourfold.metrics.scores import OfScore, score_blocks, score_counts
 from fourfold.metrics.tasks import answered, by_row, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
@@ -241,23 +241,26 @@ def average_precision(panel: Panel) -> list[Value]:
 
 
 @metric("binary", bins=True, curve=("bin",))
-def calibration_curve(counts: Counts, n_bins: int = 10) -> Curve:
+def calibration_curve(panel: Panel, n_bins: int = 10) -> list[Curve]:
     """The share of positives in each of n equally wide bins of the predicted probability, with Wilson's interval.
 
     ``expected`` is the mean probability that was predicted in the bin: a calibrated model's value.
     """
-    nothing = unlabelled(counts) or Value.no_data("the scores are not probabilities")
-    if counts.tally("labelled") <= 0 or counts.tally("not_probability"):
-        return [(("",), nothing)]
-    columns = (column[0].tolist() for column in _reliability(Panel.of(counts), n_bins))
-    return [
-        (
-            (f"{i / n_bins:g}–{(i + 1) / n_bins:g}",),
-            Value(hits / n, *wilson(hits, n), int(n), covered(counts), expected=total / n),
-        )
-        for i, (n, hits, total) in enumerate(zip(*columns, strict=True))
-        if n > 0
-    ] or [(("",), nothing)]
+    names = [(f"{i / n_bins:g}–{(i + 1) / n_bins:g}",) for i in range(n_bins)]
+    sums = zip(*(column.tolist() for column in _reliability(panel, n_bins)), strict=True)
+    improper, predicted, labelled = map(panel.tally, ("not_probability", "predicted", "labelled"))
+    curves: list[Curve] = []
+    for i, row in enumerate(sums):
+        coverage = float(labelled[i] / predicted[i]) if predicted[i] > 0 else None
+        curve = [
+            (name, Value(hits / n, *wilson(hits, n), int(n), coverage, expected=total / n))
+            for name, n, hits, total in zip(names, *row, strict=True)
+            if n > 0 and labelled[i] > 0 and not improper[i]
+        ]
+        if not curve:
+            curve = [(("",), unlabelled(panel.row(i)) or Value.no_data("the scores are not probabilities"))]
+        curves.append(curve)
+    return curves
 
 
 @metric("binary", bins=True, title="calibration", headline=4)
@@ -374,14 +377,13 @@ def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Rows × bins of probability: how many records there are, how many positives, the sum of what was predicted."""
     size = len(panel) * n_bins
     sums = np.zeros((3, size))
-    middle = Middles(panel)
+    score_of = OfScore(panel, lambda score: np.clip(score, 0.0, 1.0))
+    place_of = OfScore(panel, lambda score: np.minimum(np.clip(score, 0, 1) * n_bins, n_bins - 1).astype(np.int64))
     for scores in score_blocks(panel):
-        score = np.clip(middle(scores.bins), 0.0, 1.0)
-        place = np.minimum((score * n_bins).astype(np.int64), n_bins - 1)
-        here = (place + np.arange(len(scores.rows))[:, None] * n_bins).ravel()
+        here = (place_of(scores.bins) + np.arange(len(scores.rows))[:, None] * n_bins).ravel()
         labelled = scores.positives + scores.negatives
         rows = (scores.rows[:, None] * n_bins + np.arange(n_bins)).ravel()
-        for found, weights in zip(sums, (labelled, scores.positives, score * labelled), strict=True):
+        for found, weights in zip(sums, (labelled, scores.positives, score_of(scores.bins) * labelled), strict=True):
             found[rows] = np.bincount(here, weights.ravel(), len(rows))
     n, happened, predicted = sums.reshape(3, len(panel), n_bins)
     return n, happened, predicted

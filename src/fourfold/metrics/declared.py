@@ -80,10 +80,10 @@ class Additive:
         more = [*([reference] if self.distance else []), *([task] if self.of_task else [])]
         return self.function(counts, *more, **parameters)
 
-    def of_panel(self, panel: Panel, **parameters: Parameter) -> list[Value]:
-        """The metric of each row, of one that answers for many."""
-        values: list[Value] = self.function(panel, **parameters)
-        return values
+    def of_panel(self, panel: Panel, **parameters: Parameter) -> list[Any]:
+        """The metric of each row, of one that answers for many at once."""
+        answers: list[Any] = self.function(panel, **parameters)
+        return answers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from fourfold.counts import Counts, Panel
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import custom
 from fourfold.metrics.declared import METRICS, Additive, FromLog, Parameter
-from fourfold.model import Task, Value
+from fourfold.model import Task
 
 _LARGEST = sys.float_info.max
 _EXAMPLES = {"k": 10}
@@ -57,7 +57,7 @@ class Question:
         assert isinstance(self.metric, Additive), "a metric that is not additive is read from the log"
         return self.metric.of(counts, reference, task, **self.parameters)
 
-    def of_panel(self, panel: Panel) -> list[Value] | None:
+    def of_panel(self, panel: Panel) -> list[Any] | None:
         """The metric of each row; None where it is asked row by row."""
         if not (isinstance(self.metric, Additive) and self.metric.by_panel):
             return None

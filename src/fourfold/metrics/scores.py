@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,27 +38,26 @@ def score_blocks(panel: Panel) -> Iterator[Scores]:
         yield Scores(block.rows, block.bins >> 2, positives.astype(np.float64), negatives.astype(np.float64))
 
 
-class Middles:
-    """The score of each bin, looked up where the bins in use are few."""
+class OfScore:
+    """A function of the score of each bin, looked up where the bins in use are few."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._binning, self._first = panel.binning, 0
-        self._listed: Floats | None = None
+    def __init__(self, panel: Panel, function: Callable[[Floats], npt.NDArray[Any]]) -> None:
+        self._binning, self._function, self._first = panel.binning, function, 0
+        self._listed: npt.NDArray[Any] | None = None
         ends = [packed for row in panel.bins if row for packed in (row[:4], row[-4:])]
         if not ends or self._binning is None:
             return
         bins = np.frombuffer(b"".join(ends), "<i4").astype(np.int64) >> 2
         self._first = int(bins.min())
         if bins.max() - self._first < _LISTED:
-            self._listed = self._binning.middles(np.arange(self._first, bins.max() + 1))
+            self._listed = function(self._binning.middles(np.arange(self._first, bins.max() + 1)))
 
-    def __call__(self, bins: npt.NDArray[Any]) -> Floats:
-        """The middle of each bin."""
+    def __call__(self, bins: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of the middle of each bin."""
         assert self._binning is not None
         if self._listed is None:
-            return self._binning.middles(bins.astype(np.int64))
-        found: Floats = self._listed.take(bins - self._first, mode="clip")
-        return found
+            return self._function(self._binning.middles(bins.astype(np.int64)))
+        return self._listed.take(bins - self._first, mode="clip")
 
 
 def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:

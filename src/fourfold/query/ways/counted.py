@@ -49,12 +49,12 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
 
 def _of_panel(asked: Asked, panel: Panel) -> dict[Place, Any] | None:
     """The metric of all rows, of one that answers for many at once; None of others."""
-    values = asked.question.of_panel(panel)
-    if values is None:
+    answers = asked.question.of_panel(panel)
+    if answers is None:
         return None
     for i in np.flatnonzero(panel.tally("invalid_label") + panel.tally("unscored") > 0).tolist():
-        values[i] = noted(values[i], panel.row(i))
-    return dict(zip(panel.places, values, strict=True))
+        answers[i] = _noted(asked, answers[i], panel.row(i))
+    return dict(zip(panel.places, answers, strict=True))
 
 
 def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], window: int) -> Any:
