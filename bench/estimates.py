@@ -63,7 +63,7 @@ def _simulated(report: Report, draws: int = 8) -> None:
         assert ours is not None
         isotonic = IsotonicRegression(out_of_bounds="clip").fit(*settled).predict(window[0])
         for name in SIMULATED:
-            estimated = parse(name, "task", "binary").metric.function(ours).value
+            estimated = parse(name, "task", "binary").of(ours).value
             others = [_weighed(name, score, weight, threshold) for score, weight in ((window[0], isotonic), settled)]
             true = _weighed(name, window[0], window[1], threshold)
             if estimated is not None and not any(map(math.isnan, (true, *others))):
@@ -157,7 +157,7 @@ def _informed(metric: str, start: dt.date, store: Store) -> float:
     assert task is not None
     begin = int(dt.datetime.combine(start, dt.time(), dt.UTC).timestamp())
     week, year = (_counts(store, window) for window in (Window(begin, begin + 7 * DAY), EVER))
-    found = estimate.value(estimate.expected(week, year, task), question.metric.function).value
+    found = estimate.value(estimate.expected(week, year, task), question.of).value
     assert found is not None
     return found
 

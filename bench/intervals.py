@@ -18,7 +18,7 @@ from fourfold import config, counts
 from fourfold.counts import Counts
 from fourfold.fold import Plan, fold
 from fourfold.fold.numeric import choose_binning
-from fourfold.metrics import estimate, parse
+from fourfold.metrics import METRICS, estimate, parse
 from fourfold.metrics.paired import difference
 from fourfold.model import Value
 
@@ -168,13 +168,11 @@ def _count_task(kind: str, **more: Any) -> Callable[[Records], Ask]:
 
         def ask(name: str) -> Value:
             question = parse(name, "task", kind)
-            value = question.metric.function(
-                found[question.series], *([task] if question.metric.of_task else []), **question.parameters
-            )
+            value = question.of(found[question.series], task=task)
             if isinstance(value, Value):
                 return value
-            one: Value = value.get(("0.2–0.3",), Value.no_data("no record in it"))  # of a calibration curve one bin
-            return one
+            bin_: Value = dict(value).get(("0.2–0.3",), Value.no_data("no record in it"))  # of a calibration curve
+            return bin_
 
         return ask
 
@@ -184,7 +182,7 @@ def _count_task(kind: str, **more: Any) -> Callable[[Records], Ask]:
 def _asking(found: Counts, target: str = "task", kind: str | None = "binary") -> Ask:
     def ask(name: str) -> Value:
         question = parse(name, target, kind)
-        value: Value = question.metric.function(found, **question.parameters)
+        value: Value = question.of(found)
         return value
 
     return ask
@@ -207,7 +205,7 @@ def _count_pairs(drawn: Records) -> Ask:
     labels = [f'["{actual}", "[\\"{a}\\", \\"{b}\\"]"]' for actual, a, b in cells.T]
     none = np.zeros(0, np.int64)
     found = Counts("paired", [len(label)], [], math.nan, math.nan, none, labels, numbers, none)
-    return lambda name: difference(found, name)
+    return lambda name: difference(found, METRICS[name][0])
 
 
 def _count_errors(drawn: Records) -> Ask:
@@ -217,7 +215,7 @@ def _count_errors(drawn: Records) -> Ask:
             for by in (sides[0] - sides[1], sides[0] ** 2 - sides[1] ** 2) for squared in (False, True)]  # fmt: skip
     none = np.zeros(0, np.int64)
     found = Counts("paired_errors", [len(label)], sums, math.nan, math.nan, none, [], none, none)
-    return lambda name: difference(found, name)
+    return lambda name: difference(found, METRICS[name][0])
 
 
 ff.metrics.register(

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from fourfold import counts
 from fourfold.counts import Counts
 from fourfold.counts.binning import Binning, bins_of
-from fourfold.counts.tallies import of_table
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
 from fourfold.query.read import pooled
@@ -66,7 +65,7 @@ def test_the_order_of_records_and_of_additions_never_matters(a: list[Any], rando
 
 
 @given(tame, st.integers(1, 60))
-def test_without_bins_the_same_tallies_and_sums_add_up(a: list[Any], hours: int) -> None:
+def test_a_panel_adds_up_to_the_same_counts_with_bins_and_without(a: list[Any], hours: int) -> None:
     table = counts.add(folded(a))
     for column, kind in (("", "stream"), ("x", "numeric"), ("side", "category")):
         one = table.filter((pc.field("column") == column) & (pc.field("kind") == kind))
@@ -74,10 +73,16 @@ def test_without_bins_the_same_tallies_and_sums_add_up(a: list[Any], hours: int)
         whole = counts.rebucket(one, window)
         places = zip(whole["bucket"].to_pylist(), whole["slice"].to_pylist(), strict=True)
         expected = dict(zip(places, counts.rows(whole, {}), strict=True))
-        found = dict(of_table(one, column, kind).rebucket(window).rows({}))
-        assert found.keys() == expected.keys()
+        bare = dict(counts.of_table(one, column, kind, bins=False).rebucket(window))
+        found = bare if kind == "category" else dict(counts.of_table(one, column, kind, bins=True).rebucket(window))
+        assert found.keys() == bare.keys() == expected.keys()
         for place, entry in found.items():
             same = expected[place]
+            assert kind == "category" or (entry.bins.tolist(), entry.counts.tolist()) == (
+                same.bins.tolist(),
+                same.counts.tolist(),
+            )
+            assert bare[place].tallies == entry.tallies
             assert entry.tallies == same.tallies
             assert entry.sums == pytest.approx(same.sums, abs=1e-6)
             assert (entry.low, entry.high) == pytest.approx((same.low, same.high), nan_ok=True)
@@ -119,7 +124,7 @@ def test_hyperloglog_counts_distinct_values_within_its_error(n: int) -> None:
     table = pa.table({"c": [f"key-{i}" for i in range(n)] * 2})
     parts = [table.slice(0, n + n // 2), table.slice(n + n // 2)]
     whole = counts.add(*(fold(part) for part in parts))
-    value = parse("distinct").metric.function(next(counts.rows(whole, {})))
+    value = parse("distinct").of(next(counts.rows(whole, {})))
     assert value.value == pytest.approx(n, rel=0.1)
     assert value.low <= n <= value.high or n <= counts.MAX_CATEGORIES
 
@@ -130,7 +135,7 @@ def test_counts_on_another_binning_keep_their_number_and_mean(data: list[float],
     entry = next(counts.rows(fold(pa.table({"x": data}), plan=plan), plan.by_version()))
     moved = counts.reproject(entry, Binning(centre, scale, version=1))
     assert moved.counts.sum() == len(data)
-    mean = parse("mean").metric.function
+    mean = parse("mean").of
     spread = np.std(data) + scale + abs(centre) + 1
     assert mean(moved).value == pytest.approx(np.mean(data), abs=float(1e-6 * spread))
 
@@ -144,7 +149,7 @@ def test_a_sum_over_versions_of_a_binning_is_on_the_newest() -> None:
     assert total is not None
     assert total.binning is not None
     assert (total.binning.version, total.tally("rows")) == (1, 200)
-    assert parse("mean").metric.function(total).value == pytest.approx(50.0)
+    assert parse("mean").of(total).value == pytest.approx(50.0)
 
 
 @settings(max_examples=300)

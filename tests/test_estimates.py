@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def task_of(kind: str) -> Task:
 
 def ask(text: str, task: Task, counts: Counts | estimate.Estimated) -> Value:
     question = parse(text, "task", task.kind)
-    of = functools.partial(question.metric.function, **question.parameters)
+    of = question.of
     value: Value = of(counts) if isinstance(counts, Counts) else estimate.value(counts, of)
     assert value.value is not None, value.reason
     return value
@@ -155,7 +154,7 @@ def test_an_interval_stays_within_the_metric_however_far_estimates_were_off() ->
     settled = fold_joined(task, *logistic(random, 2_000, 0.0))[""]
     window = fold_joined(task, logistic(random, 500, 0.0)[0], np.full(500, np.nan))[""]
     guess = estimate.expected(window, settled, task)
-    of = parse("precision", "task", "binary").metric.function
+    of = parse("precision", "task", "binary").of
     plain, wide = estimate.value(guess, of), estimate.value(guess, of, drift=0.3)
     assert plain.low is not None and plain.high is not None and wide.low is not None and wide.high is not None
     assert 0 <= wide.low < plain.low < plain.high < wide.high <= 1
@@ -167,7 +166,7 @@ def test_a_metric_that_cannot_be_expected_is_refused() -> None:
     said, label, _ = regression(random)
     settled = fold_joined(task, said, label)
     guess = estimate.expected(settled[""], settled[""], task, residuals(settled))
-    found = estimate.value(guess, parse("mean_absolute_percentage_error", "task", "regression").metric.function)
+    found = estimate.value(guess, parse("mean_absolute_percentage_error", "task", "regression").of)
     assert found.value is None and "cannot be expected" in found.reason
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.metrics import headlines
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Value
-from fourfold.reports.tasks import HEADLINES
 from fourfold.sdk import Session
 
 START = pd.Timestamp("2024-03-01", tz="UTC")
@@ -68,9 +68,7 @@ def flat(found: ff.Result) -> list[Any]:
 def test_what_is_known_now_is_what_was_counted(session: Session, kind: str) -> None:
     log_all(kind)
     now = (pd.Timestamp.now("UTC") + pd.Timedelta(hours=1)).to_pydatetime()
-    asked: list[tuple[str, dict[str, Any]]] = [
-        (name.format(k=3), {"by": "side", "every": "1w"}) for name in HEADLINES[kind]
-    ]
+    asked: list[tuple[str, dict[str, Any]]] = [(name, {"by": "side", "every": "1w"}) for name in headlines(kind, 3)]
     asked += [("label_delay(0.5)", {"every": "6h", "start": "2024-03-02"})]
     if "version" in MORE[kind]:
         name = "mean_absolute_error" if kind == "regression" else "accuracy"

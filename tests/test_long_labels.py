@@ -97,7 +97,7 @@ def test_classes_of_long_names_have_labels(kind: str) -> None:
     assert max(len(name) for text in found.labels for name in json.loads(text)) <= LONGEST_LABEL
     if kind != "decision":
         question = parse(f"recall(label='{LONG[0]}')", "task", kind)
-        assert question.metric.function(found, **question.parameters).value == 0.0
+        assert question.of(found).value == 0.0
 
 
 def test_a_record_dated_in_the_future_drops_no_hours(store: Store) -> None:

@@ -44,9 +44,9 @@ def column_counts(data: Floats, binning: Binning | None = None) -> Counts:
     return next(counts.rows(table.take(wanted[-1:]), plan.by_version()))
 
 
-def value(name: str, *arguments: Counts) -> Value:
-    question = parse(name, kind="binary" if arguments[0].kind == "binary" else None)
-    found = question.metric.function(*arguments, **question.parameters)
+def value(name: str, counted: Counts, reference: Counts | None = None) -> Value:
+    question = parse(name, kind="binary" if counted.kind == "binary" else None)
+    found = question.of(counted, reference)
     assert isinstance(found, Value)
     return found
 
@@ -164,7 +164,7 @@ def test_calibration_is_that_of_equally_wide_bins_of_the_score() -> None:
 
     score, label = samples()["calibrated"]
     found = task_counts(score**2, label)
-    curve = parse("calibration_curve").metric.function(found)
+    curve = dict(parse("calibration_curve").of(found))
     happened, predicted = calibration_curve(label, score**2, n_bins=10)
     assert [v.value for v in curve.values()] == pytest.approx(happened, abs=0.01)
     assert [v.expected for v in curve.values()] == pytest.approx(predicted, abs=0.002)
@@ -202,8 +202,8 @@ def test_rates_have_wilsons_interval() -> None:
 )
 def test_no_labels_is_no_data_with_a_reason(name: str) -> None:
     unlabelled = task_counts([0.2, 0.9], [np.nan, np.nan])
-    found = parse(name).metric.function(unlabelled)
-    found = next(iter(found.values())) if isinstance(found, dict) else found
+    found = parse(name).of(unlabelled)
+    found = found[0][1] if isinstance(found, list) else found
     if name in ("match_rate", "fan_out"):
         assert found.reason.startswith("no labels")
     elif name in ("coverage", "predictions", "orphan_labels", "expired_labels", "withdrawn_labels"):

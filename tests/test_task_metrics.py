@@ -33,8 +33,7 @@ def task(kind: str, **more: Any) -> Task:
 
 def value(name: str, found: dict[str, Counts], of: Task) -> Value:
     question = parse(name, "task", of.kind)
-    first = [found[question.series], *([of] if question.metric.of_task else [])]
-    answer = question.metric.function(*first, **question.parameters)
+    answer = question.of(found[question.series], task=of)
     assert isinstance(answer, Value), answer
     return answer
 
@@ -77,7 +76,7 @@ def test_a_confusion_matrix_and_what_its_cells_are_worth() -> None:
     said, actual = classes()
     of = task("multiclass", values={"cat": {"dog": -5.0, "cat": 1.0}})
     found = fold_joined(of, said, actual)[""]
-    cells = parse("confusion_matrix", "task", "multiclass").metric.function(found)
+    cells = dict(parse("confusion_matrix", "task", "multiclass").of(found))
     order = sorted(CLASSES)
     matrix = sk.confusion_matrix(actual, said, labels=order)
     for i, a in enumerate(order):
@@ -264,8 +263,8 @@ def test_without_labels_every_metric_is_no_data_with_a_reason(kind: str) -> None
     for metric in [m for name in METRICS.values() for m in name if kind in m.tasks and not m.series and not m.of_task]:
         if metric.name in ("predictions", "coverage", "orphan_labels", "expired_labels", "withdrawn_labels"):
             continue
-        answer = metric.function(found[""])
-        answer = next(iter(answer.values())) if isinstance(answer, dict) else answer
+        answer = metric.of(found[""])
+        answer = answer[0][1] if isinstance(answer, list) else answer
         assert (answer.value, answer.status) == (None, Status.NO_DATA), metric.name
         assert "no labels" in answer.reason or "2 of each" in answer.reason, (metric.name, answer)
 

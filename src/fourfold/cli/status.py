@@ -11,6 +11,7 @@ from fourfold.cli.grid import Grid, right, squeezed, wide
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import ago, duration, health, number, rate, sparkline
 from fourfold.cli.screen import Words, console
+from fourfold.metrics import parse
 from fourfold.model import Status, percent
 from fourfold.reports.components import ComponentView
 from fourfold.reports.drift import Drift
@@ -18,13 +19,6 @@ from fourfold.reports.joins import Join
 from fourfold.reports.problem import Problem
 from fourfold.reports.status import StatusReport, status
 from fourfold.reports.tasks import TaskView
-
-_TITLES = {
-    "roc_auc": "ROC AUC", "expected_calibration_error": "calibration", "coverage": "labelled", "f1": "F1", "r2": "R²",
-    "balanced_accuracy": "balanced", "cohen_kappa": "kappa", "mean_absolute_error": "MAE",
-    "root_mean_squared_error": "RMSE", "mean_average_precision": "MAP", "mean_reciprocal_rank": "MRR", "ndcg": "NDCG",
-    "hit_rate": "hits", "override_rate": "overridden", "outcome_difference": "outcome Δ",
-}  # fmt: skip
 
 
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
@@ -111,8 +105,7 @@ def _task(view: TaskView, width: int) -> Group:
 
 def _title(metric: str) -> str:
     """A metric's name as it stands above a column: "ndcg(10)" as "NDCG@10"."""
-    name, _, k = metric.rstrip(")").partition("(")
-    return _TITLES.get(name, name) + (f"@{k}" if k else "")
+    return parse(metric, "task").title
 
 
 def _join(join: Join) -> Grid:

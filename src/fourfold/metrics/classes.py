@@ -18,6 +18,7 @@ from fourfold.counts import RANKS, Counts
 from fourfold.counts.binning import Floats
 from fourfold.errors import InputError
 from fourfold.metrics import classification
+from fourfold.metrics.declared import Curve, metric
 from fourfold.metrics.intervals import (
     Interval,
     effective,
@@ -38,31 +39,37 @@ AVERAGES = ("macro", "micro", "weighted")
 Of = Callable[[Floats, Floats, Floats, Any], Floats]
 
 
+@metric("multiclass", headline=1, paired=classification.right)
 def accuracy(counts: Counts) -> Value:
     """The share of records whose class was predicted."""
     return unlabelled(counts) or _share(counts, counts.tally("correct"), counts.tally("labelled"))
 
 
+@metric("multiclass", bins=True, title="balanced", headline=2)
 def balanced_accuracy(counts: Counts) -> Value:
     """The mean of the recalls of the classes that occur."""
     return unlabelled(counts) or _macro(counts, _cells(counts), 1, only_labels=True)
 
 
+@metric("multiclass", bins=True)
 def precision(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """Of the records predicted as a class, the share that are: averaged over classes, or of one ``label``."""
     return _averaged(counts, average, label, 0)
 
 
+@metric("multiclass", bins=True)
 def recall(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """Of the records of a class, the share predicted so: averaged over classes, or of one ``label``."""
     return _averaged(counts, average, label, 1)
 
 
+@metric("multiclass", bins=True, title="F1", headline=3)
 def f1(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """The harmonic mean of a class's precision and recall: averaged over classes, or of one ``label``."""
     return _averaged(counts, average, label, 2)
 
 
+@metric("multiclass", "decision", bins=True, title="kappa", headline=4)
 def cohen_kappa(counts: Counts) -> Value:
     """Agreement beyond that of chance: (observed − expected) / (1 − expected). Cohen, Educ. Psych. Meas. 20 (1960)."""
 
@@ -73,6 +80,7 @@ def cohen_kappa(counts: Counts) -> Value:
     return _smooth(counts, kappa, fisher, "all records are of one class")
 
 
+@metric("multiclass", bins=True)
 def matthews_corrcoef(counts: Counts) -> Value:
     """The correlation of predicted and actual class: Gorodkin, Comput. Biol. Chem. 28 (2004)."""
 
@@ -84,6 +92,7 @@ def matthews_corrcoef(counts: Counts) -> Value:
     return _smooth(counts, matthews, fisher, "labels or predictions of one class only")
 
 
+@metric("multiclass")
 def top_k_accuracy(counts: Counts, k: float = 2) -> Value:
     """The share of records whose class is among the k most probable; needs ``probabilities``."""
     if k not in RANKS:
@@ -94,6 +103,7 @@ def top_k_accuracy(counts: Counts, k: float = 2) -> Value:
     return _share(counts, sum(counts.tally(f"rank_{i}") for i in range(1, int(k) + 1)), n)
 
 
+@metric("multiclass")
 def log_loss(counts: Counts) -> Value:
     """The mean of −ln(probability given to the actual class), clipped as scikit-learn does."""
     n = counts.tally("with_probabilities")
@@ -103,22 +113,23 @@ def log_loss(counts: Counts) -> Value:
     return answered(mean, logarithmic(mean, variance, n), counts, n)
 
 
-def confusion_matrix(counts: Counts) -> dict[tuple[str, ...], Value]:
+@metric("multiclass", bins=True, curve=("actual", "predicted"))
+def confusion_matrix(counts: Counts) -> Curve:
     """How many records of each actual class were predicted as each class."""
     empty = unlabelled(counts)
     if empty is not None:
-        return {("", ""): empty}
-    cells = _cells(counts)
-    return {
-        (actual, said): Value(float(n), n=n, coverage=covered(counts)) for (said, actual), n in sorted(cells.items())
-    }
+        return [(("", ""), empty)]
+    cells = sorted(_cells(counts).items())
+    return [((actual, said), Value(float(n), n=n, coverage=covered(counts))) for (said, actual), n in cells]
 
 
+@metric("multiclass", bins=True)
 def value(counts: Counts, task: Task) -> Value:
     """What the predictions were worth, all together: Σ records × the worth of their cell, as the task declares it."""
     return _worth(counts, task, mean=False)
 
 
+@metric("multiclass", bins=True)
 def mean_value(counts: Counts, task: Task) -> Value:
     """What a prediction was worth, on average."""
     return _worth(counts, task, mean=True)
@@ -127,11 +138,13 @@ def mean_value(counts: Counts, task: Task) -> Value:
 # multilabel -------------------------------------------------------------------------------------------------------
 
 
+@metric("multilabel", name="accuracy", headline=4)
 def subset_accuracy(counts: Counts) -> Value:
     """The share of records whose set of classes was predicted exactly."""
     return unlabelled(counts) or _share(counts, counts.tally("exact"), counts.tally("labelled"))
 
 
+@metric("multilabel", bins=True)
 def hamming_loss(counts: Counts, classes: float = 0) -> Value:
     """The share of wrong labels among records × classes; without ``classes``, those that occur in the window."""
     size = int(classes) or len({name for name, _ in _cells(counts)})
@@ -140,21 +153,25 @@ def hamming_loss(counts: Counts, classes: float = 0) -> Value:
     return _sample_mean(counts, "wrong", 1 / max(size, 1))
 
 
+@metric("multilabel")
 def jaccard(counts: Counts) -> Value:
     """The mean of |predicted ∩ actual| ÷ |predicted ∪ actual| over the records."""
     return _sample_mean(counts, "jaccard")
 
 
+@metric("multilabel", name="precision", bins=True, headline=2)
 def multilabel_precision(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """As ``precision``; ``average=samples`` is the mean over the records."""
     return _multilabel(counts, average, label, 0)
 
 
+@metric("multilabel", name="recall", bins=True, headline=3)
 def multilabel_recall(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """As ``recall``; ``average=samples`` is the mean over the records."""
     return _multilabel(counts, average, label, 1)
 
 
+@metric("multilabel", name="f1", bins=True, title="F1", headline=1)
 def multilabel_f1(counts: Counts, average: str = "macro", label: str = "") -> Value:
     """As ``f1``; ``average=samples`` is the mean over the records."""
     return _multilabel(counts, average, label, 2)
@@ -163,26 +180,31 @@ def multilabel_f1(counts: Counts, average: str = "macro", label: str = "") -> Va
 # decisions --------------------------------------------------------------------------------------------------------
 
 
+@metric("decision", title="overridden", headline=1)
 def override_rate(counts: Counts) -> Value:
     """Of the predictions on which something was done, the share on which it was something else."""
     return unlabelled(counts) or _share(counts, counts.tally("overridden"), counts.tally("labelled"))
 
 
+@metric("decision", headline=2)
 def agreement(counts: Counts) -> Value:
     """Of the predictions on which something was done, the share on which it was what was predicted."""
     return unlabelled(counts) or _share(counts, counts.tally("followed"), counts.tally("labelled"))
 
 
+@metric("decision")
 def followed_outcome(counts: Counts) -> Value:
     """The mean outcome of predictions that were followed."""
     return _outcome(counts, "followed")
 
 
+@metric("decision")
 def overridden_outcome(counts: Counts) -> Value:
     """The mean outcome of predictions that were overridden."""
     return _outcome(counts, "overridden")
 
 
+@metric("decision", title="outcome Δ", headline=5)
 def outcome_difference(counts: Counts) -> Value:
     """The mean outcome of overridden predictions − that of followed ones, with Welch's interval.
 
@@ -204,13 +226,14 @@ def outcome_difference(counts: Counts) -> Value:
     return answered(a - b, (a - b - half, a - b + half), counts, sum(sizes))
 
 
-def decisions(counts: Counts) -> dict[tuple[str, ...], Value]:
+@metric("decision", bins=True, curve=("predicted", "done"))
+def decisions(counts: Counts) -> Curve:
     """How often each action was taken on each prediction."""
     empty = unlabelled(counts)
     if empty is not None:
-        return {("", ""): empty}
-    cells = _cells(counts)
-    return {(said, done): Value(float(n), n=n, coverage=covered(counts)) for (said, done), n in sorted(cells.items())}
+        return [(("", ""), empty)]
+    cells = sorted(_cells(counts).items())
+    return [((said, done), Value(float(n), n=n, coverage=covered(counts))) for (said, done), n in cells]
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from fourfold.counts import Counts
-from fourfold.counts.binning import Floats, Ints
+from fourfold.counts import Counts, Panel
+from fourfold.counts.binning import Floats
+from fourfold.metrics.declared import Curve, Share, metric
 from fourfold.metrics.intervals import (
     absolute_distances,
     delta_variance,
@@ -24,39 +26,84 @@ from fourfold.metrics.intervals import (
     student,
     wilson,
 )
-from fourfold.metrics.tasks import answered, covered, mean_of, undefined, unlabelled
+from fourfold.metrics.scores import OfScore, score_blocks, score_counts
+from fourfold.metrics.tasks import answered, by_row, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
+_TINY = 1e-300  # in the place of a zero that is divided by
 _PRIOR = 4.0  # records as predicted, that are added to a bin before its spread is judged
 Cells = tuple[float, float, float, float]  # whole numbers but where they are expectations
 CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  # in this order
 
 
+# Metrics as parts of cells, which are numbers or arrays of them: what counts, of what.
+
+
+def right(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """Decisions that were right, of all."""
+    return tp + tn, tp + fp + fn + tn
+
+
+def precise(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """Positives, of the records decided so."""
+    return tp, tp + fp
+
+
+def recalled(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """Records decided positive, of those that are."""
+    return tp, tp + fn
+
+
+def specific(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """Records decided negative, of those that are."""
+    return tn, tn + fp
+
+
+def harmonic(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """F1."""
+    return 2 * tp, 2 * tp + fp + fn
+
+
+def balanced(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    """The mean of recall and specificity."""
+    return tp * (tn + fp) + tn * (tp + fn), 2 * (tp + fn) * (tn + fp)
+
+
+def _positive(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
+    return tp + fn, tp + fp + fn + tn
+
+
+@metric("binary", paired=right)
 def accuracy(counts: Counts, threshold: float | None = None) -> Value:
     """The share of decisions that were right."""
-    return _proportion(counts, threshold, lambda tp, fp, fn, tn: (tp + tn, tp + fp + fn + tn), "labelled prediction")
+    return _proportion(counts, threshold, right, "labelled prediction")
 
 
+@metric("binary", headline=2, paired=precise)
 def precision(counts: Counts, threshold: float | None = None) -> Value:
     """Of the records decided positive, the share that are."""
-    return _proportion(counts, threshold, lambda tp, fp, fn, tn: (tp, tp + fp), "record decided positive")
+    return _proportion(counts, threshold, precise, "record decided positive")
 
 
+@metric("binary", headline=1, paired=recalled)
 def recall(counts: Counts, threshold: float | None = None) -> Value:
     """Of the records that are positive, the share decided so."""
-    return _proportion(counts, threshold, lambda tp, fp, fn, tn: (tp, tp + fn), "positive label")
+    return _proportion(counts, threshold, recalled, "positive label")
 
 
+@metric("binary", paired=specific)
 def specificity(counts: Counts, threshold: float | None = None) -> Value:
     """Of the records that are negative, the share decided so."""
-    return _proportion(counts, threshold, lambda tp, fp, fn, tn: (tn, tn + fp), "negative label")
+    return _proportion(counts, threshold, specific, "negative label")
 
 
+@metric("binary")
 def base_rate(counts: Counts) -> Value:
     """The share of positive labels."""
-    return _proportion(counts, None, lambda tp, fp, fn, tn: (tp + fn, tp + fp + fn + tn), "labelled prediction")
+    return _proportion(counts, None, _positive, "labelled prediction")
 
 
+@metric("binary", title="F1", paired=harmonic)
 def f1(counts: Counts, threshold: float | None = None) -> Value:
     """The harmonic mean of precision and recall; its interval is Wilson's of J = right ÷ (positive or decided so)."""
     empty = unlabelled(counts)
@@ -69,6 +116,7 @@ def f1(counts: Counts, threshold: float | None = None) -> Value:
     return answered(2 * tp / (2 * tp + fp + fn), (2 * low / (1 + low), 2 * high / (1 + high)), counts)
 
 
+@metric("binary", title="balanced", paired=balanced)
 def balanced_accuracy(counts: Counts, threshold: float | None = None) -> Value:
     """The mean of recall and specificity."""
     empty = unlabelled(counts)
@@ -81,6 +129,7 @@ def balanced_accuracy(counts: Counts, threshold: float | None = None) -> Value:
     return answered(value, mover([(0.5, tp, tp + fn), (0.5, tn, tn + fp)]), counts)
 
 
+@metric("binary")
 def matthews_corrcoef(counts: Counts, threshold: float | None = None) -> Value:
     """The correlation of decision and label, from −1 to 1, with a delta-method interval on the scale of Fisher's z."""
     empty = unlabelled(counts)
@@ -98,138 +147,149 @@ def matthews_corrcoef(counts: Counts, threshold: float | None = None) -> Value:
     return answered(centre, fisher(centre, delta_variance(gradient, cells), n), counts)
 
 
+@metric("binary")
 def true_positives(counts: Counts, threshold: float | None = None) -> Value:
     """The records decided positive that are."""
     return _cell(counts, threshold, 0)
 
 
+@metric("binary")
 def false_positives(counts: Counts, threshold: float | None = None) -> Value:
     """The records decided positive that are not."""
     return _cell(counts, threshold, 1)
 
 
+@metric("binary")
 def false_negatives(counts: Counts, threshold: float | None = None) -> Value:
     """The records decided negative that are positive."""
     return _cell(counts, threshold, 2)
 
 
+@metric("binary")
 def true_negatives(counts: Counts, threshold: float | None = None) -> Value:
     """The records decided negative that are."""
     return _cell(counts, threshold, 3)
 
 
+@metric("binary")
 def log_loss(counts: Counts) -> Value:
     """The mean of −ln(probability given to what happened), the probability clipped as scikit-learn does."""
     return _mean_loss(counts, "log_loss", math.inf)
 
 
+@metric("binary")
 def brier_score_loss(counts: Counts) -> Value:
     """The mean squared difference of probability and label, from 0 to 1."""
     return _mean_loss(counts, "brier", 1.0)
 
 
-def roc_auc(counts: Counts) -> Value:
+@metric("binary", bins=True, title="ROC AUC", headline=3)
+def roc_auc(panel: Panel) -> list[Value]:
     """The probability that a positive scores above a negative, ties counting half.
 
     Interval: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988), 837–845, on the logit scale; where it is
     degenerate (all ranks right or wrong) Wilson's with the smaller class as the number of trials.
     """
-    empty = unlabelled(counts)
-    if empty is not None:
-        return empty
-    _, positives, negatives = score_counts(counts)
-    p, n = float(positives.sum()), float(negatives.sum())
-    if not (p and n):
-        return _one_class(counts)
-    below = (np.cumsum(negatives) - negatives / 2) / n
-    above = (p - np.cumsum(positives) + positives / 2) / p
-    value = float(positives @ below) / p
-    spread_p = float(positives @ (below - value) ** 2) / max(p - 1, 1)
-    spread_n = float(negatives @ (above - value) ** 2) / max(n - 1, 1)
-    variance = spread_p / p + spread_n / n
-    interval = logit(value, variance) if variance > 0 else None
-    return answered(value, interval or wilson(value * min(p, n), min(p, n)), counts)
+    value, variance, p, n = np.zeros((4, len(panel)))
+    for scores in score_blocks(panel):
+        below, above = np.cumsum(scores.negatives, axis=1), np.cumsum(scores.positives, axis=1)
+        positives, negatives = above[:, -1:].copy(), below[:, -1:].copy()
+        some_p, some_n = np.maximum(positives, _TINY), np.maximum(negatives, _TINY)  # a class may be missing
+        below -= scores.negatives / 2  # of each positive, how many negatives are
+        above -= scores.positives / 2  # positives − these are above each negative
+        won = np.einsum("ij,ij->i", scores.positives, below)[:, None]
+        below -= won / some_p
+        above -= positives - won / some_n
+        spread_p = np.einsum("ij,ij,ij->i", scores.positives, below, below)[:, None] / np.maximum(positives - 1, 1)
+        spread_n = np.einsum("ij,ij,ij->i", scores.negatives, above, above)[:, None] / np.maximum(negatives - 1, 1)
+        spread = (spread_p / some_n + spread_n / some_p) / some_p / some_n
+        columns = positives, negatives, won / some_p / some_n, spread
+        p[scores.rows], n[scores.rows], value[scores.rows], variance[scores.rows] = (of[:, 0] for of in columns)
+    low, high = logit(value, np.where(variance > 0, variance, np.nan))
+    fewer = np.minimum(p, n)
+    low, high = _or_wilson(low, high, value * fewer, fewer)
+    return by_row(panel, (p > 0) & (n > 0), _one_class, value, low, high)
 
 
-def average_precision(counts: Counts) -> Value:
+@metric("binary", bins=True)
+def average_precision(panel: Panel) -> list[Value]:
     """Σ (recall gained) × precision, over the thresholds from the highest score down.
 
     Its variance is by the delta method over the score bins; the interval is on the logit scale, as Boyd, Eng & Page,
     ECML PKDD 2013, 451–466, advise.
     """
-    empty = unlabelled(counts)
-    if empty is not None:
-        return empty
-    _, positives, negatives = (column[::-1] for column in score_counts(counts))
-    p = float(positives.sum())
-    if not p:
-        return _one_class(counts)
-    tp, decided = np.cumsum(positives), np.cumsum(positives + negatives)
-    precise, gained = tp / decided, positives / p
-    value = float(gained @ precise)
-    # one more record in a bin changes the precision at its threshold and all lower ones, a positive the recall too
-    after = np.cumsum((gained * (decided - tp) / decided**2)[::-1])[::-1]
-    spoiled = np.cumsum((gained * tp / decided**2)[::-1])[::-1]
-    change = ((precise - value) / p + after) ** 2
-    variance = float(positives @ change + negatives @ spoiled**2) * p / max(p - 1, 1)
-    interval = logit(value, variance, p) if variance > 0 and p > 1 else None
-    return answered(value, interval or wilson(min(value, 1.0) * p, p), counts)
+    value, variance, p = np.zeros((3, len(panel)))
+    for scores in score_blocks(panel):
+        positives = scores.positives.sum(axis=1)
+        gained = scores.positives / np.maximum(positives, _TINY)[:, None]
+        tp = np.cumsum(scores.positives[:, ::-1], axis=1)[:, ::-1]  # at each threshold
+        decided = tp + np.cumsum(scores.negatives[:, ::-1], axis=1)[:, ::-1]
+        decided[decided == 0] = 1.0
+        precise_ = tp / decided
+        found = np.einsum("ij,ij->i", gained, precise_)
+        # one more record in a bin changes the precision at its threshold and all lower ones, a positive the recall too
+        after = np.cumsum(gained * (1 - precise_) / decided, axis=1)
+        spoiled = np.cumsum(gained * precise_ / decided, axis=1)
+        change = (precise_ - found[:, None]) / np.maximum(positives, _TINY)[:, None] + after
+        spread = np.einsum("ij,ij,ij->i", scores.positives, change, change)
+        spread += np.einsum("ij,ij,ij->i", scores.negatives, spoiled, spoiled)
+        at = scores.rows
+        p[at], value[at], variance[at] = positives, found, spread * positives / np.maximum(positives - 1, 1)
+    low, high = logit(value, np.where((variance > 0) & (p > 1), variance, np.nan), p)
+    low, high = _or_wilson(low, high, np.minimum(value, 1.0) * p, p)
+    return by_row(panel, p > 0, _one_class, value, low, high)
 
 
-def calibration_curve(counts: Counts, n_bins: int = 10) -> dict[tuple[str, ...], Value]:
+@metric("binary", bins=True, curve=("bin",))
+def calibration_curve(panel: Panel, n_bins: int = 10) -> list[Curve]:
     """The share of positives in each of n equally wide bins of the predicted probability, with Wilson's interval.
 
     ``expected`` is the mean probability that was predicted in the bin: a calibrated model's value.
     """
-    curve: dict[tuple[str, ...], Value] = {}
-    for label, predicted, happened, n in _reliability(counts, n_bins):
-        value = Value(happened / n, *wilson(happened, n), int(n), covered(counts), expected=predicted)
-        curve[(label,)] = value
-    return curve or {("",): unlabelled(counts) or Value.no_data("the scores are not probabilities")}
+    names = [(f"{i / n_bins:g}–{(i + 1) / n_bins:g}",) for i in range(n_bins)]
+    sums = zip(*(column.tolist() for column in _reliability(panel, n_bins)), strict=True)
+    improper, predicted, labelled = map(panel.tally, ("not_probability", "predicted", "labelled"))
+    curves: list[Curve] = []
+    for i, row in enumerate(sums):
+        coverage = float(labelled[i] / predicted[i]) if predicted[i] > 0 else None
+        curve = [
+            (name, Value(hits / n, *wilson(hits, n), int(n), coverage, expected=total / n))
+            for name, n, hits, total in zip(names, *row, strict=True)
+            if n > 0 and labelled[i] > 0 and not improper[i]
+        ]
+        if not curve:
+            curve = [(("",), unlabelled(panel.row(i)) or Value.no_data("the scores are not probabilities"))]
+        curves.append(curve)
+    return curves
 
 
-def expected_calibration_error(counts: Counts, n_bins: int = 10) -> Value:
+@metric("binary", bins=True, title="calibration", headline=4)
+def expected_calibration_error(panel: Panel, n_bins: int = 10) -> list[Value]:
     """The mean distance of predicted and realised share over n equally wide bins, weighted by their records.
 
     Source: Naeini, Cooper & Hauskrecht, AAAI 2015. Chance makes it larger than it is: ``expected`` is its mean for a
     calibrated model at this sample size; the interval takes chance into account, and may lie below the value.
     """
-    empty = unlabelled(counts) or _improper(counts)
-    if empty is not None:
-        return empty
-    n, happened, predicted = np.array([(n, h / n, p) for _, p, h, n in _reliability(counts, n_bins)]).T
-    weights, total = n / n.sum(), counts.tally("labelled")
-    chance = float((weights * np.sqrt(2 / math.pi * np.clip(predicted * (1 - predicted), 0, None) / n)).sum())
+    n, happened, predicted = _reliability(panel, n_bins)
+    total = n.sum(axis=1)
+    weights, some = n / np.maximum(total, _TINY)[:, None], np.maximum(n, _TINY)
+    happened, predicted = happened / some, predicted / some
+    chance = (weights * np.sqrt(2 / math.pi * np.maximum(predicted * (1 - predicted), 0) / some)).sum(axis=1)
     likely = (happened * n + predicted * _PRIOR) / (n + _PRIOR)  # that a bin is all of one class is no certainty
-    errors = np.sqrt(np.maximum(likely * (1 - likely), 1e-9) / n)
+    errors = np.sqrt(np.maximum(likely * (1 - likely), 1e-9) / np.where(n > 0, n, 1.0))
     low, high = absolute_distances(weights, happened - predicted, errors)
-    value = float((weights * np.abs(happened - predicted)).sum())
-    return Value(value, low, min(high, 1.0), total, covered(counts), expected=chance)
+    value = (weights * np.abs(happened - predicted)).sum(axis=1)
+    judged = (total > 0) & (panel.tally("not_probability") == 0)
+    return by_row(panel, judged, _improper, value, low, np.minimum(high, 1.0), expected=chance)
 
 
-def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
-    """Score (the bin's middle), positives and negatives of each score bin, from the lowest score up."""
-    if counts.binning is None:  # no score was ever a number
-        nothing = np.zeros(0)
-        return nothing, nothing, nothing
-    bins, (negatives, positives, _) = states(counts)
-    some = positives + negatives > 0
-    return counts.binning.middles(bins[some]), positives[some], negatives[some]
-
-
-def states(counts: Counts) -> tuple[Ints, tuple[Floats, Floats, Floats]]:
-    """The score bins, and of each how many negatives, positives, and predictions without a label."""
-    bins, where = np.unique(counts.bins >> 2, return_inverse=True)
-    state = counts.bins & 3
-    found = [np.bincount(where[state == i], counts.counts[state == i], len(bins)).astype(np.float64) for i in range(3)]
-    return bins, (found[0], found[1], found[2])
-
-
+@metric("binary")
 def value(counts: Counts, task: Task) -> Value:
     """What the decisions were worth, all together: Σ records × the worth of their cell, as the task declares it."""
     return _worth(counts, task, mean=False)
 
 
+@metric("binary")
 def mean_value(counts: Counts, task: Task) -> Value:
     """What a decision was worth, on average."""
     return _worth(counts, task, mean=True)
@@ -276,13 +336,12 @@ def _improper(counts: Counts) -> Value | None:
 
 
 def _one_class(counts: Counts) -> Value:
+    """Why there is no area where positives or negatives are missing."""
     n = counts.tally("labelled")
     return Value.no_data(f"all {n} labels are of one class", n, covered(counts))
 
 
-def _proportion(
-    counts: Counts, threshold: float | None, of: Callable[[float, float, float, float], tuple[float, float]], what: str
-) -> Value:
+def _proportion(counts: Counts, threshold: float | None, of: Callable[[Any, Any, Any, Any], Share], what: str) -> Value:
     hits, trials = of(*_cells(counts, threshold))
     if trials <= 0:
         n = counts.tally("labelled")
@@ -314,18 +373,24 @@ def _mean_loss(counts: Counts, name: str, most: float) -> Value:
     return answered(value, (low, min(high, most)), counts)
 
 
-def _reliability(counts: Counts, n_bins: int) -> list[tuple[str, float, float, float]]:
-    """Of each bin of probability: its range, the mean predicted, how many happened, how many there are."""
-    if unlabelled(counts) or _improper(counts):
-        return []
-    score, positives, negatives = score_counts(counts)
-    score = np.clip(score, 0.0, 1.0)
-    place = np.minimum((score * n_bins).astype(np.int64), n_bins - 1)
-    n = np.bincount(place, positives + negatives, n_bins)
-    happened = np.bincount(place, positives, n_bins)
-    predicted = np.bincount(place, score * (positives + negatives), n_bins)
-    return [
-        (f"{i / n_bins:g}–{(i + 1) / n_bins:g}", float(predicted[i] / n[i]), float(happened[i]), float(n[i]))
-        for i in range(n_bins)
-        if n[i] > 0
-    ]
+def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
+    """Rows × bins of probability: how many records there are, how many positives, the sum of what was predicted."""
+    size = len(panel) * n_bins
+    sums = np.zeros((3, size))
+    score_of = OfScore(panel, lambda score: np.clip(score, 0.0, 1.0))
+    place_of = OfScore(panel, lambda score: np.minimum(np.clip(score, 0, 1) * n_bins, n_bins - 1).astype(np.int64))
+    for scores in score_blocks(panel):
+        here = (place_of(scores.bins) + np.arange(len(scores.rows))[:, None] * n_bins).ravel()
+        labelled = scores.positives + scores.negatives
+        rows = (scores.rows[:, None] * n_bins + np.arange(n_bins)).ravel()
+        for found, weights in zip(sums, (labelled, scores.positives, score_of(scores.bins) * labelled), strict=True):
+            found[rows] = np.bincount(here, weights.ravel(), len(rows))
+    n, happened, predicted = sums.reshape(3, len(panel), n_bins)
+    return n, happened, predicted
+
+
+def _or_wilson(low: Floats, high: Floats, successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
+    """Wilson's interval in the place of one that is degenerate."""
+    for i in np.flatnonzero(np.isnan(low) & (trials > 0)).tolist():
+        low[i], high[i] = wilson(float(successes[i]), float(trials[i]))
+    return low, high

@@ -7,6 +7,7 @@ it is computed from the log, each time it is asked.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from fourfold.config import is_text
 from fourfold.counts import Counts
 from fourfold.counts.binning import Floats
 from fourfold.errors import ConfigError
+from fourfold.metrics.declared import METRICS, TASKS, Additive, FromLog
 from fourfold.metrics.intervals import student_point
 from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Sums, Value
@@ -35,9 +37,19 @@ class Custom:
     function: Callable[[Any, Any], float] | None = None
     sample: int | None = None
 
+    @functools.cached_property
+    def metric(self) -> Additive | FromLog:
+        """It as one of ours."""
+        if self.function is not None:
+            return FromLog(self.name, self.function, self.sample)
+
+        def of(counts: Counts) -> Value:
+            return read(counts, self)
+
+        return Additive(self.name, of, ("custom",), target="task", tasks=TASKS, series=self.name)
+
 
 REGISTERED: dict[str, Custom] = {}
-BUILT_IN: set[str] = set()  # the names of fourfold's own metrics, once all are listed
 
 
 def register(
@@ -66,7 +78,7 @@ def register(
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(f"metric {name!r}: give a name of letters, digits and _")
-    if name in BUILT_IN:
+    if name in METRICS:
         raise ConfigError(f"metric {name!r}: fourfold has one of this name; choose another")
     if (function is None) == (sums is None) or (sums is None) != (value is None):
         raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")

@@ -16,6 +16,7 @@ import numpy as np
 
 from fourfold.counts import Counts
 from fourfold.counts.binning import Floats, Ints
+from fourfold.metrics.declared import metric
 from fourfold.model import Value
 
 IDENTIFIER = "an identifier: nearly all values are distinct, so it is not counted by value"
@@ -38,6 +39,7 @@ class Pair:
         return int(self.current.sum()), int(self.reference.sum())
 
 
+@metric("category", "numeric", bins=True)
 def population_stability_index(current: Counts, reference: Counts) -> Value:
     """Σ (p − q) ln(p/q), on the reference's deciles; half a record is added to each group, so that none is empty.
 
@@ -47,21 +49,25 @@ def population_stability_index(current: Counts, reference: Counts) -> Value:
     return _grouped(current, reference, _psi)
 
 
+@metric("category", "numeric", bins=True)
 def jensen_shannon(current: Counts, reference: Counts) -> Value:
     """The Jensen–Shannon distance, base 2, from 0 to 1: Lin, IEEE Trans. Inf. Theory 37 (1991)."""
     return _grouped(current, reference, _jensen_shannon)
 
 
+@metric("category", "numeric", bins=True)
 def hellinger(current: Counts, reference: Counts) -> Value:
     """The Hellinger distance, from 0 to 1: √(½ Σ (√p − √q)²)."""
     return _grouped(current, reference, _hellinger)
 
 
+@metric("category", "numeric", bins=True)
 def total_variation(current: Counts, reference: Counts) -> Value:
     """The total variation distance, from 0 to 1: ½ Σ |p − q|."""
     return _grouped(current, reference, _total_variation)
 
 
+@metric("numeric", bins=True)
 def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
     """The largest distance between the two cumulative distributions, from 0 to 1.
 
@@ -77,6 +83,7 @@ def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
     return Value(float(np.abs(p - q).max()), n=n, expected=expected)
 
 
+@metric("numeric", bins=True)
 def wasserstein(current: Counts, reference: Counts) -> Value:
     """The mean distance that a value has to move (Wasserstein-1), in units of the reference's scale.
 

@@ -35,8 +35,9 @@ import numpy as np
 from fourfold.counts import KINDS, OUTCOMES, Counts
 from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.metrics.calibration import Calibration, equal_groups
-from fourfold.metrics.classification import CELLS, states
+from fourfold.metrics.classification import CELLS
 from fourfold.metrics.intervals import Z
+from fourfold.metrics.scores import states
 from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Task, Value
 

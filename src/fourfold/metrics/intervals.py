@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,8 +13,13 @@ from fourfold.counts.binning import Floats
 Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 Interval = tuple[float, float]
 _BEYOND = 1.0  # standard errors, from which on a distance is taken for more than chance; by simulation
-_TRUTHS = 33  # between which is interpolated
+_STEPS = 32  # between which is interpolated; a power of two
+_ERF_ENDS, _ERF_STEPS = 6, 256  # from where on it is 1; the numbers listed up to 1
 _MOST_TRIALS = 1e15  # more make no difference to an interval
+_STUDENT = (  # the 97.5 % points of Student's distribution with 1 to 6 degrees of freedom
+    12.706204736174694, 4.302652729749462, 3.1824463052837078, 2.7764451051977934, 2.5705818356363146,
+    2.4469118511449786,
+)  # fmt: skip
 _LARGEST_EXPONENT = 709.0  # e to it is a float still
 
 
@@ -31,13 +37,20 @@ def wilson(successes: float, trials: float) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def logit(value: float, variance: float, n: float = math.inf) -> Interval | None:
-    """Student's interval of n records on the logit scale, for a value within (0, 1); None at its ends."""
-    if not 0 < value < 1:
-        return None
-    spread = value * (1 - value)
-    low, high = student(math.log(value / (1 - value)), variance / spread / spread, n)
-    return _expit(low), _expit(high)
+def logit(value: Floats, variance: Floats, n: Floats | None = None) -> tuple[Floats, Floats]:
+    """Student's interval of n records on the logit scale, of each value within (0, 1); NaN at its ends.
+
+    Without n, the normal distribution's.
+    """
+    inside = (value > 0) & (value < 1)
+    centre = np.where(inside, value, 0.5)
+    spread = centre * (1 - centre)
+    points = Z if n is None else np.array([student_point(records - 1) for records in n.tolist()])
+    middle, half = np.log(centre / (1 - centre)), points * np.sqrt(np.maximum(variance, 0.0)) / spread
+    low, high = (
+        np.where(inside, 1 / (1 + np.exp(-np.clip(end, -700, 700))), np.nan) for end in (middle - half, middle + half)
+    )
+    return low, high
 
 
 def effective(value: float, variance: float, n: float, low: float = 0.0, high: float = 1.0) -> Interval:
@@ -69,12 +82,17 @@ def student(value: float, variance: float, n: float) -> Interval:
 
 
 def student_point(degrees: float) -> float:
-    """The 97.5 % point of Student's distribution: Cornish & Fisher's expansion, within 0.002 from 5 degrees on.
+    """The 97.5 % point of Student's distribution; from 6 degrees on by Cornish & Fisher's expansion, within 0.002.
 
-    Source: Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.5.
+    Below 6 it is exact at whole degrees and within 3 % between them. Source: Abramowitz & Stegun, Handbook of
+    Mathematical Functions, 26.7.5.
     """
     if degrees < 1:
         return math.inf
+    if degrees < len(_STUDENT):
+        lower = int(degrees)
+        share = (1 / lower - 1 / degrees) / (1 / lower - 1 / (lower + 1))
+        return math.exp((1 - share) * math.log(_STUDENT[lower - 1]) + share * math.log(_STUDENT[lower]))
     z, v = Z, degrees
     return (
         z
@@ -117,7 +135,7 @@ def mover(parts: Sequence[tuple[float, float, float]]) -> Interval:
     return centre - math.sqrt(below), centre + math.sqrt(above)
 
 
-def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> Interval:
+def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> tuple[Floats, Floats]:
     """Of Σ weight × |distance|, the distances having normal standard errors, which are above zero.
 
     Chance makes each |distance| longer, by as much as the mean of the folded normal distribution says (Leone, Nelson &
@@ -125,22 +143,67 @@ def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> In
     those truths under which the sum seen is no surprise. How much chance adds depends on how a truth is shared out: the
     least where evenly. For the upper end it is taken to be half evenly and half as seen, for the lower as seen, where
     that is beyond chance.
+
+    The sums are over the last axis: each row has an interval of its own.
     """
     lengths = np.abs(distances)
-    seen = float((weights * lengths).sum())
+    seen = (weights * lengths).sum(-1)
     beyond = np.where(lengths > _BEYOND * errors, lengths, 0.0)
-    if not beyond.any():
-        beyond = np.where(lengths == lengths.max(), 1.0, 0.0)
-    truths = np.linspace(0.0, seen + 2 * Z * float(np.sqrt((weights**2 * errors**2).sum())), _TRUTHS)
-    ends = []
-    for shape, sign in ((beyond / (weights * beyond).sum(), 1), ((1 + lengths / max(seen, 1e-12)) / 2, -1)):
-        at = truths[:, None] * shape
-        z = at / errors / math.sqrt(2)
-        inside = np.array([math.erf(x) for x in z.ravel().tolist()]).reshape(z.shape)
-        mean = errors * math.sqrt(2 / math.pi) * np.exp(-z * z) + at * inside
-        spread = np.sqrt((weights**2 * np.maximum(at * at + errors**2 - mean * mean, 0.0)).sum(1))
-        ends.append(float(np.interp(seen, (weights * mean).sum(1) + sign * Z * spread, truths)))
-    return ends[0], ends[1]
+    longest = np.where(lengths == lengths.max(-1, keepdims=True), 1.0, 0.0)
+    beyond = np.where(beyond.any(-1, keepdims=True), beyond, longest)
+    furthest = seen + 2 * Z * np.sqrt((weights**2 * errors**2).sum(-1))
+    evenly = (1 + lengths / np.maximum(seen, 1e-12)[..., None]) / 2
+    shared = beyond / np.maximum((weights * beyond).sum(-1), 1e-300)[..., None]
+
+    def expected(truth: Floats, shape: Floats, sign: int) -> Floats:
+        """The mean of such a sum, and Z standard deviations more or less."""
+        at = truth[..., None] * shape
+        z = at / (errors * math.sqrt(2))
+        mean = errors * (math.sqrt(2 / math.pi) * np.exp(-z * z)) + at * erf(z)
+        spread = np.sqrt((weights**2 * np.maximum(at * at + errors**2 - mean * mean, 0.0)).sum(-1))
+        sums: Floats = (weights * mean).sum(-1) + sign * Z * spread
+        return sums
+
+    low = _where_it_comes_to(seen, furthest, lambda truth: expected(truth, shared, 1))
+    high = _where_it_comes_to(seen, furthest, lambda truth: expected(truth, evenly, -1))
+    return low, high
+
+
+def _where_it_comes_to(seen: Floats, furthest: Floats, of: Callable[[Floats], Floats]) -> Floats:
+    """Where a rising function of numbers from zero to the furthest comes to what was seen: by steps, then on a line."""
+    step = furthest / _STEPS
+    left, right = np.zeros_like(seen), np.full_like(seen, _STEPS)
+    below, above = of(left), of(furthest)
+    lowest, highest = below, above
+    for _ in range(int(math.log2(_STEPS))):
+        middle = (left + right) / 2
+        there = of(middle * step)
+        beyond = there <= seen
+        left, below = np.where(beyond, middle, left), np.where(beyond, there, below)
+        right, above = np.where(beyond, right, middle), np.where(beyond, above, there)
+    rise = above - below
+    place = (left + np.divide(seen - below, rise, out=np.zeros_like(rise), where=rise != 0)) * step
+    return np.where(seen < lowest, 0.0, np.where(seen > highest, furthest, place))
+
+
+@functools.cache
+def _erf_table() -> tuple[Floats, Floats]:
+    """The error function and its slope at each step."""
+    x = np.arange(_ERF_ENDS * _ERF_STEPS + 1) / _ERF_STEPS
+    return np.array([math.erf(at) for at in x.tolist()]), 2 / math.sqrt(math.pi) * np.exp(-x * x)
+
+
+def erf(x: Floats) -> Floats:
+    """The error function of numbers from 0 on, to the last bit or two: Taylor's series from the nearest listed one."""
+    values, slopes = _erf_table()
+    x = np.minimum(x, _ERF_ENDS)
+    place = np.rint(x * _ERF_STEPS)
+    near = place / _ERF_STEPS
+    d, place, square = x - near, place.astype(np.int64), near * near
+    series = (4 * square - 12) * square + 3
+    series = (3 - 2 * square) * near / 6 + d * series / 30
+    series = (2 * square - 1) / 3 + d * series
+    return values[place] + slopes[place] * d * (1 + d * (d * series - near))
 
 
 def few(variance: float, n: float, lacking: float) -> float:
@@ -165,7 +228,3 @@ def delta_variance(gradient: Sequence[float], cells: Sequence[float]) -> float:
 def exp(x: float) -> float:
     """e^x; infinite where no float holds it."""
     return math.exp(x) if x < _LARGEST_EXPONENT else math.inf
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0

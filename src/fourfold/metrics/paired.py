@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from fourfold.counts import Counts
 from fourfold.counts.binning import Floats
 from fourfold.errors import InputError
+from fourfold.metrics.declared import METRICS, Additive, OfCells
 from fourfold.metrics.intervals import few, student
 from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Value
@@ -23,20 +23,9 @@ from fourfold.model import Value
 _DRAWS = 2_000
 _LACKING = 25.0  # see ``intervals.few``
 _PRIOR = 0.25  # after Agresti & Min, Statistics in Medicine 24 (2005), 729–740, who add 0.5; simulated, less will do
-_Cells = tuple[Floats, Floats, Floats, Floats]  # true positives, false positives, false negatives, true negatives
-_BINARY: dict[str, Callable[[_Cells], Floats]] = {
-    "accuracy": lambda c: _over(c[0] + c[3], c[0] + c[1] + c[2] + c[3]),
-    "precision": lambda c: _over(c[0], c[0] + c[1]),
-    "recall": lambda c: _over(c[0], c[0] + c[2]),
-    "specificity": lambda c: _over(c[3], c[3] + c[1]),
-    "f1": lambda c: _over(2 * c[0], 2 * c[0] + c[1] + c[2]),
-    "balanced_accuracy": lambda c: (_over(c[0], c[0] + c[2]) + _over(c[3], c[3] + c[1])) / 2,
-}
-_ERRORS = {"mean_absolute_error": "absolute", "mean_squared_error": "squared"}
-METRICS = (*_BINARY, *_ERRORS)
 
 
-def difference(counts: Counts, metric: str) -> Value:
+def difference(counts: Counts, metric: Additive) -> Value:
     """The first version's metric − the second's, on the keys that both predicted and that have a label.
 
     ``reason`` gives McNemar's p-value where the metric is the accuracy.
@@ -44,13 +33,17 @@ def difference(counts: Counts, metric: str) -> Value:
     Raises:
         InputError: a metric of which there is no paired difference for this kind of task.
     """
+    if metric.paired is None:
+        kind = metric.tasks[0]
+        known = [m.name for several in METRICS.values() for m in several if m.paired is not None and kind in m.tasks]
+        raise InputError(
+            f"two versions of a {kind} task are compared by {', '.join(known) or 'no metric'}, not {metric.name}"
+        )
     n = counts.tally("pairs")
     if n <= 0:
         return Value.no_data("no labelled key was predicted by both versions")
-    if counts.kind == "paired_errors":
-        if metric not in _ERRORS:
-            raise InputError(f"two versions of a regression are compared by {', '.join(_ERRORS)}, not {metric}")
-        name = _ERRORS[metric]
+    if isinstance(metric.paired, str):
+        name = metric.paired
         mean = counts.sum(name) / n
         if not math.isfinite(mean):
             return Value.no_data(OVERFLOW, n)
@@ -60,9 +53,6 @@ def difference(counts: Counts, metric: str) -> Value:
         return Value(mean, *student(mean, variance, n), n)
     cells = {tuple(_flat(text)): c for text, c in zip(counts.labels, counts.counts.tolist(), strict=True)}
     binary = all(set(cell) <= {"0", "1"} for cell in cells)
-    if metric not in _BINARY or (metric != "accuracy" and not binary):
-        known = ", ".join(_BINARY) if binary else "accuracy"
-        raise InputError(f"two versions of such a task are compared by {known}, not {metric}")
     if not binary:  # of several classes, only whether each version was right matters
         right: dict[tuple[str, ...], int] = {}
         for (actual, a, b), count in cells.items():
@@ -74,28 +64,23 @@ def difference(counts: Counts, metric: str) -> Value:
     # a part of a record in each cell that can occur, so that what few records lack is not taken for impossible
     possible = joint + _PRIOR * np.array([binary or name[0] == "1" for name in names])
     drawn = np.random.default_rng(0).multinomial(n, possible / possible.sum(), _DRAWS).astype(np.float64)
-    centre = float(_difference(joint[None, :], names, metric)[0])
+    centre = float(_difference(joint[None, :], names, metric.paired)[0])
     if not math.isfinite(centre):
-        return Value.no_data(f"{metric} is not defined for both versions", n)
-    found = _difference(drawn, names, metric)
+        return Value.no_data(f"{metric.name} is not defined for both versions", n)
+    found = _difference(drawn, names, metric.paired)
     low, high = (float(q) for q in np.nanquantile(found, (0.025, 0.975)))
     low, high = min(low, centre), max(high, centre)
-    reason = f"McNemar p = {_mcnemar(cells):.3g}" if metric == "accuracy" else ""
+    reason = f"McNemar p = {_mcnemar(cells):.3g}" if metric.name == "accuracy" else ""
     return Value(centre, low, high, n, reason=reason)
 
 
-def _difference(joint: Floats, names: list[tuple[str, ...]], metric: str) -> Floats:
+def _difference(joint: Floats, names: list[tuple[str, ...]], share: OfCells) -> Floats:
     """Of tables (… × cells) the difference of the two versions' metrics."""
     sides = []
     for version in (1, 2):
-        if metric == "accuracy":
-            right = np.array([name[version] == name[0] for name in names])
-            sides.append(joint[:, right].sum(1) / joint.sum(1))
-            continue
         cell = [(name[version] == "1", name[0] == "1") for name in names]
         wanted = ((True, True), (True, False), (False, True), (False, False))
-        tp, fp, fn, tn = (joint[:, np.array([c == w for c in cell])].sum(1) for w in wanted)
-        sides.append(_BINARY[metric]((tp, fp, fn, tn)))
+        sides.append(_over(*share(*(joint[:, np.array([c == w for c in cell])].sum(1) for w in wanted))))
     found: Floats = sides[0] - sides[1]
     return found
 

@@ -9,70 +9,83 @@ import numpy as np
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS, Counts
 from fourfold.counts.binning import Binning, Floats
 from fourfold.errors import InputError
+from fourfold.metrics.declared import TASKS, metric
 from fourfold.metrics.intervals import Z, few, logarithmic, student, wilson
 from fourfold.model import Value
 
 _LACKING = 40.0  # see ``intervals.few``
 
 
+@metric("stream")
 def rows(counts: Counts) -> Value:
     """How many records there are."""
     n = counts.tally("rows")
     return Value(float(n), n=n) if n else Value.no_data("no records in this window")
 
 
+@metric("stream")
 def duplicate_keys(counts: Counts) -> Value:
     """How many records repeat a key that was logged before."""
     n = counts.tally("rows")
     return Value(float(counts.tally("duplicate_key")), n=n) if n else Value.no_data("no records in this window")
 
 
+@metric("stream")
 def null_keys(counts: Counts) -> Value:
     """How many records have no key."""
     n = counts.tally("rows")
     return Value(float(counts.tally("null_key")), n=n) if n else Value.no_data("no records in this window")
 
 
+@metric("stream")
 def null_key_rate(counts: Counts) -> Value:
     """The share of records that have no key, and so can be joined with nothing."""
     return _rate(counts, "null_key")
 
 
+@metric("numeric", "category", "opaque")
 def null_rate(counts: Counts) -> Value:
     """The share of records in which the column is null."""
     return _rate(counts, "null")
 
 
+@metric("numeric")
 def nan_rate(counts: Counts) -> Value:
     """The share of records in which the column is NaN (a missing value in pandas' float columns)."""
     return _rate(counts, "nan")
 
 
+@metric("numeric")
 def infinite_rate(counts: Counts) -> Value:
     """The share of records in which the column is +∞ or −∞."""
     return _rate(counts, "positive_infinity", "negative_infinity")
 
 
+@metric("numeric")
 def negative_rate(counts: Counts) -> Value:
     """The share of records in which the column is below zero (−∞ among them)."""
     return _rate(counts, "negative", "negative_infinity")
 
 
+@metric("numeric")
 def zero_rate(counts: Counts) -> Value:
     """The share of records in which the column is zero."""
     return _rate(counts, "zero")
 
 
+@metric("numeric", name="min")
 def minimum(counts: Counts) -> Value:
     """The smallest finite value seen."""
     return _finite(counts.low, counts, "no finite values in this window")
 
 
+@metric("numeric", name="max")
 def maximum(counts: Counts) -> Value:
     """The largest finite value seen."""
     return _finite(counts.high, counts, "no finite values in this window")
 
 
+@metric("numeric")
 def mean(counts: Counts) -> Value:
     """The mean of the finite values, with Student's interval."""
     n, moments = counts.finite, _moments(counts)
@@ -87,6 +100,7 @@ def mean(counts: Counts) -> Value:
     return Value(centre, low, high, n) if math.isfinite(high) else Value(centre, n=n)
 
 
+@metric("numeric", name="std", bins=True)
 def standard_deviation(counts: Counts) -> Value:
     """The standard deviation of the finite values (n − 1 in the denominator).
 
@@ -109,6 +123,8 @@ def standard_deviation(counts: Counts) -> Value:
     return Value(deviation, low, high, n)
 
 
+@metric("numeric", bins=True)
+@metric(*TASKS, name="label_delay", series="delay")
 def quantile(counts: Counts, q: float) -> Value:
     """The smallest finite value with at least a share q of the values at or below it.
 
@@ -134,6 +150,7 @@ def quantile(counts: Counts, q: float) -> Value:
     return Value(value, min(low, value), max(high, value), n)
 
 
+@metric("category", bins=True)
 def distinct(counts: Counts) -> Value:
     """How many distinct values there are; exact up to 256 in a bucket, else by HyperLogLog (± 4.5 %)."""
     n = counts.tally("rows") - counts.tally("null")

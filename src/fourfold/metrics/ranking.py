@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from fourfold.counts import Counts
 from fourfold.metrics import quality
+from fourfold.metrics.declared import metric
 from fourfold.metrics.intervals import effective
 from fourfold.model import Value
 
 
+@metric("ranking", name="ndcg", series="ndcg_{k}", title="NDCG", headline=1)
+@metric("ranking", name="mean_average_precision", series="average_precision_{k}", title="MAP", headline=2)
+@metric("ranking", name="precision_at_k", series="precision_{k}")
+@metric("ranking", name="recall_at_k", series="recall_{k}")
+@metric("ranking", name="hit_rate", series="hit_{k}", title="hits", headline=4)
 def at_cutoff(counts: Counts, k: float) -> Value:
     """The mean over the labelled queries."""
     return mean(counts)
 
 
+@metric("ranking", name="mean_reciprocal_rank", series="reciprocal_rank", title="MRR", headline=3)
 def mean(counts: Counts) -> Value:
     """The mean over the labelled queries, with Wilson's interval at the number of queries its variance is worth."""
     found = quality.mean(counts)

@@ -7,6 +7,7 @@ import math
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
+from fourfold.metrics.declared import metric
 from fourfold.metrics.intervals import effective, exp, few, logarithmic, student
 from fourfold.metrics.tasks import OVERFLOW, answered, mean_of, undefined, unlabelled
 from fourfold.model import Value
@@ -14,6 +15,7 @@ from fourfold.model import Value
 _LACKING_SQUARES, _LACKING_RATIO = 25.0, 15.0  # see ``intervals.few``
 
 
+@metric("regression", headline=3)
 def bias(counts: Counts) -> Value:
     """The mean residual: above zero where predictions are too low."""
     empty = unlabelled(counts)
@@ -24,6 +26,7 @@ def bias(counts: Counts) -> Value:
     return answered(mean, student(mean, _spread(counts, mean), n), counts)
 
 
+@metric("regression", title="MAE", headline=1, paired="absolute")
 def mean_absolute_error(counts: Counts) -> Value:
     """The mean |residual|."""
     empty = unlabelled(counts)
@@ -34,6 +37,7 @@ def mean_absolute_error(counts: Counts) -> Value:
     return answered(mean, logarithmic(mean, _spread(counts, mean), n), counts)
 
 
+@metric("regression", paired="squared")
 def mean_squared_error(counts: Counts) -> Value:
     """The mean residual²."""
     empty = unlabelled(counts)
@@ -44,6 +48,7 @@ def mean_squared_error(counts: Counts) -> Value:
     return answered(mean, logarithmic(mean, few(variance, n, _LACKING_SQUARES), n), counts)
 
 
+@metric("regression", title="RMSE", headline=2)
 def root_mean_squared_error(counts: Counts) -> Value:
     """√ of the mean residual²."""
     found = mean_squared_error(counts)
@@ -52,6 +57,7 @@ def root_mean_squared_error(counts: Counts) -> Value:
     return answered(math.sqrt(found.value), (math.sqrt(found.low), math.sqrt(found.high)), counts)
 
 
+@metric("regression")
 def mean_absolute_percentage_error(counts: Counts) -> Value:
     """The mean |residual| ÷ |actual|, as a share; not defined where an actual value is zero."""
     zero = counts.tally("zero_actual")
@@ -60,6 +66,7 @@ def mean_absolute_percentage_error(counts: Counts) -> Value:
     return _mean(counts, "percentage")
 
 
+@metric("regression")
 def symmetric_mean_absolute_percentage_error(counts: Counts) -> Value:
     """The mean of 2 |residual| ÷ (|actual| + |predicted|), from 0 to 2; 0 where both are zero."""
     empty = unlabelled(counts)
@@ -69,6 +76,7 @@ def symmetric_mean_absolute_percentage_error(counts: Counts) -> Value:
     return answered(mean, effective(mean, variance, counts.tally("labelled"), 0.0, 2.0), counts)
 
 
+@metric("regression")
 def mean_pinball_loss(counts: Counts, alpha: float = 0.5) -> Value:
     """The mean of α × residual where it is above zero, and (α − 1) × residual below: for a predicted α-quantile."""
     if not 0 <= alpha <= 1:
@@ -82,6 +90,7 @@ def mean_pinball_loss(counts: Counts, alpha: float = 0.5) -> Value:
     return answered(mean, logarithmic(mean, max(square - mean * mean, 0.0) / max(n - 1, 1), n), counts)
 
 
+@metric("regression", title="R²", headline=4)
 def r2(counts: Counts) -> Value:
     """1 − Σ residual² ÷ Σ (actual − mean)², with a delta-method interval on the scale of log(1 − R²)."""
     empty = unlabelled(counts)
@@ -110,11 +119,13 @@ def r2(counts: Counts) -> Value:
     return answered(value, (1 - exp(high), 1 - exp(low)), counts)
 
 
+@metric("regression", series="residual")
 def residual_quantile(counts: Counts, q: float) -> Value:
     """The q-quantile of the residuals, from their bins."""
     return quality.quantile(counts, q)
 
 
+@metric("regression", series="absolute_error")
 def median_absolute_error(counts: Counts) -> Value:
     """The median |residual|, from its bins."""
     return quality.quantile(counts, 0.5)

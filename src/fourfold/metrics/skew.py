@@ -15,15 +15,10 @@ import numpy as np
 from fourfold.counts import Counts
 from fourfold.counts.binning import Binning
 from fourfold.metrics import drift, quality
+from fourfold.metrics.declared import METRICS
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value
 
-DISTANCES = {
-    "population_stability_index": drift.population_stability_index, "jensen_shannon": drift.jensen_shannon,
-    "hellinger": drift.hellinger, "total_variation": drift.total_variation,
-    "kolmogorov_smirnov": drift.kolmogorov_smirnov, "wasserstein": drift.wasserstein,
-}  # fmt: skip
-_ORDERED = ("kolmogorov_smirnov", "wasserstein")  # distances that only numbers have
 # Conversions that people forget: what was multiplied with, and what that means.
 _UNITS = {
     1.609344: "miles to kilometres", 0.3048: "feet to metres", 2.54: "inches to centimetres",
@@ -86,10 +81,10 @@ def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[s
         message = f"{_type(current)} here, {_type(reference)} in the reference"
         return ColumnSkew(column, (Finding("type", message), *_nulls(current, reference)), {})
     distances = {}
-    for name, function in DISTANCES.items():
-        kind = "numeric" if name in _ORDERED else shared[0]
-        if kind in shared:
-            distances[name] = function(current[kind], reference[kind])
+    for metric in (metric for several in METRICS.values() for metric in several if metric.distance):
+        kind = next((kind for kind in metric.kinds if kind in shared), None)
+        if kind is not None:
+            distances[metric.name] = metric.of(current[kind], reference[kind])
     findings = [*_nulls(current, reference)]
     found = None
     if "numeric" in shared and _changed(current["numeric"], reference["numeric"]):

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
-from fourfold.counts import Counts
+import numpy as np
+import numpy.typing as npt
+
+from fourfold.counts import Counts, Panel
+from fourfold.counts.binning import Floats
+from fourfold.metrics.declared import TASKS, metric
 from fourfold.metrics.intervals import Interval, wilson
 from fourfold.model import Value
 
@@ -21,6 +27,7 @@ LABELS = {  # what a label must be
 }  # fmt: skip
 
 
+@metric(*TASKS, title="labelled", headline=9)
 def coverage(counts: Counts) -> Value:
     """Labelled ÷ predicted."""
     predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
@@ -29,27 +36,32 @@ def coverage(counts: Counts) -> Value:
     return Value(labelled / predicted, *wilson(labelled, predicted), predicted, labelled / predicted)
 
 
+@metric(*TASKS)
 def predictions(counts: Counts) -> Value:
     """How many keys (of a ranking task: queries) were predicted; a repeated prediction counts once."""
     n = counts.tally("predicted")
     return Value(float(n), n=n, coverage=covered(counts)) if n else Value.no_data("no predictions in this window")
 
 
+@metric(*TASKS)
 def orphan_labels(counts: Counts) -> Value:
     """How many labels have a key that was never predicted, by the label's own time."""
     return Value(float(counts.tally("orphan")), n=counts.tally("orphan"))
 
 
+@metric(*TASKS)
 def expired_labels(counts: Counts) -> Value:
     """How many predictions were labelled only after the horizon."""
     return Value(float(counts.tally("expired")), n=counts.tally("predicted"))
 
 
+@metric(*TASKS)
 def withdrawn_labels(counts: Counts) -> Value:
     """How many predictions' newest label is null."""
     return Value(float(counts.tally("withdrawn")), n=counts.tally("predicted"))
 
 
+@metric(*TASKS)
 def match_rate(counts: Counts) -> Value:
     """Of the labels, the share whose key was predicted: the health of the join."""
     matched, orphan = counts.tally("matched"), counts.tally("orphan")
@@ -58,6 +70,7 @@ def match_rate(counts: Counts) -> Value:
     return Value(matched / (matched + orphan), *wilson(matched, matched + orphan), matched + orphan)
 
 
+@metric(*TASKS)
 def fan_out(counts: Counts) -> Value:
     """How many rows a plain join of the two streams makes of each key that both have; 1 where none is repeated."""
     matched = counts.tally("matched")
@@ -89,6 +102,8 @@ def unlabelled(counts: Counts) -> Value | None:
 def noted(value: Value, counts: Counts) -> Value:
     """The value, and in its reason how many of the window's labels and predictions are of no use to the task."""
     labels, predictions_ = counts.tally("invalid_label"), counts.tally("unscored")
+    if not (labels > 0 or predictions_ > 0):
+        return value
     notes = [value.reason]
     if labels > 0:
         notes.append(f"{unusable(labels)}: a label must be {LABELS[counts.kind]}")
@@ -121,6 +136,30 @@ def answered(value: float, interval: Interval, counts: Counts, n: int | None = N
     if math.isnan(low) or math.isnan(high):
         low, high = -math.inf, math.inf
     return Value(value, low, high, n, covered(counts))
+
+
+def by_row(
+    panel: Panel,
+    judged: npt.NDArray[np.bool_],
+    why: Callable[[Counts], Value | None],
+    value: Floats,
+    low: Floats,
+    high: Floats,
+    expected: Floats | None = None,
+) -> list[Value]:
+    """A value a row of a panel; where one cannot be judged, for it has no label or whatever else, the reason."""
+    predicted, labelled = panel.tally("predicted"), panel.tally("labelled")
+    coverage = labelled / np.where(predicted > 0, predicted, 1)
+    columns = [column.tolist() for column in (value, low, high, labelled, coverage)]
+    chance = [None] * len(panel) if expected is None else expected.tolist()
+    answers = [
+        Value(number, lower, upper, n, share, expected=mean)
+        for number, lower, upper, n, share, mean in zip(*columns, chance, strict=True)
+    ]
+    for i in np.flatnonzero(~(judged & (labelled > 0))).tolist():
+        counts = panel.row(i)
+        answers[i] = unlabelled(counts) or why(counts) or undefined(OVERFLOW, counts)
+    return answers
 
 
 def mean_of(counts: Counts, name: str, n: int | None = None) -> tuple[float, float]:

@@ -35,6 +35,16 @@ class Value:
     expected: float | None = None
     awaited: float | None = None
 
+    def __float__(self) -> float:
+        """The number.
+
+        Raises:
+            ValueError: there is no data; the message is the reason.
+        """
+        if self.value is None:
+            raise ValueError(f"no data: {self.reason}")
+        return self.value
+
     @staticmethod
     def no_data(reason: str, n: int = 0, coverage: float | None = None) -> Value:
         """The absence of a number, and why: never 0.0, never NaN."""

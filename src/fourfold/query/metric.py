@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from fourfold.errors import ConfigError, InputError, suggest
-from fourfold.metrics import Question, parse
+from fourfold.metrics import FromLog, Question, parse
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Sums, Value, Window, slice_names
 from fourfold.query import ways
@@ -121,8 +121,7 @@ def _check_kept(reader: Reader, target: Target, start: Moment | None, as_of: int
 
 
 def _is_function(question: Question) -> bool:
-    custom = REGISTERED.get(question.metric.name)
-    return custom is not None and custom.function is not None
+    return isinstance(question.metric, FromLog)
 
 
 def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:

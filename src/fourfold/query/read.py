@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from fourfold import counts
-from fourfold.counts import Counts
+from fourfold.counts import KINDS, Counts
+from fourfold.counts import Place as Place
 from fourfold.counts.binning import Ints
 from fourfold.errors import suggest
 from fourfold.model import DAY, EVERYTHING, Task, Window
@@ -33,7 +35,6 @@ class Target:
         return self.task.prediction.stream if self.task is not None else self.owner.removeprefix("stream:")
 
 
-Place = tuple[int, str]  # the number of a window, and a slice
 EVER = Window(FIRST, LAST)
 Found = Iterable[tuple[Place, Counts]]
 
@@ -84,7 +85,7 @@ def load(
     for kind in kinds:
         wanted = of_dimension([row for row in found if row[2] == kind], names)
         if wanted:
-            read = _with_bins if bins else _without_bins
+            read = _with_labels if bins and KINDS[kind].labelled else functools.partial(_panel, bins=bins)
             return read(source, wanted, windows, level), sorted({row[3] for row in wanted})
     return [], []
 
@@ -102,22 +103,24 @@ def totals(
     return found
 
 
-def _with_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
+def _with_labels(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
     table = source.counts(wanted, level, windows[0].start, windows[-1].end)
-    if table.num_rows == 0:
-        return []
-    place = number_of(windows, table["bucket"].to_numpy())
-    if len(np.unique(table["bucket"].to_numpy())) > len(np.unique(place)):  # a window is several buckets
-        table = counts.rebucket(table, place)
-        place = table["bucket"].to_numpy()
-    at = zip(place.tolist(), table["slice"].to_pylist(), strict=True)
-    return _each_once(zip(at, counts.rows(table, source.binnings()), strict=True), table["binning"].to_numpy())
+    buckets, numbers = table["bucket"].to_numpy(), number_of(windows, table["bucket"].to_numpy())
+    if len(np.unique(buckets)) > len(np.unique(numbers)):  # a window is several buckets
+        table = counts.rebucket(table, numbers)
+        numbers = table["bucket"].to_numpy()
+    places = zip(numbers.tolist(), table["slice"].to_pylist(), strict=True)
+    found = zip(places, counts.rows(table, source.binnings()), strict=True)
+    binnings = table["binning"].to_numpy()
+    return found if (binnings == binnings[:1]).all() else _each_once(found)
 
 
-def _without_bins(source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int) -> Found:
-    tallies = source.tallies(wanted, level, windows[0].start, windows[-1].end)
-    tallies = tallies.rebucket(number_of(windows, tallies.buckets))
-    return _each_once(tallies.rows(source.binnings()), tallies.binnings)
+def _panel(
+    source: Source, wanted: Sequence[Series], windows: Sequence[Window], level: int, *, bins: bool
+) -> Found:  # fmt: skip
+    panel = source.panel(wanted, level, windows[0].start, windows[-1].end, bins=bins)
+    panel = panel.rebucket(number_of(windows, panel.buckets))
+    return panel if panel.is_aligned else _each_once(panel)
 
 
 def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
@@ -126,10 +129,8 @@ def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
     return found
 
 
-def _each_once(found: Found, binnings: Ints) -> Found:
-    """Counts by place; where there are several versions of the binning, brought together."""
-    if (binnings == binnings[:1]).all():
-        return found
+def _each_once(found: Found) -> Found:
+    """Counts by place, brought together where they are on several versions of the binning."""
     together: dict[Place, list[Counts]] = {}
     for place, entry in found:
         together.setdefault(place, []).append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold import counts
+from fourfold.counts import Panel, of_table
 from fourfold.counts.binning import Binning
-from fourfold.counts.tallies import Tallies, of_table
 from fourfold.engine import Extent
 from fourfold.model import ALL, HOUR, Dimension, Task, slice_names
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
@@ -29,8 +30,8 @@ class Source(Protocol):
     def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """The counts of some series, by the buckets of a level that begin in [start, end)."""
 
-    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
-        """As ``counts``, without their bins; the series are one column's, of one kind."""
+    def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
+        """As ``counts``, of one column and kind, without their bins or with them (of kinds that have no labels)."""
 
     def span(self, level: int) -> tuple[int, int] | None:
         """The first and last bucket."""
@@ -57,10 +58,11 @@ class Stored:
         with self._reader.database.read() as connection:
             return series.select(connection, wanted, level, start, end)
 
-    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
+    def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
         """See ``Source``."""
         with self._reader.database.read() as connection:
-            return series.tallies(connection, wanted, level, start, end)
+            panel = series.panel(connection, wanted, level, start, end, bins=bins)
+        return dataclasses.replace(panel, known=self.binnings())
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""
@@ -112,9 +114,10 @@ class AsOf:
         buckets = table["bucket"].to_numpy()
         return table.filter(pa.array((buckets >= start) & (buckets < end)))
 
-    def tallies(self, wanted: Sequence[Series], level: int, start: int, end: int) -> Tallies:
+    def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
         """See ``Source``."""
-        return of_table(self.counts(wanted, level, start, end), *wanted[0][1:3])
+        panel = of_table(self.counts(wanted, level, start, end), *wanted[0][1:3], bins=bins)
+        return dataclasses.replace(panel, known=self.binnings())
 
     def span(self, level: int) -> tuple[int, int] | None:
         """See ``Source``."""

@@ -112,7 +112,7 @@ def _told(owner: str, stored: pa.Table, counted: pa.Table) -> Iterator[Differenc
 def _matters(row: dict[str, object]) -> bool:
     """Whether counts differ by more than which of too many labels were kept, which depends on the order of adding."""
     kind = KINDS[str(row["kind"])]
-    if kind.most is None:
+    if not kind.capped:
         return True
     tallies = dict(zip(kind.tallies, row["tallies"], strict=True))  # type: ignore[call-overload]
     return not tallies.get("other") or any(value for name, value in tallies.items() if name != "other")

@@ -59,8 +59,7 @@ def streams(reader: Reader) -> Table[StreamView]:
                 if column:
                     columns.setdefault(column, []).append(kind)
             probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
-            tallies = series.tallies(connection, [probe], DAY).tallies if probe else None
-            rows = int(tallies[:, 0].sum()) if tallies is not None else 0
+            rows = int(series.panel(connection, [probe], DAY).tally("rows").sum()) if probe else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
             view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
@@ -76,7 +75,7 @@ def columns(reader: Reader, stream: str) -> Table[ColumnView]:
     for column, kinds in totals(reader, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]
-            values = {q.text: q.metric.function(total, **q.parameters) for q in asked}
+            values = {q.text: q.of(total) for q in asked}
             heavy = (
                 sorted(zip(total.labels, total.counts.tolist(), strict=True), key=lambda e: -e[1])
                 if total.labels

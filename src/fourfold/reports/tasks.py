@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from fourfold import metrics
 from fourfold.model import DAY, Dimension, Task, Value
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -14,14 +15,6 @@ from fourfold.reports.streams import streams
 from fourfold.state import catalogue, series
 
 _EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
-HEADLINES = {  # of each kind of task the metrics that tell the most
-    "binary": ("recall", "precision", "roc_auc", "expected_calibration_error", "coverage"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "cohen_kappa", "coverage"),
-    "multilabel": ("f1", "precision", "recall", "accuracy", "coverage"),
-    "regression": ("mean_absolute_error", "root_mean_squared_error", "bias", "r2", "coverage"),
-    "ranking": ("ndcg({k})", "mean_average_precision({k})", "mean_reciprocal_rank", "hit_rate({k})", "coverage"),
-    "decision": ("override_rate", "agreement", "cohen_kappa", "outcome_difference", "coverage"),
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +81,7 @@ def _by_slice(reader: Reader, task: Task, dimension: Dimension, whole: Mapping[s
 
 def headlines(task: Task) -> tuple[str, ...]:
     """The metrics that tell the most about a task."""
-    return tuple(name.format(k=max(task.cutoffs, default=0)) for name in HEADLINES[task.kind])
+    return tuple(metrics.headlines(task.kind, max(task.cutoffs, default=0)))
 
 
 def targets(reader: Reader) -> list[tuple[str, str, str | None]]:

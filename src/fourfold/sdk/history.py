@@ -55,7 +55,7 @@ class ColumnHistory:
         question = parse(name, "column")
         if question.metric.distance or entry.kind not in question.metric.kinds:
             raise InputError(f"{name} cannot be asked of {self.name!r}, which is counted as {entry.kind}")
-        value = question.metric.function(entry, **question.parameters)
+        value = question.of(entry)
         assert isinstance(value, Value)
         return value
 

@@ -12,8 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from fourfold import counts as monoid
-from fourfold.counts import KEYS
-from fourfold.counts.tallies import Tallies, as_matrix
+from fourfold.counts import KEYS, Panel, as_matrix
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.database import readable
 from fourfold.state.packing import Packed, pack, unpack, unpack_counts, unpack_labels
@@ -71,25 +70,52 @@ def select(
     return _table(_stored(connection, _ALL_OF_SERIES, list(names), level, start, end), names)
 
 
-def tallies(
-    connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
-) -> Tallies:
-    """As ``select``, without the bins, which are not read; the series are one column's, of one kind."""
+def panel(
+    connection: Connection,
+    wanted: Sequence[Series],
+    level: int,
+    start: int = FIRST,
+    end: int = LAST,
+    *,
+    bins: bool = False,
+) -> Panel:
+    """The stored counts of some series of one column and kind, with their bins or without, which are then not read.
+
+    Of kinds that are counted by label there is no panel with bins: see ``select``.
+    """
     slices = {row[0]: row[3] for row in wanted}
-    found = _stored(connection, _SMALL_OF_SERIES, list(slices), level, start, end)
-    ids, buckets, versions, whole, sums, low, high = zip(*found, strict=True) if found else [()] * 7
+    query = _BINNED_OF_SERIES if bins else _SMALL_OF_SERIES
+    stored = _stored(connection, query, list(slices), level, start, end)
     with readable("some counts"):
-        return Tallies(
+        columns = list(zip(*stored, strict=True)) or [()] * (10 if bins else 7)
+        ids, buckets, versions, tallies, sums, low, high, *packed = columns
+        sizes, packed_bins, packed_counts = packed or ((), (), ())
+        width, numbers = _evenly(sizes, packed_counts)
+        return Panel(
             *wanted[0][1:3],
             slices=slices,
             series=np.array(ids, np.int64),
             buckets=np.array(buckets, np.int64),
             binnings=np.array(versions, np.int64),
-            tallies=as_matrix(np.frombuffer(b"".join(whole), "<i8"), len(found)),
-            sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(found)),
+            tallies=as_matrix(np.frombuffer(b"".join(tallies), "<i8"), len(stored)),
+            sums=as_matrix(np.frombuffer(b"".join(sums), "<f8"), len(stored)),
             low=np.array(low, np.float64),
             high=np.array(high, np.float64),
+            bins=packed_bins,
+            numbers=numbers,
+            width=width,
         )
+
+
+def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
+    """The rows' counts, all in the same width: those of 32 bits widened where one has 64."""
+    if sum(map(len, packed)) == 4 * sum(sizes):
+        return "<i4", packed
+    wide = [
+        row if len(row) == 8 * size else np.frombuffer(row, "<i4").astype("<i8").tobytes()
+        for size, row in zip(sizes, packed, strict=True)
+    ]
+    return "<i8", wide
 
 
 def span(connection: Connection, project: str, owner: str, level: int) -> tuple[int, int] | None:
@@ -204,7 +230,7 @@ def _nulls_before(
     if not new or not streams:
         return monoid.empty()
     rows = []
-    for (bucket, key), total in tallies(connection, streams, level).rows({}):
+    for (bucket, key), total in panel(connection, streams, level):
         records, dimension = total.tally("rows"), slice_names(key)
         for column, kind, of in new:
             if of == dimension:
@@ -278,6 +304,7 @@ def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
 
 # made once: building a statement takes longer than many a small answer
 _ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
+_BINNED_OF_SERIES = _of_series((*_SMALL, counts.c.size, counts.c.bins, counts.c.counts))
 _OF_OWNER = (series.c.project == sa.bindparam("project")) & (series.c.owner == sa.bindparam("owner"))
 _SERIES_OF_OWNER = sa.select(series.c.id, series.c.column, series.c.kind, series.c.slice).where(_OF_OWNER)
 _OLDER = sa.delete(counts).where(

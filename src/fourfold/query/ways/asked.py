@@ -47,6 +47,4 @@ class Asked:
 
     def of(self, found: Counts, reference: Counts | None = None) -> Any:
         """The metric of some counts; of a curve, its values by name."""
-        metric, parameters = self.question.metric, self.question.parameters
-        first = [found, *([reference] if metric.distance else []), *([self.target.task] if metric.of_task else [])]
-        return metric.function(*first, **parameters)
+        return self.question.of(found, reference, self.target.task)

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from fourfold.counts import Counts
+import numpy as np
+
+from fourfold.counts import Counts, Panel
 from fourfold.errors import InputError
 from fourfold.metrics import drift
 from fourfold.metrics.tasks import covered, noted
@@ -32,7 +34,9 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
         )
     references = _references(asked, against)
     # each row's counts are asked as they are read and then let go, so that a long answer holds values only
-    answers: dict[Place, Any] = {key: _answer(asked, entry, references, key[0]) for key, entry in by_place}
+    answers = _of_panel(asked, by_place) if isinstance(by_place, Panel) else None
+    if answers is None:
+        answers = {key: _answer(asked, entry, references, key[0]) for key, entry in by_place}
     if found.task is not None and question.metric.series:  # a series knows nothing of what has no label
         tallies, slices = load(
             asked.source, "", (found.task.kind,), asked.names, asked.windows, asked.level, bins=False
@@ -41,6 +45,16 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
             answer = answers.get(key) or Value.no_data(f"no labels yet for {entry.tally('predicted')} predictions")
             answers[key] = noted(dataclasses.replace(answer, coverage=covered(entry)), entry)
     return rows(asked, answers, slices)
+
+
+def _of_panel(asked: Asked, panel: Panel) -> dict[Place, Any] | None:
+    """The metric of all rows, of one that answers for many at once; None of others."""
+    answers = asked.question.of_panel(panel)
+    if answers is None:
+        return None
+    for i in np.flatnonzero(panel.tally("invalid_label") + panel.tally("unscored") > 0).tolist():
+        answers[i] = _noted(asked, answers[i], panel.row(i))
+    return dict(zip(panel.places, answers, strict=True))
 
 
 def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], window: int) -> Any:
@@ -59,8 +73,8 @@ def _noted(asked: Asked, answer: Any, found: Counts) -> Any:
     """Of a task's counts, the answer with how many records it leaves out."""
     if asked.target.task is None or asked.question.metric.series:
         return answer
-    if isinstance(answer, dict):
-        return {name: noted(value, found) for name, value in answer.items()}
+    if isinstance(answer, list):
+        return [(names, noted(value, found)) for names, value in answer]
     return noted(answer, found)
 
 

@@ -208,7 +208,7 @@ class _Estimates:
         source = self._asked.source
         wanted = of_dimension([row for row in source.series() if row[1:3] == (column, kind)], ())
         if wanted:
-            for (day, _), entry in source.tallies(wanted, DAY, EVER.start, EVER.end).rows(source.binnings()):
+            for (day, _), entry in source.panel(wanted, DAY, EVER.start, EVER.end, bins=False):
                 yield day, entry
 
     @functools.cached_property

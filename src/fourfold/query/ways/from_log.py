@@ -13,7 +13,7 @@ from fourfold.engine import Extent
 from fourfold.errors import InputError
 from fourfold.fold import Split
 from fourfold.fold.tasks import Joined
-from fourfold.metrics.custom import REGISTERED
+from fourfold.metrics import FromLog
 from fourfold.model import ALL, EVERYTHING, Dimension, Value
 from fourfold.query.read import Place, number_of
 from fourfold.query.result import Result
@@ -24,8 +24,8 @@ from fourfold.state import catalogue
 
 def from_log(asked: Asked, dimension: Dimension) -> Result:
     """A metric that is not additive: its function of the labelled records of each window and slice."""
-    task, custom = asked.target.task, REGISTERED[asked.question.metric.name]
-    assert task is not None and custom.function is not None
+    task, custom = asked.target.task, asked.question.metric
+    assert task is not None and isinstance(custom, FromLog)
     if task.kind not in ("binary", "multiclass", "regression"):
         raise InputError(
             f"{custom.name} is a function of labels and predictions; a {task.kind} task has no pairs of these"

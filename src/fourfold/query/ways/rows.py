@@ -29,7 +29,7 @@ def rows(
     curve = asked.question.metric.curve
     empty: Any = Value.no_data(f"no {'predictions' if asked.target.kind == 'task' else 'records'} in this window")
     if curve:
-        empty = {("",) * len(curve): empty}
+        empty = [(("",) * len(curve), empty)]
     mature = Maturity(asked)
     at: list[Window] = []
     places: list[Slice] = []
@@ -38,7 +38,7 @@ def rows(
     for i, window in enumerate(asked.windows):
         for key, place in known:
             answer = answers.get((i, key), empty)
-            for names, value in answer.items() if isinstance(answer, dict) else (((), answer),):
+            for names, value in answer if isinstance(answer, list) else (((), answer),):
                 at.append(window)
                 places.append({**place, **dict(zip(curve, names, strict=True))} if curve else place)
                 values.append(mature.of(value, window, (i, key)))

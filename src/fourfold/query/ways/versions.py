@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 from fourfold.errors import InputError
-from fourfold.metrics import paired
+from fourfold.metrics import Additive, paired
 from fourfold.model import EVERYTHING, VERSIONS, Value, label_of, slice_key
 from fourfold.query.read import Place, load
 from fourfold.query.result import Result
@@ -21,6 +21,8 @@ def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
         raise InputError("versions= is for tasks that declare version=, the column that says which model predicted")
     if len(versions) != 2 or versions[0] == versions[1]:
         raise InputError(f"versions={versions!r}: give two different ones")
+    metric = asked.question.metric
+    assert isinstance(metric, Additive)
     if asked.names or asked.question.parameters:
         raise InputError("two versions are compared over all records and at the task's threshold")
     first, second = (label_of(str(v)) for v in versions)
@@ -37,7 +39,7 @@ def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
     answers: dict[Place, Value] = {}
     for (i, slice_), entry in found:
         if slice_ == key:
-            value = paired.difference(entry, asked.question.metric.name)
+            value = paired.difference(entry, metric)
             answers[i, EVERYTHING] = value if first == low else _negated(value)
     return rows(asked, noting(asked, answers), [EVERYTHING], text=f"{asked.question.text}({first} − {second})")
 
