@@ -25,11 +25,13 @@ from deltalake.exceptions import DeltaError
 from fourfold.errors import SchemaError, StoreError
 from fourfold.log.commits import commit_faults
 from fourfold.log.inbox import Message
+from fourfold.log.keys import prune, records_of
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+_GROUP_ROWS = 1 << 16  # of a row group, so that few records are read where few are sought
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
@@ -70,6 +72,10 @@ class Changes:
             batches = (pa.Table.from_batches([batch]).filter(where) for batch in found.to_batches())
             whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
             return whole if columns is None else whole.select(columns)
+
+    def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
+        """Some columns of the records before that have one of some keys; None where all have to be read for that."""
+        return records_of(self.before, keys, self.schema, columns)
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""
@@ -268,8 +274,9 @@ class StreamLog:
         if table is None or len(table.file_uris()) < at_least:
             return False
         with _Translated(self.folder):
-            table.optimize.compact()
+            table.optimize.compact(writer_properties=_WRITER)
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
+        prune(self.folder, self._files(table))
         return True
 
     def amend(self, column: str, values: pa.Table) -> None:
@@ -335,7 +342,7 @@ class StreamLog:
         table = self.open()
         if table is not None:
             with _Translated(self.folder):
-                table.delete(predicate)
+                table.delete(predicate, writer_properties=_WRITER)
 
     def seal(self) -> None:
         """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
@@ -359,6 +366,7 @@ class StreamLog:
         for path in self.folder.glob("*.parquet"):
             if str(path) not in kept:
                 path.unlink()
+        prune(self.folder, kept)
         for path in sorted((self.folder / "_delta_log").iterdir()):  # the oldest first, so that there is never a gap
             number = path.name.partition(".")[0]
             if number.isdigit() and int(number) < table.version():

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from fourfold.engine.joins import LATEST, number_sql, register, text_sql
-from fourfold.engine.protocol import Changed, Discrepancy
+from fourfold.engine.duckdb.files import register
+from fourfold.engine.duckdb.joins import LATEST
+from fourfold.engine.duckdb.sql import number_sql, text_sql
+from fourfold.engine.protocol import ChangedLog, Discrepancy
 from fourfold.model.records import KEY
 
 _NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LATEST}) = 1"
@@ -16,7 +18,7 @@ _FIELDS = ("matched", "mismatched", "only_here", "only_there")
 
 
 def discrepancies(
-    connection: duckdb.DuckDBPyConnection, here: Changed, there: Changed, columns: Sequence[str], relative: float,
+    connection: duckdb.DuckDBPyConnection, here: ChangedLog, there: ChangedLog, columns: Sequence[str], relative: float,
     absolute: float, examples: int,
 ) -> list[Discrepancy]:  # fmt: skip
     """See ``Engine.discrepancies``."""
