@@ -73,9 +73,7 @@ class DuckDB(Engine):
 
     def repetitions(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
         """See ``Engine.repetitions``."""
-        if log.added or log.removed:
-            with connected() as connection:
-                yield from repetitions(connection, log, splits, extent)
+        return repetitions(log, splits, extent)
 
     def join(
         self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent, pairs: bool
@@ -174,8 +172,6 @@ def _heaviest(records: pa.Table, dimension: Dimension) -> list[tuple[str | None,
     return _labelled(value for _, value in ordered)
 
 
-def _labelled(
-    rows: Iterator[tuple[str | None, ...]] | Sequence[tuple[str | None, ...]],
-) -> list[tuple[str | None, ...]]:
+def _labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
     """Values of a dimension as labels, each once."""
     return list(dict.fromkeys(tuple(None if text is None else label_of(text) for text in row) for row in rows))

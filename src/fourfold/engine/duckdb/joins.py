@@ -111,7 +111,7 @@ class _Side:
 
     def records(self, relation: str, in_before: object, in_after: object, conditions: str) -> str:
         """The query of its records in a relation."""
-        columns = "".join(f", {expression} AS {name}" for name, expression in self.columns.items())
+        columns = f", {sql.listed(self.columns)}"
         return _RECORDS.format(
             columns=columns, relation=relation, in_before=in_before, in_after=in_after, conditions=conditions
         )
@@ -188,6 +188,7 @@ class Join:
 
     def _rows(self, query: str) -> Iterator[pa.Table]:
         """A query's result in tables of a moderate size; a result that is small is not worth a stream."""
+        query = f"WITH {', '.join(self._given)} {query}"
         if not self._small:
             return batches(self._connection, query)
         table: pa.Table = self._connection.sql(query).to_arrow_table().combine_chunks()
@@ -263,8 +264,10 @@ class Join:
             self._look_for_touched(records, conditions)
         self._small = all(part.small for part in records)
         self._stood = any(part.stood for part in records)
+        self._given = []  # what the queries of the third stage are over: name AS (query)
         for part in records:
-            part.choose(by_version=part.side.name == "prediction" and bool(self._task.version))
+            by_version = part.side.name == "prediction" and bool(self._task.version)
+            self._given += [*part.given, f"{part.side.name}_chosen AS ({part.chosen(by_version)})"]
 
     def _conditions(self) -> str:
         """Which records are meant at all, each condition after an AND."""
@@ -308,6 +311,7 @@ class _Records:
         self._tables = {part: read(files, side.log.schema, side.names) for part, files in changed_files(side.log)}
         self.rest = False  # whether of the records before, those of touched keys have to be looked for
         self.stood = bool(side.log.removed)  # whether any of them was there before
+        self.given: list[str] = []  # of small records the query, to be part of those that ask
 
     @property
     def small(self) -> bool:
@@ -319,7 +323,7 @@ class _Records:
         return [chunk for table in self._tables.values() if table is not None for chunk in table[KEY].chunks]
 
     def create(self, conditions: str, keys: pa.Array | None) -> None:
-        """Make the table of what came or went, with what was before of some keys; of small records it is a view."""
+        """Make the table of what came or went, with what was before of some keys, where they are not in memory."""
         log, name = self.side.log, self.side.name
         if log.before:
             found = log.before_with(keys, self.side.names) if keys is not None else None
@@ -331,9 +335,11 @@ class _Records:
                 register(self._connection, f"{name}_{part}", getattr(log, part), log.schema)
             else:
                 self._connection.register(f"{name}_{part}", table)
-        kind = "VIEW" if self.small else "TABLE"
         records = " UNION ALL ".join(self._selected(part, conditions) for part in self._tables)
-        self._connection.execute(f"CREATE TEMP {kind} {name} AS {records}")
+        if self.small:
+            self.given = [f"{name} AS ({records})"]
+        else:
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS {records}")
         if self.rest:
             register(self._connection, f"{name}_before", log.before, log.schema)
 
@@ -348,29 +354,29 @@ class _Records:
             touched = f"{conditions} AND {KEY} IN (SELECT key FROM touched)"
             self._connection.execute(f"INSERT INTO {self.side.name} {self._selected('before', touched)}")
 
-    def choose(self, *, by_version: bool) -> None:
-        """Make the view that says which are chosen. Most keys have one record, for which there is nothing to order."""
+    def chosen(self, by_version: bool) -> str:
+        """The query of which are chosen. Most keys have one record, for which there is nothing to order."""
         name = self.side.name
         of_one = _CHOSEN_OF_ONE.format(name=name)
-        query = of_one
-        if self._has_repeated():
-            order = FIRST if name == "prediction" else LATEST
-            query = _CHOSEN_OF_SEVERAL.format(
-                of_one=of_one, name=name, order=order, group="key, version" if by_version else "key"
-            )
-        self._connection.execute(f"CREATE TEMP VIEW {name}_chosen AS {query}")
+        if not self._has_repeated():
+            return of_one
+        order = FIRST if name == "prediction" else LATEST
+        group = "key, version" if by_version else "key"
+        return _CHOSEN_OF_SEVERAL.format(of_one=of_one, name=name, order=order, group=group)
 
     def _has_repeated(self) -> bool:
-        """Whether some key has several records; if so, the table of these keys is made."""
+        """Whether some key has several records; if so, there is a table of these keys."""
+        repeated = f"{self.side.name}_repeated"
         if self.small:
-            keys = pa.chunked_array(self.key_chunks(), pa.string()).drop_null()
-            if pc.count_distinct(keys).as_py() == len(keys):
-                return False
-        name = self.side.name
+            counted = pc.value_counts(pa.chunked_array(self.key_chunks(), pa.string()).drop_null())
+            keys = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+            if len(keys):
+                self._connection.register(repeated, pa.table({"key": keys}))
+            return len(keys) > 0
         self._connection.execute(
-            f"CREATE TEMP TABLE {name}_repeated AS SELECT key FROM {name} GROUP BY key HAVING count(*) > 1"
+            f"CREATE TEMP TABLE {repeated} AS SELECT key FROM {self.side.name} GROUP BY key HAVING count(*) > 1"
         )
-        row = self._connection.execute(f"SELECT count(*) FROM {name}_repeated").fetchone()
+        row = self._connection.execute(f"SELECT count(*) FROM {repeated}").fetchone()
         return row is not None and row[0] > 0
 
     def _selected(self, part: str, conditions: str) -> str:

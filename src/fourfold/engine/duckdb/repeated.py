@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.engine.duckdb import sql
-from fourfold.engine.duckdb.connection import batches
+from fourfold.engine.duckdb.connection import batches, connected
 from fourfold.engine.duckdb.files import needed, read, register
 from fourfold.engine.duckdb.joins import FIRST, PARTS, changed_files
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
@@ -31,16 +31,14 @@ _CHANGED = f"""
 """
 
 
-def repetitions(
-    connection: duckdb.DuckDBPyConnection, log: ChangedLog, splits: Splits, extent: Extent
-) -> Iterator[Batch]:
+def repetitions(log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
     """See ``Engine.repetitions``."""
+    if not (log.added or log.removed):
+        return
     columns = needed(log.schema, (), splits)
     tables = {part: read(files, log.schema, columns) for part, files in changed_files(log)}
-    small = [table for table in tables.values() if table is not None]
-    touched = ""
-    if len(small) == len(tables):
-        keys = pa.chunked_array([chunk for table in small for chunk in table[KEY].chunks], pa.string()).drop_null()
+    keys = _few(tables.values())
+    if keys is not None:
         distinct = pc.unique(keys)
         before = log.before_with(distinct, columns) if log.before else None
         untouched = not log.before if before is None else not before.num_rows
@@ -48,20 +46,45 @@ def repetitions(
             return
         if before is not None:
             tables["before"] = before
+    touched = ""
     if log.before and "before" not in tables:
-        tables["before"] = None
-        keys_of = " UNION ".join(f"SELECT {KEY} FROM records_{part}" for part in tables if part != "before")
+        keys_of = " UNION ".join(f"SELECT {KEY} FROM records_{part}" for part in tables)
         touched = f"AND {KEY} IN ({keys_of})"
-    for part, table in tables.items():
+        tables["before"] = None
+    with connected() as connection:
+        for part, table in tables.items():
+            if table is None:
+                register(connection, f"records_{part}", getattr(log, part), log.schema)
+            else:
+                connection.register(f"records_{part}", table)
+        yield from _asked(connection, log, [*tables], splits, extent, touched)
+
+
+def _few(tables: Iterable[pa.Table | None]) -> pa.ChunkedArray | None:
+    """The keys of what is in memory; None where not all is."""
+    chunks = []
+    for table in tables:
         if table is None:
-            register(connection, f"records_{part}", getattr(log, part), log.schema)
-        else:
-            connection.register(f"records_{part}", table)
+            return None
+        chunks += table[KEY].chunks
+    return pa.chunked_array(chunks, pa.string()).drop_null()
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection,
+    log: ChangedLog,
+    present: Sequence[str],
+    splits: Splits,
+    extent: Extent,
+    touched: str,
+) -> Iterator[Batch]:
+    """The repetitions among the parts of a log that are present; of touched keys, where a condition says so."""
     parts = sql.parts_sql(log.schema, splits)
-    wanted = ", ".join([KEY, EVENT_TIME, *FIRST.split(", "), *(f"{text} AS {name}" for name, text in parts.items())])
-    queries = [
-        _RECORDS.format(columns=wanted, part=part, in_before=PARTS[part][0], in_after=PARTS[part][1]) for part in tables
-    ]
+    columns = ", ".join([KEY, EVENT_TIME, FIRST, *(f"{text} AS {name}" for name, text in parts.items())])
+    queries = []
+    for part in present:
+        in_before, in_after = PARTS[part]
+        queries.append(_RECORDS.format(columns=columns, part=part, in_before=in_before, in_after=in_after))
     known = "" if extent.as_of is None else f"AND epoch_us({LOG_TIME}) <= {int(extent.as_of)}"
     open_ = "" if extent.closed is None else f"AND epoch_us({EVENT_TIME}) >= {int(extent.closed)}"
     connection.execute(f"CREATE TEMP VIEW records AS {' UNION ALL '.join(queries)}")
