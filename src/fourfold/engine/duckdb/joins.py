@@ -376,8 +376,7 @@ class _Records:
         self._connection.execute(
             f"CREATE TEMP TABLE {repeated} AS SELECT key FROM {self.side.name} GROUP BY key HAVING count(*) > 1"
         )
-        row = self._connection.execute(f"SELECT count(*) FROM {repeated}").fetchone()
-        return row is not None and row[0] > 0
+        return self._connection.execute(f"SELECT count(*) FROM {repeated}").fetchall() != [(0,)]
 
     def _selected(self, part: str, conditions: str) -> str:
         in_before, in_after = PARTS[part]
