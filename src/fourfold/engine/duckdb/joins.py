@@ -258,16 +258,21 @@ class Join:
             chunks = [chunk for part in records for chunk in part.key_chunks()]
             keys = pc.unique(pa.chunked_array(chunks, pa.string())).drop_null()
         for part in records:
-            part.create(conditions, keys)
+            part.look_up(keys)
+        self._small = all(part.small for part in records)
+        self._stood = any(part.stood for part in records)
+        self._given = []  # what the queries of the third stage are over, where it is no table: name AS (query)
+        for part in records:
+            if self._small:
+                self._given.append(f"{part.side.name} AS ({part.query(conditions)})")
+            else:
+                self._connection.execute(f"CREATE TEMP TABLE {part.side.name} AS {part.query(conditions)}")
         self._restricted = bool(self._task.query) and any(part.rest for part in records)
         if any(part.rest for part in records):
             self._look_for_touched(records, conditions)
-        self._small = all(part.small for part in records)
-        self._stood = any(part.stood for part in records)
-        self._given = []  # what the queries of the third stage are over: name AS (query)
         for part in records:
             by_version = part.side.name == "prediction" and bool(self._task.version)
-            self._given += [*part.given, f"{part.side.name}_chosen AS ({part.chosen(by_version)})"]
+            self._given.append(f"{part.side.name}_chosen AS ({part.chosen(by_version, self._small)})")
 
     def _conditions(self) -> str:
         """Which records are meant at all, each condition after an AND."""
@@ -311,7 +316,6 @@ class _Records:
         self._tables = {part: read(files, side.log.schema, side.names) for part, files in changed_files(side.log)}
         self.rest = False  # whether of the records before, those of touched keys have to be looked for
         self.stood = bool(side.log.removed)  # whether any of them was there before
-        self.given: list[str] = []  # of small records the query, to be part of those that ask
 
     @property
     def small(self) -> bool:
@@ -322,30 +326,32 @@ class _Records:
         """The keys of those in memory."""
         return [chunk for table in self._tables.values() if table is not None for chunk in table[KEY].chunks]
 
-    def create(self, conditions: str, keys: pa.Array | None) -> None:
-        """Make the table of what came or went, with what was before of some keys, where they are not in memory."""
+    def look_up(self, keys: pa.Array | None) -> None:
+        """Read what was before of some keys; None: of more than can be looked up."""
+        log = self.side.log
+        if not log.before:
+            return
+        found = log.before_with(keys, self.side.names) if keys is not None else None
+        self.stood = self.stood or found is None or found.num_rows > 0
+        if found is not None:
+            self._tables["before"] = found
+        else:
+            self.rest = True
+            register(self._connection, f"{self.side.name}_before", log.before, log.schema)
+
+    def query(self, conditions: str) -> str:
+        """The query of what came or went, and of what was before as far as it was looked up."""
         log, name = self.side.log, self.side.name
-        if log.before:
-            found = log.before_with(keys, self.side.names) if keys is not None else None
-            self.rest, self.stood = found is None, self.stood or found is None or found.num_rows > 0
-            if found is not None:
-                self._tables["before"] = found
         for part, table in self._tables.items():
             if table is None:
                 register(self._connection, f"{name}_{part}", getattr(log, part), log.schema)
             else:
                 self._connection.register(f"{name}_{part}", table)
-        records = " UNION ALL ".join(self._selected(part, conditions) for part in self._tables)
-        if self.small:
-            self.given = [f"{name} AS ({records})"]
-        else:
-            self._connection.execute(f"CREATE TEMP TABLE {name} AS {records}")
-        if self.rest:
-            register(self._connection, f"{name}_before", log.before, log.schema)
+        return " UNION ALL ".join(self._selected(part, conditions) for part in self._tables)
 
     def all(self, conditions: str) -> str:
         """The query of all records before and after, those of other keys too."""
-        rest = f" UNION ALL {self._selected('before', conditions)}" if self.rest else ""
+        rest = f" UNION ALL SELECT key, query FROM ({self._selected('before', conditions)})" if self.rest else ""
         return f"SELECT key, query FROM {self.side.name}{rest}"
 
     def add_touched(self, conditions: str) -> None:
@@ -354,20 +360,20 @@ class _Records:
             touched = f"{conditions} AND {KEY} IN (SELECT key FROM touched)"
             self._connection.execute(f"INSERT INTO {self.side.name} {self._selected('before', touched)}")
 
-    def chosen(self, by_version: bool) -> str:
+    def chosen(self, by_version: bool, small: bool) -> str:
         """The query of which are chosen. Most keys have one record, for which there is nothing to order."""
         name = self.side.name
         of_one = _CHOSEN_OF_ONE.format(name=name)
-        if not self._has_repeated():
+        if not self._has_repeated(small):
             return of_one
         order = FIRST if name == "prediction" else LATEST
         group = "key, version" if by_version else "key"
         return _CHOSEN_OF_SEVERAL.format(of_one=of_one, name=name, order=order, group=group)
 
-    def _has_repeated(self) -> bool:
+    def _has_repeated(self, small: bool) -> bool:
         """Whether some key has several records; if so, there is a table of these keys."""
         repeated = f"{self.side.name}_repeated"
-        if self.small:
+        if small:
             counted = pc.value_counts(pa.chunked_array(self.key_chunks(), pa.string()).drop_null())
             keys = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
             if len(keys):
