@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
 from fourfold.fold.category import hash_texts
+from fourfold.log.records import read_file
 from fourfold.model.records import KEY
 
 Words = npt.NDArray[np.uint64]
@@ -54,13 +54,9 @@ def records_of(files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns:
     if places is None:
         return None
     wanted = pa.schema([schema.field(name) for name in columns])
-    if not places:
-        return wanted.empty_table()
-    layout = pds.ParquetFileFormat()
-    system = pa.fs.LocalFileSystem()
-    fragments = [layout.make_fragment(file, system, row_groups=groups) for file, groups in places.items()]
-    found = pds.FileSystemDataset(fragments, schema, layout, system).to_table(list(columns))
-    return found.filter(pc.is_in(found[KEY], keys))
+    tables = [read_file(file, schema, columns, groups) for file, groups in places.items()]
+    found = pa.concat_tables([wanted.empty_table(), *tables])
+    return found.filter(pc.is_in(found[KEY], keys)) if tables else found
 
 
 def prune(folder: Path, kept: Collection[str]) -> None:
@@ -69,6 +65,7 @@ def prune(folder: Path, kept: Collection[str]) -> None:
     for path in (folder / FOLDER).glob("*"):
         if path.name not in names:
             path.unlink(missing_ok=True)
+    _mapped.cache_clear()
 
 
 def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None:
@@ -126,30 +123,23 @@ def _read(path: str, size: int) -> Words | None:
     """An index, mapped into memory; None where it is missing, damaged, or another file's."""
     try:
         state = os.stat(path)
-        if not _is_sound(path, size, state.st_size, state.st_mtime_ns):
-            return None
-        return _mapped(path, state.st_size)
+        return _mapped(path, size, state.st_size, state.st_mtime_ns)
     except OSError:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_sound(path: str, size: int, own_size: int, written: int) -> bool:
-    """Whether an index is whole and was made for a data file of a size; looked at once for each that is written."""
+@functools.lru_cache(maxsize=256)
+def _mapped(path: str, size: int, own_size: int, written: int) -> Words | None:
+    """As ``_read``. Whether it is whole is looked at once for each that is written."""
     with open(path, "rb") as file:
         header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
-        return False
+        return None
     magic, of_size, count, total = _HEADER.unpack(header)
     if (magic, of_size, _HEADER.size + 8 * count) != (_MAGIC, size, own_size):
-        return False
-    return int(_sum(_mapped(path, own_size))) == total
-
-
-def _mapped(path: str, size: int) -> Words:
-    if size == _HEADER.size:
-        return np.zeros(0, np.uint64)
-    return np.memmap(path, np.uint64, "r", _HEADER.size)
+        return None
+    index = np.memmap(path, np.uint64, "r", _HEADER.size).view(np.ndarray) if count else np.zeros(0, np.uint64)
+    return index if int(_sum(index)) == total else None
 
 
 def _sum(index: Words) -> np.uint64:

@@ -26,6 +26,7 @@ from fourfold.errors import SchemaError, StoreError
 from fourfold.log.commits import commit_faults
 from fourfold.log.inbox import Message
 from fourfold.log.keys import prune, records_of
+from fourfold.log.records import read
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
@@ -76,6 +77,10 @@ class Changes:
     def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
         """Some columns of the records before that have one of some keys; None where all have to be read for that."""
         return records_of(self.before, keys, self.schema, columns)
+
+    def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
+        """Some columns of the records of some of the files; None where there are more than so many."""
+        return read(files, self.schema, columns, most)
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""

@@ -39,12 +39,12 @@ class DuckDB(Engine):
         most = MOST_SLICES + len(known.kept) + 1
         columns = needed(log.schema, (), {dimension: known})
         if not known.full and _is_text(log.schema, dimension):
-            table = read(log.added, log.schema, columns)
+            table = read(log, log.added, columns)
             if table is not None:
                 return known.admitting(_heaviest(table, dimension)[:most])
         seconds = expression_seconds([log], dimension)
         with connected(f"slices by {dimension}", dimension, seconds) as connection:
-            register(connection, "log", log.added, log.schema, columns)
+            register(connection, "log", log, log.added, columns)
             edges = {**known.edges}
             for part in dimension.parts:
                 if part.buckets and part.name not in edges:
@@ -68,7 +68,7 @@ class DuckDB(Engine):
     def records(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
         """See ``Engine.records``."""
         for files, sign in ((log.added, 1), (log.removed, -1)):
-            for table in tables(files, log.schema, extent):
+            for table in tables(log, files, extent):
                 yield Batch(sign, table, _parts(table, splits))
 
     def repetitions(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
@@ -108,7 +108,7 @@ class DuckDB(Engine):
     def unusable_labels(self, task: Task, log: ChangedLog, most: int) -> list[tuple[str, int]]:
         """See ``Engine.unusable_labels``."""
         with connected() as connection:
-            register(connection, "log", log.added, log.schema)
+            register(connection, "log", log, log.added)
             text = sql.text_sql(task.label.column, log.schema)
             rows = connection.execute(
                 f"SELECT left(coalesce({text}, '?'), 100) AS said, count(*) AS n FROM log WHERE {KEY} IS NOT NULL "
@@ -121,7 +121,7 @@ class DuckDB(Engine):
     ) -> pa.Array:
         """See ``Engine.keys``."""
         with connected() as connection:
-            register(connection, "log", log.added, log.schema)
+            register(connection, "log", log, log.added)
             parts = sql.parts_sql(log.schema, {dimension: levels})
             # narrowed by the characters that a label keeps in any case, then held against whole labels
             conditions = "".join(

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pds
-import pyarrow.parquet as pq
 
 from fourfold.engine import stopping
 from fourfold.engine.duckdb.connection import BATCH_ROWS
+from fourfold.engine.duckdb.sql import literal
 from fourfold.engine.expressions import columns_of_slice
-from fourfold.engine.protocol import Extent, Splits
+from fourfold.engine.protocol import ChangedLog, Extent, Splits
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
 
 SMALL = 1 << 17  # records, up to which files are read at once
@@ -26,40 +26,29 @@ def needed(schema: pa.Schema, names: Collection[str], splits: Splits = {}) -> li
     return [name for name in schema.names if name.casefold() in wanted]
 
 
-def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str]) -> pa.Table | None:
-    """Some columns of all records; None where there are more than ``SMALL``. A column that a file lacks is null."""
-    wanted = pa.schema([schema.field(name) for name in columns])
-    tables, rows = [wanted.empty_table()], 0
-    for file in files:
-        with pq.ParquetFile(file) as data:
-            rows += data.metadata.num_rows
-            if rows > SMALL:
-                return None
-            own = data.schema_arrow
-            if all(name in own.names and own.field(name).type == wanted.field(name).type for name in columns):
-                table = data.read(columns, use_threads=False).select(columns)
-            else:
-                table = pds.dataset([file], schema=schema, format="parquet").to_table(list(columns))
-        tables.append(table.replace_schema_metadata().cast(wanted))
-    return pa.concat_tables(tables).combine_chunks()
+def read(log: ChangedLog, files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
+    """Some columns of the records of some files of a log in memory; None where they are too many for that."""
+    table = log.read(files, columns, SMALL)
+    return None if table is None else table.combine_chunks()
 
 
-def tables(files: Sequence[str], schema: pa.Schema, extent: Extent) -> Iterator[pa.Table]:
+def tables(log: ChangedLog, files: Sequence[str], extent: Extent) -> Iterator[pa.Table]:
     """The records of some files, whole, in tables of a moderate size."""
     if not files:
         return
-    if extent.as_of is None and extent.closed is None and (table := read(files, schema, schema.names)) is not None:
-        stopping.check()
-        if table.num_rows:
-            yield table
-        return
+    if extent.as_of is None and extent.closed is None:
+        table = read(log, files, log.schema.names)
+        if table is not None:
+            stopping.check()
+            yield from [table] if table.num_rows else []
+            return
     known = None
     if extent.as_of is not None:
         known = pds.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
     if extent.closed is not None:
         open_ = pds.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
         known = open_ if known is None else known & open_
-    dataset = pds.dataset(list(files), schema=schema, format="parquet")
+    dataset = pds.dataset(list(files), schema=log.schema, format="parquet")
     waiting: list[pa.RecordBatch] = []
     for batch in dataset.to_batches(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known):
         stopping.check()
@@ -75,27 +64,29 @@ def tables(files: Sequence[str], schema: pa.Schema, extent: Extent) -> Iterator[
 def register(
     connection: duckdb.DuckDBPyConnection,
     name: str,
+    log: ChangedLog,
     files: Sequence[str],
-    schema: pa.Schema,
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Make Parquet files a view; a file that lacks a column has nulls in it.
+    """Make some files of a log a view; a file that lacks a column has nulls in it.
 
     Args:
         connection: where the view is made.
         name: the view's.
+        log: the log.
         files: their paths.
-        schema: all columns of the log.
-        columns: those that are asked for; None: all.
+        columns: those that are asked for, which are read at once where they are few records; None: all, in any case
+            by DuckDB.
     """
-    table = read(files, schema, columns or schema.names) if columns or not files else None
+    schema = log.schema
+    table = read(log, files, columns or schema.names) if columns or not files else None
     if table is not None:
         connection.register(name, table)
         return
     if any(character in path for path in files for character in "*?["):  # which DuckDB takes for patterns
         connection.register(name, pds.dataset(list(files), schema=schema, format="parquet"))
         return
-    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
+    paths = ", ".join(literal(path) for path in files)
     source = f"read_parquet([{paths}], union_by_name = true)"
     present = {column.casefold() for column in connection.sql(f"SELECT * FROM {source} LIMIT 0").columns}
     if not all(column.casefold() in present for column in schema.names):

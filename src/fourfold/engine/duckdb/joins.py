@@ -313,7 +313,7 @@ class _Records:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, side: _Side) -> None:
         self._connection, self.side = connection, side
-        self._tables = {part: read(files, side.log.schema, side.names) for part, files in changed_files(side.log)}
+        self._tables = {part: read(side.log, files, side.names) for part, files in changed_files(side.log)}
         self.rest = False  # whether of the records before, those of touched keys have to be looked for
         self.stood = bool(side.log.removed)  # whether any of them was there before
 
@@ -337,14 +337,14 @@ class _Records:
             self._tables["before"] = found
         else:
             self.rest = True
-            register(self._connection, f"{self.side.name}_before", log.before, log.schema)
+            register(self._connection, f"{self.side.name}_before", log, log.before)
 
     def query(self, conditions: str) -> str:
         """The query of what came or went, and of what was before as far as it was looked up."""
         log, name = self.side.log, self.side.name
         for part, table in self._tables.items():
             if table is None:
-                register(self._connection, f"{name}_{part}", getattr(log, part), log.schema)
+                register(self._connection, f"{name}_{part}", log, getattr(log, part))
             else:
                 self._connection.register(f"{name}_{part}", table)
         return " UNION ALL ".join(self._selected(part, conditions) for part in self._tables)

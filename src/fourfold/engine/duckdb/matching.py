@@ -24,7 +24,7 @@ def discrepancies(
     """See ``Engine.discrepancies``."""
     numeric = [all(_is_number(log.schema.field(name).type) for log in (here, there)) for name in columns]
     for side, log in (("a", here), ("b", there)):
-        register(connection, f"log_{side}", log.added, log.schema)
+        register(connection, f"log_{side}", log, log.added)
         values = "".join(
             f", {_number(name, log.schema) if number else text_sql(name, log.schema)} AS c{i}"
             for i, (name, number) in enumerate(zip(columns, numeric, strict=True))

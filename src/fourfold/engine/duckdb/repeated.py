@@ -36,7 +36,7 @@ def repetitions(log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Bat
     if not (log.added or log.removed):
         return
     columns = needed(log.schema, (), splits)
-    tables = {part: read(files, log.schema, columns) for part, files in changed_files(log)}
+    tables = {part: read(log, files, columns) for part, files in changed_files(log)}
     keys = _few(tables.values())
     if keys is not None:
         distinct = pc.unique(keys)
@@ -54,7 +54,7 @@ def repetitions(log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Bat
     with connected() as connection:
         for part, table in tables.items():
             if table is None:
-                register(connection, f"records_{part}", getattr(log, part), log.schema)
+                register(connection, f"records_{part}", log, getattr(log, part))
             else:
                 connection.register(f"records_{part}", table)
         yield from _asked(connection, log, [*tables], splits, extent, touched)
