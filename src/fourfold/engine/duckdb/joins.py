@@ -263,13 +263,15 @@ class Join:
         self._stood = any(part.stood for part in records)
         self._given = []  # what the queries of the third stage are over, where it is no table: name AS (query)
         for part in records:
+            part.register()
+        self._restricted = bool(self._task.query) and any(part.rest for part in records)
+        if any(part.rest for part in records):
+            self._find_touched(records)
+        for part in records:
             if self._small:
                 self._given.append(f"{part.side.name} AS ({part.query(conditions)})")
             else:
                 self._connection.execute(f"CREATE TEMP TABLE {part.side.name} AS {part.query(conditions)}")
-        self._restricted = bool(self._task.query) and any(part.rest for part in records)
-        if any(part.rest for part in records):
-            self._look_for_touched(records, conditions)
         for part in records:
             by_version = part.side.name == "prediction" and bool(self._task.version)
             self._given.append(f"{part.side.name}_chosen AS ({part.chosen(by_version, self._small)})")
@@ -287,22 +289,19 @@ class Join:
             conditions += f" AND {KEY} IN ({listed})" if listed else " AND false"
         return conditions
 
-    def _look_for_touched(self, records: Sequence[_Records], conditions: str) -> None:
-        """Add the records before of touched keys, where all have to be looked at."""
-        connection = self._connection
-        keys = " UNION ALL ".join(f"SELECT key FROM {part.side.name}" for part in records)
-        connection.execute(f"CREATE TEMP TABLE touched AS {keys}")
+    def _find_touched(self, records: Sequence[_Records]) -> None:
+        """Make the table of touched keys, of which the records before have to be looked for."""
+        keys = " UNION ALL ".join(query for part in records for query in part.key_queries())
+        self._connection.execute(f"CREATE TEMP TABLE touched AS {keys}")
         if self._task.query:  # of a query all items are touched
-            items = records[0].all(conditions)
-            connection.execute(
+            items = records[0].query("", every=True)
+            self._connection.execute(
                 f"CREATE TEMP TABLE queries AS SELECT DISTINCT query FROM ({items}) "
-                "WHERE key IN (SELECT key FROM touched)"
+                f"WHERE key IN (SELECT {KEY} FROM touched)"
             )
-            connection.execute(
+            self._connection.execute(
                 f"INSERT INTO touched SELECT key FROM ({items}) WHERE query IN (SELECT query FROM queries)"
             )
-        for part in records:
-            part.add_touched(conditions)
 
     def _of_queries(self) -> str:
         return " AND (p.query IS NULL OR p.query IN (SELECT query FROM queries))" if self._restricted else ""
@@ -320,7 +319,7 @@ class _Records:
     @property
     def small(self) -> bool:
         """Whether all of them are in memory."""
-        return not self.rest and all(table is not None for table in self._tables.values())
+        return all(table is not None for table in self._tables.values())
 
     def key_chunks(self) -> list[pa.Array]:
         """The keys of those in memory."""
@@ -333,32 +332,31 @@ class _Records:
             return
         found = log.before_with(keys, self.side.names) if keys is not None else None
         self.stood = self.stood or found is None or found.num_rows > 0
-        if found is not None:
-            self._tables["before"] = found
-        else:
-            self.rest = True
-            register(self._connection, f"{self.side.name}_before", log, log.before)
+        self.rest = found is None
+        self._tables["before"] = found
 
-    def query(self, conditions: str) -> str:
-        """The query of what came or went, and of what was before as far as it was looked up."""
-        log, name = self.side.log, self.side.name
+    def register(self) -> None:
+        """Make a relation of each part."""
         for part, table in self._tables.items():
+            name = f"{self.side.name}_{part}"
             if table is None:
-                register(self._connection, f"{name}_{part}", log, getattr(log, part))
+                register(self._connection, name, self.side.log, getattr(self.side.log, part))
             else:
-                self._connection.register(f"{name}_{part}", table)
-        return " UNION ALL ".join(self._selected(part, conditions) for part in self._tables)
+                self._connection.register(name, table)
 
-    def all(self, conditions: str) -> str:
-        """The query of all records before and after, those of other keys too."""
-        rest = f" UNION ALL SELECT key, query FROM ({self._selected('before', conditions)})" if self.rest else ""
-        return f"SELECT key, query FROM {self.side.name}{rest}"
+    def key_queries(self) -> list[str]:
+        """The queries of the keys of what came or went."""
+        return [f"SELECT {KEY} FROM {self.side.name}_{part}" for part in self._tables if part != "before"]
 
-    def add_touched(self, conditions: str) -> None:
-        """Add what was before of touched keys."""
-        if self.rest:
-            touched = f"{conditions} AND {KEY} IN (SELECT key FROM touched)"
-            self._connection.execute(f"INSERT INTO {self.side.name} {self._selected('before', touched)}")
+    def query(self, conditions: str, *, every: bool = False) -> str:
+        """The query of its records, of those before only what was touched; with ``every`` of all."""
+        touched = f"{conditions} AND {KEY} IN (SELECT {KEY} FROM touched)"
+        queries = []
+        for part in self._tables:
+            in_before, in_after = PARTS[part]
+            meant = touched if part == "before" and self.rest and not every else conditions
+            queries.append(self.side.records(f"{self.side.name}_{part}", in_before, in_after, meant))
+        return " UNION ALL ".join(queries)
 
     def chosen(self, by_version: bool, small: bool) -> str:
         """The query of which are chosen. Most keys have one record, for which there is nothing to order."""
@@ -383,10 +381,6 @@ class _Records:
             f"CREATE TEMP TABLE {repeated} AS SELECT key FROM {self.side.name} GROUP BY key HAVING count(*) > 1"
         )
         return self._connection.execute(f"SELECT count(*) FROM {repeated}").fetchall() != [(0,)]
-
-    def _selected(self, part: str, conditions: str) -> str:
-        in_before, in_after = PARTS[part]
-        return self.side.records(f"{self.side.name}_{part}", in_before, in_after, conditions)
 
 
 def changed_files(log: ChangedLog) -> list[tuple[str, Sequence[str]]]:
