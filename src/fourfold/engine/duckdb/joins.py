@@ -14,7 +14,8 @@ An example. Of key A there was a prediction of 0.9; now a label comes, and key B
                    B    0.2    false      true
                    B    0.4    false      true
 
-2. The views ``prediction_chosen`` … say which of them are chosen, before and after, and of how many::
+2. ``prediction_chosen`` … say which of them are chosen, before and after, and of how many. Most keys have one record;
+   only those of the others (``prediction_several``) are put in order::
 
        key  score  chosen_before  chosen_after  copies_before  copies_after
        A    0.9    true           true          1              1
@@ -52,8 +53,7 @@ _SIDES = (("before", -1), ("after", 1))
 PARTS = {"before": (True, True), "added": (False, True), "removed": (True, False)}
 
 _RECORDS = f"""
-    SELECT {KEY} AS key, {EVENT_TIME} AS time, {LOG_TIME}, {BATCH}, {ROW} {{columns}},
-        {{in_before}} AS in_before, {{in_after}} AS in_after
+    SELECT {KEY} AS key, {EVENT_TIME} AS time {{columns}}, {{in_before}} AS in_before, {{in_after}} AS in_after
     FROM {{relation}} WHERE {KEY} IS NOT NULL {{conditions}}
 """
 _CHOSEN_OF_ONE = """
@@ -65,7 +65,7 @@ _CHOSEN_OF_ONE = """
 _CHOSEN_OF_SEVERAL = """
     {of_one} ANTI JOIN {name}_repeated USING (key)
     UNION ALL
-    SELECT * FROM (
+    SELECT * EXCLUDE ({order_columns}) FROM (
         SELECT *,
             in_before AND row_number() OVER (PARTITION BY {group}, in_before ORDER BY {order}) = 1 AS chosen_before,
             in_after AND row_number() OVER (PARTITION BY {group}, in_after ORDER BY {order}) = 1 AS chosen_after,
@@ -73,7 +73,7 @@ _CHOSEN_OF_SEVERAL = """
             count(*) FILTER (in_after) OVER (PARTITION BY {group}) AS copies_after,
             in_before AND row_number() OVER (PARTITION BY key, in_before ORDER BY {order}) = 1 AS served_before,
             in_after AND row_number() OVER (PARTITION BY key, in_after ORDER BY {order}) = 1 AS served_after
-        FROM {name} SEMI JOIN {name}_repeated USING (key)
+        FROM {name}_several
     ) WHERE chosen_before OR chosen_after
 """
 _JOINED = """
@@ -109,9 +109,9 @@ class _Side:
     columns: Mapping[str, str]
     names: Sequence[str]
 
-    def records(self, relation: str, in_before: object, in_after: object, conditions: str) -> str:
-        """The query of its records in a relation."""
-        columns = f", {sql.listed(self.columns)}"
+    def records(self, relation: str, in_before: bool, in_after: bool, conditions: str, *, ordered: bool) -> str:
+        """The query of its records in a relation, with what they are ordered by only where that is wanted."""
+        columns = f", {FIRST}" * ordered + f", {sql.listed(self.columns)}"
         return _RECORDS.format(
             columns=columns, relation=relation, in_before=in_before, in_after=in_after, conditions=conditions
         )
@@ -250,11 +250,11 @@ class Join:
 
     def _prepare(self) -> None:
         """The first two stages: all records of touched keys, and which of them are chosen."""
-        conditions = self._conditions()
+        conditions, task = self._conditions(), self._task
         whole = not any(side.log.before or side.log.removed for side in self._sides)
         records = [_Records(self._connection, side) for side in self._sides]
         keys = None  # those that are touched, where they are few
-        if not whole and not self._task.query and all(part.small for part in records):
+        if not whole and not task.query and all(part.small for part in records):
             chunks = [chunk for part in records for chunk in part.key_chunks()]
             keys = pc.unique(pa.chunked_array(chunks, pa.string())).drop_null()
         for part in records:
@@ -264,17 +264,29 @@ class Join:
         self._given = []  # what the queries of the third stage are over, where it is no table: name AS (query)
         for part in records:
             part.register()
-        self._restricted = bool(self._task.query) and any(part.rest for part in records)
+        self._restricted = bool(task.query) and any(part.rest for part in records)
         if any(part.rest for part in records):
             self._find_touched(records)
         for part in records:
-            if self._small:
-                self._given.append(f"{part.side.name} AS ({part.query(conditions)})")
-            else:
-                self._connection.execute(f"CREATE TEMP TABLE {part.side.name} AS {part.query(conditions)}")
-        for part in records:
-            by_version = part.side.name == "prediction" and bool(self._task.version)
-            self._given.append(f"{part.side.name}_chosen AS ({part.chosen(by_version, self._small)})")
+            name = part.side.name
+            self._define(name, part.query(conditions))
+            chosen = _CHOSEN_OF_ONE.format(name=name)
+            if part.has_repeated(self._small):
+                repeated = f"{conditions} AND {KEY} IN (SELECT key FROM {name}_repeated)"
+                self._define(f"{name}_several", part.query(repeated, every=True, ordered=True))
+                order = FIRST if name == "prediction" else LATEST
+                group = "key, version" if name == "prediction" and task.version else "key"
+                chosen = _CHOSEN_OF_SEVERAL.format(
+                    of_one=chosen, name=name, order=order, group=group, order_columns=FIRST
+                )
+            self._given.append(f"{name}_chosen AS ({chosen})")
+
+    def _define(self, name: str, query: str) -> None:
+        """Give a query a name; what is not small is made a table, to be worked out once."""
+        if self._small:
+            self._given.append(f"{name} AS ({query})")
+        else:
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
 
     def _conditions(self) -> str:
         """Which records are meant at all, each condition after an AND."""
@@ -348,27 +360,17 @@ class _Records:
         """The queries of the keys of what came or went."""
         return [f"SELECT {KEY} FROM {self.side.name}_{part}" for part in self._tables if part != "before"]
 
-    def query(self, conditions: str, *, every: bool = False) -> str:
+    def query(self, conditions: str, *, every: bool = False, ordered: bool = False) -> str:
         """The query of its records, of those before only what was touched; with ``every`` of all."""
         touched = f"{conditions} AND {KEY} IN (SELECT {KEY} FROM touched)"
         queries = []
         for part in self._tables:
             in_before, in_after = PARTS[part]
             meant = touched if part == "before" and self.rest and not every else conditions
-            queries.append(self.side.records(f"{self.side.name}_{part}", in_before, in_after, meant))
+            queries.append(self.side.records(f"{self.side.name}_{part}", in_before, in_after, meant, ordered=ordered))
         return " UNION ALL ".join(queries)
 
-    def chosen(self, by_version: bool, small: bool) -> str:
-        """The query of which are chosen. Most keys have one record, for which there is nothing to order."""
-        name = self.side.name
-        of_one = _CHOSEN_OF_ONE.format(name=name)
-        if not self._has_repeated(small):
-            return of_one
-        order = FIRST if name == "prediction" else LATEST
-        group = "key, version" if by_version else "key"
-        return _CHOSEN_OF_SEVERAL.format(of_one=of_one, name=name, order=order, group=group)
-
-    def _has_repeated(self, small: bool) -> bool:
+    def has_repeated(self, small: bool) -> bool:
         """Whether some key has several records; if so, there is a table of these keys."""
         repeated = f"{self.side.name}_repeated"
         if small:
