@@ -76,9 +76,11 @@ class Folded:
 class Extent:
     """Which joined records are meant, where not all: of some keys, known at a moment, of a stretch of time.
 
-    ``keys`` are those that are meant; ``piece`` (i of n) takes the keys whose hash is i modulo n; ``as_of``,
-    ``start`` and ``end`` are in microseconds since 1970, the first a log time, the others prediction times. What
-    happened before ``closed`` is left as it was counted: such predictions, and labels that may be theirs.
+    ``keys`` are those that are meant, and the joined records then say from which records of the logs they are, by log
+    time, batch and row (``prediction_id``, ``label_id``, ``outcome_id``). ``piece`` (i of n) takes the keys whose hash
+    is i modulo n. ``as_of``, ``start`` and ``end`` are in microseconds since 1970, the first a log time, the others
+    prediction times. What happened before ``closed`` is left as it was counted: such predictions, and labels that may
+    be theirs.
     """
 
     piece: tuple[int, int] | None = None

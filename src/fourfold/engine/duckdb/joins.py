@@ -171,6 +171,8 @@ class Join:
             columns["served"] = f"coalesce(p.served_{side}, true)"
         if task.outcome is not None:
             columns["outcome"] = "o.outcome"
+        if self._extent.keys is not None:
+            columns |= {f"{side.name}_id": f"{side.name}_id" for side in self._sides}
         records = {f"{name}_record": f"{name}_record" for name in self._recorded}
         query = _JOINED.format(
             columns=sql.listed(columns | records),
@@ -237,6 +239,8 @@ class Join:
             self._recorded.append(name)
             fields = ", ".join(f"{sql.quoted(column)} := {sql.quoted(column)}" for column in sorted(wanted))
             columns[f"{name}_record"] = f"struct_pack({fields})"
+        if self._extent.keys is not None:
+            columns[f"{name}_id"] = f"struct_pack({FIRST})"
         return _Side(name, log, columns, needed(log.schema, names | wanted, splits or {}))
 
     def _with_custom(self, query: str, columns: Sequence[str]) -> str:
@@ -299,8 +303,8 @@ class Join:
             index, pieces = self._extent.piece
             conditions += f" AND hash({KEY}) % {int(pieces)} = {int(index)}"
         if self._extent.keys is not None:
-            listed = ", ".join(sql.literal(key) for key in self._extent.keys)
-            conditions += f" AND {KEY} IN ({listed})" if listed else " AND false"
+            self._connection.register("wanted", pa.table({"key": pa.array(self._extent.keys, pa.string())}))
+            conditions += f" AND {KEY} IN (SELECT key FROM wanted)"
         return conditions
 
     def _find_touched(self, records: Sequence[_Records]) -> None:
