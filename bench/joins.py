@@ -26,20 +26,22 @@ def run(report: Report, rounds: int = 3) -> None:
     """Ten million predictions of a month, of which one million get their label at once."""
     with tempfile.TemporaryDirectory() as folder:
         predictions, labels = _write(Path(folder))
-        task = config.make_task("late", prediction="predict.score", label="labels.late", slices=["carrier"])
-        bare = config.make_task("late", prediction="predict.score", label="labels.late")
+        bare, one, two = (
+            config.make_task("late", prediction="predict.score", label="labels.late", slices=slices)
+            for slices in ([], ["carrier"], ["carrier", "origin"])
+        )
         plan = _warm(bare, predictions, labels)
-        carrier = task.slices[0]
 
-        def fold(of: Task) -> None:
-            splits = {d: Levels() for d in (ALL, *of.slices)}
-            DuckDB().fold_task(of, {"predict": predictions, "labels": labels}, splits, plan)
+        def fold(task: Task) -> None:
+            splits = {dimension: Levels() for dimension in (ALL, *task.slices)}
+            DuckDB().fold_task(task, {"predict": predictions, "labels": labels}, splits, plan)
 
         timings = in_turn(
             {
                 "bare DuckDB hash join of the two tables, labels and scores read": lambda: _join(predictions, labels),
                 "fold of the task": lambda: fold(bare),
-                f"fold of the task, and by {carrier}": lambda: fold(task),
+                "fold of the task, and by carrier (16)": lambda: fold(one),
+                "fold of the task, and by carrier (16) and by origin (16)": lambda: fold(two),
             },
             rounds,
         )
@@ -61,10 +63,14 @@ def _write(folder: Path) -> tuple[Changes, Changes]:
     """The two logs, the predictions in files of a million."""
     random = np.random.default_rng(0)
     files = []
-    carriers = np.array([f"C{i:02d}" for i in range(16)])
+    slices = {
+        "carrier": np.array([f"C{i:02d}" for i in range(16)]),
+        "origin": np.array([f"O{i:02d}" for i in range(16)]),
+    }
     for i in range(FILES):
         at = np.arange(PREDICTIONS // FILES) + i * PREDICTIONS // FILES
-        table = _table(at, random, {"score": random.random(len(at)), "carrier": random.choice(carriers, len(at))}, i)
+        sliced = {name: random.choice(values, len(at)) for name, values in slices.items()}
+        table = _table(at, random, {"score": random.random(len(at)), **sliced}, i)
         files.append(str(folder / f"predictions-{i}.parquet"))
         pq.write_table(table, files[-1], compression="zstd", compression_level=1)
     at = np.sort(random.choice(PREDICTIONS, LABELS, replace=False))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,16 +89,15 @@ def read_only(session: Session) -> Iterator[Path]:
     copy(late)
     assert ff.metric("late", "recall").value.value
     session.close()
-    folder = Path(session.settings.store)
-    places = [folder, *folder.rglob("*")]
-    for parent in folder.parents:  # that who is not root gets this far
-        if parent.stat().st_uid == os.getuid() and parent != Path(parent.anchor):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    for place in places:
-        place.chmod(0o555 if place.is_dir() else 0o444)
-    yield folder
-    for place in places:
-        place.chmod(0o755 if place.is_dir() else 0o644)
+    with tempfile.TemporaryDirectory() as place:  # that anybody may enter, as a folder of the tests' is not
+        Path(place).chmod(0o755)
+        folder = Path(shutil.copytree(session.settings.store, Path(place, "store")))
+        paths = [folder, *folder.rglob("*")]
+        for path in paths:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield folder
+        for path in paths:
+            path.chmod(0o755)
 
 
 def test_every_question_is_answered_without_writing_and_without_a_lock(read_only: Path, tmp_path: Path) -> None:

@@ -160,3 +160,57 @@ def test_many_slices_are_said_to_be_cut(session: Session, tmp_path: Path) -> Non
     assert {row.slice["city"] for row in rows} >= {"(other)", "c0", "c8"}
     found = [problem for problem in problems(session.store.caught_up()) if problem.kind == "many_slices"]
     assert "more than 200 values" in found[0].message
+
+
+def test_a_label_after_a_horizon_of_hours_is_told_to_be_expired_by_hours(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y", horizon="12h")
+    ff.log("p", key="k", score=0.9, time="2024-03-01")
+    ff.log("l", key="k", y=1, time="2024-03-02")
+    assert notes_of("k") == ["t: expired, it came after the horizon of 12 hours"]
+    assert ff.metric("t", "expired_labels").value.value == 1.0
+
+
+def test_a_label_that_is_nan_is_told_to_be_withdrawn_as_it_is_counted(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y")
+    ff.log("p", key="k", score=0.9, time="2024-03-01")
+    ff.log("l", key="k", y=1.0, time="2024-03-01")
+    ff.log("l", pd.DataFrame({"key": ["k"], "y": [float("nan")], "at": ["2024-03-02"]}), key="key", time="at")
+    assert notes_of("k") == ["t: superseded, a later label stands", "t: withdrawn"]
+    assert ff.metric("t", "withdrawn_labels").value.value == 1.0
+
+
+def test_the_first_prediction_of_a_shadow_version_is_not_told_to_be_repeated(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y", version="model")
+    for score, model in ((0.9, "v1"), (0.8, "v2"), (0.7, "v2"), (0.6, "v1")):
+        ff.log("p", key="k", score=score, model=model, time="2024-03-01")
+    ff.log("l", key="k", y=1, time="2024-03-02")
+    shadow = "t: another version predicted this key first; counted in slices by version only"
+    repeated = "t: repeated, the first prediction stands"
+    steps = {step.values[0].value: step.notes for step in ff.trace("k").steps if step.stream == "p"}
+    assert steps == {0.9: (), 0.8: (shadow,), 0.7: (repeated,), 0.6: (repeated,)}
+    assert [row.value.value for row in ff.metric("t", "predictions", by="model")] == [1.0, 1.0]
+    assert ff.metric("t", "predictions").value.value == 1.0
+
+
+@pytest.mark.parametrize("key", ["o'hara \\ %", "'; DROP TABLE run; --", "a\x00b", "é\n"])
+def test_what_became_of_a_key_of_any_characters_is_told(session: Session, key: str) -> None:
+    ff.task("t", prediction="p.score", label="l.y")
+    ff.log("p", key=key, score=0.9)
+    ff.log("p", key=key, score=0.8)
+    assert notes_of(key) == ["t: repeated, the first prediction stands"]
+
+
+def test_an_outcome_that_is_missing_or_late_is_told_as_it_is_counted(session: Session) -> None:
+    ff.log("recommend", key="a", action="approve", time="2024-03-01")
+    ff.log("decide", key="a", done="approve", time="2024-03-01")
+    ff.log("repaid", key="a", good=1, time="2024-06-01")  # no horizon holds for outcomes
+    ff.task(
+        "loan", prediction="recommend.action", label="decide.done", kind="decision", outcome="repaid.good", horizon="3d"
+    )
+    assert notes_of("a") == []
+    ff.log("repaid", key="a", good=None, time="2024-06-02")
+    assert notes_of("a") == ["loan: superseded, a later outcome stands", "loan: withdrawn"]
+
+
+def notes_of(key: str) -> list[str]:
+    return [note for step in ff.trace(key).steps for note in step.notes]

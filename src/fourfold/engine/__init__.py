@@ -1,12 +1,14 @@
 """Where folds run: an engine reads the log, joins, and hands the records to the one kernel in ``fold``."""
 
+from fourfold.engine.drive import Engine
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.expressions import check_expression, columns_of_slice
-from fourfold.engine.protocol import Changed, Discrepancy, Engine, Extent, Folded, Splits, TooSlowError
+from fourfold.engine.protocol import Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, TooSlowError
 from fourfold.engine.stopping import StoppedError
 
 __all__ = [
-    "Changed",
+    "Batch",
+    "ChangedLog",
     "Discrepancy",
     "DuckDB",
     "Engine",

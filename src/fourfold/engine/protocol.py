@@ -1,20 +1,19 @@
-"""What an engine does. Each one gives the same integer counts for the same log."""
+"""What an engine is asked for, and what it answers."""
 
 from __future__ import annotations
 
 import dataclasses
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
 
 from fourfold.errors import ConfigError
 from fourfold.fold import Levels, Plan
-from fourfold.model import Dimension, Task
+from fourfold.model import Dimension
 
 
-class Changed(Protocol):
+class ChangedLog(Protocol):
     """A stream's log between two versions, as Parquet files: what was and stays, what came, what went."""
 
     @property
@@ -33,6 +32,15 @@ class Changed(Protocol):
     def schema(self) -> pa.Schema:
         """All columns; a file that lacks one has nulls in it."""
 
+    def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
+        """Some columns of the records of some of the files; None where there are more than so many."""
+
+    def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
+        """Some columns of the records before that have one of some keys.
+
+        None where there is no way but to read all: they are many, or nothing tells where they are.
+        """
+
 
 class TooSlowError(ConfigError):
     """Users' expressions took too long and were stopped; ``dimension`` is the one whose values they make, if known."""
@@ -40,6 +48,20 @@ class TooSlowError(ConfigError):
     def __init__(self, message: str, dimension: Dimension | None = None) -> None:
         super().__init__(message)
         self.dimension = dimension
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Some records to be counted (``sign`` 1) or taken back (−1).
+
+    ``parts`` holds, as text, what the parts of the dimensions make of each: ``slice_I_J`` is part J of dimension I.
+    Of a task's join, the records are as ``fold.tasks.Joined`` describes them; ``paired`` are those of two versions.
+    """
+
+    sign: int
+    records: pa.Table
+    parts: pa.Table
+    paired: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +76,11 @@ class Folded:
 class Extent:
     """Which joined records are meant, where not all: of some keys, known at a moment, of a stretch of time.
 
-    ``piece`` (i of n) takes the keys (of a ranking task: queries) whose hash is i modulo n; ``as_of``, ``start`` and
-    ``end`` are in microseconds since 1970, the first a log time, the others prediction times. What happened before
-    ``closed`` is left as it was counted: such predictions, and labels that may be theirs.
+    ``keys`` are those that are meant, and the joined records then say from which records of the logs they are, by log
+    time, batch and row (``prediction_id``, ``label_id``, ``outcome_id``). ``piece`` (i of n) takes the keys whose hash
+    is i modulo n. ``as_of``, ``start`` and ``end`` are in microseconds since 1970, the first a log time, the others
+    prediction times. What happened before ``closed`` is left as it was counted: such predictions, and labels that may
+    be theirs.
     """
 
     piece: tuple[int, int] | None = None
@@ -64,6 +88,7 @@ class Extent:
     start: int | None = None
     end: int | None = None
     closed: int | None = None
+    keys: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,55 +114,3 @@ class Discrepancy:
 EVERYTHING = Extent()
 Splits = Mapping[Dimension, Levels]
 Wanted = Mapping[Dimension, Collection[str]]
-
-
-class Engine(Protocol):
-    """An engine: DuckDB in this process, or a cluster."""
-
-    def stop(self, thread: threading.Thread) -> None:
-        """Let what a thread counts end with a ``StoppedError``, of which nothing is kept, and wait for it."""
-
-    def levels(self, log: Changed, dimension: Dimension, known: Levels) -> Levels:
-        """Which values of a dimension have a slice of their own, and the edges of buckets, once ``log`` is counted."""
-
-    def fold_stream(self, log: Changed, splits: Splits, plan: Plan, extent: Extent = EVERYTHING) -> Folded:
-        """Count the changed records of a stream and their columns, by each of the dimensions.
-
-        Of the extent, ``as_of`` and ``closed`` have a meaning.
-        """
-
-    def fold_task(
-        self,
-        task: Task,
-        logs: Mapping[str, Changed],
-        splits: Splits,
-        plan: Plan,
-        extent: Extent = EVERYTHING,
-        wanted: Wanted | None = None,
-    ) -> Folded:
-        """Join what changed in the task's streams and count it: taken back as it was, added as it is now.
-
-        ``wanted`` says for each dimension what to count: "" is the task itself, other names its custom metrics.
-        Without it, all is counted in all dimensions of ``splits``.
-        """
-
-    def joined(
-        self, task: Task, logs: Mapping[str, Changed], splits: Splits, extent: Extent = EVERYTHING
-    ) -> Iterator[pa.Table]:
-        """The joined records themselves, as ``fold.tasks.Joined`` describes them, and the values they are split by."""
-
-    def discrepancies(
-        self, here: Changed, there: Changed, columns: Sequence[str], relative: float, absolute: float, examples: int
-    ) -> list[Discrepancy]:
-        """The newest records of each key in two streams, compared: the keys first, then each column."""
-
-    def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
-        """Of each record of the label stream, whether the task can take its label; one that is missing, it can."""
-
-    def unusable_labels(self, task: Task, log: Changed, most: int) -> list[tuple[str, int]]:
-        """The labels in a log that the task cannot take, the most frequent first: as text, with how many there are."""
-
-    def keys(
-        self, log: Changed, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
-    ) -> pa.Array:
-        """The keys of the records that have a value in a dimension, within an extent of time."""

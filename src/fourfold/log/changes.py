@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from fourfold.errors import StoreError
 from fourfold.log.commits import Commit
+from fourfold.log.keys import records_of
+from fourfold.log.records import read
 
 
 class TruncatedLogError(StoreError):
@@ -46,6 +48,14 @@ class Changes:
             batches = (pa.Table.from_batches([batch]).filter(where) for batch in dataset.to_batches())
             whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
             return whole if columns is None else whole.select(columns)
+
+    def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
+        """Some columns of the records before that have one of some keys; None where all have to be read for that."""
+        return records_of(self.before, keys, self.schema, columns)
+
+    def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
+        """Some columns of the records of some of the files; None where there are more than so many."""
+        return read(files, self.schema, columns, most)
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""

@@ -23,11 +23,13 @@ from fourfold.log.changes import Changes, TruncatedLogError, changes_since
 from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_table, mark
 from fourfold.log.forks import refuse_in_fork
 from fourfold.log.inbox import Message
+from fourfold.log.keys import prune
 from fourfold.log.schema import Conflict, cast, conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+_GROUP_ROWS = 1 << 16  # of a row group, so that few records are read where few are sought
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
@@ -200,8 +202,9 @@ class StreamLog:
         if table is None or len(table.file_uris()) < at_least:
             return False
         with delta_errors(self.folder):
-            table.optimize.compact()
+            table.optimize.compact(writer_properties=_WRITER)
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
+        prune(self.folder, self._files(table))
         return True
 
     def amend(self, column: str, values: pa.Table) -> None:
@@ -267,7 +270,7 @@ class StreamLog:
         table = self.open()
         if table is not None:
             with delta_errors(self.folder):
-                table.delete(predicate)
+                table.delete(predicate, writer_properties=_WRITER)
 
     def seal(self) -> None:
         """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
@@ -291,6 +294,7 @@ class StreamLog:
         for path in self.folder.glob("*.parquet"):
             if str(path) not in kept:
                 path.unlink()
+        prune(self.folder, kept)
         drop_before(self.folder, table.version())
         self._table = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.counts import Counts
+from fourfold.engine import Engine, Extent
 from fourfold.errors import InputError
+from fourfold.fold.tasks import Joined
+from fourfold.log import Changes
 from fourfold.metrics.tasks import LABELS
-from fourfold.model import DAY, Run, Task, label_of, percent
+from fourfold.model import DAY, HOUR, Run, Task, label_of, percent
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.query.read import totals
 from fourfold.query.reader import Reader
@@ -123,7 +127,9 @@ def trace(reader: Reader, key: str) -> Trace:
     with reader.database.read() as connection:
         streams = list(catalogue.streams(connection, reader.project))
         tasks = list(catalogue.tasks(connection, reader.project).values())
-    tables = {stream: reader.log(stream).whole().records(pc.field(KEY) == key) for stream in streams}
+    joined = [stream for task in tasks for stream in task.streams]
+    logs = {stream: reader.log(stream).whole() for stream in dict.fromkeys([*streams, *joined])}
+    tables = {stream: log.records(pc.field(KEY) == key) for stream, log in logs.items()}
     rows = {stream: table.to_pylist() for stream, table in tables.items()}
     found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
@@ -132,36 +138,23 @@ def trace(reader: Reader, key: str) -> Trace:
     with reader.database.read() as connection:
         made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])
     places = {stream: _Places(reader, stream) for stream in {stream for stream, _ in found}}
-    firsts = {stream: min((r for s, r in found if s == stream), key=_order) for stream in places}
-    lasts = {stream: max((r for s, r in found if s == stream), key=_order) for stream in places}
-    of_no_use = {
-        (task.name, id(row))
+    fates = [
+        _Fate(reader.engine, task, logs, tables[task.label.stream], key)
         for task in tasks
-        if rows.get(task.label.stream)
-        for row, usable in zip(
-            rows[task.label.stream], reader.engine.usable_labels(task, tables[task.label.stream]), strict=True
-        )
-        if not usable
-    }
+        if any(rows[stream] for stream in task.streams)
+    ]
     steps = []
     for stream, row in found:
         roles, notes, delay, version = [], [], None, None
-        for task in tasks:
+        for fate in fates:
+            task = fate.task
             for role in _roles(task, stream):
                 roles.append((task.name, role))
-                first = firsts.get(task.prediction.stream)
+                notes += [f"{task.name}: {note}" for note in fate.notes(role, row)]
                 if role == "prediction":
                     version = version or (str(row.get(task.version)) if row.get(task.version) is not None else None)
-                    if row is not firsts[stream]:
-                        notes.append(f"{task.name}: repeated, the first prediction stands")
-                    continue
-                source = task.outcome if role == "outcome" and task.outcome is not None else task.label
-                if first is not None:
-                    delay = (row[EVENT_TIME] - first[EVENT_TIME]).total_seconds()
-                fate = _fate(task, role, row, source.column, row is lasts[stream], delay, first is not None)
-                if not fate and role != "outcome" and (task.name, id(row)) in of_no_use:
-                    fate = [f"{task.name}: of no use, a label must be {LABELS[task.kind]}"]
-                notes += fate
+                elif fate.predicted is not None:
+                    delay = (row[EVENT_TIME] - fate.predicted["time"]).total_seconds()
         values = tuple(places[stream].of(name, value) for name, value in row.items() if not name.startswith("_ff_"))
         steps.append(
             Step(
@@ -172,10 +165,6 @@ def trace(reader: Reader, key: str) -> Trace:
     return Trace(key, tuple(sorted(steps, key=lambda step: (step.time, step.logged))))
 
 
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row[LOG_TIME], row[BATCH], row[ROW]
-
-
 def _roles(task: Task, stream: str) -> list[str]:
     found = ["prediction"] if stream == task.prediction.stream else []
     if stream == task.label.stream:
@@ -183,19 +172,60 @@ def _roles(task: Task, stream: str) -> list[str]:
     return found + (["outcome"] if task.outcome is not None and stream == task.outcome.stream else [])
 
 
-def _fate(
-    task: Task, role: str, row: dict[str, Any], column: str, last: bool, delay: float | None, predicted: bool
-) -> list[str]:  # fmt: skip
-    """What became of a label."""
-    if not predicted:
-        return [f"{task.name}: an orphan, this key was never predicted"]
-    if not last:
-        return [f"{task.name}: superseded, a later {role} stands"]
-    if row.get(column) is None:
-        return [f"{task.name}: withdrawn"]
-    if delay is not None and delay > task.horizon:
-        return [f"{task.name}: expired, it came after the horizon of {task.horizon // DAY} days"]
-    return []
+class _Fate:
+    """What a task made of a key, as its counts have it: the joined records of the key are asked of the engine."""
+
+    def __init__(self, engine: Engine, task: Task, logs: Mapping[str, Changes], labels: pa.Table, key: str) -> None:
+        self.task = task
+        bare = dataclasses.replace(task, sums=())
+        self._joined: list[dict[str, Any]] = []
+        for table in engine.joined(bare, {s: logs[s] for s in task.streams}, {}, Extent(keys=(key,))):
+            late = Joined(table, bare).late.tolist()
+            self._joined += [{**row, "late": is_late} for row, is_late in zip(table.to_pylist(), late, strict=True)]
+        self._joined.sort(key=lambda row: not row.get("served", True))
+        usable = engine.usable_labels(task, labels)
+        self._of_no_use = [_id(row) for row, is_usable in zip(labels.to_pylist(), usable, strict=True) if not is_usable]
+
+    @property
+    def predicted(self) -> dict[str, Any] | None:
+        """The joined record of the prediction that was served, if there is one."""
+        return next((row for row in self._joined if not row["orphan"]), None)
+
+    def notes(self, role: str, record: Mapping[str, Any]) -> Iterator[str]:
+        """What became of a record of the log in its role."""
+        side = role if role in ("prediction", "outcome") else "label"
+        joined = next((row for row in self._joined if row[f"{side}_id"] == _id(record)), None)
+        if role == "prediction":
+            if joined is None:
+                yield "repeated, the first prediction stands"
+            elif not joined.get("served", True):
+                yield "another version predicted this key first; counted in slices by version only"
+        elif self.predicted is None:
+            yield "an orphan, this key was never predicted"
+        elif joined is None:
+            yield f"superseded, a later {role} stands"
+        elif role == "outcome":
+            if joined["outcome"] is None or joined["outcome"] != joined["outcome"]:  # NaN
+                yield "withdrawn"
+        elif joined["withdrawn"]:
+            yield "withdrawn"
+        elif joined["late"]:
+            yield f"expired, it came after the horizon of {_span(self.task.horizon)}"
+        elif _id(record) in self._of_no_use:
+            yield f"of no use, a label must be {LABELS[self.task.kind]}"
+
+
+def _id(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a record of a log from all others."""
+    return {name: record[name] for name in (LOG_TIME, BATCH, ROW)}
+
+
+def _span(seconds: int) -> str:
+    """A length of time in the largest unit that it is a whole number of."""
+    unit, size = next(
+        (u, n) for u, n in (("day", DAY), ("hour", HOUR), ("minute", 60), ("second", 1)) if not seconds % n
+    )
+    return f"{seconds // size} {unit}{'s' if seconds != size else ''}"
 
 
 class _Places:

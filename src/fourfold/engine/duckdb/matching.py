@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from fourfold.engine.joins import LATEST, number_sql, register, text_sql
-from fourfold.engine.protocol import Changed, Discrepancy
+from fourfold.engine.duckdb.files import register
+from fourfold.engine.duckdb.joins import LATEST
+from fourfold.engine.duckdb.sql import number_sql, text_sql
+from fourfold.engine.protocol import ChangedLog, Discrepancy
 from fourfold.model.records import KEY
 
 _NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LATEST}) = 1"
@@ -16,13 +18,13 @@ _FIELDS = ("matched", "mismatched", "only_here", "only_there")
 
 
 def discrepancies(
-    connection: duckdb.DuckDBPyConnection, here: Changed, there: Changed, columns: Sequence[str], relative: float,
+    connection: duckdb.DuckDBPyConnection, here: ChangedLog, there: ChangedLog, columns: Sequence[str], relative: float,
     absolute: float, examples: int,
 ) -> list[Discrepancy]:  # fmt: skip
     """See ``Engine.discrepancies``."""
     numeric = [all(_is_number(log.schema.field(name).type) for log in (here, there)) for name in columns]
     for side, log in (("a", here), ("b", there)):
-        register(connection, f"log_{side}", log.added, log.schema)
+        register(connection, f"log_{side}", log, log.added)
         values = "".join(
             f", {_number(name, log.schema) if number else text_sql(name, log.schema)} AS c{i}"
             for i, (name, number) in enumerate(zip(columns, numeric, strict=True))

@@ -1,0 +1,105 @@
+"""Connections to the process's DuckDB: bounded in time where users' expressions run, and stopped with their thread."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fourfold.engine import stopping
+from fourfold.engine.protocol import ChangedLog, TooSlowError
+from fourfold.errors import ConfigError
+from fourfold.model import Dimension
+
+LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
+ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting and not for a mistake
+BATCH_ROWS = 1 << 18
+
+
+@contextlib.contextmanager
+def connected(
+    what: str = "", dimension: Dimension | None = None, seconds: float | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with temporary tables of its own, which takes what has no time zone for UTC.
+
+    Args:
+        what: what is asked, for errors about users' expressions; none are expected without it.
+        dimension: the dimension whose expressions alone may be at fault.
+        seconds: after which it is interrupted; None: never.
+
+    Raises:
+        ConfigError: DuckDB refuses a user's expression.
+        TooSlowError: it took too long.
+    """
+    with stopping.stoppable(_database().cursor()) as connection, _bounded(connection, seconds):
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            yield connection
+        except duckdb.InterruptException as error:
+            stopping.check()
+            if not what:
+                raise
+            raise TooSlowError(f"{what}: its SQL expressions took too long, and were stopped", dimension) from error
+        except duckdb.Error as error:
+            if not what:
+                raise
+            raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
+
+
+def batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Table]:
+    """A query's result in tables of a moderate size."""
+    for batch in connection.sql(query).to_arrow_reader(BATCH_ROWS):
+        stopping.check()
+        if batch.num_rows:
+            yield pa.Table.from_batches([batch])
+
+
+def seconds_for(rows: int) -> float:
+    """How long users' expressions may take on so many records."""
+    return LEAST_SECONDS + rows / ROWS_A_SECOND
+
+
+def expression_seconds(logs: Iterable[ChangedLog], *dimensions: Dimension, sums: bool = False) -> float | None:
+    """How long counting these logs may take where users' expressions are evaluated on them; None where none are."""
+    if not sums and not any(part.sql for dimension in dimensions for part in dimension.parts):
+        return None
+    files = [file for log in logs for file in (*log.before, *log.added, *log.removed)]
+    return seconds_for(sum(pq.read_metadata(file).num_rows for file in files))
+
+
+@contextlib.contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt what the connection does after a time; None: never."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@functools.cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """The process's database in memory, which stays empty: making one takes longer than many a query."""
+    spill = os.path.join(tempfile.gettempdir(), f"fourfold-{os.getpid()}")  # else it would be in the working folder
+    connection = duckdb.connect(config={"temp_directory": spill, "python_enable_replacements": False})
+    atexit.register(_close, connection)
+    return connection
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    """While the interpreter is whole: what a thread keeps alive beyond that, the driver reports as leaked."""
+    _database.cache_clear()
+    connection.close()

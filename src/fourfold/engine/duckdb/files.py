@@ -1,0 +1,95 @@
+"""A log's data files for DuckDB: what is small Arrow reads at once, of what is large DuckDB reads what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pds
+
+from fourfold.engine import stopping
+from fourfold.engine.duckdb.connection import BATCH_ROWS
+from fourfold.engine.duckdb.sql import literal
+from fourfold.engine.expressions import columns_of_slice
+from fourfold.engine.protocol import ChangedLog, Extent, Splits
+from fourfold.model.records import EVENT_TIME, LOG_TIME, META
+
+SMALL = 1 << 17  # records, up to which files are read at once
+
+
+def needed(schema: pa.Schema, names: Collection[str], splits: Splits = {}) -> list[str]:  # noqa: B006 - it stays empty
+    """The columns of a log that a question is over: fourfold's own, those named, and those of dimensions."""
+    wanted = {name.casefold() for name in names} | {name.casefold() for name in META.names}
+    for dimension in splits:
+        wanted |= {name.casefold() for name in columns_of_slice(dimension)}
+    return [name for name in schema.names if name.casefold() in wanted]
+
+
+def read(log: ChangedLog, files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
+    """Some columns of the records of some files of a log in memory; None where they are too many for that."""
+    table = log.read(files, columns, SMALL)
+    return None if table is None else table.combine_chunks()
+
+
+def tables(log: ChangedLog, files: Sequence[str], extent: Extent) -> Iterator[pa.Table]:
+    """The records of some files, whole, in tables of a moderate size."""
+    if not files:
+        return
+    if extent.as_of is None and extent.closed is None:
+        table = read(log, files, log.schema.names)
+        if table is not None:
+            stopping.check()
+            yield from [table] if table.num_rows else []
+            return
+    known = None
+    if extent.as_of is not None:
+        known = pds.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
+    if extent.closed is not None:
+        open_ = pds.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
+        known = open_ if known is None else known & open_
+    dataset = pds.dataset(list(files), schema=log.schema, format="parquet")
+    waiting: list[pa.RecordBatch] = []
+    for batch in dataset.to_batches(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known):
+        stopping.check()
+        if batch.num_rows:
+            waiting.append(batch)
+        if sum(b.num_rows for b in waiting) >= BATCH_ROWS:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+def register(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    log: ChangedLog,
+    files: Sequence[str],
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Make some files of a log a view; a file that lacks a column has nulls in it.
+
+    Args:
+        connection: where the view is made.
+        name: the view's.
+        log: the log.
+        files: their paths.
+        columns: those that are asked for, which are read at once where they are few records; None: all, in any case
+            by DuckDB.
+    """
+    schema = log.schema
+    table = read(log, files, columns or schema.names) if columns or not files else None
+    if table is not None:
+        connection.register(name, table)
+        return
+    if any(character in path for path in files for character in "*?["):  # which DuckDB takes for patterns
+        connection.register(name, pds.dataset(list(files), schema=schema, format="parquet"))
+        return
+    paths = ", ".join(literal(path) for path in files)
+    source = f"read_parquet([{paths}], union_by_name = true)"
+    present = {column.casefold() for column in connection.sql(f"SELECT * FROM {source} LIMIT 0").columns}
+    if not all(column.casefold() in present for column in schema.names):
+        connection.register(f"{name}_empty", schema.empty_table())
+        source = f"(SELECT * FROM {name}_empty UNION ALL BY NAME SELECT * FROM {source})"
+    connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {source}")

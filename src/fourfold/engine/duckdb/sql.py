@@ -1,0 +1,148 @@
+"""Columns as SQL for DuckDB: numbers, texts, truths and labels, of a column that may be missing or of any type."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from fourfold.engine.expressions import columns_of
+from fourfold.engine.protocol import Extent, Splits
+from fourfold.fold import Levels, bucket_names
+from fourfold.model import Part, Task
+
+
+def parts_sql(schema: pa.Schema, splits: Splits) -> dict[str, str]:
+    """What the parts of dimensions make of a record: ``slice_I_J`` is part J of dimension I (see ``Batch``)."""
+    return {
+        f"slice_{i}_{j}": part_sql(part, schema, levels)
+        for i, (dimension, levels) in enumerate(splits.items())
+        for j, part in enumerate(dimension.parts)
+    }
+
+
+def bounds(extent: Extent, time: str) -> str:
+    """The conditions that keep a time within an extent, each after an AND."""
+    limits = ((">=", extent.start), ("<", extent.end))
+    return "".join(f" AND epoch_us({time}) {sign} {int(moment)}" for sign, moment in limits if moment is not None)
+
+
+def listed(columns: Mapping[str, str]) -> str:
+    """What a query selects: expressions by the names that they are given."""
+    return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+
+
+def part_sql(part: Part, schema: pa.Schema, levels: Levels) -> str:
+    """What a part of a dimension makes of a record, as text."""
+    if part.sql:
+        wanted = {name[0].casefold() for name in columns_of(part.sql)}
+        if not wanted <= {name.casefold() for name in schema.names}:  # a column that was not logged yet is null
+            return "NULL::VARCHAR"
+        return f"CAST(({part.sql}\n) AS VARCHAR)"
+    if not part.buckets:
+        return text_sql(part.name, schema)
+    value = number_sql(part.name, schema)
+    edges = levels.edges.get(part.name, ())
+    names = [text.replace("'", "''") for text in bucket_names(edges)]
+    steps = " ".join(f"WHEN {value} < {edge!r} THEN '{name}'" for edge, name in zip(edges, names, strict=False))
+    return f"CASE WHEN {value} IS NULL OR isnan({value}) THEN NULL {steps} ELSE '{names[-1]}' END"
+
+
+def number_sql(column: str, schema: pa.Schema) -> str:
+    """A column as a float; null where it is none."""
+    return f"TRY_CAST({quoted(column)} AS DOUBLE)" if column in schema.names else "NULL::DOUBLE"
+
+
+def text_sql(column: str, schema: pa.Schema) -> str:
+    """A column as text; a whole number that came as a float is written as one."""
+    if column not in schema.names:
+        return "NULL::VARCHAR"
+    name = quoted(column)
+    if pa.types.is_floating(schema.field(column).type):
+        return (
+            f"CASE WHEN isnan({name}) THEN NULL WHEN {name} = trunc({name}) AND abs({name}) < 1e15 "
+            f"THEN CAST({name}::BIGINT AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+        )
+    return f"TRY_CAST({name} AS VARCHAR)"
+
+
+def quoted(name: str) -> str:
+    """An identifier; what users call their columns is bound, never trusted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def value_sql(task: Task, column: str, schema: pa.Schema) -> str:
+    """A prediction or label as the kind of task takes it."""
+    match task.kind:
+        case "multiclass":
+            return text_sql(column, schema)
+        case "decision" if task.threshold is None:
+            return text_sql(column, schema)
+        case "multilabel":
+            return f"TRY_CAST({quoted(column)} AS VARCHAR[])" if column in schema.names else "NULL::VARCHAR[]"
+    return number_sql(column, schema)
+
+
+def label_sql(task: Task, schema: pa.Schema) -> str:
+    """A label as the kind of task takes it; of a binary one 1 is positive, 0 negative and all else of no use."""
+    column = task.label.column
+    if task.kind == "binary":
+        return _truth_sql(column, schema, task.positive)
+    if task.kind != "decision":
+        return value_sql(task, column, schema)
+    if task.threshold is None:
+        return text_sql(column, schema)
+    return f"CASE {_truth_sql(column, schema, None)} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"
+
+
+def usable_sql(task: Task, schema: pa.Schema) -> str:
+    """Whether a label says something: it is missing, or is one that the kind of task can take."""
+    label = label_sql(task, schema)
+    match task.kind:
+        case "binary":
+            condition = f"{label} IN (0, 1)"
+        case "regression" | "ranking":
+            condition = f"isfinite({label})"
+        case _:
+            condition = f"{label} IS NOT NULL"
+    return f"({missing_sql(task.label.column, schema)} OR coalesce({condition}, false))"
+
+
+def _truth_sql(column: str, schema: pa.Schema, positive: str | None) -> str:
+    """A label of two kinds as 1 or 0; one that is neither as the number that it is, or null.
+
+    ``positive`` is the one that is 1, any other being 0. Without it, "true" and "false" are told as words too.
+    """
+    text, number = text_sql(column, schema), number_sql(column, schema)
+    if positive is None:
+        is_text = column in schema.names and pa.types.is_string(schema.field(column).type)
+        words = "WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0"
+        return f"(CASE lower(trim({text})) {words} ELSE {number} END)" if is_text else number
+    same = f"{text} = {literal(positive)}"
+    if positive in ("true", "false"):
+        same = f"lower(trim({text})) = '{positive}'"
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(positive)):
+            same += f" OR {number} = {value!r}"
+    missing = missing_sql(column, schema)
+    return f"(CASE WHEN {missing} THEN NULL WHEN {same} THEN 1.0 ELSE 0.0 END)"
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def missing_sql(column: str, schema: pa.Schema) -> str:
+    """Whether a column says nothing: it is null, or NaN."""
+    if column not in schema.names:
+        return "true"
+    nan = f" OR isnan({quoted(column)})" if pa.types.is_floating(schema.field(column).type) else ""
+    return f"{quoted(column)} IS NULL{nan}"
+
+
+def raw_sql(column: str, schema: pa.Schema) -> str:
+    """A column of lists of numbers as it is."""
+    return quoted(column) if column in schema.names else "NULL::DOUBLE[]"

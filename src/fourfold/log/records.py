@@ -1,0 +1,34 @@
+"""Records out of data files, in the types of their log; a column that a file lacks is null."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.dataset as pds
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+
+def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str], most: int) -> pa.Table | None:
+    """Some columns of all records of some files; None where there are more than ``most``."""
+    rows = 0
+    for file in files:
+        rows += pq.read_metadata(file).num_rows
+        if rows > most:
+            return None
+    wanted = pa.schema([schema.field(name) for name in columns])
+    return pa.concat_tables([wanted.empty_table(), *(read_file(file, schema, columns) for file in files)])
+
+
+def read_file(file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
+    """Some columns of a data file: of some of its row groups, or of all."""
+    wanted = pa.schema([schema.field(name) for name in columns])
+    with pq.ParquetFile(file) as data:
+        own = data.schema_arrow
+        if all(name in own.names and own.field(name).type == wanted.field(name).type for name in columns):
+            groups = range(data.num_row_groups) if groups is None else groups
+            return data.read_row_groups(list(groups), list(columns), use_threads=False).select(columns).cast(wanted)
+    layout, system = pds.ParquetFileFormat(), fs.LocalFileSystem()
+    fragment = layout.make_fragment(file, system, row_groups=groups)
+    return pds.FileSystemDataset([fragment], schema, layout, system).to_table(list(columns))
