@@ -25,7 +25,7 @@ def command(
         print_json([found])
         return
     out = console()
-    out.print(Words.assemble("the way of ", (found.key, "bold")))
+    out.print(Words.assemble("the path of ", (found.key, "bold")))
     for step in found.steps:
         out.print()
         _draw(step)

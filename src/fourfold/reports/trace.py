@@ -1,4 +1,4 @@
-"""The way of one record through the components: what was logged of its key, by which run, and how usual it was."""
+"""The path of one record through the components: what was logged of its key, by which run, and how usual it was."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Trace(Tabular):
 
 
 def trace(reader: Reader, key: str) -> Trace:
-    """The way of one record through the components. Reads the log.
+    """The path of one record through the components. Reads the log.
 
     Args:
         reader: where to look.
