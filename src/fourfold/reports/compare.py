@@ -220,11 +220,7 @@ def _of_task(
         for key in keys:
             mask = [entry == (question.series, key) for entry in series]
             total = pooled(counts.rows(table.filter(pa.array(mask, pa.bool_())), folded.plan.by_version()))
-            values.append(
-                question.of(total, task=task)
-                if total is not None
-                else Value.no_data("no predictions")
-            )
+            values.append(question.of(total, task=task) if total is not None else Value.no_data("no predictions"))
         yield Difference(task.name, "metric", name, _value(values[0]), _value(values[1]), _apart(values[0], values[1]))
 
 
