@@ -14,7 +14,7 @@ import fourfold as ff
 from bench.measure import Report, milliseconds
 
 DAYS, CARRIERS = 365, 16
-QUESTIONS = ("recall", "roc_auc")
+QUESTIONS = ("recall", "roc_auc", "expected_calibration_error")
 
 
 def filled(folder: Path, records: int) -> ff.Result:

@@ -64,6 +64,14 @@ def same(one: Value, other: Value) -> bool:
     )
 
 
+def test_a_panel_of_no_rows_has_no_answers() -> None:
+    whole = panel_of([[(0.1, 0)]])
+    columns = ("series", "buckets", "binnings", "tallies", "sums", "low", "high", "bins", "numbers")
+    empty = dataclasses.replace(whole, **{name: getattr(whole, name)[:0] for name in columns})
+    for name in (*BY_PANEL, "calibration_curve"):
+        assert parse(name, "task", "binary").of_panel(empty) == []
+
+
 @given(ROWS)
 @settings(max_examples=40)
 def test_the_rows_of_a_panel_are_answered_as_each_alone(rows: list[list[tuple[float, int | None]]]) -> None:

@@ -83,7 +83,7 @@ class Panel:
         return len(self.series)
 
     def __iter__(self) -> Iterator[tuple[Place, Counts]]:
-        return zip(self.places, map(self.row, range(len(self))), strict=True)
+        return zip(self.places, self._counts(range(len(self))), strict=True)
 
     @property
     def places(self) -> list[Place]:
@@ -107,23 +107,19 @@ class Panel:
 
     def row(self, i: int) -> Counts:
         """One row's counts."""
-        return Counts(
-            self.kind,
-            self.tallies[i].tolist(),
-            self.sums[i].tolist(),
-            float(self.low[i]),
-            float(self.high[i]),
-            np.frombuffer(self.bins[i], "<i4").astype(np.int64) if self.bins else _NO_BINS,
-            [],
-            self._numbers(i) if self.numbers else _NO_BINS,
-            _NO_BINS,
-            self.known.get((self.column, int(self.binnings[i]) % SIZED)),
-            self.column,
-        )
+        return next(self._counts(range(i, i + 1)))
 
-    def _numbers(self, i: int) -> npt.NDArray[Any]:
-        numbers: npt.NDArray[Any] = np.frombuffer(self.numbers[i], self.width)
-        return numbers.astype(np.int64) if numbers.dtype.kind == "i" else numbers
+    def _counts(self, rows: range) -> Iterator[Counts]:
+        matrices = (self.tallies, self.sums, self.low, self.high, self.binnings)
+        columns = (matrix[rows.start : rows.stop].tolist() for matrix in matrices)  # quicker as Python's numbers
+        for i, tallies, sums, low, high, binning in zip(rows, *columns, strict=True):
+            bins, counts = _NO_BINS, _NO_BINS
+            if self.bins:
+                bins = np.frombuffer(self.bins[i], "<i4").astype(np.int64)
+                counts = np.frombuffer(self.numbers[i], self.width)
+                counts = counts.astype(np.int64) if counts.dtype.kind == "i" else counts
+            known = self.known.get((self.column, binning % SIZED))
+            yield Counts(self.kind, tallies, sums, low, high, bins, [], counts, _NO_BINS, known, self.column)
 
     def blocks(self) -> Iterator[Block]:
         """All rows that have bins, in blocks of about as many bins."""

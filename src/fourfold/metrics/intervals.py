@@ -155,35 +155,44 @@ def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> tu
     evenly = (1 + lengths / np.maximum(seen, 1e-12)[..., None]) / 2
     shared = beyond / np.maximum((weights * beyond).sum(-1), 1e-300)[..., None]
 
+    half_normal = math.sqrt(2 / math.pi)
+
     def expected(truth: Floats, shape: Floats, sign: int) -> Floats:
         """The mean of such a sum, and Z standard deviations more or less."""
         at = truth[..., None] * shape
         z = at / (errors * math.sqrt(2))
-        mean = errors * (math.sqrt(2 / math.pi) * np.exp(-z * z)) + at * erf(z)
+        mean = errors * (half_normal * np.exp(-z * z)) + at * erf(z)
         spread = np.sqrt((weights**2 * np.maximum(at * at + errors**2 - mean * mean, 0.0)).sum(-1))
         sums: Floats = (weights * mean).sum(-1) + sign * Z * spread
         return sums
 
-    low = _where_it_comes_to(seen, furthest, lambda truth: expected(truth, shared, 1))
-    high = _where_it_comes_to(seen, furthest, lambda truth: expected(truth, evenly, -1))
-    return low, high
+    ends = []
+    for shape, sign in ((shared, 1), (evenly, -1)):
+        none = half_normal * (weights * errors).sum(-1)
+        none += sign * Z * np.sqrt((1 - half_normal**2) * (weights**2 * errors**2).sum(-1))
+        ends.append(_where_it_comes_to(seen, furthest, none, functools.partial(expected, shape=shape, sign=sign)))
+    return ends[0], ends[1]
 
 
-def _where_it_comes_to(seen: Floats, furthest: Floats, of: Callable[[Floats], Floats]) -> Floats:
-    """Where a rising function of numbers from zero to the furthest comes to what was seen: by steps, then on a line."""
+def _where_it_comes_to(seen: Floats, furthest: Floats, lowest: Floats, of: Callable[[Floats], Floats]) -> Floats:
+    """Where a rising function of numbers from zero to the furthest comes to what was seen: by steps, then on a line.
+
+    ``lowest`` is its value at zero.
+    """
     step = furthest / _STEPS
     left, right = np.zeros_like(seen), np.full_like(seen, _STEPS)
-    below, above = of(left), of(furthest)
-    lowest, highest = below, above
+    below, above = lowest, np.full_like(seen, np.inf)
     for _ in range(int(math.log2(_STEPS))):
         middle = (left + right) / 2
         there = of(middle * step)
         beyond = there <= seen
         left, below = np.where(beyond, middle, left), np.where(beyond, there, below)
         right, above = np.where(beyond, right, middle), np.where(beyond, above, there)
+    if (right == _STEPS).any():  # not often
+        above = np.where(right == _STEPS, of(furthest), above)
     rise = above - below
-    place = (left + np.divide(seen - below, rise, out=np.zeros_like(rise), where=rise != 0)) * step
-    return np.where(seen < lowest, 0.0, np.where(seen > highest, furthest, place))
+    share = np.divide(seen - below, rise, out=np.zeros_like(rise), where=rise != 0)
+    return np.where(seen < lowest, 0.0, np.minimum((left + share) * step, furthest))
 
 
 @functools.cache
