@@ -18,7 +18,7 @@ from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
 from fourfold.model import DAY, Run, RunStatus
-from fourfold.state import Database, catalogue, runs, series
+from fourfold.state import Database, adding, catalogue, runs, series
 from fourfold.state.database import HEAD, alembic_config
 from fourfold.state.packing import pack, unpack
 from fourfold.state.tables import metadata
@@ -94,7 +94,7 @@ def test_adding_in_parts_stores_the_sum(database: Database) -> None:
     parts = [table(seed=i) for i in range(3)]
     for part in parts:
         with database.write() as connection:
-            series.add(connection, "p", "stream:s", DAY, part)
+            adding.add(connection, "p", "stream:s", DAY, part)
     with database.read() as connection:
         found = series.select(connection, series.find(connection, "p", "stream:s"), DAY)
     assert close(comparable(found), comparable(counts.add(*parts)))
@@ -102,15 +102,15 @@ def test_adding_in_parts_stores_the_sum(database: Database) -> None:
 
 def test_what_comes_to_zero_is_removed(database: Database) -> None:
     with database.write() as connection:
-        series.add(connection, "p", "stream:s", DAY, table())
-        series.add(connection, "p", "stream:s", DAY, counts.negate(table()))
+        adding.add(connection, "p", "stream:s", DAY, table())
+        adding.add(connection, "p", "stream:s", DAY, counts.negate(table()))
         assert series.select(connection, series.find(connection, "p", "stream:s"), DAY).num_rows == 0
 
 
 def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
     def half() -> None:
         with database.write() as connection:
-            series.add(connection, "p", "stream:s", DAY, table())
+            adding.add(connection, "p", "stream:s", DAY, table())
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -121,7 +121,7 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
 
 def test_projects_do_not_see_each_other(database: Database) -> None:
     with database.write() as connection:
-        series.add(connection, "p", "stream:s", DAY, table())
+        adding.add(connection, "p", "stream:s", DAY, table())
         catalogue.add_stream(connection, "p", "s", None, None)
         assert series.find(connection, "other", "stream:s") == []
         assert catalogue.streams(connection, "other") == {}

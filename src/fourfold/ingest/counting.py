@@ -20,7 +20,7 @@ from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.ingest.jobs import Cell, Owner, owners
 from fourfold.log import Changes, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
-from fourfold.state import Database, StateError, catalogue, series
+from fourfold.state import Database, StateError, adding, catalogue, series
 from fourfold.state.catalogue import Backfill, Failure
 
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
@@ -243,8 +243,8 @@ class Counter:
         """Add what was counted to the state, in one transaction; where one cannot be, each in one of its own."""
         try:
             with self._database.write() as connection:
+                self._add(connection, waiting)
                 for counted in waiting:
-                    self._add(connection, counted)
                     self._set_cursors(connection, counted)
         except (StateError, StoppedError):
             raise
@@ -257,8 +257,8 @@ class Counter:
         results: list[Counted] = []
         self._count_changes(self._known([owner]), self._versions([owner]), results, owner)
         with self._database.write() as connection:
+            self._add(connection, results)
             for counted in results:
-                self._add(connection, counted)
                 self._set_cursors(connection, counted)
 
     # first counts ---------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class Counter:
         counted = self._counted(known, owner, logs, known.extent(owner, piece), known.levels_of(owner))
         last = progress.piece + 1 == progress.pieces
         with self._database.write() as connection:
-            self._add(connection, counted)
+            self._add(connection, [counted])
             for job in counted.jobs:
                 after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
                 catalogue.set_backfill(connection, self._project, job, after)
@@ -374,8 +374,19 @@ class Counter:
             for d, levels in known.levels_of(owner).items()
         }
 
-    def _add(self, connection: sa.Connection, counted: Counted) -> None:
+    def _add(self, connection: sa.Connection, results: Sequence[Counted]) -> None:
         """Add what was counted to the state, and what was fixed on the way."""
+        hourly: dict[str, list[pa.Table]] = {}
+        for counted in results:
+            self._fix(connection, counted)
+            hourly.setdefault(counted.owner.name, []).append(counted.counts)
+        tables = {name: pa.concat_tables(parts) for name, parts in hourly.items()}
+        added = adding.add_levels(connection, self._project, tables)
+        texts = {counted.owner.name: counted.plan.identifiers for counted in results}
+        recognise_identifiers(connection, self._project, texts, added)
+
+    def _fix(self, connection: sa.Connection, counted: Counted) -> None:
+        """Write down what was fixed while these were counted."""
         name, plan = counted.owner.name, counted.plan
         known = counted.before.by_version()
         for column, entries in plan.binnings.items():
@@ -386,8 +397,6 @@ class Counter:
         if plan.identifiers != counted.before.identifiers:
             catalogue.set_identifiers(connection, self._project, name, plan.identifiers)
         self._set_levels(connection, counted.owner, counted.levels)
-        totals = series.add_levels(connection, self._project, name, counted.counts)
-        recognise_identifiers(connection, self._project, name, plan.identifiers, totals)
 
     def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
         for dimension, fixed in levels.items():
