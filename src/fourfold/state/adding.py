@@ -19,7 +19,7 @@ from fourfold import counts as monoid
 from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
 from fourfold.state.packing import pack, unpack_counts, unpack_labels
 from fourfold.state.series import LAST, Series, drop_before, find_all, select, tallies
-from fourfold.state.statements import chunked, upsert
+from fourfold.state.statements import chunked, upsert_columns
 from fourfold.state.tables import counts, series
 
 Connection = sa.Connection
@@ -132,13 +132,11 @@ def _add(connection: Connection, level: int, parts: Sequence[pa.Table]) -> pa.Ta
     """Add numbered counts to the rows of a level; returns what these come to."""
     before = _stored(connection, level, parts)
     total = monoid.drop_zero(monoid.without_negative_labels(monoid.add(*parts, before)))
-    names = counts.columns.keys()
-    rows = [
-        dict(zip(names, (number, level, bucket, version, *packed), strict=True))
-        for (number, bucket, version), *packed in zip(_identities(total), *pack(total), strict=True)
-    ]
-    upsert(connection, counts, rows)
-    gone = set(_identities(before)) - set(_identities(total)) if before.num_rows else set()
+    identities = list(_identities(total))
+    numbers, buckets, versions = zip(*identities, strict=True) if identities else ((), (), ())
+    keys = {"series_id": numbers, "level": [level] * len(numbers), "bucket": buckets, "binning": versions}
+    upsert_columns(connection, counts, keys | pack(total)._asdict())
+    gone = set(_identities(before)) - set(identities)
     if gone:  # they came to zero
         connection.execute(_ONE, [{"s": s, "at": level, "b": b, "v": v} for s, b, v in gone])
     return total
