@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,98 +17,24 @@ from fourfold.fold import Levels, Plan
 from fourfold.ingest.collect import StreamLogs
 from fourfold.ingest.failures import Failures, versions
 from fourfold.ingest.identifiers import recognise_identifiers
-from fourfold.ingest.jobs import Cell, Owner, owners
+from fourfold.ingest.jobs import Cell, Owner
+from fourfold.ingest.progress import (
+    Counted,
+    Known,
+    Position,
+    all_owners,
+    counted_to,
+    is_behind,
+    positions,
+    versions_of,
+)
 from fourfold.log import Changes, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
 from fourfold.state import Database, StateError, adding, catalogue, series
-from fourfold.state.catalogue import Backfill, Failure
+from fourfold.state.catalogue import Backfill
 
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """How far a job has counted: up to which version of each of its streams' logs; none where it has not begun."""
-
-    job: str
-    streams: tuple[str, ...]
-    versions: Mapping[str, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Positions:
-    """Where a project's jobs stand."""
-
-    unfinished: frozenset[str]  # the jobs of first counts that are under way, and those to forget
-    wanted: tuple[Position, ...]
-    failures: Mapping[str, Failure]
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted:
-    """What was counted for some of an owner's cells, to be added to the state with how far they have come."""
-
-    owner: Owner
-    counts: pa.Table
-    before: Plan
-    plan: Plan
-    levels: Splits  # of the dimensions of which more was fixed
-    versions: Mapping[str, int]
-
-    @property
-    def jobs(self) -> list[str]:
-        """The jobs of the cells."""
-        return [cell.job for cell in self.owner.cells]
-
-
-@dataclasses.dataclass
-class Known:
-    """What the state holds of some owners that are about to be counted; brought forward as they are."""
-
-    cursors: dict[str, Mapping[str, int]]  # by job
-    plans: dict[str, Plan]  # by owner
-    levels: dict[tuple[str, str], Levels]  # by stream and dimension
-    closed: dict[str, int]  # by stream, the second before which its counts stay as they are
-    fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
-
-    @staticmethod
-    def read(connection: sa.Connection, project: str, owners: Sequence[Owner]) -> Known:
-        """As the state is now."""
-        return Known(
-            dict(catalogue.cursors(connection, project)),
-            catalogue.plans(connection, project, [owner.name for owner in owners]),
-            catalogue.levels_of(connection, project, list(dict.fromkeys(owner.streams[0] for owner in owners))),
-            catalogue.closed_streams(connection, project),
-        )
-
-    def levels_of(self, owner: Owner) -> dict[Dimension, Levels]:
-        """What is fixed of the dimensions of an owner's cells."""
-        dimensions = dict.fromkeys(cell.dimension for cell in owner.cells)
-        return {d: self.levels.get((owner.streams[0], d.to_json()), Levels()) for d in dimensions}
-
-    def extent(self, owner: Owner, piece: tuple[int, int] | None = None) -> Extent:
-        """What of an owner's records is not closed."""
-        closed = max((self.closed[stream] for stream in owner.streams if stream in self.closed), default=None)
-        return Extent(piece=piece, closed=None if closed is None else closed * 1_000_000)
-
-    def behind(self, owner: Owner, newest: Mapping[str, int]) -> Iterator[tuple[Mapping[str, int], Owner]]:
-        """The owner with those of its cells that are not at the newest versions, by the versions that they are at."""
-        together: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
-        for cell in owner.cells:
-            counted = self.cursors.get(cell.job, newest)
-            if counted != newest:
-                together.setdefault(tuple(sorted(counted.items())), []).append(cell)
-        for counted_to, cells in together.items():
-            yield dict(counted_to), dataclasses.replace(owner, cells=tuple(cells))
-
-    def advance(self, counted: Counted, log: Changes) -> None:
-        """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
-        self.cursors |= dict.fromkeys(counted.jobs, counted.versions)
-        self.plans[counted.owner.name] = counted.plan
-        stream = counted.owner.streams[0]
-        self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
-        self.fixed_by |= {(stream, cell.dimension, log.added) for cell in counted.owner.cells}
 
 
 class Counter:
@@ -125,13 +51,13 @@ class Counter:
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        positions = self._database.recall(_positions, self._project)
-        resting = {job for job, failure in positions.failures.items() if time.time() < failure.again}
-        if any(self._failures.damaged_at(job) is None for job in positions.unfinished - resting):
+        standing = self._database.recall(positions, self._project)
+        resting = {job for job, failure in standing.failures.items() if time.time() < failure.again}
+        if any(self._failures.damaged_at(job) is None for job in standing.unfinished - resting):
             return True
-        newest = self._versions(positions.wanted)
-        for position in positions.wanted:
-            current = _some(newest, position.streams)
+        newest = self._versions(standing.wanted)
+        for position in standing.wanted:
+            current = versions_of(newest, position.streams)
             left = position.job in resting or current == self._failures.damaged_at(position.job)
             if current and current != position.versions and not left:
                 return True
@@ -143,7 +69,7 @@ class Counter:
         What could not be counted is tried again later and later. Returns whether all else is counted.
         """
         self._failures.begin()
-        wanted = self._database.recall(_owners, self._project)
+        wanted = self._database.recall(all_owners, self._project)
         self._forget_all_but({cell.job for owner in wanted for cell in owner.cells})
         self._count_new(wanted)
         self._begin_first_counts(wanted)
@@ -162,33 +88,32 @@ class Counter:
 
     def streams(self, owner: str) -> tuple[str, ...]:
         """The streams that an owner is counted from."""
-        return next((o.streams for o in self._database.recall(_owners, self._project) if o.name == owner), ())
+        return next((o.streams for o in self._database.recall(all_owners, self._project) if o.name == owner), ())
 
     def owners_of(self, stream: str) -> list[str]:
         """The owners that are counted from a stream."""
-        return [owner.name for owner in self._database.recall(_owners, self._project) if stream in owner.streams]
+        return [owner.name for owner in self._database.recall(all_owners, self._project) if stream in owner.streams]
 
     def damage(self, owner: str) -> str:
         """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
-        positions = self._database.recall(_counted_to, self._project).get(owner, {})
-        newest = versions(self._log, positions)
-        for stream, counted in positions.items():
-            version = newest.get(stream, -1)
-            if version < counted < catalogue.ANEW:
-                end = f"ends at version {version}" if version >= 0 else "is gone"
-                return f"the log of {stream!r} {end}, and version {counted} of it was counted"
+        counted = self._database.recall(counted_to, self._project).get(owner, {})
+        newest = versions(self._log, counted)
+        for stream, version in counted.items():
+            last = newest.get(stream, -1)
+            if last < version < catalogue.ANEW:
+                end = f"ends at version {last}" if last >= 0 else "is gone"
+                return f"the log of {stream!r} {end}, and version {version} of it was counted"
         return self._failures.damaged.get(owner, "")
 
     def forget(self, owner: str) -> None:
         """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
-        for known in self._database.recall(_owners, self._project):
+        for known in self._database.recall(all_owners, self._project):
             if known.name == owner:
                 self._start_anew(known)
 
     def _forget_all_but(self, wanted: set[str]) -> None:
         """Forget the jobs that nothing asks for any more."""
-        parts = (catalogue.cursors, catalogue.backfills, catalogue.failures)
-        unwanted = {job for part in parts for job in self._database.recall(part, self._project)} - wanted
+        unwanted = self._jobs(catalogue.cursors, catalogue.backfills, catalogue.failures) - wanted
         if unwanted:
             with self._database.write() as connection:
                 for job in unwanted:
@@ -212,7 +137,7 @@ class Counter:
         """Count what is new for the cells that have counted before; some owners' counts are written together."""
         newest = self._versions(wanted)
         cursors = self._database.recall(catalogue.cursors, self._project)
-        behind = [owner for owner in wanted if _is_behind(owner, cursors, newest)]
+        behind = [owner for owner in wanted if is_behind(owner, cursors, newest)]
         if not behind:
             return
         known = self._known(behind)
@@ -225,7 +150,7 @@ class Counter:
 
     def _count_changes(self, known: Known, newest: Mapping[str, int], results: list[Counted], owner: Owner) -> None:
         """Count what is new for an owner's cells; what was counted is put among the results."""
-        for since, part in known.behind(owner, _some(newest, owner.streams)):
+        for since, part in known.behind(owner, versions_of(newest, owner.streams)):
             if gone := since.keys() - newest.keys():
                 raise StoreError(f"the log of {min(gone)!r} is gone, and version {since[min(gone)]} was counted")
             try:
@@ -264,7 +189,7 @@ class Counter:
     # first counts ---------------------------------------------------------------------------------------------------
 
     def _begin_first_counts(self, wanted: Sequence[Owner]) -> None:
-        begun = self._begun()
+        begun = self._jobs(catalogue.cursors, catalogue.backfills)
         for owner in wanted:
             if not all(cell.job in begun for cell in owner.cells):
                 self._failures.guard(owner, self._begin)
@@ -272,7 +197,7 @@ class Counter:
     def _begin(self, owner: Owner) -> None:
         """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
         newest = self._versions([owner])
-        begun = self._begun()
+        begun = self._jobs(catalogue.cursors, catalogue.backfills)
         fresh = dataclasses.replace(owner, cells=tuple(cell for cell in owner.cells if cell.job not in begun))
         if not newest or not fresh.cells:
             return
@@ -412,9 +337,8 @@ class Counter:
         with self._database.read() as connection:
             return Known.read(connection, self._project, wanted)
 
-    def _begun(self) -> set[str]:
-        """The jobs that have counted, or have begun to."""
-        parts = (catalogue.cursors, catalogue.backfills)
+    def _jobs(self, *parts: Callable[[sa.Connection, str], Mapping[str, object]]) -> set[str]:
+        """The jobs that some parts of the catalogue know."""
         return {job for part in parts for job in self._database.recall(part, self._project)}
 
     def _versions(self, entries: Iterable[Owner | Position]) -> dict[str, int]:
@@ -423,37 +347,6 @@ class Counter:
 
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
-
-
-def _owners(connection: sa.Connection, project: str) -> list[Owner]:
-    return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
-
-
-def _positions(connection: sa.Connection, project: str) -> Positions:
-    cursors, failures = catalogue.cursors(connection, project), catalogue.failures(connection, project)
-    wanted = tuple(
-        Position(cell.job, owner.streams, cursors.get(cell.job, {}))
-        for owner in _owners(connection, project)
-        for cell in owner.cells
-    )
-    unwanted = (cursors.keys() | failures.keys()) - {position.job for position in wanted}
-    return Positions(frozenset({*catalogue.backfills(connection, project), *unwanted}), wanted, failures)
-
-
-def _counted_to(connection: sa.Connection, project: str) -> dict[str, dict[str, int]]:
-    """Up to which version of each of its streams an owner was counted, where it was."""
-    counted = catalogue.counted_to(connection, project)
-    return {owner.name: _some(counted, owner.streams) for owner in _owners(connection, project)}
-
-
-def _is_behind(owner: Owner, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:
-    current = _some(newest, owner.streams)
-    return any(cursors.get(cell.job, current) != current for cell in owner.cells)
-
-
-def _some(versions: Mapping[str, int], streams: Iterable[str]) -> dict[str, int]:
-    """The versions of some streams, of those that have one."""
-    return {stream: versions[stream] for stream in streams if stream in versions}
 
 
 def _nothing(log: StreamLog) -> Changes:

@@ -115,7 +115,7 @@ class StreamLog:
         if len(files) == 1:
             RECENT.keep(files[0], fitted.records)
         if self._mark[0] == before[0] + 1:  # nobody else has written
-            self._numbers = before[1] | latest
+            self._numbers = {**before[1], **latest}
 
     def _noted(self, table: DeltaTable | None, writers: Collection[str]) -> dict[str, int]:
         """The highest number that the table holds of each writer, of those it has any of."""

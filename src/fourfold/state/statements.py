@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_SYSTEMS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
 _MOST = 500  # values bound in one statement
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Row | Sequenc
 def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]], *, replace: bool) -> None:
     # the values are plain numbers, texts and bytes, which drivers take as they are: several times quicker than bound
     # one by one, as counts are written by hundreds
-    statement = _statement(type(connection.dialect), table, replace)
+    statement = _statement(connection.dialect.name, table, replace=replace)
     rows: list[Any] = list(zip(*(columns[name] for name in statement.columns), strict=True))
     if rows and not statement.by_place:
         rows = [dict(zip(statement.columns, row, strict=True)) for row in rows]
@@ -62,14 +62,14 @@ def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Se
 
 
 @functools.cache
-def _statement(system: type[sa.Dialect], table: sa.Table, replace: bool) -> _Text:
-    insert = _INSERTS[system.name](table)
+def _statement(system: str, table: sa.Table, *, replace: bool) -> _Text:
+    insert = _SYSTEMS[system].insert(table)
     keys = list(table.primary_key.columns)
     if replace:
         values = {column.name: insert.excluded[column.name] for column in table.columns if column not in keys}
         insert = insert.on_conflict_do_update(index_elements=keys, set_=values)
     else:
         insert = insert.on_conflict_do_nothing(index_elements=keys)
-    compiled = insert.compile(dialect=system(), column_keys=table.columns.keys())
+    compiled = insert.compile(dialect=_SYSTEMS[system].dialect(), column_keys=table.columns.keys())
     columns = compiled.positiontup if compiled.positional else table.columns.keys()
     return _Text(str(compiled), tuple(columns or ()), compiled.positional)
