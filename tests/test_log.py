@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 
 from fourfold.errors import StoreError
 from fourfold.log import Inbox, Message, Quarantine, StreamLog
+from fourfold.log.recent import RecentRecords
 from fourfold.log.schema import conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.store import Store
@@ -250,3 +251,50 @@ def test_a_log_that_is_no_delta_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "s" / "_delta_log" / f"{0:020d}.json").write_text("nonsense")
     with pytest.raises(StoreError, match=str(tmp_path)):
         StreamLog(tmp_path / "s", "s").whole()
+
+
+def test_what_another_process_has_appended_meanwhile_is_not_appended_again(tmp_path: Path) -> None:
+    here, there = StreamLog(tmp_path / "s", "s"), StreamLog(tmp_path / "s", "s")
+    first, second, third = (message(i, batch({"x": pa.array([1.0])}, i)) for i in (1, 2, 3))
+    here.append([first])
+    there.append([second])
+    here.append([second, third])
+    there.append([first, second, third])
+    assert keys(here.whole().added) == ["k1", "k2", "k3"]
+
+
+def test_a_log_that_was_replaced_by_another_is_asked_anew_what_it_holds(tmp_path: Path) -> None:
+    log, other = StreamLog(tmp_path / "s", "s"), StreamLog(tmp_path / "t", "s")
+    first, second = (message(i, batch({"x": pa.array([1.0])}, i)) for i in (1, 2))
+    for sent in (first, second):
+        log.append([sent])
+        other.append([message(9, batch({"x": pa.array([2.0])}, 9 + sent.sequence), writer=f"v{sent.sequence}")])
+    (tmp_path / "s").rename(tmp_path / "gone")
+    (tmp_path / "t").rename(tmp_path / "s")
+    log.append([first])
+    assert keys(log.whole().added) == ["k1", "k10", "k11"]
+
+
+def test_a_commit_holds_statistics_of_the_key_and_the_time_only(tmp_path: Path) -> None:
+    log = StreamLog(tmp_path / "s", "s")
+    log.append([message(1, batch({"x": pa.array([1.0, 2.0])}))])
+    statistics = pa.table(DeltaTable(tmp_path / "s").get_add_actions(flatten=True)).to_pylist()[0]
+    assert {name for name, value in statistics.items() if name.startswith("min.") and value is not None} == {
+        f"min.{KEY}", f"min.{EVENT_TIME}",
+    }  # fmt: skip
+    assert statistics["num_records"] == 2
+
+
+def test_recent_records_are_kept_as_far_as_there_is_room_and_given_in_their_own_types_only(tmp_path: Path) -> None:
+    records = pa.table({"x": [1.0, 2.0], "y": ["a", "b"]})
+    recent = RecentRecords(most_bytes=2 * records.nbytes)
+    for name in ("a", "b", "c"):
+        recent.keep(str(tmp_path / name), records)
+    wanted = pa.schema([("y", pa.string())])
+    assert recent.get(str(tmp_path / "a"), wanted) is None
+    assert recent.get(str(tmp_path / "c"), wanted) == records.select(["y"])
+    assert recent.get(str(tmp_path / "c"), pa.schema([("x", pa.int64())])) is None
+    assert recent.get(str(tmp_path / "c"), pa.schema([("z", pa.int64())])) is None
+    recent.drop(tmp_path, but=[str(tmp_path / "b")])
+    assert recent.get(str(tmp_path / "c"), wanted) is None
+    assert recent.get(str(tmp_path / "b"), wanted) == records.select(["y"])

@@ -12,7 +12,7 @@ from fourfold.engine import TooSlowError
 from fourfold.errors import ConfigError
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.state import catalogue
+from fourfold.state import adding, catalogue
 from fourfold.store import Store
 
 
@@ -135,3 +135,31 @@ def test_a_column_that_no_record_has_is_told_with_the_nearest_name(session: Sess
         "slices by carier: no record of 'p' has a column 'carier'; did you mean 'carrier'?",
         "slices by far: no record of 'p' has a column 'orign'; did you mean 'origin'?",
     ]
+
+
+def test_counts_that_cannot_be_written_cost_no_other_owner_and_are_counted_once_when_they_can(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        ff.log(name, key=1, v=1)
+    assert ff.metric("a", "rows").value.value == 1.0
+    add_levels = adding.add_levels
+    with monkeypatch.context() as patch:
+
+        def failing(connection: Any, project: str, hourly: Any) -> Any:
+            added = add_levels(connection, project, hourly)
+            if "stream:b" in hourly:
+                raise ValueError("these cannot be")
+            return added
+
+        patch.setattr("fourfold.ingest.failures.REST", 0.0)
+        patch.setattr(adding, "add_levels", failing)
+        for name in ("a", "b", "c"):
+            ff.log(name, key=2, v=1)
+        for _ in range(2):
+            assert ff.metric("a", "rows").value.value == 2.0
+            assert ff.metric("c", "rows").value.value == 2.0
+        failed = session.store.reader.database.recall(catalogue.failures, "test").values()
+        assert {failure.reason for failure in failed} == {"stream:b: ValueError: these cannot be"}
+    assert ff.metric("b", "rows").value.value == 2.0
+    assert not session.store.reader.database.recall(catalogue.failures, "test")

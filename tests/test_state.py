@@ -17,11 +17,12 @@ from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
-from fourfold.model import DAY, Run, RunStatus
-from fourfold.state import Database, catalogue, runs, series
+from fourfold.model import DAY, HOUR, Run, RunStatus
+from fourfold.state import Database, adding, catalogue, runs, series
 from fourfold.state.database import HEAD, alembic_config
 from fourfold.state.packing import pack, unpack
-from fourfold.state.tables import metadata
+from fourfold.state.statements import insert_missing, upsert
+from fourfold.state.tables import dimension, metadata
 from tests.support import close, comparable
 
 
@@ -94,7 +95,7 @@ def test_adding_in_parts_stores_the_sum(database: Database) -> None:
     parts = [table(seed=i) for i in range(3)]
     for part in parts:
         with database.write() as connection:
-            series.add(connection, "p", "stream:s", DAY, part)
+            adding.add(connection, "p", "stream:s", DAY, part)
     with database.read() as connection:
         found = series.select(connection, series.find(connection, "p", "stream:s"), DAY)
     assert close(comparable(found), comparable(counts.add(*parts)))
@@ -102,15 +103,15 @@ def test_adding_in_parts_stores_the_sum(database: Database) -> None:
 
 def test_what_comes_to_zero_is_removed(database: Database) -> None:
     with database.write() as connection:
-        series.add(connection, "p", "stream:s", DAY, table())
-        series.add(connection, "p", "stream:s", DAY, counts.negate(table()))
+        adding.add(connection, "p", "stream:s", DAY, table())
+        adding.add(connection, "p", "stream:s", DAY, counts.negate(table()))
         assert series.select(connection, series.find(connection, "p", "stream:s"), DAY).num_rows == 0
 
 
 def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
     def half() -> None:
         with database.write() as connection:
-            series.add(connection, "p", "stream:s", DAY, table())
+            adding.add(connection, "p", "stream:s", DAY, table())
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -121,7 +122,7 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
 
 def test_projects_do_not_see_each_other(database: Database) -> None:
     with database.write() as connection:
-        series.add(connection, "p", "stream:s", DAY, table())
+        adding.add(connection, "p", "stream:s", DAY, table())
         catalogue.add_stream(connection, "p", "s", None, None)
         assert series.find(connection, "other", "stream:s") == []
         assert catalogue.streams(connection, "other") == {}
@@ -134,3 +135,82 @@ def test_a_run_that_has_ended_does_not_start_again(database: Database) -> None:
         for record in (started, ended, started):
             runs.save(connection, "p", record)
         assert runs.recent(connection, "p") == [ended]
+
+
+def test_a_row_that_is_there_is_replaced_or_kept_and_the_others_are_inserted(database: Database) -> None:
+    rows = [{"project": "p", "stream": name, "definition": "d", "levels": "old"} for name in ("a", "b")]
+    new = [{**row, "levels": "new"} for row in (*rows, {**rows[0], "stream": "c"})]
+    with database.write() as connection:
+        upsert(connection, dimension, rows)
+        insert_missing(connection, dimension, new)
+        kept = connection.execute(sa.select(dimension.c.stream, dimension.c.levels)).fetchall()
+        upsert(connection, dimension, new[0])
+        replaced = connection.execute(sa.select(dimension.c.stream, dimension.c.levels)).fetchall()
+    assert sorted(kept) == [("a", "old"), ("b", "old"), ("c", "new")]
+    assert sorted(replaced) == [("a", "new"), ("b", "old"), ("c", "new")]
+
+
+def by_hour(columns: dict[str, list[object]], times: list[int], by: list[str]) -> pa.Table:
+    frame = pa.table({"t": pa.array([t * 1_000_000 for t in times], pa.timestamp("us")), **columns})
+    return counts.add(fold(frame, time="t", every="1h", by=by, plan=Plan().adding({"x": Binning(0.0, 1.0)})))
+
+
+def test_counts_of_several_owners_are_added_as_those_of_each_alone(tmp_path: Path) -> None:
+    together, alone = (Database(tmp_path / name / "state.db") for name in ("together", "alone"))
+    random = np.random.default_rng(0)
+    batches = [
+        {
+            f"stream:{i}": by_hour(
+                {"x": [float(x) for x in random.standard_normal(50)], "side": [str(n % 3) for n in range(50)]},
+                [days * DAY + i * 100 * DAY + int(t) for t in random.integers(0, 2 * DAY, 50)], ["side"],
+            )
+            for i in range(3)
+        }
+        for days in (0, 1, 65)
+    ]  # fmt: skip
+    for batch in batches:
+        with together.write() as connection:
+            adding.add_levels(connection, "p", batch)
+        for owner, hourly in batch.items():
+            with alone.write() as connection:
+                adding.add_levels(connection, "p", {owner: hourly})
+    for owner in batches[0]:
+        whole = counts.add(*(batch[owner] for batch in batches))
+        for level in (HOUR, DAY):
+            tables = []
+            for database in (together, alone):
+                with database.read() as connection:
+                    tables.append(series.select(connection, series.find(connection, "p", owner), level))
+            assert close(comparable(tables[0]), comparable(tables[1]))
+        assert close(comparable(tables[0]), comparable(counts.rebucket(whole, whole["bucket"].to_numpy() // DAY * DAY)))
+
+
+def test_a_column_that_is_new_is_null_in_the_slices_that_its_batch_lacks(database: Database) -> None:
+    first = pa.concat_tables(
+        [
+            by_hour({"side": ["l", "r"]}, [0, 0], ["side"]),
+            counts.add(pa.Table.from_pylist([records(key) for key in ("{}", *SIDES)], counts.SCHEMA)),
+        ]
+    )
+    second = by_hour({"side": ["l"], "x": [1.0]}, [DAY], ["side"])
+    with database.write() as connection:
+        adding.add_levels(connection, "p", {"stream:s": first})
+        adding.add_levels(connection, "p", {"stream:s": second})
+        found = [row for row in series.find(connection, "p", "stream:s") if row[1] == "x"]
+        rows = series.select(connection, found, DAY).to_pylist()
+    place = counts.KINDS["numeric"].tallies.index("null")
+    assert {(row["slice"], row["bucket"]): row["tallies"][place] for row in rows} == {
+        ("{}", 0): 2, (SIDES[0], 0): 2, (SIDES[1], 0): 2, ("{}", DAY): 0, (SIDES[0], DAY): 0,
+    }  # fmt: skip
+
+
+SIDES = ('{"side": "l"}', '{"side": "r"}')
+
+
+def records(key: str) -> dict[str, object]:
+    """The count of two records of a stream in a slice."""
+    tallies = [2 if name == "rows" else 0 for name in counts.KINDS["stream"].tallies]
+    return {
+        "column": "", "kind": "stream", "slice": key, "bucket": 0, "binning": 0, "tallies": tallies, "sums": [],
+        "low": float("nan"), "high": float("nan"), "bins": [], "labels": [], "counts": [], "registers": [],
+    }  # fmt: skip

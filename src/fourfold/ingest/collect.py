@@ -22,7 +22,7 @@ from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.log import Conflict, DamagedMessageError, Inbox, Logs, Message, Quarantine, StreamLog, faults, messages
 from fourfold.model import EVERYTHING, Task
 from fourfold.model.records import META
-from fourfold.state import Database, StateError, catalogue, runs, series
+from fourfold.state import Database, StateError, adding, catalogue, runs, series
 from fourfold.state.jobs import Cell
 
 logger = logging.getLogger("fourfold")
@@ -316,10 +316,10 @@ def _add_counts(
         started = np.full(whole.num_rows, int(content.started * 1e6))
         by_run.append(counts.rebucket(whole, started))
     together = counts.add(*hourly)
-    totals = series.add_levels(connection, project, owner, together)
+    added = adding.add_levels(connection, project, {owner: together})
     known = catalogue.plan(connection, project, owner).identifiers
-    recognise_identifiers(connection, project, owner, known, totals)
-    series.add(connection, project, owner, series.RUN, counts.add(*by_run))
+    recognise_identifiers(connection, project, {owner: known}, added)
+    adding.add(connection, project, owner, series.RUN, counts.add(*by_run))
 
 
 def _with_known_versions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,98 +16,22 @@ from fourfold.errors import StoreError
 from fourfold.fold import Levels, Plan
 from fourfold.ingest.failures import Failures, versions
 from fourfold.ingest.identifiers import recognise_identifiers
+from fourfold.ingest.progress import (
+    Counted,
+    Known,
+    Position,
+    is_behind,
+    positions,
+    versions_of,
+)
 from fourfold.log import Changes, Logs, StreamLog, TruncatedLogError
 from fourfold.model import ALL, VERSIONS, Dimension, Sums
-from fourfold.state import Database, StateError, catalogue, series
-from fourfold.state.catalogue import Backfill, Failure
+from fourfold.state import Database, StateError, adding, catalogue, series
+from fourfold.state.catalogue import Backfill
 from fourfold.state.jobs import Cell, Owner, owners_of
 
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """How far a job has counted: up to which version of each of its streams' logs; none where it has not begun."""
-
-    job: str
-    streams: tuple[str, ...]
-    versions: Mapping[str, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Positions:
-    """Where a project's jobs stand."""
-
-    unfinished: frozenset[str]  # the jobs of first counts that are under way, and those to forget
-    wanted: tuple[Position, ...]
-    failures: Mapping[str, Failure]
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted:
-    """What was counted for some of an owner's cells, to be added to the state with how far they have come."""
-
-    owner: Owner
-    counts: pa.Table
-    before: Plan
-    plan: Plan
-    levels: Splits  # of the dimensions of which more was fixed
-    versions: Mapping[str, int]
-
-    @property
-    def jobs(self) -> list[str]:
-        """The jobs of the cells."""
-        return [cell.job for cell in self.owner.cells]
-
-
-@dataclasses.dataclass
-class Known:
-    """What the state holds of some owners that are about to be counted; brought forward as they are."""
-
-    cursors: dict[str, Mapping[str, int]]  # by job
-    plans: dict[str, Plan]  # by owner
-    levels: dict[tuple[str, str], Levels]  # by stream and dimension
-    closed: dict[str, int]  # by stream, the second before which its counts stay as they are
-    fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
-
-    @staticmethod
-    def read(connection: sa.Connection, project: str, owners: Sequence[Owner]) -> Known:
-        """As the state is now."""
-        return Known(
-            dict(catalogue.cursors(connection, project)),
-            catalogue.plans(connection, project, [owner.name for owner in owners]),
-            catalogue.levels_of(connection, project, list(dict.fromkeys(owner.streams[0] for owner in owners))),
-            catalogue.closed_streams(connection, project),
-        )
-
-    def levels_of(self, owner: Owner) -> dict[Dimension, Levels]:
-        """What is fixed of the dimensions of an owner's cells."""
-        dimensions = dict.fromkeys(cell.dimension for cell in owner.cells)
-        return {d: self.levels.get((owner.streams[0], d.to_json()), Levels()) for d in dimensions}
-
-    def extent(self, owner: Owner, piece: tuple[int, int] | None = None) -> Extent:
-        """What of an owner's records is not closed."""
-        closed = max((self.closed[stream] for stream in owner.streams if stream in self.closed), default=None)
-        return Extent(piece=piece, closed=None if closed is None else closed * 1_000_000)
-
-    def behind(self, owner: Owner, newest: Mapping[str, int]) -> Iterator[tuple[Mapping[str, int], Owner]]:
-        """The owner with those of its cells that are not at the newest versions, by the versions that they are at."""
-        together: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
-        for cell in owner.cells:
-            counted = self.cursors.get(cell.job, newest)
-            if counted != newest:
-                together.setdefault(tuple(sorted(counted.items())), []).append(cell)
-        for counted_to, cells in together.items():
-            yield dict(counted_to), dataclasses.replace(owner, cells=tuple(cells))
-
-    def advance(self, counted: Counted, log: Changes) -> None:
-        """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
-        self.cursors |= dict.fromkeys(counted.jobs, counted.versions)
-        self.plans[counted.owner.name] = counted.plan
-        stream = counted.owner.streams[0]
-        self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
-        self.fixed_by |= {(stream, cell.dimension, log.added) for cell in counted.owner.cells}
 
 
 class Counter:
@@ -129,13 +53,13 @@ class Counter:
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
-        positions = self._database.recall(_positions, self._project)
-        resting = {job for job, failure in positions.failures.items() if time.time() < failure.again}
-        if any(self._failures.damaged_at(job) is None for job in positions.unfinished - resting):
+        standing = self._database.recall(positions, self._project)
+        resting = {job for job, failure in standing.failures.items() if time.time() < failure.again}
+        if any(self._failures.damaged_at(job) is None for job in standing.unfinished - resting):
             return True
-        newest = self._versions(positions.wanted)
-        for position in positions.wanted:
-            current = _some(newest, position.streams)
+        newest = self._versions(standing.wanted)
+        for position in standing.wanted:
+            current = versions_of(newest, position.streams)
             left = position.job in resting or current == self._failures.damaged_at(position.job)
             if current and current != position.versions and not left:
                 return True
@@ -165,8 +89,7 @@ class Counter:
 
     def _forget_all_but(self, wanted: set[str]) -> None:
         """Forget the jobs that nothing asks for any more."""
-        parts = (catalogue.cursors, catalogue.backfills, catalogue.failures)
-        unwanted = {job for part in parts for job in self._database.recall(part, self._project)} - wanted
+        unwanted = self._jobs(catalogue.cursors, catalogue.backfills, catalogue.failures) - wanted
         if unwanted:
             with self._database.write() as connection:
                 for job in unwanted:
@@ -190,7 +113,7 @@ class Counter:
         """Count what is new for the cells that have counted before; some owners' counts are written together."""
         newest = self._versions(wanted)
         cursors = self._database.recall(catalogue.cursors, self._project)
-        behind = [owner for owner in wanted if _is_behind(owner, cursors, newest)]
+        behind = [owner for owner in wanted if is_behind(owner, cursors, newest)]
         if not behind:
             return
         known = self._known(behind)
@@ -203,7 +126,7 @@ class Counter:
 
     def _count_changes(self, known: Known, newest: Mapping[str, int], results: list[Counted], owner: Owner) -> None:
         """Count what is new for an owner's cells; what was counted is put among the results."""
-        for since, part in known.behind(owner, _some(newest, owner.streams)):
+        for since, part in known.behind(owner, versions_of(newest, owner.streams)):
             if gone := since.keys() - newest.keys():
                 raise StoreError(f"the log of {min(gone)!r} is gone, and version {since[min(gone)]} was counted")
             try:
@@ -221,8 +144,8 @@ class Counter:
         """Add what was counted to the state, in one transaction; where one cannot be, each in one of its own."""
         try:
             with self._database.write() as connection:
+                self._add(connection, waiting)
                 for counted in waiting:
-                    self._add(connection, counted)
                     self._set_cursors(connection, counted)
         except (StateError, StoppedError):
             raise
@@ -235,14 +158,14 @@ class Counter:
         results: list[Counted] = []
         self._count_changes(self._known([owner]), self._versions([owner]), results, owner)
         with self._database.write() as connection:
+            self._add(connection, results)
             for counted in results:
-                self._add(connection, counted)
                 self._set_cursors(connection, counted)
 
     # first counts ---------------------------------------------------------------------------------------------------
 
     def _begin_first_counts(self, wanted: Sequence[Owner]) -> None:
-        begun = self._begun()
+        begun = self._jobs(catalogue.cursors, catalogue.backfills)
         for owner in wanted:
             if not all(cell.job in begun for cell in owner.cells):
                 self._failures.guard(owner, self._begin)
@@ -250,7 +173,7 @@ class Counter:
     def _begin(self, owner: Owner) -> None:
         """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
         newest = self._versions([owner])
-        begun = self._begun()
+        begun = self._jobs(catalogue.cursors, catalogue.backfills)
         fresh = dataclasses.replace(owner, cells=tuple(cell for cell in owner.cells if cell.job not in begun))
         if not newest or not fresh.cells:
             return
@@ -312,7 +235,7 @@ class Counter:
         counted = self._counted(known, owner, logs, known.extent(owner, piece), known.levels_of(owner))
         last = progress.piece + 1 == progress.pieces
         with self._database.write() as connection:
-            self._add(connection, counted)
+            self._add(connection, [counted])
             for job in counted.jobs:
                 after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
                 catalogue.set_backfill(connection, self._project, job, after)
@@ -352,8 +275,19 @@ class Counter:
             for d, levels in known.levels_of(owner).items()
         }
 
-    def _add(self, connection: sa.Connection, counted: Counted) -> None:
+    def _add(self, connection: sa.Connection, results: Sequence[Counted]) -> None:
         """Add what was counted to the state, and what was fixed on the way."""
+        hourly: dict[str, list[pa.Table]] = {}
+        for counted in results:
+            self._fix(connection, counted)
+            hourly.setdefault(counted.owner.name, []).append(counted.counts)
+        tables = {name: pa.concat_tables(parts) for name, parts in hourly.items()}
+        added = adding.add_levels(connection, self._project, tables)
+        texts = {counted.owner.name: counted.plan.identifiers for counted in results}
+        recognise_identifiers(connection, self._project, texts, added)
+
+    def _fix(self, connection: sa.Connection, counted: Counted) -> None:
+        """Write down what was fixed while these were counted."""
         name, plan = counted.owner.name, counted.plan
         known = counted.before.by_version()
         for column, entries in plan.binnings.items():
@@ -364,8 +298,6 @@ class Counter:
         if plan.identifiers != counted.before.identifiers:
             catalogue.set_identifiers(connection, self._project, name, plan.identifiers)
         self._set_levels(connection, counted.owner, counted.levels)
-        totals = series.add_levels(connection, self._project, name, counted.counts)
-        recognise_identifiers(connection, self._project, name, plan.identifiers, totals)
 
     def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
         for dimension, fixed in levels.items():
@@ -381,9 +313,8 @@ class Counter:
         with self._database.read() as connection:
             return Known.read(connection, self._project, wanted)
 
-    def _begun(self) -> set[str]:
-        """The jobs that have counted, or have begun to."""
-        parts = (catalogue.cursors, catalogue.backfills)
+    def _jobs(self, *parts: Callable[[sa.Connection, str], Mapping[str, object]]) -> set[str]:
+        """The jobs that some parts of the catalogue know."""
         return {job for part in parts for job in self._database.recall(part, self._project)}
 
     def _versions(self, entries: Iterable[Owner | Position]) -> dict[str, int]:
@@ -392,27 +323,6 @@ class Counter:
 
     def _log(self, stream: str) -> StreamLog:
         return self._logs.get(self._project, stream)
-
-
-def _positions(connection: sa.Connection, project: str) -> Positions:
-    cursors, failures = catalogue.cursors(connection, project), catalogue.failures(connection, project)
-    wanted = tuple(
-        Position(cell.job, owner.streams, cursors.get(cell.job, {}))
-        for owner in owners_of(connection, project)
-        for cell in owner.cells
-    )
-    unwanted = (cursors.keys() | failures.keys()) - {position.job for position in wanted}
-    return Positions(frozenset({*catalogue.backfills(connection, project), *unwanted}), wanted, failures)
-
-
-def _is_behind(owner: Owner, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:
-    current = _some(newest, owner.streams)
-    return any(cursors.get(cell.job, current) != current for cell in owner.cells)
-
-
-def _some(versions: Mapping[str, int], streams: Iterable[str]) -> dict[str, int]:
-    """The versions of some streams, of those that have one."""
-    return {stream: versions[stream] for stream in streams if stream in versions}
 
 
 def _nothing(log: StreamLog) -> Changes:

@@ -25,7 +25,7 @@ from fourfold.errors import InputError, StoreError, suggest
 from fourfold.log import Inbox, Logs, Quarantine, StreamLog, erasing
 from fourfold.model import DAY, HOUR, label_of
 from fourfold.model.records import EVENT_TIME, KEY, META
-from fourfold.state import Database, catalogue, jobs, runs, series
+from fourfold.state import Database, adding, catalogue, jobs, runs, series
 
 logger = logging.getLogger("fourfold")
 
@@ -82,7 +82,7 @@ class Forgetter:
         )
         labels = {label_of(key) for key in wanted}
         with self._database.write() as connection:
-            series.erase_labels(connection, self._project, labels)
+            adding.erase_labels(connection, self._project, labels)
             series.drop_unused(connection, self._project)
             catalogue.drop_levels_of(connection, self._project, labels)
             left = [f"run {run} mentions a key: it is kept with its parameters and error"
@@ -169,7 +169,7 @@ class Forgetter:
                 owners = [f"stream:{stream}", *(f"task:{t.name}" for t in tasks if t.prediction.stream == stream)]
                 for owner in owners:
                     for level in (HOUR, DAY):
-                        series.drop_before(connection, self._project, owner, level, midnight)
+                        series.drop_before(connection, self._project, level, {owner: midnight})
             series.drop_unused(connection, self._project)
 
     def _left(self, unreadable: Iterable[Path], force: bool) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from fourfold.fold.columns import LEAST_OF_IDENTIFIER
 from fourfold.metrics.quality import distinct
 from fourfold.model import DAY, EVERYTHING
 from fourfold.state import catalogue, series
+from fourfold.state.adding import Added
 
 
 def recognise_identifiers(
-    connection: sa.Connection, project: str, owner: str, known: Mapping[str, int], totals: pa.Table
+    connection: sa.Connection, project: str, known: Mapping[str, Mapping[str, int]], added: Added
 ) -> None:
     """Take text columns for identifiers whose newest day shows that they are.
 
@@ -27,23 +28,28 @@ def recognise_identifiers(
     Args:
         connection: a transaction.
         project: the project.
-        owner: whose columns they are.
-        known: its text columns, with the event times from which they are identifiers.
-        totals: the counts of the days that were added to.
+        known: each owner's text columns, with the event times from which they are identifiers.
+        added: the counts that were added, of days.
     """
-    undecided = [column for column, start in known.items() if start == NEVER]
-    if not undecided or not totals.num_rows:
+    undecided = {
+        str(number): (owner, column)
+        for owner, numbers in added.numbers.items()
+        for (column, kind, key), number in numbers.items()
+        if kind == "category" and key == EVERYTHING and known[owner].get(column) == NEVER
+    }
+    if not undecided:
         return
-    texts = totals.filter(
-        (pc.field("kind") == "category")
-        & (pc.field("slice") == EVERYTHING)
-        & (pc.field("bucket") == pc.max(totals["bucket"]))
-        & pc.field("column").isin(undecided)
-    )
-    columns = [column.column for column in counts.rows(texts, {}) if _is_identifier(column)]
-    span = series.span(connection, project, owner, DAY) if columns else None
-    if span is not None:
-        catalogue.set_identifiers(connection, project, owner, dict.fromkeys(columns, span[1] + DAY))
+    days = added.totals.filter(pc.is_in(added.totals["column"], pa.array(list(undecided)))).sort_by("bucket")
+    newest = {column.column: column for column in counts.rows(days, {})}
+    starts: dict[str, dict[str, int]] = {}
+    for number, column in newest.items():
+        if _is_identifier(column):
+            owner, name = undecided[number]
+            span = series.span(connection, project, owner, DAY)
+            assert span is not None
+            starts.setdefault(owner, {})[name] = span[1] + DAY
+    for owner, columns in starts.items():
+        catalogue.set_identifiers(connection, project, owner, columns)
 
 
 def _is_identifier(column: counts.Counts) -> bool:

@@ -144,7 +144,7 @@ def _mapped(path: str, size: int, own_size: int, written: int) -> Words | None:
 
 def _sum(index: Words) -> np.uint64:
     with np.errstate(over="ignore"):
-        return np.add.reduce(index, dtype=np.uint64)
+        return np.uint64(np.add.reduce(index, dtype=np.uint64))
 
 
 def _made(file: str) -> Words | None:

@@ -24,6 +24,7 @@ from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_
 from fourfold.log.forks import refuse_in_fork
 from fourfold.log.inbox import Message
 from fourfold.log.keys import prune
+from fourfold.log.recent import RECENT
 from fourfold.log.schema import Conflict, cast, conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
@@ -112,9 +113,11 @@ class StreamLog:
                 ),
             )
         before = self._mark[0], self._numbers
-        self._check_committed(latest)
+        files = self._check_committed(latest)
+        if len(files) == 1:
+            RECENT.keep(files[0], fitted.records)
         if self._mark[0] == before[0] + 1:  # nobody else has written
-            self._numbers = before[1] | latest
+            self._numbers = {**before[1], **latest}
 
     def _noted(self, table: DeltaTable | None, writers: Collection[str]) -> dict[str, int]:
         """The highest number that the table holds of each writer, of those it has any of."""
@@ -135,14 +138,14 @@ class StreamLog:
         batches = set(pc.unique(present[BATCH]).to_pylist())
         return [m for m in messages if m.id not in batches]
 
-    def _check_committed(self, noted: Mapping[str, int]) -> None:
-        """Read a commit back before anything that it holds may be forgotten elsewhere."""
+    def _check_committed(self, noted: Mapping[str, int]) -> list[str]:
+        """Read a commit back before anything that it holds may be forgotten elsewhere; returns the files it added."""
         table = self.open()
         with contextlib.suppress(OSError, ValueError):
-            commit = None if table is None else Commit.read(self.folder, table.version())
-            added = [file for file in commit.files if file.added] if commit is not None else []
-            if commit is not None and commit.noted == noted and all(has_size(f.path, f.size) for f in added):
-                return
+            commit = Commit.read(self.folder, -1 if table is None else table.version())
+            added = [file for file in commit.files if file.added]
+            if commit.noted == noted and all(has_size(file.path, file.size) for file in added):
+                return [file.path for file in added]
         raise StoreError(f"the log at {self.folder}: a commit cannot be read back; what it holds stays in the inbox")
 
     def _rewrite(self, table: DeltaTable, schema: pa.Schema) -> None:
@@ -295,6 +298,7 @@ class StreamLog:
             if str(path) not in kept:
                 path.unlink()
         prune(self.folder, kept)
+        RECENT.drop(self.folder, kept)
         drop_before(self.folder, table.version())
         self._table = None
 

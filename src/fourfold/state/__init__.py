@@ -1,10 +1,10 @@
 """What is remembered: catalogue, runs and counts, in SQLite.
 
-``Database`` opens it; the modules ``catalogue``, ``series`` and ``runs`` are the queries, each a function of a
-connection, so that several of them make one transaction.
+``Database`` opens it; the modules ``catalogue``, ``series``, ``adding`` and ``runs`` are the queries, each a function
+of a connection, so that several of them make one transaction.
 """
 
-from fourfold.state import catalogue, runs, series
+from fourfold.state import adding, catalogue, runs, series
 from fourfold.state.database import Database, StateError
 
-__all__ = ["Database", "StateError", "catalogue", "runs", "series"]
+__all__ = ["Database", "StateError", "adding", "catalogue", "runs", "series"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -15,10 +14,10 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from fourfold.errors import StoreError
+from fourfold.state import sqlite
 from fourfold.state.tables import metadata
 
 HEAD = "0004"  # the newest migration; a test compares it with the folder
-_BUSY_SECONDS = 60
 _MEND = "'fourfold doctor --mend' sets a damaged state aside and makes it anew from the logs"
 T = TypeVar("T")
 
@@ -42,16 +41,10 @@ class Database:
         with self._explained(OSError):
             if self.writable:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self.writable = _is_writable(path)
-        self.engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
-        )
-        if not self.writable:
-            sa.event.listen(self.engine, "do_connect", lambda *_: _read_only(path))
+                self.writable = sqlite.is_writable(path)
+        self.engine = sqlite.engine(path, writable=self.writable)
         weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
-        sa.event.listen(self.engine, "connect", _set_up if self.writable else _set_up_reader)
-        sa.event.listen(self.engine, "begin", _begin)
-        self._watch: sqlite3.Connection | None = None  # never writes: it sees that others have
+        self._watch: sqlite.Driver | None = None  # never writes: it sees that others have
         self._remembered: tuple[int, dict[Hashable, Any]] = (-1, {})
         self._lock = threading.Lock()
         with self._explained(OSError):
@@ -98,10 +91,7 @@ class Database:
     def erase_deleted(self) -> bool:
         """Write the file anew without the bytes of what was deleted; False where a reader holds on to them."""
         with self.engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            driver.execute("VACUUM")
-            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+            return sqlite.erase_deleted(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -111,7 +101,7 @@ class Database:
     def faults(self) -> list[str]:
         """What is not as it should be in the file: pages that contradict each other, and tables that are missing."""
         with self._explained(), self.engine.connect() as connection:
-            found = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(3)") if row[0] != "ok"]
+            found = sqlite.faults(connection)
             present = set(sa.inspect(connection).get_table_names())
         missing = sorted(metadata.tables.keys() - present)
         found = [" ".join(str(fault).split()) for fault in found]
@@ -142,11 +132,11 @@ class Database:
         """A number that changes when another connection has written."""
         try:
             if self._watch is None:
-                self._watch = _connect(self.path, writable=self.writable)
+                self._watch = sqlite.connect(self.path, writable=self.writable)
                 weakref.finalize(self, self._watch.close).atexit = False
                 self._remembered = -1, {}
-            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error as error:
+            return sqlite.data_version(self._watch)
+        except sqlite.Error as error:
             raise StateError(f"the state at {self.path} cannot be used: {error}. {_what_to_do(error)}") from error
 
     @contextmanager
@@ -157,7 +147,7 @@ class Database:
         except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError):
             raise
         except Exception as error:
-            if not isinstance(error, (sa.exc.DatabaseError, sqlite3.Error, *also)):
+            if not isinstance(error, (sa.exc.DatabaseError, sqlite.Error, *also)):
                 raise
             why = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise StateError(f"the state at {self.path} cannot be used: {why}. {_what_to_do(why)}") from error
@@ -223,33 +213,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_writable(path: Path) -> bool:
-    """Whether this process can write the state: the file and, for what SQLite puts beside it, the folder."""
-    present = [path, *(side for end in ("-wal", "-shm") if (side := Path(f"{path}{end}")).exists())]
-    return os.access(path.parent, os.W_OK) and all(os.access(p, os.W_OK) for p in present if p.exists())
-
-
-def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    return sqlite3.connect(path, check_same_thread=False) if writable else _read_only(path)
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection that writes nothing, not even beside the file.
-
-    Without the files of the write-ahead log, which a reader cannot make, the state is read as it is on the disk.
-    """
-    for how in ("mode=ro", "immutable=1"):
-        connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False, timeout=_BUSY_SECONDS)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            connection.close()
-            if how == "immutable=1":
-                raise
-    raise AssertionError
-
-
 def _what_to_do(why: object) -> str:
     """The advice for an error of the database or the disk."""
     text = str(why)
@@ -258,20 +221,3 @@ def _what_to_do(why: object) -> str:
     if "full" in text or isinstance(why, OSError) or "readonly" in text or "unable to open" in text:
         return "See to the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
     return _MEND
-
-
-def _set_up_reader(connection: Any, _: object) -> None:
-    connection.isolation_level = None
-
-
-def _set_up(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin, not by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("fourfold_write")
-    driver = connection.connection.driver_connection  # before every question: SQLAlchemy's own way takes thrice as long
-    assert driver is not None
-    driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")

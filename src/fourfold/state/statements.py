@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_SYSTEMS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
 _MOST = 500  # values bound in one statement
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -18,12 +18,17 @@ T = TypeVar("T")
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row]) -> None:
     """Insert rows with all their columns; each takes the place of one with the same primary key."""
-    _insert(connection, table, rows, replace=True)
+    _insert_rows(connection, table, rows, replace=True)
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row]) -> None:
     """Insert rows, but for those whose primary key is there already: these stay as they are."""
-    _insert(connection, table, rows, replace=False)
+    _insert_rows(connection, table, rows, replace=False)
+
+
+def upsert_columns(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """As ``upsert``, of rows that are given column by column."""
+    _insert(connection, table, columns, replace=True)
 
 
 def chunked(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -33,33 +38,38 @@ def chunked(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Text:
-    """A statement as a driver takes it, and its parameters in order where it takes them by place."""
+    """A statement as a driver takes it; its parameters by place, or by name, are these columns."""
 
     sql: str
-    places: tuple[str, ...] | None
+    columns: tuple[str, ...]
+    by_place: bool
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row], *, replace: bool) -> None:
+def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row], *, replace: bool) -> None:
     listed = [rows] if isinstance(rows, Mapping) else rows
-    if not listed:
-        return
+    _insert(connection, table, {c.name: [row[c.name] for row in listed] for c in table.columns}, replace=replace)
+
+
+def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]], *, replace: bool) -> None:
     # the values are plain numbers, texts and bytes, which drivers take as they are: several times quicker than bound
     # one by one, as counts are written by hundreds
-    statement = _statement(type(connection.dialect), table, replace)
-    values: Any = listed
-    if statement.places is not None:
-        values = [tuple(row[name] for name in statement.places) for row in listed]
-    connection.exec_driver_sql(statement.sql, values)
+    statement = _statement(connection.dialect.name, table, replace=replace)
+    rows: list[Any] = list(zip(*(columns[name] for name in statement.columns), strict=True))
+    if rows and not statement.by_place:
+        rows = [dict(zip(statement.columns, row, strict=True)) for row in rows]
+    if rows:
+        connection.exec_driver_sql(statement.sql, rows)
 
 
 @functools.cache
-def _statement(system: type[sa.Dialect], table: sa.Table, replace: bool) -> _Text:
-    insert = _INSERTS[system.name](table)
+def _statement(system: str, table: sa.Table, *, replace: bool) -> _Text:
+    insert = _SYSTEMS[system].insert(table)
     keys = list(table.primary_key.columns)
     if replace:
         values = {column.name: insert.excluded[column.name] for column in table.columns if column not in keys}
         insert = insert.on_conflict_do_update(index_elements=keys, set_=values)
     else:
         insert = insert.on_conflict_do_nothing(index_elements=keys)
-    compiled = insert.compile(dialect=system(), column_keys=table.columns.keys())
-    return _Text(str(compiled), tuple(compiled.positiontup) if compiled.positional else None)
+    compiled = insert.compile(dialect=_SYSTEMS[system].dialect(), column_keys=table.columns.keys())
+    columns = compiled.positiontup if compiled.positional else table.columns.keys()
+    return _Text(str(compiled), tuple(columns or ()), compiled.positional)
