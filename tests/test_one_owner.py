@@ -72,14 +72,14 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
 def test_an_expression_that_takes_too_long_is_stopped_and_costs_no_other(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fourfold.engine.duckdb.LEAST_SECONDS", 0.2)
+    monkeypatch.setattr("fourfold.engine.duckdb.connection.LEAST_SECONDS", 0.2)
     interrupted = []
 
     def counted(*args: Any) -> TooSlowError:
         interrupted.append(args)
         return TooSlowError(*args)
 
-    monkeypatch.setattr("fourfold.engine.duckdb.TooSlowError", counted)
+    monkeypatch.setattr("fourfold.engine.duckdb.connection.TooSlowError", counted)
     sql = "levenshtein(repeat(name, 1000), repeat(name || 'y', 999))"
     ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": sql}])
     ff.log("p", [{"id": i, "score": 0.5, "name": f"n{i}" * 3} for i in range(2_000)], key="id")

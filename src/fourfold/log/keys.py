@@ -55,8 +55,8 @@ def records_of(files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns:
         return None
     wanted = pa.schema([schema.field(name) for name in columns])
     tables = [read_file(file, schema, columns, groups) for file, groups in places.items()]
-    found = pa.concat_tables([wanted.empty_table(), *tables])
-    return found.filter(pc.is_in(found[KEY], keys)) if tables else found
+    candidates = pa.concat_tables([wanted.empty_table(), *tables])
+    return candidates.filter(pc.is_in(candidates[KEY], keys)) if tables else candidates
 
 
 def prune(folder: Path, kept: Collection[str]) -> None:
@@ -139,12 +139,12 @@ def _mapped(path: str, size: int, own_size: int, written: int) -> Words | None:
     if (magic, of_size, _HEADER.size + 8 * count) != (_MAGIC, size, own_size):
         return None
     index = np.memmap(path, np.uint64, "r", _HEADER.size).view(np.ndarray) if count else np.zeros(0, np.uint64)
-    return index if int(_sum(index)) == total else None
+    return index if _sum(index) == total else None
 
 
-def _sum(index: Words) -> np.uint64:
+def _sum(index: Words) -> int:
     with np.errstate(over="ignore"):
-        return np.uint64(np.add.reduce(index, dtype=np.uint64))
+        return int(np.add.reduce(index, dtype=np.uint64))
 
 
 def _made(file: str) -> Words | None:
@@ -173,7 +173,7 @@ def _written(path: str, size: int, index: Words) -> bool:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(hidden, "wb") as file:
-            file.write(_HEADER.pack(_MAGIC, size, len(index), int(_sum(index))))
+            file.write(_HEADER.pack(_MAGIC, size, len(index), _sum(index)))
             index.tofile(file)
         os.replace(hidden, path)
     except OSError:

@@ -33,30 +33,22 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.engine.duckdb import sql
 from fourfold.engine.duckdb.connection import batches
-from fourfold.engine.duckdb.files import needed, read, register
+from fourfold.engine.duckdb.files import needed
+from fourfold.engine.duckdb.touched import FIRST, LATEST, Side, Touched
 from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.errors import ConfigError
 from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Task
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW
+from fourfold.model.records import KEY, LOG_TIME
 
-FIRST = f"{LOG_TIME}, {BATCH}, {ROW}"
-LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
 _SIDES = (("before", -1), ("after", 1))
-# The parts of a changed log, and whether their records were there before the change and are there after it.
-PARTS = {"before": (True, True), "added": (False, True), "removed": (True, False)}
 
-_RECORDS = f"""
-    SELECT {KEY} AS key, {EVENT_TIME} AS time {{columns}}, {{in_before}} AS in_before, {{in_after}} AS in_after
-    FROM {{relation}} WHERE {KEY} IS NOT NULL {{conditions}}
-"""
 _CHOSEN_OF_ONE = """
     SELECT *, in_before AS chosen_before, in_after AS chosen_after,
         in_before::BIGINT AS copies_before, in_after::BIGINT AS copies_after,
@@ -96,26 +88,6 @@ _PAIRS = """
 """
 # of times that are far apart the difference would be beyond 64 bits
 _DELAY = "(epoch_us({}.time)::DOUBLE - epoch_us({}.time)::DOUBLE) / 1e6"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Side:
-    """One stream of a task: its name in the SQL, its log, and what the join needs of it.
-
-    ``columns`` are expressions over the log's columns ``names``, by the names that the join has for them.
-    """
-
-    name: str
-    log: ChangedLog
-    columns: Mapping[str, str]
-    names: Sequence[str]
-
-    def records(self, relation: str, in_before: bool, in_after: bool, conditions: str, *, ordered: bool) -> str:
-        """The query of its records in a relation, with what they are ordered by only where that is wanted."""
-        columns = f", {FIRST}" * ordered + f", {sql.listed(self.columns)}"
-        return _RECORDS.format(
-            columns=columns, relation=relation, in_before=in_before, in_after=in_after, conditions=conditions
-        )
 
 
 class Join:
@@ -209,7 +181,7 @@ class Join:
         horizon = self._task.horizon * 1_000_000
         return f" {clause} coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
 
-    def _prediction(self, log: ChangedLog, splits: Splits) -> _Side:
+    def _prediction(self, log: ChangedLog, splits: Splits) -> Side:
         task, schema = self._task, log.schema
         columns = {"prediction": sql.value_sql(task, task.prediction.column, schema), **self._slices}
         if task.version:
@@ -221,14 +193,14 @@ class Join:
         names = {task.prediction.column, task.version, task.query, task.probabilities}
         return self._side("prediction", log, columns, names, splits)
 
-    def _label(self, log: ChangedLog) -> _Side:
+    def _label(self, log: ChangedLog) -> Side:
         task, column = self._task, self._task.label.column
         has_label = f"NOT ({sql.missing_sql(column, log.schema)})"
         return self._side("label", log, {"label": sql.label_sql(task, log.schema), "has_label": has_label}, {column})
 
     def _side(
         self, name: str, log: ChangedLog, columns: dict[str, str], names: set[str], splits: Splits | None = None
-    ) -> _Side:
+    ) -> Side:
         """A side of the join, with the columns that custom sums are over as one struct."""
         wanted = {column[1] for column in self._custom if column[0] == name and len(column) > 1}
         missing = sorted(wanted - set(log.schema.names))
@@ -241,7 +213,7 @@ class Join:
             columns[f"{name}_record"] = f"struct_pack({fields})"
         if self._extent.keys is not None:
             columns[f"{name}_id"] = f"struct_pack({FIRST})"
-        return _Side(name, log, columns, needed(log.schema, names | wanted, splits or {}))
+        return Side(name, log, columns, needed(log.schema, names | wanted, splits or {}))
 
     def _with_custom(self, query: str, columns: Sequence[str]) -> str:
         """The query with the custom sums' expressions, to which a record is ``prediction``, ``label``, ``score``, …"""
@@ -258,7 +230,7 @@ class Join:
         """The first two stages: all records of touched keys, and which of them are chosen."""
         conditions, task = self._conditions(), self._task
         whole = not any(side.log.before or side.log.removed for side in self._sides)
-        records = [_Records(self._connection, side) for side in self._sides]
+        records = [Touched(self._connection, side) for side in self._sides]
         keys = None  # those that are touched, where they are few
         if not whole and not task.query and all(part.small for part in records):
             chunks = [chunk for part in records for chunk in part.key_chunks()]
@@ -307,7 +279,7 @@ class Join:
             conditions += f" AND {KEY} IN (SELECT key FROM wanted)"
         return conditions
 
-    def _find_touched(self, records: Sequence[_Records]) -> None:
+    def _find_touched(self, records: Sequence[Touched]) -> None:
         """Make the table of touched keys, of which the records before have to be looked for."""
         keys = " UNION ALL ".join(query for part in records for query in part.key_queries())
         self._connection.execute(f"CREATE TEMP TABLE touched AS {keys}")
@@ -323,83 +295,6 @@ class Join:
 
     def _of_queries(self) -> str:
         return " AND (p.query IS NULL OR p.query IN (SELECT query FROM queries))" if self._restricted else ""
-
-
-class _Records:
-    """The first two stages of one side: its records of touched keys, then which of them are chosen."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, side: _Side) -> None:
-        self._connection, self.side = connection, side
-        self._tables = {part: read(side.log, files, side.names) for part, files in changed_files(side.log)}
-        self.rest = False  # whether of the records before, those of touched keys have to be looked for
-        self.stood = bool(side.log.removed)  # whether any of them was there before
-
-    @property
-    def small(self) -> bool:
-        """Whether all of them are in memory."""
-        return all(table is not None for table in self._tables.values())
-
-    def key_chunks(self) -> list[pa.Array]:
-        """The keys of those in memory."""
-        return [chunk for table in self._tables.values() if table is not None for chunk in table[KEY].chunks]
-
-    def look_up(self, keys: pa.Array | None) -> None:
-        """Read what was before of some keys; None: of more than can be looked up."""
-        log = self.side.log
-        if not log.before:
-            return
-        found = log.before_with(keys, self.side.names) if keys is not None else None
-        self.stood = self.stood or found is None or found.num_rows > 0
-        self.rest = found is None
-        self._tables["before"] = found
-
-    def register(self) -> None:
-        """Make a relation of each part."""
-        for part, table in self._tables.items():
-            name = f"{self.side.name}_{part}"
-            if table is None:
-                register(self._connection, name, self.side.log, getattr(self.side.log, part))
-            else:
-                self._connection.register(name, table)
-
-    def key_queries(self) -> list[str]:
-        """The queries of the keys of what came or went."""
-        return [f"SELECT {KEY} FROM {self.side.name}_{part}" for part in self._tables if part != "before"]
-
-    def query(self, conditions: str, *, every: bool = False, ordered: bool = False) -> str:
-        """The query of its records, of those before only what was touched; with ``every`` of all."""
-        touched = f"{conditions} AND {KEY} IN (SELECT {KEY} FROM touched)"
-        queries = []
-        for part in self._tables:
-            in_before, in_after = PARTS[part]
-            meant = touched if part == "before" and self.rest and not every else conditions
-            queries.append(self.side.records(f"{self.side.name}_{part}", in_before, in_after, meant, ordered=ordered))
-        return " UNION ALL ".join(queries)
-
-    def has_repeated(self, small: bool) -> bool:
-        """Whether some key has several records; if so, there is a table of these keys."""
-        repeated = f"{self.side.name}_repeated"
-        if small:
-            counted = pc.value_counts(pa.chunked_array(self.key_chunks(), pa.string()).drop_null())
-            keys = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
-            if len(keys):
-                self._connection.register(repeated, pa.table({"key": keys}))
-            return len(keys) > 0
-        # numbers in order show repetitions in a third of the time that it takes to group texts
-        hashes = self._connection.sql(f"SELECT hash(key) AS hash FROM {self.side.name}").to_arrow_table()
-        ordered = np.sort(hashes["hash"].to_numpy())
-        if not (ordered[1:] == ordered[:-1]).any():
-            return False
-        self._connection.execute(
-            f"CREATE TEMP TABLE {repeated} AS SELECT key FROM {self.side.name} GROUP BY key HAVING count(*) > 1"
-        )
-        return self._connection.execute(f"SELECT count(*) FROM {repeated}").fetchall() != [(0,)]
-
-
-def changed_files(log: ChangedLog) -> list[tuple[str, Sequence[str]]]:
-    """The parts of a log that came or went, with their files; of a log that is empty, too, there is one."""
-    parts = [(part, files) for part, files in (("added", log.added), ("removed", log.removed)) if files]
-    return parts or [("added", ())]
 
 
 def _custom_columns(task: Task) -> set[tuple[str, ...]]:

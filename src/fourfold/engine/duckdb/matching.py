@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from fourfold.engine.duckdb.files import register
-from fourfold.engine.duckdb.joins import LATEST
 from fourfold.engine.duckdb.sql import number_sql, text_sql
+from fourfold.engine.duckdb.touched import LATEST
 from fourfold.engine.protocol import ChangedLog, Discrepancy
 from fourfold.model.records import KEY
 

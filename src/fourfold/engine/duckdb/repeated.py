@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fourfold.engine.duckdb import sql
 from fourfold.engine.duckdb.connection import batches, connected
 from fourfold.engine.duckdb.files import needed, read, register
-from fourfold.engine.duckdb.joins import FIRST, PARTS, changed_files
+from fourfold.engine.duckdb.touched import FIRST, PARTS, changed_files
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
 
