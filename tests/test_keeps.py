@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import json
 import logging
 import multiprocessing
@@ -27,6 +28,7 @@ from fourfold import config
 from fourfold.errors import ConfigError, StoreError
 from fourfold.log import Inbox, Quarantine, messages
 from fourfold.log.messages import Dropped
+from fourfold.model import Run, RunStatus
 from fourfold.model.records import KEY
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
@@ -150,6 +152,14 @@ def test_a_message_that_makes_no_sense_is_kept_aside_and_stops_nothing(store: St
         assert store.metric("predict", "rows").value.value == 1.0
     assert len(store.reader.quarantine.entries()) == 1
     assert inbox.pending() == []
+
+
+def test_a_run_as_an_older_fourfold_sends_it_is_taken(store: Store) -> None:
+    run = Run("r", "train", RunStatus.RUNNING, 5.0, params={"name": "caf\udce9"})
+    header = {"format": 1, "kind": "run", "project": "test", "run": dataclasses.asdict(run)}
+    kept = dataclasses.replace(run, params={"name": "caf\\udce9"})
+    assert messages.decode(header) == messages.Runs("test", (kept,))
+    assert messages.decode(messages.runs("test", [messages.run_text(run)])) == messages.Runs("test", (kept,))
 
 
 @pytest.mark.parametrize("header", [{"format": 1, "kind": "incident"}, {"format": 2, "kind": "records"}])

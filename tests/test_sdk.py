@@ -527,6 +527,19 @@ def test_more_runs_than_may_wait_are_sent_by_whoever_ends_one(
     assert len(recorded(session, "short")) == 25
 
 
+def test_more_counts_than_may_wait_are_sent_by_whoever_counts(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.sender.stop()
+    monkeypatch.setattr("fourfold.sdk.runs.COUNTED_LIMIT", 2)
+    with ff.run("load") as run:
+        run.output("a", frame())
+        assert session.sender.outbox.inbox.pending() == []
+        run.output("b", frame())
+        assert len(session.sender.outbox.inbox.pending()) == 2
+    assert ff.metric("load.b", "rows").value.value == 50.0
+
+
 def test_a_run_that_json_cannot_hold_costs_no_other(session: Session) -> None:
     session.sender.stop()
     with ff.run("good"):

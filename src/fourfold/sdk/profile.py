@@ -37,4 +37,4 @@ def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | 
     session.keep_plan(stream, plan)
     groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
     counted = [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
-    session.sender.runs.count(messages.counted(session.project, stream, run, plan), pa.concat_tables(counted))
+    session.sender.send_counts(messages.counted(session.project, stream, run, plan), pa.concat_tables(counted))

@@ -76,13 +76,15 @@ class Sender:
             self._send_prepared(stream, batches)
         self.outbox.check()
 
+    def send_counts(self, header: messages.Header, table: pa.Table) -> None:
+        """Have the counts of a run's frame sent."""
+        self.runs.count(header, table)
+        self._make_room()
+
     def end_run(self, run: Run) -> None:
         """Have the end of a run sent."""
         self.runs.end(run)
-        if len(self.runs) >= runs.WAKE_AT:
-            self.buffer.wake.set()
-        if len(self.runs) >= runs.LIMIT:
-            self.flush(lasting=runs.LASTING)
+        self._make_room()
 
     def flush(self, lasting: float = 0.0) -> None:
         """Send all that waits; when this returns it is safe.
@@ -198,14 +200,18 @@ class Sender:
                 self._host.warn(f"ff.log({stream!r}): {error_text(error)} The record is kept in quarantine.")
                 self.outbox.post(messages.rejected(self.project, stream, error_text(error)), prepared.table)
 
+    def _make_room(self) -> None:
+        """Where more runs wait than the sender would let: wake it, or send them here."""
+        if len(self.runs) >= runs.WAKE_AT:
+            self.buffer.wake.set()
+        if self.runs.is_full():
+            self.flush(lasting=runs.LASTING)
+
     def _send_ended(self) -> None:
         """Send what was counted, and then the runs that have ended: who reads of a run finds its counts."""
-        ended = []
-        for entry in self.runs.take():
-            if isinstance(entry, Run):
-                ended.append(entry)
-            else:
-                self.outbox.post(*entry)
+        counted, ended = self.runs.take()
+        for header, table in counted:
+            self.outbox.post(header, table)
         for at in range(0, len(ended), runs.WAKE_AT):
             self._send_runs(ended[at : at + runs.WAKE_AT])
 
