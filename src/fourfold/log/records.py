@@ -9,12 +9,14 @@ import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from fourfold.log.recent import RECENT
+
 
 def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str], most: int) -> pa.Table | None:
     """Some columns of all records of some files; None where there are more than ``most``."""
     rows = 0
     for file in files:
-        rows += pq.read_metadata(file).num_rows
+        rows += RECENT.rows(file) or pq.read_metadata(file).num_rows
         if rows > most:
             return None
     wanted = pa.schema([schema.field(name) for name in columns])
@@ -24,6 +26,8 @@ def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str], most: 
 def read_file(file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
     """Some columns of a data file: of some of its row groups, or of all."""
     wanted = pa.schema([schema.field(name) for name in columns])
+    if groups is None and (kept := RECENT.get(file, wanted)) is not None:
+        return kept
     with pq.ParquetFile(file) as data:
         own = data.schema_arrow
         if all(name in own.names and own.field(name).type == wanted.field(name).type for name in columns):
