@@ -42,6 +42,11 @@ class RecentRecords:
             return None
         return records.select(wanted.names).cast(wanted)
 
+    def rows(self, path: str) -> int | None:
+        """How many records of a file are kept: all or, as None, none."""
+        records = self._tables.get(path)
+        return None if records is None else records.num_rows
+
     def drop(self, folder: Path, but: Collection[str] = ()) -> None:
         """Let go of the files in a folder, but for some."""
         with self._lock:
