@@ -32,6 +32,9 @@ class ChangedLog(Protocol):
     def schema(self) -> pa.Schema:
         """All columns; a file that lacks one has nulls in it."""
 
+    def rows(self) -> int:
+        """How many records all its files hold."""
+
     def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
         """Some columns of the records of some of the files; None where there are more than so many."""
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
-import pyarrow.parquet as pq
 
 from fourfold.errors import StoreError
 from fourfold.log.commits import Commit
 from fourfold.log.keys import records_of
-from fourfold.log.records import read
+from fourfold.log.records import read, readable, size
 
 
 class TruncatedLogError(StoreError):
@@ -37,6 +36,10 @@ class Changes:
 
     def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
         """The added records that fit a condition."""
+        with readable(f"a data file in {Path(self.added[0]).parent}" if self.added else "nothing"):
+            return self._records(where, columns)
+
+    def _records(self, where: pc.Expression, columns: Sequence[str] | None) -> pa.Table:
         if self.added:
             dataset = pds.dataset(list(self.added), schema=self.schema, format="parquet")
         else:
@@ -59,7 +62,11 @@ class Changes:
 
     def sizes(self) -> list[int]:
         """How many records each of the added files holds."""
-        return [pq.read_metadata(file).num_rows for file in self.added]
+        return [size(file) for file in self.added]
+
+    def rows(self) -> int:
+        """How many records all the files hold."""
+        return sum(map(size, (*self.before, *self.added, *self.removed)))
 
 
 def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, files: Iterable[str]) -> Changes:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fourfold.fold.category import hash_texts
-from fourfold.log.records import read_file
+from fourfold.log.records import read_file, readable
 from fourfold.model.records import KEY
 
 Words = npt.NDArray[np.uint64]
@@ -80,7 +80,8 @@ def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None
         records += len(index)
         groups = _groups_with(index, prefixes)
         if len(groups):
-            layout = pq.read_metadata(file)
+            with readable(file):
+                layout = pq.read_metadata(file)
             to_read += sum(layout.row_group(group).num_rows for group in groups)
             places[file] = groups
     too_many = len(keys) > max(FEW, records * KEYS_SHARE) or to_read > max(FEW, records * RECORDS_SHARE)
@@ -159,7 +160,7 @@ def _made(file: str) -> Words | None:
 
 def _numbers(file: str) -> Iterator[Words]:
     """Of each row group the numbers of its records."""
-    with pq.ParquetFile(file) as data:
+    with readable(file), pq.ParquetFile(file) as data:
         for group in range(data.num_row_groups):
             keys = data.read_row_group(group, [KEY], use_threads=False)[KEY].drop_null()
             hashes = [hash_texts(chunk.cast(pa.string())) for chunk in keys.chunks]

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from fourfold.errors import StoreError
 from fourfold.log.recent import RECENT
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Errors of reading data files as our own.
+
+    Raises:
+        StoreError: what is to be read cannot be.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{what} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def size(file: str) -> int:
+    """How many records a data file holds.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    with readable(file):
+        return RECENT.rows(file) or int(pq.read_metadata(file).num_rows)
 
 
 def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str], most: int) -> pa.Table | None:
     """Some columns of all records of some files; None where there are more than ``most``."""
     rows = 0
     for file in files:
-        rows += RECENT.rows(file) or pq.read_metadata(file).num_rows
+        rows += size(file)
         if rows > most:
             return None
     wanted = pa.schema([schema.field(name) for name in columns])
@@ -28,6 +53,13 @@ def read_file(file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequ
     wanted = pa.schema([schema.field(name) for name in columns])
     if groups is None and (kept := RECENT.get(file, wanted)) is not None:
         return kept
+    with readable(file):
+        return _read_file(file, schema, columns, groups, wanted)
+
+
+def _read_file(
+    file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequence[int] | None, wanted: pa.Schema
+) -> pa.Table:
     with pq.ParquetFile(file) as data:
         own = data.schema_arrow
         if all(name in own.names and own.field(name).type == wanted.field(name).type for name in columns):

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fourfold.engine import stopping
 from fourfold.engine.protocol import ChangedLog, TooSlowError
@@ -71,8 +70,7 @@ def expression_seconds(logs: Iterable[ChangedLog], *dimensions: Dimension, sums:
     """How long counting these logs may take where users' expressions are evaluated on them; None where none are."""
     if not sums and not any(part.sql for dimension in dimensions for part in dimension.parts):
         return None
-    files = [file for log in logs for file in (*log.before, *log.added, *log.removed)]
-    return seconds_for(sum(pq.read_metadata(file).num_rows for file in files))
+    return seconds_for(sum(log.rows() for log in logs))
 
 
 @contextlib.contextmanager
