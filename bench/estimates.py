@@ -20,7 +20,7 @@ from fourfold.counts import Counts
 from fourfold.counts.binning import Floats
 from fourfold.examples import flights
 from fourfold.metrics import estimate, parse
-from fourfold.model import DAY, Window
+from fourfold.model import DAY, Owner, Window
 from fourfold.query.read import EVER, load, resolve
 from fourfold.query.source import Stored
 from fourfold.store import Store
@@ -163,7 +163,7 @@ def _informed(metric: str, start: dt.date, store: Store) -> float:
 
 
 def _counts(store: Store, window: Window) -> Counts:
-    ((_, found),) = load(Stored(store.caught_up(), "task:late"), "", ("binary",), (), [window], DAY)[0]
+    ((_, found),) = load(Stored(store.caught_up(), Owner.of_task("late")), "", ("binary",), (), [window], DAY)[0]
     return found
 
 

@@ -15,7 +15,7 @@ from fourfold.counts import KEYS, Counts
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, messages, new_writer
-from fourfold.model import ALL, DAY, Task
+from fourfold.model import ALL, DAY, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.query.read import pooled
 from fourfold.state import series
@@ -116,7 +116,7 @@ def comparable(table: pa.Table, *, extremes: bool = True) -> Comparable:
     return out
 
 
-def stored(store: Store, owner: str, level: int = DAY) -> pa.Table:
+def stored(store: Store, owner: Owner, level: int = DAY) -> pa.Table:
     """All counts of an owner."""
     with store.reader.database.read() as connection:
         return series.select(connection, series.find(connection, store.project, owner), level)

@@ -14,6 +14,7 @@ from filelock import FileLock
 import fourfold as ff
 from fourfold.ingest import counting
 from fourfold.metrics.custom import REGISTERED
+from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.store import Store
@@ -84,7 +85,7 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     session.flush()
     session.store.writer.collect()
     assert not session.store.writer._fold(0.0), "one piece only"
-    first = session.store.reader.progress("task:t")
+    first = session.store.reader.progress(Owner.of_task("t"))
     assert first and all(0 < share < 1 for share in first.values())
     session.store.close()
 
@@ -98,7 +99,7 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     log_all()
     fresh.flush()
     whole.writer.fold()
-    assert close(comparable(stored(again, "task:t")), comparable(stored(whole, "task:t"))), "law 2"
+    assert close(comparable(stored(again, Owner.of_task("t"))), comparable(stored(whole, Owner.of_task("t")))), "law 2"
     again.close()
     whole.close()
 
@@ -137,8 +138,10 @@ def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monk
         session.store.writer.collect()
     monkeypatch.setattr(counting, "PIECE_ROWS", 300)
     assert not session.store.writer._fold(0.0)
-    (share,) = session.store.reader.progress("stream:p").values()
-    (rows,) = [row["tallies"][0] for row in stored(session.store, "stream:p").to_pylist() if row["kind"] == "stream"]
+    (share,) = session.store.reader.progress(Owner.of_stream("p")).values()
+    (rows,) = [
+        row["tallies"][0] for row in stored(session.store, Owner.of_stream("p")).to_pylist() if row["kind"] == "stream"
+    ]
     assert share == 0.25
     assert abs(rows / 1_020 - share) <= 50 / 1_020
 

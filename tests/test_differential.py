@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fourfold import config
 from fourfold.counts import KINDS
-from fourfold.model import DAY, HOUR, Task, slice_key
+from fourfold.model import DAY, HOUR, Owner, Task, slice_key
 from fourfold.state import catalogue
 from fourfold.store import Store
 from tests.support import START, Sender, close, comparable, stored
@@ -115,11 +115,11 @@ class Tasks(RuleBasedStateMachine):
             if not self.declared:
                 self.sender.task(self.task)
             self.store.writer.catch_up()
-            assert not self.store.reader.failure("task:t", ())
+            assert not self.store.reader.failure(Owner.of_task("t"), ())
             with a_store() as scratch:
                 plan = _plan_of(self.store)
                 with scratch.reader.database.write() as connection:
-                    catalogue.add_binnings(connection, "test", "task:t", plan, 0)
+                    catalogue.add_binnings(connection, "test", Owner.of_task("t"), plan, 0)
                 sender = Sender(scratch)
                 sender.task(self.task)
                 for stream in ("labels", "predict", "outcomes"):
@@ -128,7 +128,9 @@ class Tasks(RuleBasedStateMachine):
                         sender.records(stream, rows)
                 scratch.writer.catch_up()
                 for level in (DAY, HOUR):
-                    one, other = (comparable(stored(s, "task:t", level), extremes=False) for s in (self.store, scratch))
+                    one, other = (
+                        comparable(stored(s, Owner.of_task("t"), level), extremes=False) for s in (self.store, scratch)
+                    )
                     assert close(one, other, 1e-6)
             assert _tallies(self.store, self.task) == oracle(self.task, self.records)
         finally:
@@ -138,7 +140,7 @@ class Tasks(RuleBasedStateMachine):
 def _plan_of(store: Store) -> dict[str, Any]:
     """The binnings that were chosen on the way; from scratch, others may be."""
     with store.reader.database.read() as connection:
-        found = catalogue.plan(connection, "test", "task:t").binnings
+        found = catalogue.plan(connection, "test", Owner.of_task("t")).binnings
     return {column: versions[0][1] for column, versions in found.items()}
 
 
@@ -148,7 +150,7 @@ Tallies = dict[tuple[str, int], dict[str, int]]
 def _tallies(store: Store, task: Task) -> Tallies:
     """The task's tallies, and its labelled counts, by slice and day."""
     found: Tallies = {}
-    for row in stored(store, "task:t").to_pylist():
+    for row in stored(store, Owner.of_task("t")).to_pylist():
         if row["kind"] == task.kind:
             entry = dict(zip(KINDS[task.kind].tallies, row["tallies"], strict=True))
             entry |= dict(zip(row["labels"], row["counts"], strict=False))

@@ -18,7 +18,7 @@ from fourfold.cli import app
 from fourfold.errors import ConfigError, InputError, UnknownNameError
 from fourfold.log import StreamLog
 from fourfold.log.messages import Dropped
-from fourfold.model import DAY, HOUR
+from fourfold.model import DAY, HOUR, Owner
 from fourfold.reports.compare import compare
 from fourfold.reports.problems import problems
 from fourfold.reports.recount import differences
@@ -51,7 +51,7 @@ def test_the_counts_after_an_erasure_are_those_of_one_fold_without_the_records(s
     store.writer.forget_keys([NEEDLE, "k3"])
     other = Store(tmp_path / "other", "test")
     filled(other, without={NEEDLE, "k3"})
-    for owner in ("stream:p", "stream:l", "task:t"):
+    for owner in (Owner.of_stream("p"), Owner.of_stream("l"), Owner.of_task("t")):
         for level in (HOUR, DAY):
             here, there = (comparable(stored(s, owner, level), extremes=False) for s in (store, other))
             assert here == there
@@ -114,7 +114,7 @@ def test_a_value_that_only_counts_hold_is_erased(store: Store) -> None:
     sender.inbox.put("w", 2, messages.runs("test", [messages.run_text(run)]))
     done = store.writer.forget_keys([NEEDLE])
     assert done.left == ("run r1 mentions a key: it is kept with its parameters and error",)
-    (row,) = stored(store, "stream:make.out").to_pylist()
+    (row,) = stored(store, Owner.of_stream("make.out")).to_pylist()
     assert (row["labels"], row["tallies"]) == (["b"], [2, 0, 1])
 
 
@@ -137,7 +137,7 @@ def test_an_erasure_that_dies_half_way_is_finished_by_the_next(
     store: Store, monkeypatch: pytest.MonkeyPatch, dies: str, what: str
 ) -> None:
     filled(store)
-    before = comparable(stored(store, "task:t"))
+    before = comparable(stored(store, Owner.of_task("t")))
 
     def forget(of: Store) -> None:
         of.writer.forget_keys([NEEDLE]) if what == "keys" else of.writer.forget_before("p", CLOSED)
@@ -153,18 +153,21 @@ def test_an_erasure_that_dies_half_way_is_finished_by_the_next(
     another = Store(store.folder, "test")
     another.writer.fold()
     if what == "before":
-        assert comparable(stored(another, "task:t")) == before
+        assert comparable(stored(another, Owner.of_task("t"))) == before
     forget(another)
     assert (NEEDLE in everything_under(store.folder)) == (what == "before")
     if what == "before":
-        assert comparable(stored(another, "task:t")) == before
+        assert comparable(stored(another, Owner.of_task("t"))) == before
         assert another.reader.log("p").rows == 8
     another.close()
 
 
 def test_old_records_go_and_their_counts_stay(store: Store) -> None:
     filled(store)
-    before = {owner: comparable(stored(store, owner)) for owner in ("stream:p", "stream:l", "task:t")}
+    before = {
+        owner: comparable(stored(store, owner))
+        for owner in (Owner.of_stream("p"), Owner.of_stream("l"), Owner.of_task("t"))
+    }
     done = store.writer.forget_before("p", CLOSED + 5 * HOUR)  # the day is not cut
     assert dict(done.records) == {"p": 12} and done.counts == "kept" and done.before is not None
     assert int(done.before.timestamp()) == CLOSED
@@ -180,11 +183,11 @@ def test_old_records_go_and_their_counts_stay(store: Store) -> None:
 def test_what_comes_for_a_forgotten_prediction_changes_nothing(store: Store) -> None:
     sender = filled(store)
     store.writer.forget_before("p", CLOSED)
-    before = comparable(stored(store, "task:t"))
+    before = comparable(stored(store, Owner.of_task("t")))
     sender.records("l", [label("k0", 1, 0, log_time=50), label("k1", 2, None, log_time=50)])  # corrected, withdrawn
     sender.records("p", [prediction("k2", 0, score=0.1)])  # repeated
     store.writer.catch_up()
-    assert comparable(stored(store, "task:t")) == before
+    assert comparable(stored(store, Owner.of_task("t"))) == before
 
 
 def test_what_is_not_forgotten_is_counted_as_ever(store: Store) -> None:
@@ -204,24 +207,26 @@ def test_what_is_not_forgotten_is_counted_as_ever(store: Store) -> None:
 def test_forgotten_labels_do_not_make_their_predictions_count_anew(store: Store) -> None:
     sender = filled(store)
     store.writer.forget_before("l", CLOSED)
-    before = comparable(stored(store, "task:t"))
+    before = comparable(stored(store, Owner.of_task("t")))
     sender.records("l", [label("k0", 5, 0, log_time=90)])  # its first label is forgotten
     store.writer.catch_up()
-    assert comparable(stored(store, "task:t")) == before
+    assert comparable(stored(store, Owner.of_task("t"))) == before
     assert store.metric("t", "coverage").value.value == 1.0
 
 
 def test_counts_that_begin_anew_keep_what_the_log_has_forgotten(store: Store) -> None:
     sender = filled(store)
     store.writer.forget_before("p", CLOSED)
-    before = {owner: comparable(stored(store, owner), extremes=False) for owner in ("stream:p", "task:t")}
+    before = {
+        owner: comparable(stored(store, owner), extremes=False) for owner in (Owner.of_stream("p"), Owner.of_task("t"))
+    }
     sender.records("p", [{**prediction("wide", 4), "n": 1}])
     sender.records("p", [{**prediction("wider", 4), "n": 1.5}])  # all files are written anew: counted from the start
     store.writer.collect()
     store.writer.fold()
-    after = comparable(stored(store, "stream:p"), extremes=False)
+    after = comparable(stored(store, Owner.of_stream("p")), extremes=False)
     assert {k: v for k, v in after.items() if k[0] != "n" and k[3] < CLOSED} == {
-        k: v for k, v in before["stream:p"].items() if k[3] < CLOSED
+        k: v for k, v in before[Owner.of_stream("p")].items() if k[3] < CLOSED
     }
     assert store.metric("p", "rows").value.value == 22
     assert store.metric("t", "predictions").value.value == 22
@@ -233,7 +238,7 @@ def test_old_records_go_with_their_counts_where_that_is_asked(store: Store) -> N
     store.writer.forget_before("p", CLOSED, counts=True)
     assert store.metric("p", "rows").value.value == 8
     assert store.metric("t", "predictions").value.value == 8
-    assert min(stored(store, "stream:p")["bucket"].to_pylist()) == CLOSED
+    assert min(stored(store, Owner.of_stream("p"))["bucket"].to_pylist()) == CLOSED
 
 
 def test_what_was_forgotten_is_not_asked_of_the_log(store: Store) -> None:
@@ -279,7 +284,7 @@ def test_a_label_beyond_those_kept_is_taken_back_from_the_others(store: Store) -
     sender.records("p", [prediction("more", 0, text="000")])
     store.writer.catch_up()
     store.writer.forget_keys(["299", "298", "000"])
-    (row,) = [row for row in stored(store, "stream:p").to_pylist() if row["column"] == "text"]
+    (row,) = [row for row in stored(store, Owner.of_stream("p")).to_pylist() if row["column"] == "text"]
     assert min(row["counts"]) > 0
     assert sum(row["counts"]) + row["tallies"][2] == row["tallies"][0] == 601 - 6
     assert not {"299", "298"} & set(row["labels"])
@@ -298,14 +303,16 @@ def test_tasks_of_every_kind_keep_what_was_counted(store: Store, kind: str) -> N
         sender.records("l", [label(f"{day}-{i}", day, i % 2) for i in range(3)])
         sender.records("o", [{"key": f"{day}-0", "time": START + day * DAY, "log_time": START, "good": 1.0}])
     store.writer.catch_up()
-    before = comparable(stored(store, "task:t"))
+    before = comparable(stored(store, Owner.of_task("t")))
     store.writer.forget_before("p", CLOSED)
-    assert comparable(stored(store, "task:t")) == before
+    assert comparable(stored(store, Owner.of_task("t"))) == before
     sender.records("l", [label("1-0", 1, 1, log_time=99), label("1-2", 4, 1, log_time=99)])
     store.writer.catch_up()
-    assert comparable(stored(store, "task:t")) == before
+    assert comparable(stored(store, Owner.of_task("t"))) == before
     store.writer.delete("p", [f"{day}-{i}" for day in range(6) for i in range(3)])
-    left = stored(store, "task:t").filter(pa.compute.less(stored(store, "task:t")["bucket"], CLOSED))
+    left = stored(store, Owner.of_task("t")).filter(
+        pa.compute.less(stored(store, Owner.of_task("t"))["bucket"], CLOSED)
+    )
     assert comparable(left) == {key: entry for key, entry in before.items() if key[3] < CLOSED}
 
 
@@ -317,7 +324,7 @@ def test_a_query_that_began_before_is_counted_as_it_is(store: Store) -> None:
     store.writer.catch_up()
     store.writer.forget_before("p", CLOSED)
     assert store.metric("t", "predictions").value.value == 1
-    assert min(min(row) for row in stored(store, "task:t")["tallies"].to_pylist()) >= 0
+    assert min(min(row) for row in stored(store, Owner.of_task("t"))["tallies"].to_pylist()) >= 0
 
 
 def test_a_slice_that_is_asked_for_later_has_what_the_log_still_holds(store: Store) -> None:
@@ -336,18 +343,18 @@ def test_retention_is_applied_by_whoever_folds_with_the_setting(
     plain = Store(tmp_path / "store", "test")
     filled(plain)
     plain.writer.fold()
-    before = comparable(stored(plain, "task:t"))
+    before = comparable(stored(plain, Owner.of_task("t")))
     Path("fourfold.toml").write_text('[stream.p]\nretention = "10d"\n[stream.later]\nretention = "1d"')
     monkeypatch.setattr("fourfold.ingest.writer.time.time", lambda: CLOSED + 10 * DAY + HOUR)
     kept = Store(tmp_path / "store", "test", retention=config.load().retention)
     kept.writer.fold()
     assert plain.reader.log("p").rows == 8
-    assert comparable(stored(kept, "task:t")) == before
+    assert comparable(stored(kept, Owner.of_task("t"))) == before
     version = kept.reader.log("p").version
     kept.writer.fold()
     plain.writer.fold()  # knows of no retention, and takes nothing back
     assert kept.reader.log("p").version == version  # once a day
-    assert comparable(stored(plain, "task:t")) == before
+    assert comparable(stored(plain, Owner.of_task("t"))) == before
     view = next(view for view in streams(kept.caught_up()) if view.name == "p")
     assert (view.forgotten_before, view.retention) == (CLOSED, 10 * DAY)
     assert [p.kind for p in problems(kept.caught_up())] == []
@@ -435,14 +442,15 @@ def test_what_was_forgotten_with_its_counts_kept_is_no_difference_and_survives_a
     filled(store)
     store.writer.forget_before("p", CLOSED)
     assert list(differences(store.caught_up())) == []
-    for owner in ("stream:p", "stream:l", "task:t"):
-        before = store.metric(owner.partition(":")[2], "predictions" if owner == "task:t" else "rows").value
+    for owner in (Owner.of_stream("p"), Owner.of_stream("l"), Owner.of_task("t")):
+        before = store.metric(owner.name, "predictions" if owner == Owner.of_task("t") else "rows").value
         store.writer.recount(owner)
-        after = store.metric(owner.partition(":")[2], "predictions" if owner == "task:t" else "rows").value
+        after = store.metric(owner.name, "predictions" if owner == Owner.of_task("t") else "rows").value
         assert (after.value, after.n) == (before.value, before.n)
     with store.reader.database.write() as connection:  # a day that is open is compared
         connection.execute(sa.text("DELETE FROM counts WHERE bucket >= :day"), {"day": CLOSED})
-    assert {difference.owner for difference in differences(store.caught_up())} == {"stream:p", "stream:l"}
+    differing = {difference.owner for difference in differences(store.caught_up())}
+    assert differing == {Owner.of_stream("p"), Owner.of_stream("l")}
 
 
 def test_the_future_cannot_be_forgotten(store: Store) -> None:

@@ -13,7 +13,7 @@ from fourfold.counts import KINDS
 from fourfold.fold import NEVER, Plan, fold, plan_columns
 from fourfold.log import messages
 from fourfold.metrics.quality import distinct
-from fourfold.model import DAY, Run, RunStatus
+from fourfold.model import DAY, Owner, Run, RunStatus
 from fourfold.reports.streams import columns
 from fourfold.reports.trace import trace
 from fourfold.state import catalogue
@@ -58,12 +58,12 @@ def test_a_stream_in_small_batches_is_recognised_and_corrected_as_it_was_counted
             sender.records("s", [record(day, part * 100 + i) for i in range(100)])
             store.writer.catch_up()
     with store.reader.database.read() as connection:
-        assert catalogue.identifiers(connection, "test", "stream:s") == {"id": START + DAY, "side": NEVER}
-    by_day = {row["bucket"]: row for row in stored(store, "stream:s").to_pylist() if row["column"] == "id"}
+        assert catalogue.identifiers(connection, "test", Owner.of_stream("s")) == {"id": START + DAY, "side": NEVER}
+    by_day = {row["bucket"]: row for row in stored(store, Owner.of_stream("s")).to_pylist() if row["column"] == "id"}
     assert [len(by_day[START + day * DAY]["labels"]) for day in range(3)] == [256, 0, 0]
     assert [by_day[START + day * DAY]["tallies"] for day in range(3)] == [[600, 0, 344], [600, 0, 600], [600, 0, 600]]
     store.writer.delete("s", [f"{day}-{i}" for day in range(3) for i in range(N) if i % 2])
-    left = {row["bucket"]: row for row in stored(store, "stream:s").to_pylist() if row["column"] == "id"}
+    left = {row["bucket"]: row for row in stored(store, Owner.of_stream("s")).to_pylist() if row["column"] == "id"}
     assert [row["tallies"][0] for row in left.values()] == [300, 300, 300]
     assert [sum(row["counts"]) + row["tallies"][2] for row in left.values()] == [300, 300, 300]
     assert all(min(row["counts"], default=1) > 0 for row in left.values())
@@ -103,7 +103,7 @@ def test_a_component_that_passes_on_identifiers_tells_the_store(tmp_path: Path) 
     opened.writer.catch_up()
     (view,) = columns(opened.caught_up(), "make.frame")
     assert view.kind == "identifier" and view.values["distinct"].value is not None
-    assert stored(opened, "stream:make.frame")["labels"].to_pylist()[0] == []
+    assert stored(opened, Owner.of_stream("make.frame"))["labels"].to_pylist()[0] == []
 
 
 def test_a_header_without_identifiers_is_understood() -> None:
@@ -129,7 +129,7 @@ def test_what_was_counted_before_identifiers_were_known_stays_by_value(tmp_path:
     Sender(store).records("s", [record(0, 10 + i) for i in range(N)])
     store.writer.catch_up()
     with store.reader.database.read() as connection:
-        assert catalogue.identifiers(connection, "test", "stream:s") == {"id": START + DAY, "side": NEVER}
+        assert catalogue.identifiers(connection, "test", Owner.of_stream("s")) == {"id": START + DAY, "side": NEVER}
 
 
 def record(day: int, i: int) -> dict[str, object]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fourfold import config
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning
-from fourfold.model import DAY, HOUR
+from fourfold.model import DAY, HOUR, Owner
 from fourfold.state import catalogue
 from fourfold.store import Store
 from tests.support import START, Comparable, Sender, close, comparable, stored
@@ -29,9 +29,9 @@ TASK = config.make_task(
     "late", prediction="predict.score", label="arrivals.late", threshold=0.5, slices=["side"], horizon="3d"
 )
 BINNINGS = {
-    "task:late": {"": Binning(0.5, 0.25, 10), "delay": Binning(3600.0, 3600.0)},
-    "stream:predict": {"score": Binning(0.5, 0.25)},
-    "stream:arrivals": {"late": Binning(0.0, 1.0)},
+    Owner.of_task("late"): {"": Binning(0.5, 0.25, 10), "delay": Binning(3600.0, 3600.0)},
+    Owner.of_stream("predict"): {"score": Binning(0.5, 0.25)},
+    Owner.of_stream("arrivals"): {"late": Binning(0.0, 1.0)},
 }
 
 keys = st.sampled_from([f"k{i}" for i in range(6)] + ["'; DROP TABLE run; --"])
@@ -126,7 +126,7 @@ def oracle(records: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, int], d
 def tallies(store: Store) -> dict[tuple[str, int], dict[str, int]]:
     return {
         (row["slice"], row["bucket"]): dict(zip(KINDS["binary"].tallies, row["tallies"], strict=True))
-        for row in stored(store, "task:late").to_pylist()
+        for row in stored(store, Owner.of_task("late")).to_pylist()
         if row["kind"] == "binary"
     }
 
@@ -280,7 +280,7 @@ def test_hours_are_kept_for_sixty_days_and_days_for_ever(store: Store) -> None:
     sender = Sender(store)
     sender.records("predict", [prediction(f"k{day}", day, 0.5, day) for day in (0, 30, 100)])
     store.writer.catch_up()
-    assert sorted(set(stored(store, "stream:predict", HOUR)["bucket"].to_pylist())) == [START + 100 * DAY]
+    assert sorted(set(stored(store, Owner.of_stream("predict"), HOUR)["bucket"].to_pylist())) == [START + 100 * DAY]
     assert store.metric("predict", "rows").value.value == 3.0
     sender.records("predict", [prediction("more", 0, 0.5, 200)])
     assert store.metric("predict", "rows").value.value == 4.0

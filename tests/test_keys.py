@@ -14,7 +14,7 @@ import pytest
 
 from fourfold import config
 from fourfold.log import Changes, keys
-from fourfold.model import DAY, HOUR
+from fourfold.model import DAY, HOUR, Owner
 from fourfold.model.records import KEY
 from fourfold.store import Store
 from tests.support import START, Comparable, Sender, comparable, stored
@@ -167,7 +167,7 @@ def history(store: Store, way: Callable[[], AbstractContextManager[object]] = nu
                 store.writer.delete("p", ["k2"])
         if turn == 2:
             assert store.reader.log("p").compact(at_least=2)
-    owners = ("stream:p", "stream:l", "task:late", "task:search")
+    owners = (Owner.of_stream("p"), Owner.of_stream("l"), Owner.of_task("late"), Owner.of_task("search"))
     return [comparable(stored(store, owner, level), extremes=False) for owner in owners for level in (HOUR, DAY)]
 
 

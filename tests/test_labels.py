@@ -12,10 +12,10 @@ import pytest
 
 import fourfold as ff
 from fourfold.metrics.custom import REGISTERED, register
-from fourfold.model import Status, Task
+from fourfold.model import Owner, Status, Task
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.state.jobs import Cell
+from fourfold.state.jobs import Job
 from tests.test_cli import rows
 
 
@@ -202,6 +202,8 @@ def test_tasks_that_were_declared_without_it_still_load() -> None:
     old = json.loads(task.to_json())
     del old["positive"]
     assert Task.from_json(json.dumps(old)) == dataclasses.replace(task, positive=None)
-    job = json.loads(Cell("task:t").job)
-    assert Cell.from_job(json.dumps(job[:3])) == Cell("task:t"), "a position in the log as an earlier version wrote it"
-    assert json.dumps(job[:3]) != Cell("task:t").job, "what was counted by other rules is counted anew"
+    key = json.loads(Job(Owner.of_task("t")).key)
+    assert Job.from_key(json.dumps(key[:3])) == Job(Owner.of_task("t")), (
+        "a position in the log as an earlier version wrote it"
+    )
+    assert json.dumps(key[:3]) != Job(Owner.of_task("t")).key, "what was counted by other rules is counted anew"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fourfold import config, counts
 from fourfold.fold import Plan, fold, labels_of
 from fourfold.metrics import parse
-from fourfold.model import DAY, HOUR, LONGEST_LABEL, label_of, slice_key
+from fourfold.model import DAY, HOUR, LONGEST_LABEL, Owner, label_of, slice_key
 from fourfold.reports.compare import compare
 from fourfold.reports.trace import trace
 from fourfold.store import Store
@@ -108,7 +108,7 @@ def test_a_record_dated_in_the_future_drops_no_hours(store: Store) -> None:
     store.writer.catch_up()
     sender.records("s", [_record(4, x=1.0)])
     store.writer.catch_up()
-    buckets = set(stored(store, "stream:s", HOUR)["bucket"].to_pylist())
+    buckets = set(stored(store, Owner.of_stream("s"), HOUR)["bucket"].to_pylist())
     assert {START + i * HOUR for i in range(5)} <= buckets
 
 

@@ -10,6 +10,7 @@ import pytest
 import fourfold as ff
 from fourfold.engine import TooSlowError
 from fourfold.errors import ConfigError
+from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.state import adding, catalogue
@@ -57,7 +58,7 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
         assert ff.metric("t", "predictions").value.value == i + 2
     assert tried.count("s") == first
     other = Store(session.store.folder, "test")
-    assert {cell.dimension.names for cell in other.reader.failures()} == {("s",)}
+    assert {job.dimension.names for job in other.reader.failures()} == {("s",)}
     assert not other.writer.pending()
     later = time.time() + 3_601
     monkeypatch.setattr("fourfold.ingest.failures.time.time", lambda: later)
@@ -148,7 +149,7 @@ def test_counts_that_cannot_be_written_cost_no_other_owner_and_are_counted_once_
 
         def failing(connection: Any, project: str, hourly: Any) -> Any:
             added = add_levels(connection, project, hourly)
-            if "stream:b" in hourly:
+            if Owner.of_stream("b") in hourly:
                 raise ValueError("these cannot be")
             return added
 
@@ -160,6 +161,6 @@ def test_counts_that_cannot_be_written_cost_no_other_owner_and_are_counted_once_
             assert ff.metric("a", "rows").value.value == 2.0
             assert ff.metric("c", "rows").value.value == 2.0
         failed = session.store.reader.database.recall(catalogue.failures, "test").values()
-        assert {failure.reason for failure in failed} == {"stream:b: ValueError: these cannot be"}
+        assert {failure.reason for failure in failed} == {"stream b: ValueError: these cannot be"}
     assert ff.metric("b", "rows").value.value == 2.0
     assert not session.store.reader.database.recall(catalogue.failures, "test")

@@ -17,7 +17,7 @@ from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
-from fourfold.model import DAY, HOUR, Run, RunStatus
+from fourfold.model import DAY, HOUR, Owner, Run, RunStatus
 from fourfold.state import Database, adding, catalogue, runs, series
 from fourfold.state.database import HEAD, alembic_config
 from fourfold.state.packing import pack, unpack
@@ -95,36 +95,36 @@ def test_adding_in_parts_stores_the_sum(database: Database) -> None:
     parts = [table(seed=i) for i in range(3)]
     for part in parts:
         with database.write() as connection:
-            adding.add(connection, "p", "stream:s", DAY, part)
+            adding.add(connection, "p", Owner.of_stream("s"), DAY, part)
     with database.read() as connection:
-        found = series.select(connection, series.find(connection, "p", "stream:s"), DAY)
+        found = series.select(connection, series.find(connection, "p", Owner.of_stream("s")), DAY)
     assert close(comparable(found), comparable(counts.add(*parts)))
 
 
 def test_what_comes_to_zero_is_removed(database: Database) -> None:
     with database.write() as connection:
-        adding.add(connection, "p", "stream:s", DAY, table())
-        adding.add(connection, "p", "stream:s", DAY, counts.negate(table()))
-        assert series.select(connection, series.find(connection, "p", "stream:s"), DAY).num_rows == 0
+        adding.add(connection, "p", Owner.of_stream("s"), DAY, table())
+        adding.add(connection, "p", Owner.of_stream("s"), DAY, counts.negate(table()))
+        assert series.select(connection, series.find(connection, "p", Owner.of_stream("s")), DAY).num_rows == 0
 
 
 def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
     def half() -> None:
         with database.write() as connection:
-            adding.add(connection, "p", "stream:s", DAY, table())
+            adding.add(connection, "p", Owner.of_stream("s"), DAY, table())
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         half()
     with database.read() as connection:
-        assert series.find(connection, "p", "stream:s") == []
+        assert series.find(connection, "p", Owner.of_stream("s")) == []
 
 
 def test_projects_do_not_see_each_other(database: Database) -> None:
     with database.write() as connection:
-        adding.add(connection, "p", "stream:s", DAY, table())
+        adding.add(connection, "p", Owner.of_stream("s"), DAY, table())
         catalogue.add_stream(connection, "p", "s", None, None)
-        assert series.find(connection, "other", "stream:s") == []
+        assert series.find(connection, "other", Owner.of_stream("s")) == []
         assert catalogue.streams(connection, "other") == {}
 
 
@@ -160,7 +160,7 @@ def test_counts_of_several_owners_are_added_as_those_of_each_alone(tmp_path: Pat
     random = np.random.default_rng(0)
     batches = [
         {
-            f"stream:{i}": by_hour(
+            Owner.of_stream(str(i)): by_hour(
                 {"x": [float(x) for x in random.standard_normal(50)], "side": [str(n % 3) for n in range(50)]},
                 [days * DAY + i * 100 * DAY + int(t) for t in random.integers(0, 2 * DAY, 50)], ["side"],
             )
@@ -194,9 +194,9 @@ def test_a_column_that_is_new_is_null_in_the_slices_that_its_batch_lacks(databas
     )
     second = by_hour({"side": ["l"], "x": [1.0]}, [DAY], ["side"])
     with database.write() as connection:
-        adding.add_levels(connection, "p", {"stream:s": first})
-        adding.add_levels(connection, "p", {"stream:s": second})
-        found = [row for row in series.find(connection, "p", "stream:s") if row[1] == "x"]
+        adding.add_levels(connection, "p", {Owner.of_stream("s"): first})
+        adding.add_levels(connection, "p", {Owner.of_stream("s"): second})
+        found = [row for row in series.find(connection, "p", Owner.of_stream("s")) if row[1] == "x"]
         rows = series.select(connection, found, DAY).to_pylist()
     place = counts.KINDS["numeric"].tallies.index("null")
     assert {(row["slice"], row["bucket"]): row["tallies"][place] for row in rows} == {

@@ -20,10 +20,10 @@ from fourfold.errors import SchemaError, StoreError
 from fourfold.ingest import declarations
 from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.log import Conflict, DamagedMessageError, Inbox, Logs, Message, Quarantine, StreamLog, faults, messages
-from fourfold.model import EVERYTHING, Task
+from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
 from fourfold.state import Database, StateError, adding, catalogue, runs, series
-from fourfold.state.jobs import Cell
+from fourfold.state.jobs import Job
 
 logger = logging.getLogger("fourfold")
 _MESSAGES_AT_ONCE = 2_000
@@ -293,10 +293,10 @@ def declare(connection: sa.Connection, project: str, task: Task) -> None:
     """
     known = catalogue.tasks(connection, project).get(task.name)
     if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
-        series.forget(connection, project, f"task:{task.name}")
-        for job in list(catalogue.cursors(connection, project)) + list(catalogue.backfills(connection, project)):
-            if Cell.from_job(job).owner == f"task:{task.name}":
-                catalogue.forget_job(connection, project, job)
+        series.forget(connection, project, Owner.of_task(task.name))
+        for key in list(catalogue.cursors(connection, project)) + list(catalogue.backfills(connection, project)):
+            if Job.from_key(key).owner == Owner.of_task(task.name):
+                catalogue.forget_job(connection, project, key)
     catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
 
 
@@ -304,7 +304,7 @@ def _add_counts(
     connection: sa.Connection, project: str, stream: str, batch: Sequence[tuple[pa.Table, messages.Counted]]
 ) -> None:
     """Add the counts of frames that runs read or wrote, by hour, day and run."""
-    owner = f"stream:{stream}"
+    owner = Owner.of_stream(stream)
     catalogue.add_stream(connection, project, stream, None, None)
     hourly, by_run = [], []
     for counted, content in batch:
@@ -323,7 +323,7 @@ def _add_counts(
 
 
 def _with_known_versions(
-    connection: sa.Connection, project: str, owner: str, table: pa.Table, binnings: Mapping[str, Binning]
+    connection: sa.Connection, project: str, owner: Owner, table: pa.Table, binnings: Mapping[str, Binning]
 ) -> pa.Table:
     """Counts with the versions under which the state knows their binnings.
 

@@ -25,10 +25,10 @@ from fourfold.ingest.progress import (
     versions_of,
 )
 from fourfold.log import Changes, Logs, StreamLog, TruncatedLogError
-from fourfold.model import ALL, VERSIONS, Dimension, Sums
+from fourfold.model import ALL, VERSIONS, Dimension, Owner, Sums
 from fourfold.state import Database, StateError, adding, catalogue, series
 from fourfold.state.catalogue import Backfill
-from fourfold.state.jobs import Cell, Owner, owners_of
+from fourfold.state.jobs import Job, Workload, workloads
 
 PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
@@ -37,9 +37,9 @@ ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where se
 class Counter:
     """Counts the logs of a project. Only one process at a time does (see ``Writer.catch_up``).
 
-    Each cell remembers the log versions up to which it has counted, written in the same transaction as the counts.
+    Each job remembers the log versions up to which it has counted, written in the same transaction as the counts.
     One that is new is counted from the start of the logs, in pieces, so that it can be interrupted; until it is
-    done, the others go on without it. Cells at the same position are counted together.
+    done, the others go on without it. Jobs at the same position are counted together.
     """
 
     def __init__(self, project: str, database: Database, engine: Engine, logs: Logs) -> None:
@@ -47,20 +47,20 @@ class Counter:
         self._failures = Failures(project, database, self._log)
 
     @property
-    def damaged(self) -> dict[str, str]:
+    def damaged(self) -> dict[Owner, str]:
         """The owners whose logs could not be read in the last fold, and why."""
         return self._failures.damaged
 
     def pending(self) -> bool:
         """Whether some log has records that are not counted yet, or something counted is not asked for any more."""
         standing = self._database.recall(positions, self._project)
-        resting = {job for job, failure in standing.failures.items() if time.time() < failure.again}
-        if any(self._failures.damaged_at(job) is None for job in standing.unfinished - resting):
+        resting = {key for key, failure in standing.failures.items() if time.time() < failure.again}
+        if any(self._failures.damaged_at(key) is None for key in standing.unfinished - resting):
             return True
         newest = self._versions(standing.wanted)
         for position in standing.wanted:
             current = versions_of(newest, position.streams)
-            left = position.job in resting or current == self._failures.damaged_at(position.job)
+            left = position.key in resting or current == self._failures.damaged_at(position.key)
             if current and current != position.versions and not left:
                 return True
         return False
@@ -71,73 +71,73 @@ class Counter:
         What could not be counted is tried again later and later. Returns whether all else is counted.
         """
         self._failures.begin()
-        wanted = self._database.recall(owners_of, self._project)
-        self._forget_all_but({cell.job for owner in wanted for cell in owner.cells})
+        wanted = self._database.recall(workloads, self._project)
+        self._forget_all_but({job.key for work in wanted for job in work.jobs})
         self._count_new(wanted)
         self._begin_first_counts(wanted)
         return self._go_on_with_first_counts(wanted, go_on)
 
-    def owners_of(self, stream: str) -> list[str]:
+    def owners_of(self, stream: str) -> list[Owner]:
         """The owners that are counted from a stream."""
-        return [owner.name for owner in self._database.recall(owners_of, self._project) if stream in owner.streams]
+        return [work.owner for work in self._database.recall(workloads, self._project) if stream in work.streams]
 
-    def forget(self, owner: str) -> None:
+    def forget(self, owner: Owner) -> None:
         """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
-        for known in self._database.recall(owners_of, self._project):
-            if known.name == owner:
-                self._start_anew(known)
+        for work in self._database.recall(workloads, self._project):
+            if work.owner == owner:
+                self._start_anew(work)
 
     def _forget_all_but(self, wanted: set[str]) -> None:
         """Forget the jobs that nothing asks for any more."""
         unwanted = self._jobs(catalogue.cursors, catalogue.backfills, catalogue.failures) - wanted
         if unwanted:
             with self._database.write() as connection:
-                for job in unwanted:
-                    self._forget(connection, Cell.from_job(job))
+                for key in unwanted:
+                    self._forget(connection, Job.from_key(key))
 
-    def _start_anew(self, owner: Owner) -> None:
-        """Let cells be counted from the logs as they are; what the logs have forgotten stays as it was counted."""
+    def _start_anew(self, work: Workload) -> None:
+        """Let jobs be counted from the logs as they are; what the logs have forgotten stays as it was counted."""
         with self._database.write() as connection:
-            closed = catalogue.closed_before(connection, self._project, owner.streams)
-            for cell in owner.cells:
-                self._forget(connection, cell, since=series.FIRST if closed is None else closed)
+            closed = catalogue.closed_before(connection, self._project, work.streams)
+            for job in work.jobs:
+                self._forget(connection, job, since=series.FIRST if closed is None else closed)
 
-    def _forget(self, connection: sa.Connection, cell: Cell, since: int = series.FIRST) -> None:
-        names = [cell.dimension.names, *([VERSIONS] if cell.dimension == ALL and not cell.metric else [])]
-        series.forget(connection, self._project, cell.owner, names=names, custom=cell.metric, since=since)
-        catalogue.forget_job(connection, self._project, cell.job)
+    def _forget(self, connection: sa.Connection, job: Job, since: int = series.FIRST) -> None:
+        names = [job.dimension.names, *([VERSIONS] if job.dimension == ALL and not job.metric else [])]
+        series.forget(connection, self._project, job.owner, names=names, custom=job.metric, since=since)
+        catalogue.forget_job(connection, self._project, job.key)
 
     # what is new ----------------------------------------------------------------------------------------------------
 
-    def _count_new(self, wanted: Sequence[Owner]) -> None:
-        """Count what is new for the cells that have counted before; some owners' counts are written together."""
+    def _count_new(self, wanted: Sequence[Workload]) -> None:
+        """Count what is new for the jobs that have counted before; some owners' counts are written together."""
         newest = self._versions(wanted)
         cursors = self._database.recall(catalogue.cursors, self._project)
-        behind = [owner for owner in wanted if is_behind(owner, cursors, newest)]
+        behind = [work for work in wanted if is_behind(work, cursors, newest)]
         if not behind:
             return
         known = self._known(behind)
         waiting: list[Counted] = []
-        for owner in behind:
-            self._failures.guard(owner, functools.partial(self._count_changes, known, newest, waiting))
+        for work in behind:
+            self._failures.guard(work, functools.partial(self._count_changes, known, newest, waiting))
             if sum(counted.counts.num_rows for counted in waiting) >= ROWS_AT_ONCE:
                 self._add_together(waiting)
         self._add_together(waiting)
 
-    def _count_changes(self, known: Known, newest: Mapping[str, int], results: list[Counted], owner: Owner) -> None:
-        """Count what is new for an owner's cells; what was counted is put among the results."""
-        for since, part in known.behind(owner, versions_of(newest, owner.streams)):
+    def _count_changes(self, known: Known, newest: Mapping[str, int], results: list[Counted], work: Workload) -> None:
+        """Count what is new for a workload's jobs; what was counted is put among the results."""
+        for since, part in known.behind(work, versions_of(newest, work.streams)):
             if gone := since.keys() - newest.keys():
                 raise StoreError(f"the log of {min(gone)!r} is gone, and version {since[min(gone)]} was counted")
             try:
-                changes = {stream: self._log(stream).changes(since.get(stream)) for stream in owner.streams}
+                changes = {stream: self._log(stream).changes(since.get(stream)) for stream in work.streams}
             except TruncatedLogError as error:  # what was counted cannot be told from the log any more
-                if (why := self._failures.damage_of(owner.streams)) is not None:  # nor can it be counted anew
+                if (why := self._failures.damage_of(work.streams)) is not None:  # nor can it be counted anew
                     raise StoreError(why) from error
                 self._start_anew(part)
                 continue
             counted = self._counted(known, part, changes, known.extent(part))
-            known.advance(counted, changes[owner.streams[0]])
+            known.advance(counted, changes[work.streams[0]])
             results.append(counted)
 
     def _add_together(self, waiting: list[Counted]) -> None:
@@ -151,12 +151,12 @@ class Counter:
             raise
         except Exception:  # nothing of them is in the state: each is counted again, and fails by itself
             for counted in waiting:
-                self._failures.guard(counted.owner, self._count_alone)
+                self._failures.guard(counted.work, self._count_alone)
         waiting.clear()
 
-    def _count_alone(self, owner: Owner) -> None:
+    def _count_alone(self, work: Workload) -> None:
         results: list[Counted] = []
-        self._count_changes(self._known([owner]), self._versions([owner]), results, owner)
+        self._count_changes(self._known([work]), self._versions([work]), results, work)
         with self._database.write() as connection:
             self._add(connection, results)
             for counted in results:
@@ -164,160 +164,160 @@ class Counter:
 
     # first counts ---------------------------------------------------------------------------------------------------
 
-    def _begin_first_counts(self, wanted: Sequence[Owner]) -> None:
+    def _begin_first_counts(self, wanted: Sequence[Workload]) -> None:
         begun = self._jobs(catalogue.cursors, catalogue.backfills)
-        for owner in wanted:
-            if not all(cell.job in begun for cell in owner.cells):
-                self._failures.guard(owner, self._begin)
+        for work in wanted:
+            if not all(job.key in begun for job in work.jobs):
+                self._failures.guard(work, self._begin)
 
-    def _begin(self, owner: Owner) -> None:
-        """Prepare the first count of the cells that are new: at which versions of the logs, and in how many pieces."""
-        newest = self._versions([owner])
+    def _begin(self, work: Workload) -> None:
+        """Prepare the first count of the jobs that are new: at which versions of the logs, and in how many pieces."""
+        newest = self._versions([work])
         begun = self._jobs(catalogue.cursors, catalogue.backfills)
-        fresh = dataclasses.replace(owner, cells=tuple(cell for cell in owner.cells if cell.job not in begun))
-        if not newest or not fresh.cells:
+        fresh = dataclasses.replace(work, jobs=tuple(job for job in work.jobs if job.key not in begun))
+        if not newest or not fresh.jobs:
             return
-        whole = {stream: self._log(stream).whole(newest.get(stream)) for stream in owner.streams}
+        whole = {stream: self._log(stream).whole(newest.get(stream)) for stream in work.streams}
         levels = self._levels(self._known([fresh]), fresh, whole)
         rows = sum(self._log(stream).rows for stream in newest)
-        pieces = 1 if owner.task is not None and owner.task.query else 1 + rows // PIECE_ROWS
-        if owner.task is None:
-            pieces = min(pieces, max(len(whole[owner.streams[0]].added), 1))
+        pieces = 1 if work.task is not None and work.task.query else 1 + rows // PIECE_ROWS
+        if work.task is None:
+            pieces = min(pieces, max(len(whole[work.streams[0]].added), 1))
         progress = Backfill(tuple(sorted(newest.items())), 0, pieces)
         with self._database.write() as connection:
-            self._set_levels(connection, owner, levels)
-            for cell in fresh.cells:
-                catalogue.set_backfill(connection, self._project, cell.job, progress)
+            self._set_levels(connection, work, levels)
+            for job in fresh.jobs:
+                catalogue.set_backfill(connection, self._project, job.key, progress)
 
-    def _go_on_with_first_counts(self, wanted: Sequence[Owner], go_on: Callable[[], bool]) -> bool:
+    def _go_on_with_first_counts(self, wanted: Sequence[Workload], go_on: Callable[[], bool]) -> bool:
         """Count a piece of an owner and, as long as ``go_on`` says so, further ones; then the next owner's.
 
         Returns whether that was all.
         """
-        for owner in wanted:
+        for work in wanted:
             counted = False
-            while (following := self._next_piece(owner)) is not None:
+            while (following := self._next_piece(work)) is not None:
                 if counted and not go_on():
                     return False
                 progress, part = following
                 self._failures.guard(part, functools.partial(self._count_piece, progress))
                 counted = True
             if counted:  # records may have come meanwhile
-                self._count_new([owner])
+                self._count_new([work])
         return True
 
-    def _next_piece(self, owner: Owner) -> tuple[Backfill, Owner] | None:
-        """How far an owner's first counts have come, and the owner with the cells that are as far, if any."""
-        if owner.name in self._failures.damaged:
+    def _next_piece(self, work: Workload) -> tuple[Backfill, Workload] | None:
+        """How far an owner's first counts have come, and the owner with the jobs that are as far, if any."""
+        if work.owner in self._failures.damaged:
             return None
         under_way = self._database.recall(catalogue.backfills, self._project)
-        cells = [cell for cell in owner.cells if cell.job in under_way and not self._failures.rests(cell.job)]
-        if not cells:
+        jobs = [job for job in work.jobs if job.key in under_way and not self._failures.rests(job.key)]
+        if not jobs:
             return None
-        progress = under_way[cells[0].job]
-        return progress, dataclasses.replace(owner, cells=tuple(c for c in cells if under_way[c.job] == progress))
+        progress = under_way[jobs[0].key]
+        return progress, dataclasses.replace(work, jobs=tuple(c for c in jobs if under_way[c.key] == progress))
 
-    def _count_piece(self, progress: Backfill, owner: Owner) -> None:
-        """Count one piece of the first count of an owner's cells."""
+    def _count_piece(self, progress: Backfill, work: Workload) -> None:
+        """Count one piece of the first count of a workload's jobs."""
         at = dict(progress.versions)
         try:
-            logs = {s: self._log(s).whole(at[s]) if s in at else _nothing(self._log(s)) for s in owner.streams}
+            logs = {s: self._log(s).whole(at[s]) if s in at else _nothing(self._log(s)) for s in work.streams}
         except TruncatedLogError:  # too long ago: start anew, from the logs as they are
-            self._start_anew(owner)
-            self._begin(owner)
+            self._start_anew(work)
+            self._begin(work)
             return
-        known = self._known([owner])
+        known = self._known([work])
         piece = None
-        if owner.task is None:
+        if work.task is None:
             logs = {stream: _nth(log, progress.piece, progress.pieces) for stream, log in logs.items()}
         elif progress.pieces > 1:
             piece = (progress.piece, progress.pieces)
-        counted = self._counted(known, owner, logs, known.extent(owner, piece), known.levels_of(owner))
+        counted = self._counted(known, work, logs, known.extent(work, piece), known.levels_of(work))
         last = progress.piece + 1 == progress.pieces
         with self._database.write() as connection:
             self._add(connection, [counted])
-            for job in counted.jobs:
+            for key in counted.keys:
                 after = None if last else dataclasses.replace(progress, piece=progress.piece + 1)
-                catalogue.set_backfill(connection, self._project, job, after)
+                catalogue.set_backfill(connection, self._project, key, after)
             if last:
                 self._set_cursors(connection, dataclasses.replace(counted, versions=at))
 
     # both -----------------------------------------------------------------------------------------------------------
 
     def _counted(
-        self, known: Known, owner: Owner, logs: Mapping[str, Changes], extent: Extent, levels: Splits | None = None
+        self, known: Known, work: Workload, logs: Mapping[str, Changes], extent: Extent, levels: Splits | None = None
     ) -> Counted:
         """Count changes; without ``levels``, these are fixed by them as far as they are not."""
-        before = known.levels_of(owner)
-        levels = self._levels(known, owner, logs) if levels is None else levels
-        plan = known.plans[owner.name]
-        folded = self._fold(owner, logs, levels, plan, extent)
+        before = known.levels_of(work)
+        levels = self._levels(known, work, logs) if levels is None else levels
+        plan = known.plans[work.owner]
+        folded = self._fold(work, logs, levels, plan, extent)
         new = {dimension: after for dimension, after in levels.items() if after != before[dimension]}
         at = {stream: log.version for stream, log in logs.items() if log.version >= 0}
-        return Counted(owner, folded.counts, plan, folded.plan, new, at)
+        return Counted(work, folded.counts, plan, folded.plan, new, at)
 
-    def _fold(self, owner: Owner, logs: Mapping[str, Changes], levels: Splits, plan: Plan, extent: Extent) -> Folded:
-        if owner.task is None:
-            return self._engine.fold_stream(logs[owner.streams[0]], levels, plan, extent)
+    def _fold(self, work: Workload, logs: Mapping[str, Changes], levels: Splits, plan: Plan, extent: Extent) -> Folded:
+        if work.task is None:
+            return self._engine.fold_stream(logs[work.streams[0]], levels, plan, extent)
         wanted: dict[Dimension, list[str]] = {}
-        for cell in owner.cells:
-            wanted.setdefault(cell.dimension, []).append(cell.metric)
-        sums: dict[str, Sums] = {cell.metric: cell.sums for cell in owner.cells if cell.sums is not None}
-        task = dataclasses.replace(owner.task, sums=tuple(sums.values()))
+        for job in work.jobs:
+            wanted.setdefault(job.dimension, []).append(job.metric)
+        sums: dict[str, Sums] = {job.metric: job.sums for job in work.jobs if job.sums is not None}
+        task = dataclasses.replace(work.task, sums=tuple(sums.values()))
         return self._engine.fold_task(task, logs, levels, plan, extent, wanted)
 
-    def _levels(self, known: Known, owner: Owner, logs: Mapping[str, Changes]) -> dict[Dimension, Levels]:
-        """What is fixed of the cells' dimensions, once these changes are counted."""
-        stream = owner.streams[0]
+    def _levels(self, known: Known, work: Workload, logs: Mapping[str, Changes]) -> dict[Dimension, Levels]:
+        """What is fixed of the jobs' dimensions, once these changes are counted."""
+        stream = work.streams[0]
         log = logs[stream]
         return {
             d: levels if (stream, d, log.added) in known.fixed_by else self._engine.levels(log, d, levels)
-            for d, levels in known.levels_of(owner).items()
+            for d, levels in known.levels_of(work).items()
         }
 
     def _add(self, connection: sa.Connection, results: Sequence[Counted]) -> None:
         """Add what was counted to the state, and what was fixed on the way."""
-        hourly: dict[str, list[pa.Table]] = {}
+        hourly: dict[Owner, list[pa.Table]] = {}
         for counted in results:
             self._fix(connection, counted)
-            hourly.setdefault(counted.owner.name, []).append(counted.counts)
-        tables = {name: pa.concat_tables(parts) for name, parts in hourly.items()}
+            hourly.setdefault(counted.work.owner, []).append(counted.counts)
+        tables = {owner: pa.concat_tables(parts) for owner, parts in hourly.items()}
         added = adding.add_levels(connection, self._project, tables)
-        texts = {counted.owner.name: counted.plan.identifiers for counted in results}
+        texts = {counted.work.owner: counted.plan.identifiers for counted in results}
         recognise_identifiers(connection, self._project, texts, added)
 
     def _fix(self, connection: sa.Connection, counted: Counted) -> None:
         """Write down what was fixed while these were counted."""
-        name, plan = counted.owner.name, counted.plan
+        owner, plan = counted.work.owner, counted.plan
         known = counted.before.by_version()
         for column, entries in plan.binnings.items():
             for start, binning in entries:
                 if (column, binning.version) not in known:
-                    catalogue.add_binnings(connection, self._project, name, {column: binning}, start)
-        catalogue.add_small_integers(connection, self._project, name, plan.small - counted.before.small)
+                    catalogue.add_binnings(connection, self._project, owner, {column: binning}, start)
+        catalogue.add_small_integers(connection, self._project, owner, plan.small - counted.before.small)
         if plan.identifiers != counted.before.identifiers:
-            catalogue.set_identifiers(connection, self._project, name, plan.identifiers)
-        self._set_levels(connection, counted.owner, counted.levels)
+            catalogue.set_identifiers(connection, self._project, owner, plan.identifiers)
+        self._set_levels(connection, counted.work, counted.levels)
 
-    def _set_levels(self, connection: sa.Connection, owner: Owner, levels: Splits) -> None:
+    def _set_levels(self, connection: sa.Connection, work: Workload, levels: Splits) -> None:
         for dimension, fixed in levels.items():
             if dimension != ALL:
-                catalogue.set_levels(connection, self._project, owner.streams[0], dimension, fixed)
+                catalogue.set_levels(connection, self._project, work.streams[0], dimension, fixed)
 
     def _set_cursors(self, connection: sa.Connection, counted: Counted) -> None:
-        """Write down how far cells have come; they could be counted, whatever had kept them from it."""
-        catalogue.set_cursors(connection, self._project, counted.jobs, counted.versions)
-        self._failures.clear(connection, counted.jobs)
+        """Write down how far jobs have come; they could be counted, whatever had kept them from it."""
+        catalogue.set_cursors(connection, self._project, counted.keys, counted.versions)
+        self._failures.clear(connection, counted.keys)
 
-    def _known(self, wanted: Sequence[Owner]) -> Known:
+    def _known(self, wanted: Sequence[Workload]) -> Known:
         with self._database.read() as connection:
             return Known.read(connection, self._project, wanted)
 
     def _jobs(self, *parts: Callable[[sa.Connection, str], Mapping[str, object]]) -> set[str]:
         """The jobs that some parts of the catalogue know."""
-        return {job for part in parts for job in self._database.recall(part, self._project)}
+        return {key for part in parts for key in self._database.recall(part, self._project)}
 
-    def _versions(self, entries: Iterable[Owner | Position]) -> dict[str, int]:
+    def _versions(self, entries: Iterable[Workload | Position]) -> dict[str, int]:
         """The newest versions of the logs of all their streams."""
         return versions(self._log, dict.fromkeys(stream for entry in entries for stream in entry.streams))
 

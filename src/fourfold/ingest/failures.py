@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from fourfold.engine import StoppedError, TooSlowError
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.log import StreamLog, unreadable
-from fourfold.model import Dimension
+from fourfold.model import Dimension, Owner
 from fourfold.state import Database, StateError, catalogue
 from fourfold.state.catalogue import Failure
-from fourfold.state.jobs import Cell, Owner
+from fourfold.state.jobs import Job, Workload
 
 REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
 LONGEST_REST = 3_600.0  # seconds
@@ -39,68 +39,68 @@ class Failures:
         self._noted: dict[str, Failure] = {}  # by job
         self._resting: set[str] = set()  # the jobs that are not tried in this fold
         self._slow: dict[tuple[str, Dimension], _TooSlow] = {}  # by stream and way to split it
-        self.damaged: dict[str, str] = {}  # the owners whose logs cannot be read, and why
+        self.damaged: dict[Owner, str] = {}  # the owners whose logs cannot be read, and why
         self._damaged_at: dict[str, dict[str, int]] = {}  # by job, the versions of the logs at that time
         self._warned: set[str] = set()
 
     def begin(self) -> None:
         """Begin a fold, in which everything is tried whose time to rest is over."""
         self._noted = dict(self._database.recall(catalogue.failures, self._project))
-        self._resting = {job for job, failure in self._noted.items() if time.time() < failure.again}
+        self._resting = {key for key, failure in self._noted.items() if time.time() < failure.again}
         self._slow.clear()
         self.damaged.clear()
         self._damaged_at.clear()
 
-    def rests(self, job: str) -> bool:
+    def rests(self, key: str) -> bool:
         """Whether a job is not tried in this fold."""
-        return job in self._resting
+        return key in self._resting
 
-    def damaged_at(self, job: str) -> dict[str, int] | None:
+    def damaged_at(self, key: str) -> dict[str, int] | None:
         """The versions of its logs at which a job could not read them in the last fold."""
-        return self._damaged_at.get(job)
+        return self._damaged_at.get(key)
 
-    def clear(self, connection: sa.Connection, jobs: Iterable[str]) -> None:
+    def clear(self, connection: sa.Connection, keys: Iterable[str]) -> None:
         """Jobs could be counted, whatever had kept them from it."""
-        for job in jobs:
-            if self._noted.pop(job, None) is not None:
-                catalogue.set_failure(connection, self._project, job, None)
+        for key in keys:
+            if self._noted.pop(key, None) is not None:
+                catalogue.set_failure(connection, self._project, key, None)
 
-    def guard(self, owner: Owner, action: Callable[[Owner], object]) -> None:
-        """Do something for an owner's cells that do not rest; where it fails, for each of them alone.
+    def guard(self, work: Workload, action: Callable[[Workload], object]) -> None:
+        """Do something for a workload's jobs that do not rest; where it fails, for each of them alone.
 
         Raises:
             StateError, StoppedError: of the state, or of the process; not of this owner.
         """
-        cells = []
-        for cell in owner.cells:
-            if (slow := self._slow.get((owner.streams[0], cell.dimension))) is not None and not self.rests(cell.job):
-                self._note(cell, slow.reason, slow.took)  # as its stream has shown
-            if not self.rests(cell.job):
-                cells.append(cell)
-        if not cells:
+        jobs = []
+        for job in work.jobs:
+            if (slow := self._slow.get((work.streams[0], job.dimension))) is not None and not self.rests(job.key):
+                self._note(job, slow.reason, slow.took)  # as its stream has shown
+            if not self.rests(job.key):
+                jobs.append(job)
+        if not jobs:
             return
         begun = time.monotonic()
         try:
-            action(dataclasses.replace(owner, cells=tuple(cells)))
+            action(dataclasses.replace(work, jobs=tuple(jobs)))
         except (StateError, StoppedError):
             raise
         except Exception as error:
             took = time.monotonic() - begun
-            if (why := self._damage(owner, error)) is not None:  # of the logs: what was counted stays
-                self.damaged[owner.name] = why
-                self._damaged_at |= dict.fromkeys((cell.job for cell in cells), versions(self._log, owner.streams))
+            if (why := self._damage(work, error)) is not None:  # of the logs: what was counted stays
+                self.damaged[work.owner] = why
+                self._damaged_at |= dict.fromkeys((job.key for job in jobs), versions(self._log, work.streams))
                 self._warn(why)
             elif isinstance(error, TooSlowError) and error.dimension is not None:
-                self._slow[owner.streams[0], error.dimension] = _TooSlow(str(error), took)
-                self.guard(owner, action)
-            elif len(cells) > 1:
-                for cell in cells:
-                    self.guard(dataclasses.replace(owner, cells=(cell,)), action)
+                self._slow[work.streams[0], error.dimension] = _TooSlow(str(error), took)
+                self.guard(work, action)
+            elif len(jobs) > 1:
+                for job in jobs:
+                    self.guard(dataclasses.replace(work, jobs=(job,)), action)
             else:
                 first_line = str(error).partition("\n")[0]
                 known = isinstance(error, FourfoldError)
                 self._note(
-                    cells[0], str(error) if known else f"{owner.name}: {type(error).__name__}: {first_line}", took
+                    jobs[0], str(error) if known else f"{work.owner}: {type(error).__name__}: {first_line}", took
                 )
 
     def damage_of(self, streams: Iterable[str]) -> str | None:
@@ -108,19 +108,19 @@ class Failures:
         faults = [f"the log of {s!r}: {fault}" for s in streams for fault in unreadable(self._log(s))]
         return "; ".join(dict.fromkeys(faults)) or None
 
-    def _damage(self, owner: Owner, error: Exception) -> str | None:
+    def _damage(self, work: Workload, error: Exception) -> str | None:
         """What is wrong with an owner's logs, where that is why it cannot be counted."""
-        return str(error) if isinstance(error, StoreError) else self.damage_of(owner.streams)
+        return str(error) if isinstance(error, StoreError) else self.damage_of(work.streams)
 
-    def _note(self, cell: Cell, why: str, took: float) -> None:
-        """Remember that a cell cannot be counted now, and when it is tried again."""
-        self._resting.add(cell.job)
+    def _note(self, job: Job, why: str, took: float) -> None:
+        """Remember that a job cannot be counted now, and when it is tried again."""
+        self._resting.add(job.key)
         with self._database.write() as connection:
-            before = catalogue.failures(connection, self._project).get(cell.job)
+            before = catalogue.failures(connection, self._project).get(job.key)
             tries = before.tries + 1 if before is not None else 1
             again = time.time() + min(REST * took * 2.0 ** (tries - 1), LONGEST_REST)
-            self._noted[cell.job] = Failure(why, tries, again)
-            catalogue.set_failure(connection, self._project, cell.job, self._noted[cell.job])
+            self._noted[job.key] = Failure(why, tries, again)
+            catalogue.set_failure(connection, self._project, job.key, self._noted[job.key])
         self._warn(why)
 
     def _warn(self, why: str) -> None:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from fourfold.errors import InputError, StoreError, suggest
 from fourfold.log import Inbox, Logs, Quarantine, StreamLog, erasing
-from fourfold.model import DAY, HOUR, label_of
+from fourfold.model import DAY, HOUR, Owner, label_of
 from fourfold.model.records import EVENT_TIME, KEY, META
 from fourfold.state import Database, adding, catalogue, jobs, runs, series
 
@@ -166,7 +166,10 @@ class Forgetter:
         with self._database.write() as connection:
             if catalogue.closed_before(connection, self._project, [stream]) is not None:
                 tasks = catalogue.tasks(connection, self._project).values()
-                owners = [f"stream:{stream}", *(f"task:{t.name}" for t in tasks if t.prediction.stream == stream)]
+                owners = [
+                    Owner.of_stream(stream),
+                    *(Owner.of_task(t.name) for t in tasks if t.prediction.stream == stream),
+                ]
                 for owner in owners:
                     for level in (HOUR, DAY):
                         series.drop_before(connection, self._project, level, {owner: midnight})
@@ -185,8 +188,8 @@ class Forgetter:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
         left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.files()]
         left += [
-            f"{cell.owner} is not counted: {why}"
-            for cell, why in self._database.recall(jobs.failures, self._project).items()
+            f"{job.owner} is not counted: {why}"
+            for job, why in self._database.recall(jobs.failures, self._project).items()
         ]
         if not self._database.erase_deleted():
             left.append(f"{self._database.path}-wal is in use by a reader; forget again when that has ended")

@@ -12,13 +12,13 @@ from fourfold import counts
 from fourfold.fold import NEVER, nearly_all_distinct
 from fourfold.fold.columns import LEAST_OF_IDENTIFIER
 from fourfold.metrics.quality import distinct
-from fourfold.model import DAY, EVERYTHING
+from fourfold.model import DAY, EVERYTHING, Owner
 from fourfold.state import catalogue, series
 from fourfold.state.adding import Added
 
 
 def recognise_identifiers(
-    connection: sa.Connection, project: str, known: Mapping[str, Mapping[str, int]], added: Added
+    connection: sa.Connection, project: str, known: Mapping[Owner, Mapping[str, int]], added: Added
 ) -> None:
     """Take text columns for identifiers whose newest day shows that they are.
 
@@ -41,7 +41,7 @@ def recognise_identifiers(
         return
     days = added.totals.filter(pc.is_in(added.totals["column"], pa.array(list(undecided)))).sort_by("bucket")
     newest = {column.column: column for column in counts.rows(days, {})}
-    starts: dict[str, dict[str, int]] = {}
+    starts: dict[Owner, dict[str, int]] = {}
     for number, column in newest.items():
         if _is_identifier(column):
             owner, name = undecided[number]

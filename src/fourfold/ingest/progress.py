@@ -11,17 +11,17 @@ import sqlalchemy as sa
 from fourfold.engine import Extent, Splits
 from fourfold.fold import Levels, Plan
 from fourfold.log import Changes
-from fourfold.model import Dimension
+from fourfold.model import Dimension, Owner
 from fourfold.state import catalogue
 from fourfold.state.catalogue import Failure
-from fourfold.state.jobs import Cell, Owner, owners_of
+from fourfold.state.jobs import Job, Workload, workloads
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
     """How far a job has counted: up to which version of each of its streams' logs; none where it has not begun."""
 
-    job: str
+    key: str
     streams: tuple[str, ...]
     versions: Mapping[str, int]
 
@@ -37,9 +37,9 @@ class Positions:
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What was counted for some of an owner's cells, to be added to the state with how far they have come."""
+    """What was counted for some of a workload's jobs, to be added to the state with how far they have come."""
 
-    owner: Owner
+    work: Workload
     counts: pa.Table
     before: Plan
     plan: Plan
@@ -47,9 +47,9 @@ class Counted:
     versions: Mapping[str, int]
 
     @property
-    def jobs(self) -> list[str]:
-        """The jobs of the cells."""
-        return [cell.job for cell in self.owner.cells]
+    def keys(self) -> list[str]:
+        """The jobs of the jobs."""
+        return [job.key for job in self.work.jobs]
 
 
 @dataclasses.dataclass
@@ -57,66 +57,66 @@ class Known:
     """What the state holds of some owners that are about to be counted; brought forward as they are."""
 
     cursors: dict[str, Mapping[str, int]]  # by job
-    plans: dict[str, Plan]  # by owner
+    plans: dict[Owner, Plan]  # by owner
     levels: dict[tuple[str, str], Levels]  # by stream and dimension
     closed: dict[str, int]  # by stream, the second before which its counts stay as they are
     fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
 
     @staticmethod
-    def read(connection: sa.Connection, project: str, owners: Sequence[Owner]) -> Known:
+    def read(connection: sa.Connection, project: str, workloads: Sequence[Workload]) -> Known:
         """As the state is now."""
         return Known(
             dict(catalogue.cursors(connection, project)),
-            catalogue.plans(connection, project, [owner.name for owner in owners]),
-            catalogue.levels_of(connection, project, list(dict.fromkeys(owner.streams[0] for owner in owners))),
+            catalogue.plans(connection, project, [work.owner for work in workloads]),
+            catalogue.levels_of(connection, project, list(dict.fromkeys(work.streams[0] for work in workloads))),
             catalogue.closed_streams(connection, project),
         )
 
-    def levels_of(self, owner: Owner) -> dict[Dimension, Levels]:
-        """What is fixed of the dimensions of an owner's cells."""
-        dimensions = dict.fromkeys(cell.dimension for cell in owner.cells)
-        return {d: self.levels.get((owner.streams[0], d.to_json()), Levels()) for d in dimensions}
+    def levels_of(self, work: Workload) -> dict[Dimension, Levels]:
+        """What is fixed of the dimensions of a workload's jobs."""
+        dimensions = dict.fromkeys(job.dimension for job in work.jobs)
+        return {d: self.levels.get((work.streams[0], d.to_json()), Levels()) for d in dimensions}
 
-    def extent(self, owner: Owner, piece: tuple[int, int] | None = None) -> Extent:
+    def extent(self, work: Workload, piece: tuple[int, int] | None = None) -> Extent:
         """What of an owner's records is not closed."""
-        closed = max((self.closed[stream] for stream in owner.streams if stream in self.closed), default=None)
+        closed = max((self.closed[stream] for stream in work.streams if stream in self.closed), default=None)
         return Extent(piece=piece, closed=None if closed is None else closed * 1_000_000)
 
-    def behind(self, owner: Owner, newest: Mapping[str, int]) -> Iterator[tuple[Mapping[str, int], Owner]]:
-        """The owner with those of its cells that are not at the newest versions, by the versions that they are at."""
-        together: dict[tuple[tuple[str, int], ...], list[Cell]] = {}
-        for cell in owner.cells:
-            counted = self.cursors.get(cell.job, newest)
+    def behind(self, work: Workload, newest: Mapping[str, int]) -> Iterator[tuple[Mapping[str, int], Workload]]:
+        """The owner with those of its jobs that are not at the newest versions, by the versions that they are at."""
+        together: dict[tuple[tuple[str, int], ...], list[Job]] = {}
+        for job in work.jobs:
+            counted = self.cursors.get(job.key, newest)
             if counted != newest:
-                together.setdefault(tuple(sorted(counted.items())), []).append(cell)
-        for counted_to, cells in together.items():
-            yield dict(counted_to), dataclasses.replace(owner, cells=tuple(cells))
+                together.setdefault(tuple(sorted(counted.items())), []).append(job)
+        for counted_to, jobs in together.items():
+            yield dict(counted_to), dataclasses.replace(work, jobs=tuple(jobs))
 
     def advance(self, counted: Counted, log: Changes) -> None:
         """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
-        self.cursors |= dict.fromkeys(counted.jobs, counted.versions)
-        self.plans[counted.owner.name] = counted.plan
-        stream = counted.owner.streams[0]
+        self.cursors |= dict.fromkeys(counted.keys, counted.versions)
+        self.plans[counted.work.owner] = counted.plan
+        stream = counted.work.streams[0]
         self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
-        self.fixed_by |= {(stream, cell.dimension, log.added) for cell in counted.owner.cells}
+        self.fixed_by |= {(stream, job.dimension, log.added) for job in counted.work.jobs}
 
 
 def positions(connection: sa.Connection, project: str) -> Positions:
     """Where a project's jobs stand, by what the state holds."""
     cursors, failures = catalogue.cursors(connection, project), catalogue.failures(connection, project)
     wanted = tuple(
-        Position(cell.job, owner.streams, cursors.get(cell.job, {}))
-        for owner in owners_of(connection, project)
-        for cell in owner.cells
+        Position(job.key, work.streams, cursors.get(job.key, {}))
+        for work in workloads(connection, project)
+        for job in work.jobs
     )
-    unwanted = (cursors.keys() | failures.keys()) - {position.job for position in wanted}
+    unwanted = (cursors.keys() | failures.keys()) - {position.key for position in wanted}
     return Positions(frozenset({*catalogue.backfills(connection, project), *unwanted}), wanted, failures)
 
 
-def is_behind(owner: Owner, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:
-    """Whether one of an owner's cells that have counted is not at the newest versions."""
-    current = versions_of(newest, owner.streams)
-    return any(cursors.get(cell.job, current) != current for cell in owner.cells)
+def is_behind(work: Workload, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:
+    """Whether one of a workload's jobs that have counted is not at the newest versions."""
+    current = versions_of(newest, work.streams)
+    return any(cursors.get(job.key, current) != current for job in work.jobs)
 
 
 def versions_of(versions: Mapping[str, int], streams: Iterable[str]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from fourfold.log import (
     refuse_in_fork,
     store_folder,
 )
-from fourfold.model import Standing, Sums
+from fourfold.model import Owner, Standing, Sums
 from fourfold.model.time import Moment, seconds
 from fourfold.state import Database, catalogue, jobs
 
@@ -145,7 +145,7 @@ class Writer:
         for owner in self._folds.owners_of(stream):
             self._folds.forget(owner)
 
-    def recount(self, owner: str) -> None:
+    def recount(self, owner: Owner) -> None:
         """Forget an owner's counts and count it from the start of its logs."""
         with self.locked():
             self._folds.forget(owner)

@@ -1,10 +1,13 @@
-"""Names of slices and labels."""
+"""Names: what has counts, series, slices, labels."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 EVERYTHING = "{}"  # the slice that holds all records
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
@@ -34,6 +37,7 @@ def slice_key(values: Mapping[str, str | None]) -> str:
     return json.dumps(dict(values), sort_keys=True, ensure_ascii=False)
 
 
+@functools.lru_cache(10_000)
 def slice_names(key: str) -> tuple[str, ...]:
     """The names in a slice's text, sorted.
 
@@ -41,3 +45,62 @@ def slice_names(key: str) -> tuple[str, ...]:
     (('carrier', 'origin'), ())
     """
     return tuple(json.loads(key))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Owner:
+    """What has counts: a stream with its columns, or a task. ``kind`` is "stream" or "task"."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @staticmethod
+    def of_stream(name: str) -> Owner:
+        """The owner of a stream's counts."""
+        return Owner("stream", name)
+
+    @staticmethod
+    def of_task(name: str) -> Owner:
+        """The owner of a task's counts."""
+        return Owner("task", name)
+
+    @property
+    def key(self) -> str:
+        """As text, for the state."""
+        return f"{self.kind}:{self.name}"
+
+    @staticmethod
+    def from_key(text: str) -> Owner:
+        """The inverse of ``key``."""
+        kind, _, name = text.partition(":")
+        return Owner(kind, name)
+
+
+class Series(NamedTuple):
+    """One counted column of one owner, in one slice; ``column`` is "" for the records themselves or a task."""
+
+    id: int
+    column: str
+    kind: str  # of count: "numeric", "category", ...
+    slice: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the slice."""
+        return slice_names(self.slice)
+
+    @property
+    def name(self) -> SeriesName:
+        """What tells it from the owner's other series."""
+        return SeriesName(self.column, self.kind, self.slice)
+
+
+class SeriesName(NamedTuple):
+    """What tells the series of one owner apart."""
+
+    column: str
+    kind: str
+    slice: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from fourfold.model.names import Owner
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Standing:
@@ -17,5 +19,5 @@ class Standing:
 
     behind: bool = False
     stuck: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    damaged: Mapping[Owner, str] = dataclasses.field(default_factory=dict)
     left: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import FromLog, Question, parse
 from fourfold.metrics.custom import REGISTERED
-from fourfold.model import Dimension, Sums, Value, Window, slice_names
+from fourfold.model import Dimension, Sums, Value, Window
 from fourfold.query import ways
 from fourfold.query.read import Target, resolve
 from fourfold.query.reader import Reader
@@ -136,7 +136,7 @@ def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:
 def _dimension(reader: Reader, target: Target, names: tuple[str, ...]) -> Dimension:
     """The declared dimension of these names."""
     tasks = reader.database.recall(catalogue.tasks, reader.project).values()
-    known = {slice_names(row[3]) for row in Stored(reader, target.owner).series()}
+    known = {entry.names for entry in Stored(reader, target.owner).series()}
     declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
     for dimension in declared:
         if dimension.names == names:
@@ -144,4 +144,4 @@ def _dimension(reader: Reader, target: Target, names: tuple[str, ...]) -> Dimens
     if names in known:  # of frames that were counted by columns
         return Dimension()
     listed = sorted({" × ".join(n) for n in known if n} | {str(d) for d in declared})
-    raise suggest(f"slice of {target.owner.partition(':')[2]}", " × ".join(names), listed)
+    raise suggest(f"slice of {target.owner.name}", " × ".join(names), listed)

@@ -13,11 +13,11 @@ from fourfold.counts import KINDS, Counts
 from fourfold.counts import Place as Place
 from fourfold.counts.binning import Ints
 from fourfold.errors import suggest
-from fourfold.model import DAY, EVERYTHING, Task, Window
+from fourfold.model import DAY, EVERYTHING, Owner, Series, Task, Window
 from fourfold.query.reader import Reader
 from fourfold.query.source import Source, Stored, of_dimension
 from fourfold.state import catalogue
-from fourfold.state.series import FIRST, LAST, Series
+from fourfold.state.series import FIRST, LAST
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Target:
     """What a metric is asked of: the owner of the counts, and the column ("" for records or a task)."""
 
     kind: str  # "task", "stream" or "column"
-    owner: str
+    owner: Owner
     column: str = ""
     task: Task | None = None
 
     @property
     def stream(self) -> str:
         """The stream that slices are columns of."""
-        return self.task.prediction.stream if self.task is not None else self.owner.removeprefix("stream:")
+        return self.task.prediction.stream if self.task is not None else self.owner.name
 
 
 EVER = Window(FIRST, LAST)
@@ -50,15 +50,15 @@ def resolve(reader: Reader, target: str) -> Target:
     tasks = reader.database.recall(catalogue.tasks, reader.project)
     streams = list(reader.database.recall(catalogue.streams, reader.project))
     if target in tasks:
-        return Target("task", f"task:{target}", task=tasks[target])
+        return Target("task", Owner.of_task(target), task=tasks[target])
     if target in streams:
-        return Target("stream", f"stream:{target}")
+        return Target("stream", Owner.of_stream(target))
     for stream in sorted(streams, key=len, reverse=True):
         if target.startswith(f"{stream}."):
             column = target[len(stream) + 1 :]
-            known = {row[1] for row in Stored(reader, f"stream:{stream}").series()} - {""}
+            known = {entry.column for entry in Stored(reader, Owner.of_stream(stream)).series()} - {""}
             if column in known:
-                return Target("column", f"stream:{stream}", column)
+                return Target("column", Owner.of_stream(stream), column)
             if not any(other.startswith(f"{stream}.") for other in streams if other != target):
                 raise suggest(f"column of stream {stream!r}", column, sorted(known))
     component, _, column = target.partition(".")
@@ -81,12 +81,12 @@ def load(
     *, bins: bool = True,
 ) -> tuple[Found, list[str]]:  # fmt: skip
     """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
-    found = [row for row in source.series() if row[1] == column]
+    found = [entry for entry in source.series() if entry.column == column]
     for kind in kinds:
-        wanted = of_dimension([row for row in found if row[2] == kind], names)
+        wanted = of_dimension([entry for entry in found if entry.kind == kind], names)
         if wanted:
             read = _with_labels if bins and KINDS[kind].labelled else functools.partial(_panel, bins=bins)
-            return read(source, wanted, windows, level), sorted({row[3] for row in wanted})
+            return read(source, wanted, windows, level), sorted({entry.slice for entry in wanted})
     return [], []
 
 
@@ -94,7 +94,7 @@ def totals(
     reader: Reader, stream: str, window: Window = EVER, *, bins: bool = True
 ) -> dict[str, dict[str, Counts]]:  # fmt: skip
     """The counts of all records of a stream, by column and kind."""
-    source = Stored(reader, f"stream:{stream}")
+    source = Stored(reader, Owner.of_stream(stream))
     found: dict[str, dict[str, Counts]] = {}
     for _, column, kind, key in source.series():
         if key == EVERYTHING and column:

@@ -13,9 +13,9 @@ from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
 from fourfold.log import Inbox, Logs, Quarantine, StreamLog, store_folder
-from fourfold.model import Standing
+from fourfold.model import Owner, Standing
 from fourfold.state import Database, catalogue, jobs
-from fourfold.state.jobs import Cell
+from fourfold.state.jobs import Job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Reader:
 
     def plan(self, stream: str) -> Plan:
         """What is fixed of a stream's columns, for counting further data of it elsewhere."""
-        return self.recall(catalogue.plan, f"stream:{stream}")
+        return self.recall(catalogue.plan, Owner.of_stream(stream))
 
     def log_versions(self) -> dict[str, int | None]:
         """The version of each stream's log; None for streams of which only counts are kept."""
@@ -87,24 +87,24 @@ class Reader:
         """The files of the messages that wait in the inbox."""
         return self._inbox.pending()
 
-    def progress(self, owner: str | None = None) -> dict[Cell, float]:
+    def progress(self, owner: Owner | None = None) -> dict[Job, float]:
         """What is being counted from the start, and what share of each is done."""
-        return {cell: share for cell, share in self.recall(jobs.progress).items() if owner in (None, cell.owner)}
+        return {job: share for job, share in self.recall(jobs.progress).items() if owner in (None, job.owner)}
 
-    def failures(self) -> dict[Cell, str]:
+    def failures(self) -> dict[Job, str]:
         """What could not be counted when it was last tried, and why."""
         return self.recall(jobs.failures)
 
-    def failure(self, owner: str, names: tuple[str, ...], custom: str = "") -> str | None:
-        """Why an owner ("task:late"), or a custom metric of it, cannot be counted by these names, where it cannot."""
+    def failure(self, owner: Owner, names: tuple[str, ...], custom: str = "") -> str | None:
+        """Why an owner, or a custom metric of it, cannot be counted by these names, where it cannot."""
         reasons = (
             why
-            for cell, why in self.failures().items()
-            if (cell.owner, cell.dimension.names) == (owner, names) and cell.metric in ("", custom)
+            for job, why in self.failures().items()
+            if (job.owner, job.dimension.names) == (owner, names) and job.metric in ("", custom)
         )
         return next(reasons, None)
 
-    def damage(self, owner: str) -> str:
+    def damage(self, owner: Owner) -> str:
         """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
         for stream, counted in self.recall(jobs.counted_to).get(owner, {}).items():
             version = self._version(stream)
@@ -114,7 +114,7 @@ class Reader:
         standing = self.standing
         if owner in standing.damaged or not standing.stuck:
             return standing.damaged.get(owner, "")
-        streams = next((known.streams for known in self.recall(jobs.owners_of) if known.name == owner), ())
+        streams = next((known.streams for known in self.recall(jobs.workloads) if known.owner == owner), ())
         waiting = (stream for stream in streams if stream in standing.stuck)
         return next((f"records of {s!r} wait in the inbox: {standing.stuck[s]}" for s in waiting), "")
 

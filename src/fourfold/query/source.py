@@ -14,11 +14,10 @@ from fourfold import counts
 from fourfold.counts import Panel, of_table
 from fourfold.counts.binning import Binning
 from fourfold.engine import Extent
-from fourfold.model import ALL, HOUR, Dimension, Task, slice_names
+from fourfold.model import ALL, HOUR, Dimension, Owner, Series, SeriesName, Task
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue, series
-from fourfold.state.series import Series
 
 
 class Source(Protocol):
@@ -46,7 +45,7 @@ class Source(Protocol):
 class Stored:
     """What the state holds."""
 
-    def __init__(self, reader: Reader, owner: str) -> None:
+    def __init__(self, reader: Reader, owner: Owner) -> None:
         self._reader, self._owner = reader, owner
 
     def series(self) -> list[Series]:
@@ -83,7 +82,7 @@ class AsOf:
     def __init__(
         self, reader: Reader, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
     ) -> None:  # fmt: skip
-        owner = f"task:{task.name}" if task is not None else f"stream:{streams[0]}"
+        owner = Owner.of_task(task.name) if task is not None else Owner.of_stream(streams[0])
         with reader.database.read() as connection:
             plan = catalogue.plan(connection, reader.project, owner)
             splits = {
@@ -97,8 +96,9 @@ class AsOf:
             folded = reader.engine.fold_task(task, logs, splits, plan, Extent(as_of=as_of))
         self._table, self._plan = folded.counts, folded.plan
         names = ("column", "kind", "slice")
-        self._keys = list(zip(*(self._table[name].to_pylist() for name in names), strict=True))  # of each row
-        self._series = [(i, *key) for i, key in enumerate(dict.fromkeys(self._keys))]
+        keys = zip(*(self._table[name].to_pylist() for name in names), strict=True)
+        self._keys = [SeriesName(*key) for key in keys]  # of each row
+        self._series = [Series(i, *key) for i, key in enumerate(dict.fromkeys(self._keys))]
 
     def series(self) -> list[Series]:
         """See ``Source``."""
@@ -106,7 +106,7 @@ class AsOf:
 
     def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
         """See ``Source``."""
-        names = {row[1:] for row in wanted}
+        names = {entry.name for entry in wanted}
         table = self._table.filter(pa.array([key in names for key in self._keys], pa.bool_()))
         if table.num_rows == 0:
             return table
@@ -116,7 +116,7 @@ class AsOf:
 
     def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
         """See ``Source``."""
-        panel = of_table(self.counts(wanted, level, start, end), *wanted[0][1:3], bins=bins)
+        panel = of_table(self.counts(wanted, level, start, end), wanted[0].column, wanted[0].kind, bins=bins)
         return dataclasses.replace(panel, known=self.binnings())
 
     def span(self, level: int) -> tuple[int, int] | None:
@@ -138,7 +138,7 @@ class AsOf:
 def newest(reader: Reader, stream: str, as_of: int | None = None) -> int | None:
     """The newest hour of a stream, by event time: its own clock, which does not run ahead of ours."""
     if as_of is None:
-        found = Stored(reader, f"stream:{stream}").span(HOUR)
+        found = Stored(reader, Owner.of_stream(stream)).span(HOUR)
         return min(found[1], int(time.time()) // HOUR * HOUR) if found else None
     known = pc.field(LOG_TIME) <= pa.scalar(as_of, META.field(LOG_TIME).type)
     records = reader.log(stream).whole().records(known, [EVENT_TIME])
@@ -148,4 +148,4 @@ def newest(reader: Reader, stream: str, as_of: int | None = None) -> int | None:
 
 def of_dimension(found: Sequence[Series], names: tuple[str, ...]) -> list[Series]:
     """The series whose slices have these names."""
-    return [row for row in found if slice_names(row[3]) == names]
+    return [entry for entry in found if entry.names == names]

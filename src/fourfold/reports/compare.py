@@ -16,7 +16,7 @@ from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
-from fourfold.model import Dimension, Part, Task, Value, label_of, slice_key
+from fourfold.model import Dimension, Owner, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
 from fourfold.query.read import pooled
 from fourfold.query.reader import Reader
@@ -213,7 +213,7 @@ def _of_task(
 ) -> Iterator[Difference]:
     """A task's main metrics in the two slices."""
     with reader.database.read() as connection:
-        plan = catalogue.plan(connection, reader.project, f"task:{task.name}")
+        plan = catalogue.plan(connection, reader.project, Owner.of_task(task.name))
     logs = {stream: reader.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
     folded = reader.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)

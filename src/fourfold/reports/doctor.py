@@ -44,7 +44,7 @@ def examine(
 
 def _differing(store: Store, report: Callable[[float], None]) -> list[Problem]:
     return [
-        Problem("differing_counts", found.owner.replace(":", " ", 1), found.text,
+        Problem("differing_counts", str(found.owner), found.text,
                 "fourfold doctor --deep --mend counts it anew from the log")
         for found in differences(store.reader, report)
     ]  # fmt: skip

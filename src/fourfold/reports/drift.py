@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fourfold.model import Value
+from fourfold.model import Owner, Value
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table
@@ -42,9 +42,10 @@ def drift(reader: Reader) -> Table[Drift]:
 
 def drifted_columns(reader: Reader, against: str, stream: str, limit: int = 6) -> list[tuple[str, Value]]:
     """The columns of a stream that are furthest from another's, by how far beyond chance their distance is."""
-    with reader.database.read() as connection:
-        here = {(r[1], r[2]) for r in series.find(connection, reader.project, f"stream:{stream}")}
-        there = {(r[1], r[2]) for r in series.find(connection, reader.project, f"stream:{against}")}
+    here, there = (
+        {(entry.column, entry.kind) for entry in reader.recall(series.find, Owner.of_stream(name))}
+        for name in (stream, against)
+    )
     found = []
     for column in sorted({c for c, kind in here & there if c and kind in ("numeric", "category")}):
         name = "population_stability_index"

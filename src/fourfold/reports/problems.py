@@ -13,7 +13,7 @@ from fourfold.engine import Extent, columns_of_slice
 from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
 from fourfold.metrics.tasks import LABELS, unusable
-from fourfold.model import DAY, MOST_SLICES, Dimension, RunStatus, Source, Task, Value
+from fourfold.model import DAY, MOST_SLICES, Dimension, Owner, RunStatus, Source, Task, Value
 from fourfold.model.records import users
 from fourfold.query.metric import metric
 from fourfold.query.read import EVER, load
@@ -60,7 +60,7 @@ def problems(reader: Reader) -> Table[Problem]:
         streams = list(catalogue.streams(connection, reader.project))
     for task in tasks:
         found += [*_of_streams(task, streams), *_of_retention(reader, task)]
-        if reader.failure(f"task:{task.name}", ()) is None:
+        if reader.failure(Owner.of_task(task.name), ()) is None:
             found += _answered(task.name, functools.partial(_of_task, reader, task))
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
         found += _answered(stream, functools.partial(_of_keys, reader, stream))
@@ -112,8 +112,8 @@ def uncountable(reader: Reader) -> list[Problem]:
     """What is declared in a way that shows to be wrong only on the records."""
     advice = "correct the declaration; what was counted before stays"
     found = {
-        (cell.owner.partition(":")[2], f"{cell.metric or 'slices'} by {str(cell.dimension) or 'all'}: {why}")
-        for cell, why in reader.failures().items()
+        (job.owner.name, f"{job.metric or 'slices'} by {str(job.dimension) or 'all'}: {why}")
+        for job, why in reader.failures().items()
     }
     return [Problem("not_counted", subject, text, advice) for subject, text in sorted(found)]
 
@@ -185,13 +185,13 @@ def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
         yield Problem("fan_out", task.name, text, advice)
     whole = label_lag(reader, task, Dimension())
     for dimension in task.slices if whole else ():
-        if reader.failure(f"task:{task.name}", dimension.names) is None:
+        if reader.failure(Owner.of_task(task.name), dimension.names) is None:
             yield from _lagging(task, dimension, whole[0], label_lag(reader, task, dimension))
 
 
 def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
     """Labels that the task cannot take, and which these are."""
-    found, _ = load(Stored(reader, f"task:{task.name}"), "", (task.kind,), (), [EVER], DAY, bins=False)
+    found, _ = load(Stored(reader, Owner.of_task(task.name)), "", (task.kind,), (), [EVER], DAY, bins=False)
     number = sum(entry.tally("invalid_label") for _, entry in found)
     if number > 0:
         seen = reader.engine.unusable_labels(task, reader.log(task.label.stream).whole(), _NAMED + 1)

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from fourfold import counts
 from fourfold.counts import KINDS
 from fourfold.engine import Extent
-from fourfold.model import DAY, VERSIONS, slice_names
+from fourfold.model import DAY, VERSIONS, Owner
 from fourfold.query.reader import Reader
 from fourfold.state import StateError, catalogue, series
-from fourfold.state.jobs import Owner, owners
+from fourfold.state.jobs import Workload, workloads
 from fourfold.store import Store
 
 
@@ -23,28 +23,26 @@ from fourfold.store import Store
 class Difference:
     """Counts of an owner that are not those of its logs, or that could not be compared: in words."""
 
-    owner: str
+    owner: Owner
     text: str
 
 
 def differences(reader: Reader, report: Callable[[float], None] = lambda share: None) -> Iterator[Difference]:
-    """What of the counts differs from a count of the logs as they are; all that is new is counted first.
+    """What of the counts differs from a count of the logs as they are.
 
     Each data file is read. ``report`` is told what share of the owners is done. Extremes, distinct counts and sums
     are not compared: the first two keep what was deleted, the last depend on the order of adding.
     """
     with reader.database.read() as connection:
-        found = owners(
-            catalogue.streams(connection, reader.project), catalogue.tasks(connection, reader.project).values()
-        )  # fmt: skip
-    for i, owner in enumerate(found):
-        report(i / len(found))
+        known = workloads(connection, reader.project)
+    for i, work in enumerate(known):
+        report(i / len(known))
         try:
-            yield from _of_owner(reader, owner)
+            yield from _of_owner(reader, work)
         except StateError:
             raise
         except Exception as error:  # whatever a damaged file makes of the engine's reading
-            yield Difference(owner.name, f"cannot be counted from its log: {str(error).splitlines()[0]}")
+            yield Difference(work.owner, f"cannot be counted from its log: {str(error).splitlines()[0]}")
     report(1.0)
 
 
@@ -53,45 +51,44 @@ def recounted(store: Store) -> Iterator[str]:
     store.writer.fold()
     for owner in {difference.owner for difference in differences(store.reader)}:
         store.writer.recount(owner)
-        yield f"{owner.replace(':', ' ', 1)} was counted anew from the log"
+        yield f"{owner} was counted anew from the log"
 
 
-def _of_owner(reader: Reader, owner: Owner) -> Iterator[Difference]:
+def _of_owner(reader: Reader, work: Workload) -> Iterator[Difference]:
     with reader.database.read() as connection:
         cursors = catalogue.cursors(connection, reader.project)
-        cells = [cell for cell in owner.cells if cell.job in cursors]
-        plan = catalogue.plan(connection, reader.project, owner.name)
+        jobs = [job for job in work.jobs if job.key in cursors]
+        plan = catalogue.plan(connection, reader.project, work.owner)
         splits = {
-            cell.dimension: catalogue.levels(connection, reader.project, owner.streams[0], cell.dimension)
-            for cell in cells
+            job.dimension: catalogue.levels(connection, reader.project, work.streams[0], job.dimension) for job in jobs
         }
-        closed = catalogue.closed_before(connection, reader.project, owner.streams)
-    if not cells:
+        closed = catalogue.closed_before(connection, reader.project, work.streams)
+    if not jobs:
         return
-    logs = {stream: reader.log(stream).whole() for stream in owner.streams}
+    logs = {stream: reader.log(stream).whole() for stream in work.streams}
     wanted: dict[object, list[str]] = {}
-    for cell in cells:
-        wanted.setdefault(cell.dimension, []).append(cell.metric)
+    for job in jobs:
+        wanted.setdefault(job.dimension, []).append(job.metric)
     extent, since = Extent(), series.FIRST
     if closed is not None:  # of what the logs have forgotten, and of lone labels for a horizon, nothing can be told
         extent = Extent(closed=closed * 1_000_000)
-        since = closed if owner.task is None else -(-(closed + owner.task.horizon) // DAY) * DAY
-    if owner.task is None:
-        folded = reader.engine.fold_stream(logs[owner.streams[0]], splits, plan, extent)
+        since = closed if work.task is None else -(-(closed + work.task.horizon) // DAY) * DAY
+    if work.task is None:
+        folded = reader.engine.fold_stream(logs[work.streams[0]], splits, plan, extent)
     else:
-        folded = reader.engine.fold_task(owner.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
+        folded = reader.engine.fold_task(work.task, logs, splits, plan, extent, wanted)  # type: ignore[arg-type]
     names = {dimension.names for dimension in splits} | {VERSIONS}
     with reader.database.read() as connection:
-        known = [row for row in series.find(connection, reader.project, owner.name) if slice_names(row[3]) in names]
+        known = [entry for entry in series.find(connection, reader.project, work.owner) if entry.names in names]
         stored = series.select(connection, known, DAY, since)
     counted = folded.counts
     if counted.num_rows:
         counted = counts.rebucket(counted, counted["bucket"].to_numpy() // DAY * DAY)
         counted = counted.filter(pc.greater_equal(counted["bucket"], since))
-    yield from _told(owner.name, stored, counted)
+    yield from _told(work.owner, stored, counted)
 
 
-def _told(owner: str, stored: pa.Table, counted: pa.Table) -> Iterator[Difference]:
+def _told(owner: Owner, stored: pa.Table, counted: pa.Table) -> Iterator[Difference]:
     wrong = [row for row in counts.drop_zero(counts.add(stored, counts.negate(counted))).to_pylist() if _matters(row)]
     if not wrong:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from fourfold.metrics import parse
-from fourfold.model import DAY, EVERYTHING, Value
+from fourfold.model import DAY, EVERYTHING, Owner, Value
 from fourfold.query.read import totals
 from fourfold.query.reader import Reader
 from fourfold.query.source import Stored
@@ -51,14 +51,14 @@ def streams(reader: Reader) -> Table[StreamView]:
     out = []
     with reader.database.read() as connection:
         for name, (key, _) in catalogue.streams(connection, reader.project).items():
-            owner = f"stream:{name}"
-            found = [row for row in series.find(connection, reader.project, owner) if row[3] == EVERYTHING]
+            owner = Owner.of_stream(name)
+            found = [entry for entry in series.find(connection, reader.project, owner) if entry.slice == EVERYTHING]
             span = series.span(connection, reader.project, owner, DAY)
             columns: dict[str, list[str]] = {}
             for _, column, kind, _ in found:
                 if column:
                     columns.setdefault(column, []).append(kind)
-            probe = next((row for row in found if row[2] == "stream"), found[0] if found else None)
+            probe = next((entry for entry in found if entry.kind == "stream"), found[0] if found else None)
             rows = int(series.panel(connection, [probe], DAY).tally("rows").sum()) if probe else 0
             first, last = span or (None, None)
             kinds = tuple((column, "+".join(kinds)) for column, kinds in columns.items())
@@ -71,7 +71,7 @@ def streams(reader: Reader) -> Table[StreamView]:
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:
     """What each column of a stream looks like."""
     out = []
-    source = Stored(reader, f"stream:{stream}")
+    source = Stored(reader, Owner.of_stream(stream))
     for column, kinds in totals(reader, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]

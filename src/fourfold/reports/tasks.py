@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from fourfold import metrics
-from fourfold.model import DAY, Dimension, Task, Value
+from fourfold.model import DAY, Dimension, Owner, Task, Value
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table
@@ -47,7 +47,7 @@ def tasks(reader: Reader) -> Table[TaskView]:
     """All tasks with their main metrics."""
     with reader.database.read() as connection:
         known = catalogue.tasks(connection, reader.project)
-        spans = {name: series.span(connection, reader.project, f"task:{name}", DAY) for name in known}
+        spans = {name: series.span(connection, reader.project, Owner.of_task(name), DAY) for name in known}
     return Table([_of_task(reader, task, spans[name]) for name, task in known.items()], _columns)
 
 

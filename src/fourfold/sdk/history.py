@@ -9,7 +9,7 @@ from pathlib import Path
 from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import parse
-from fourfold.model import EVERYTHING, Run, RunStatus, Value
+from fourfold.model import EVERYTHING, Owner, Run, RunStatus, Value
 from fourfold.query.read import pooled
 from fourfold.query.reader import Reader
 from fourfold.query.source import Stored
@@ -87,11 +87,13 @@ class History:
         known = []
         with self._reader.database.read() as connection:
             for _, artifact in sorted(artifacts, key=lambda a: (a[0] != "output", a[1])):
-                owner = f"stream:{self.component}.{artifact}"
-                available = [r for r in series.find(connection, self._reader.project, owner) if r[3] == EVERYTHING]
-                known += [row[1] for row in available if row[1]]
-                wanted = [row for row in available if row[1] == name]
-                wanted = [row for row in wanted if row[2] == "numeric"] or wanted
+                owner = Owner.of_stream(f"{self.component}.{artifact}")
+                available = [
+                    entry for entry in series.find(connection, self._reader.project, owner) if entry.slice == EVERYTHING
+                ]
+                known += [entry.column for entry in available if entry.column]
+                wanted = [entry for entry in available if entry.column == name]
+                wanted = [entry for entry in wanted if entry.kind == "numeric"] or wanted
                 if not wanted:
                     continue
                 starts = {int(run.started * 1e6) for run in self.runs}

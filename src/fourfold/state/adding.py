@@ -16,14 +16,13 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from fourfold import counts as monoid
-from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, slice_names
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, Owner, Series, SeriesName, slice_names
 from fourfold.state.packing import pack, unpack_counts, unpack_labels
-from fourfold.state.series import LAST, Series, drop_before, find_all, panel, select
+from fourfold.state.series import LAST, drop_before, find_all, panel, select
 from fourfold.state.statements import chunked, upsert_columns
 from fourfold.state.tables import counts, series
 
 Connection = sa.Connection
-Name = tuple[str, str, str]  # the column, kind and slice of a series
 Identity = tuple[int, int, int]  # of a stored row: the series, the bucket and the version of the binning
 
 
@@ -32,17 +31,17 @@ class Added:
     """What the days that were added to come to: numbered counts, and of each owner the numbers of its series."""
 
     totals: pa.Table
-    numbers: Mapping[str, Mapping[Name, int]]
+    numbers: Mapping[Owner, Mapping[SeriesName, int]]
 
 
-def add(connection: Connection, project: str, owner: str, level: int, delta: pa.Table) -> None:
+def add(connection: Connection, project: str, owner: Owner, level: int, delta: pa.Table) -> None:
     """Add a counts table to what is stored at a level; what comes to zero is removed."""
     known = find_all(connection, project, [owner])
     numbers = _numbers(connection, project, known, {owner: [delta]})
     _add(connection, level, [_numbered(delta, numbers[owner])])
 
 
-def add_levels(connection: Connection, project: str, hourly: Mapping[str, pa.Table]) -> Added:
+def add_levels(connection: Connection, project: str, hourly: Mapping[Owner, pa.Table]) -> Added:
     """Add owners' counts by hour to the hours and the days; hours of which 60 days are over are dropped.
 
     "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
@@ -73,7 +72,7 @@ def erase_labels(connection: Connection, project: str, texts: Collection[str]) -
     ).select_from(counts.join(series)).where(
         series.c.project == project, series.c.kind == "category", counts.c.size > 0
     )  # fmt: skip
-    moved: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    moved: dict[tuple[Owner, int], list[dict[str, Any]]] = {}
     for owner, column, key, level, bucket, size, packed, numbers in connection.execute(query):
         labels = unpack_labels(packed, size)
         found = [(text, n) for text, n in zip(labels, unpack_counts(numbers, size), strict=True) if text in texts]
@@ -91,30 +90,34 @@ def erase_labels(connection: Connection, project: str, texts: Collection[str]) -
 
 
 def _numbers(
-    connection: Connection, project: str, known: Mapping[str, Sequence[Series]], deltas: Mapping[str, list[pa.Table]]
-) -> dict[str, dict[Name, int]]:
+    connection: Connection,
+    project: str,
+    known: Mapping[Owner, Sequence[Series]],
+    deltas: Mapping[Owner, list[pa.Table]],
+) -> dict[Owner, dict[SeriesName, int]]:
     """The numbers of owners' series, those of some counts tables among them."""
-    numbers = {owner: {row[1:]: row[0] for row in rows} for owner, rows in known.items()}
-    new = [
+    numbers = {owner: {entry.name: entry.id for entry in entries} for owner, entries in known.items()}
+    new: list[dict[str, Any]] = [
         {"project": project, "owner": owner, "column": column, "kind": kind, "slice": key}
         for owner, tables in deltas.items()
         for column, kind, key in sorted({name for table in tables for name in _names(table)} - numbers[owner].keys())
     ]
     if new:
         connection.execute(sa.insert(series), new)
-        changed = find_all(connection, project, list(dict.fromkeys(row["owner"] for row in new)))
-        numbers |= {owner: {row[1:]: row[0] for row in rows} for owner, rows in changed.items()}
+        owners = [owner for owner in deltas if any(row["owner"] == owner for row in new)]
+        changed = find_all(connection, project, owners)
+        numbers |= {owner: {entry.name: entry.id for entry in entries} for owner, entries in changed.items()}
     return numbers
 
 
-def _names(table: pa.Table) -> set[Name]:
+def _names(table: pa.Table) -> set[SeriesName]:
     """The series of a counts table."""
-    return set(_columns(table, "column", "kind", "slice"))
+    return {SeriesName(*name) for name in _columns(table, "column", "kind", "slice")}
 
 
-def _numbered(table: pa.Table, numbers: Mapping[Name, int]) -> pa.Table:
+def _numbered(table: pa.Table, numbers: Mapping[SeriesName, int]) -> pa.Table:
     """A counts table whose column is the number of its series."""
-    texts = [str(numbers[name]) for name in _columns(table, "column", "kind", "slice")]
+    texts = [str(numbers[SeriesName(*name)]) for name in _columns(table, "column", "kind", "slice")]
     places = [table.schema.get_field_index(name) for name in ("column", "slice")]
     columns = [pa.array(texts, pa.string()), pa.array([""] * table.num_rows, pa.string())]
     for place, column in zip(places, columns, strict=True):
@@ -152,7 +155,7 @@ def _stored(connection: Connection, level: int, parts: Sequence[pa.Table]) -> pa
             buckets = part["bucket"].to_numpy()
             kinds = zip(part["column"].to_pylist(), part["kind"].to_pylist(), strict=True)
             span = spans.setdefault((int(buckets.min()), int(buckets.max())), {})
-            span.update((int(number), (int(number), number, kind, "")) for number, kind in kinds)
+            span.update((int(number), Series(int(number), number, kind, "")) for number, kind in kinds)
     tables = [
         select(connection, list(wanted.values()), level, first, last + 1, identities)
         for (first, last), wanted in spans.items()
@@ -170,9 +173,9 @@ def _columns(table: pa.Table, *names: str) -> Iterator[Any]:
     return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
-def _newest_days(connection: Connection, project: str, owners: Sequence[str]) -> dict[str, int]:
+def _newest_days(connection: Connection, project: str, owners: Sequence[Owner]) -> dict[Owner, int]:
     """The newest day of each owner's records that is not in the future; where all are, the newest of them."""
-    newest: dict[str, int] = {}
+    newest: dict[Owner, int] = {}
     for end in (int(time.time()), LAST):
         for chunk in chunked([owner for owner in owners if owner not in newest]):
             rows = connection.execute(_NEWEST, {"project": project, "owners": chunk, "at": DAY, "end": end})
@@ -186,16 +189,16 @@ def _nulls_before(connection: Connection, known: Sequence[Series], delta: pa.Tab
     So that a column which is logged from some day on has the same counts as if all had been folded at once.
     """
     new = _new_columns(known, delta)
-    streams = [row for row in known if row[2] == "stream"] if new else []
+    streams = [entry for entry in known if entry.kind == "stream"] if new else []
     return {level: _nulls(connection, streams, new, level) if streams else monoid.empty() for level in (DAY, HOUR)}
 
 
 def _new_columns(known: Sequence[Series], delta: pa.Table) -> set[tuple[str, str, tuple[str, ...]]]:
     """The columns, each with its kind and the names of its slices, that had no counts before these."""
-    new = _names(delta) - {row[1:] for row in known}
+    new = _names(delta) - {entry.name for entry in known}
     if not new:
         return set()
-    seen = {(column, kind, slice_names(key)) for _, column, kind, key in known}
+    seen = {(entry.column, entry.kind, entry.names) for entry in known}
     return {(column, kind, slice_names(key)) for column, kind, key in new if column} - seen
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from fourfold.counts.binning import Binning
 from fourfold.fold import Levels, Plan
-from fourfold.model import Dimension, Sums, Task, slice_key
+from fourfold.model import Dimension, Owner, Sums, Task, slice_key
 from fourfold.state import tables
 from fourfold.state.database import readable
 from fourfold.state.statements import chunked, insert_missing, upsert
@@ -134,7 +134,7 @@ def set_task(connection: Connection, project: str, definition: Task) -> None:
 
 
 def add_binnings(
-    connection: Connection, project: str, owner: str, new: Mapping[str, Binning], from_bucket: int
+    connection: Connection, project: str, owner: Owner, new: Mapping[str, Binning], from_bucket: int
 ) -> None:
     """Fix binnings from a bucket on; a version that is fixed already stays as it is."""
     rows = [
@@ -147,13 +147,13 @@ def add_binnings(
     insert_missing(connection, binning, rows)
 
 
-def add_small_integers(connection: Connection, project: str, owner: str, columns: frozenset[str]) -> None:
+def add_small_integers(connection: Connection, project: str, owner: Owner, columns: frozenset[str]) -> None:
     """Count these integer columns as categories too."""
     rows = [{"project": project, "owner": owner, "column": column} for column in sorted(columns)]
     insert_missing(connection, small_integer, rows)
 
 
-def identifiers(connection: Connection, project: str, owner: str) -> dict[str, int]:
+def identifiers(connection: Connection, project: str, owner: Owner) -> dict[str, int]:
     """The text columns, each with the event time from which it is taken for an identifier (``fold.NEVER``: not so)."""
     query = sa.select(text_column.c.column, text_column.c.identifier_from).where(
         text_column.c.project == project, text_column.c.owner == owner
@@ -161,7 +161,7 @@ def identifiers(connection: Connection, project: str, owner: str) -> dict[str, i
     return {row.column: row.identifier_from for row in connection.execute(query)}
 
 
-def set_identifiers(connection: Connection, project: str, owner: str, starts: Mapping[str, int]) -> None:
+def set_identifiers(connection: Connection, project: str, owner: Owner, starts: Mapping[str, int]) -> None:
     """Take text columns for identifiers from event times on; the earliest that was ever said stands."""
     known = identifiers(connection, project, owner)
     rows = [
@@ -172,16 +172,16 @@ def set_identifiers(connection: Connection, project: str, owner: str, starts: Ma
     upsert(connection, text_column, rows)
 
 
-def plan(connection: Connection, project: str, owner: str) -> Plan:
+def plan(connection: Connection, project: str, owner: Owner) -> Plan:
     """What is fixed of an owner's columns."""
     return plans(connection, project, [owner])[owner]
 
 
-def plans(connection: Connection, project: str, owners: Sequence[str]) -> dict[str, Plan]:
+def plans(connection: Connection, project: str, owners: Sequence[Owner]) -> dict[Owner, Plan]:
     """What is fixed of each owner's columns."""
-    binnings: dict[str, dict[str, list[tuple[int, Binning]]]] = {owner: {} for owner in owners}
-    small: dict[str, set[str]] = {owner: set() for owner in owners}
-    starts: dict[str, dict[str, int]] = {owner: {} for owner in owners}
+    binnings: dict[Owner, dict[str, list[tuple[int, Binning]]]] = {owner: {} for owner in owners}
+    small: dict[Owner, set[str]] = {owner: set() for owner in owners}
+    starts: dict[Owner, dict[str, int]] = {owner: {} for owner in owners}
     for batch in chunked(owners):
         for row in connection.execute(_of_owners(binning, project, batch).order_by(binning.c.version)):
             entry = Binning(row.centre, row.scale, row.bits, row.version)
@@ -193,7 +193,7 @@ def plans(connection: Connection, project: str, owners: Sequence[str]) -> dict[s
     return {owner: Plan(binnings[owner], frozenset(small[owner]), starts[owner]) for owner in owners}
 
 
-def _of_owners(table: sa.Table, project: str, owners: Sequence[str]) -> sa.Select[Any]:
+def _of_owners(table: sa.Table, project: str, owners: Sequence[Owner]) -> sa.Select[Any]:
     return sa.select(table).where(table.c.project == project, table.c.owner.in_(owners))
 
 

@@ -1,15 +1,15 @@
-"""Cells: what is counted with a position of its own in the logs; one that is declared late starts from the start."""
+"""Jobs: what is counted with a position of its own in the logs. One that is declared late starts from the start."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from fourfold.model import ALL, Dimension, Part, Sums, Task
+from fourfold.model import ALL, Dimension, Owner, Part, Sums, Task
 from fourfold.state import catalogue
 
 # Which rules tasks are counted by. With another number all tasks are counted anew from their logs, for what was counted
@@ -18,10 +18,10 @@ _RULES = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Job:
     """An owner's counts in one dimension: a stream's columns, a task, or one of a task's custom metrics."""
 
-    owner: str  # "stream:NAME" or "task:NAME"
+    owner: Owner
     dimension: Dimension = ALL
     sums: Sums | None = None
 
@@ -31,65 +31,63 @@ class Cell:
         return self.sums.metric if self.sums is not None else ""
 
     @functools.cached_property
-    def job(self) -> str:
-        """The cell as text: under it the position in the logs is kept. It changes with the definition."""
+    def key(self) -> str:
+        """The job as text: under it the position in the logs is kept. It changes with the definition."""
         sums = [self.sums.metric, self.sums.expressions] if self.sums is not None else None
-        rules = [_RULES] if self.owner.startswith("task:") else []
-        return json.dumps([self.owner, self.dimension.to_json(), sums, *rules], ensure_ascii=False)
+        rules = [_RULES] if self.owner.kind == "task" else []
+        return json.dumps([self.owner.key, self.dimension.to_json(), sums, *rules], ensure_ascii=False)
 
     @staticmethod
-    def from_job(text: str) -> Cell:
-        """The inverse of ``job``."""
+    def from_key(text: str) -> Job:
+        """The inverse of ``key``."""
         owner, dimension, sums, *_ = json.loads(text)
         parts = tuple(Part(*fields) for fields in json.loads(dimension))
-        found = Sums(sums[0], tuple((name, sql) for name, sql in sums[1])) if sums is not None else None
-        return Cell(owner, Dimension(parts), found)
+        custom = Sums(sums[0], tuple((name, sql) for name, sql in sums[1])) if sums is not None else None
+        return Job(Owner.from_key(owner), Dimension(parts), custom)
 
 
 @dataclasses.dataclass(frozen=True)
-class Owner:
-    """What has counts: a stream or a task, the streams that they come from, and its cells."""
+class Workload:
+    """What there is to count for an owner: its jobs, and the streams that their records come from."""
 
-    name: str
+    owner: Owner
     streams: tuple[str, ...]  # the first is the one that slices are columns of
-    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
     task: Task | None = None
 
 
-def owners(streams: Iterable[str], tasks: Iterable[Task]) -> list[Owner]:
+def workloads(connection: sa.Connection, project: str) -> list[Workload]:
     """All that has counts in a project, streams before the tasks on them."""
-    tasks = list(tasks)
-    found = [Owner(f"stream:{stream}", (stream,), _of_stream(stream, tasks)) for stream in streams]
-    return found + [Owner(f"task:{task.name}", task.streams, _of_task(task), task) for task in tasks]
+    tasks = catalogue.tasks(connection, project).values()
+    streams = [Owner.of_stream(stream) for stream in catalogue.streams(connection, project)]
+    return [
+        *(Workload(owner, (owner.name,), _of_stream(owner, list(tasks))) for owner in streams),
+        *(Workload(Owner.of_task(task.name), task.streams, _of_task(task), task) for task in tasks),
+    ]
 
 
-def owners_of(connection: sa.Connection, project: str) -> list[Owner]:
-    """All that has counts in a project."""
-    return owners(catalogue.streams(connection, project), catalogue.tasks(connection, project).values())
-
-
-def counted_to(connection: sa.Connection, project: str) -> dict[str, dict[str, int]]:
+def counted_to(connection: sa.Connection, project: str) -> dict[Owner, dict[str, int]]:
     """Up to which version of each of its streams an owner was counted, where it was."""
     versions = catalogue.counted_to(connection, project)
     return {
-        owner.name: {stream: versions[stream] for stream in owner.streams if stream in versions}
-        for owner in owners_of(connection, project)
+        work.owner: {stream: versions[stream] for stream in work.streams if stream in versions}
+        for work in workloads(connection, project)
     }
 
 
-def progress(connection: sa.Connection, project: str) -> dict[Cell, float]:
+def progress(connection: sa.Connection, project: str) -> dict[Job, float]:
     """The first counts that are under way, and what share of each is done."""
     under_way = catalogue.backfills(connection, project)
-    return {Cell.from_job(job): entry.piece / entry.pieces for job, entry in under_way.items()}
+    return {Job.from_key(key): entry.piece / entry.pieces for key, entry in under_way.items()}
 
 
-def failures(connection: sa.Connection, project: str) -> dict[Cell, str]:
+def failures(connection: sa.Connection, project: str) -> dict[Job, str]:
     """What could not be counted when it was last tried, with the reason."""
     known = catalogue.failures(connection, project)
-    return {Cell.from_job(job): failure.reason for job, failure in known.items()}
+    return {Job.from_key(key): failure.reason for key, failure in known.items()}
 
 
-def _of_stream(stream: str, tasks: Sequence[Task]) -> tuple[Cell, ...]:
+def _of_stream(owner: Owner, tasks: Sequence[Task]) -> tuple[Job, ...]:
     """All its records, and what the tasks on it split its predictions by.
 
     Of two ways to split that have the same names, the first is counted.
@@ -97,16 +95,13 @@ def _of_stream(stream: str, tasks: Sequence[Task]) -> tuple[Cell, ...]:
     asked = {
         dimension.names: dimension
         for task in reversed(tasks)
-        if task.prediction.stream == stream
+        if task.prediction.stream == owner.name
         for dimension in reversed(task.dimensions)
     }
-    return tuple(Cell(f"stream:{stream}", dimension) for dimension in (ALL, *(asked[names] for names in sorted(asked))))
+    return tuple(Job(owner, dimension) for dimension in (ALL, *(asked[names] for names in sorted(asked))))
 
 
-def _of_task(task: Task) -> tuple[Cell, ...]:
+def _of_task(task: Task) -> tuple[Job, ...]:
     """The task itself and its custom metrics, over all and in each of its slices."""
-    return tuple(
-        Cell(f"task:{task.name}", dimension, sums)
-        for dimension in (ALL, *task.dimensions)
-        for sums in (None, *task.sums)
-    )
+    owner = Owner.of_task(task.name)
+    return tuple(Job(owner, dimension, sums) for dimension in (ALL, *task.dimensions) for sums in (None, *task.sums))

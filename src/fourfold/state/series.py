@@ -12,13 +12,12 @@ import sqlalchemy as sa
 
 from fourfold import counts as monoid
 from fourfold.counts import Panel, as_matrix
-from fourfold.model import slice_names
+from fourfold.model import Owner, Series
 from fourfold.state.database import readable
 from fourfold.state.packing import Packed, unpack
 from fourfold.state.statements import chunked
 from fourfold.state.tables import counts, series
 
-Series = tuple[int, str, str, str]  # number, column, kind and slice
 FIRST, LAST = -(2**62), 2**62  # before and after all buckets
 RUN = 0  # the level of counts of one run; its bucket is the run's start in microseconds
 
@@ -27,18 +26,18 @@ _SMALL = (counts.c.tallies, counts.c.sums, counts.c.low, counts.c.high)
 _ALL = tuple(counts.c[name] for name in Packed._fields)
 
 
-def find(connection: Connection, project: str, owner: str) -> list[Series]:
+def find(connection: Connection, project: str, owner: Owner) -> list[Series]:
     """The series of an owner."""
     return find_all(connection, project, [owner])[owner]
 
 
-def find_all(connection: Connection, project: str, owners: Sequence[str]) -> dict[str, list[Series]]:
+def find_all(connection: Connection, project: str, owners: Sequence[Owner]) -> dict[Owner, list[Series]]:
     """The series of some owners."""
-    known: dict[str, list[Series]] = {owner: [] for owner in owners}
+    known: dict[Owner, list[Series]] = {owner: [] for owner in owners}
     for chunk in chunked(owners):
         rows = connection.execute(_SERIES_OF_OWNERS, {"project": project, "owners": chunk})
-        for owner, number, column, kind, key in rows:
-            known[owner].append((number, column, kind, key))
+        for owner, *fields in rows:
+            known[owner].append(Series(*fields))
     return known
 
 
@@ -54,7 +53,7 @@ def select(
 
     ``only`` names the series, buckets and binnings that are meant, where not all are.
     """
-    names = {row[0]: row[1:] for row in wanted}
+    names = {entry.id: entry.name for entry in wanted}
     rows = _stored(connection, _ALL_OF_SERIES, list(names), level, start, end)
     return _table(rows if only is None else [row for row in rows if tuple(row[:3]) in only], names)
 
@@ -72,7 +71,7 @@ def panel(
 
     Of kinds that are counted by label there is no panel with bins: see ``select``.
     """
-    slices = {row[0]: row[3] for row in wanted}
+    slices = {entry.id: entry.slice for entry in wanted}
     query = _BINNED_OF_SERIES if bins else _SMALL_OF_SERIES
     stored = _stored(connection, query, list(slices), level, start, end)
     with readable("some counts"):
@@ -81,7 +80,8 @@ def panel(
         sizes, packed_bins, packed_counts = packed or ((), (), ())
         width, numbers = _evenly(sizes, packed_counts)
         return Panel(
-            *wanted[0][1:3],
+            wanted[0].column,
+            wanted[0].kind,
             slices=slices,
             series=np.array(ids, np.int64),
             buckets=np.array(buckets, np.int64),
@@ -107,7 +107,7 @@ def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequenc
     return "<i8", wide
 
 
-def span(connection: Connection, project: str, owner: str, level: int) -> tuple[int, int] | None:
+def span(connection: Connection, project: str, owner: Owner, level: int) -> tuple[int, int] | None:
     """The first and the last bucket that an owner has counts in."""
     first, last = connection.execute(
         sa.select(sa.func.min(counts.c.bucket), sa.func.max(counts.c.bucket))
@@ -117,13 +117,13 @@ def span(connection: Connection, project: str, owner: str, level: int) -> tuple[
     return None if first is None else (first, last)
 
 
-def owners(connection: Connection, project: str) -> list[str]:
+def owners(connection: Connection, project: str) -> list[Owner]:
     """All owners with counts."""
     query = sa.select(series.c.owner).distinct().where(series.c.project == project).order_by(series.c.owner)
     return list(connection.scalars(query))
 
 
-def drop_before(connection: Connection, project: str, level: int, ends: Mapping[str, int]) -> None:
+def drop_before(connection: Connection, project: str, level: int, ends: Mapping[Owner, int]) -> None:
     """Remove owners' counts of a level that are older than a bucket, which is given for each owner."""
     if ends:
         rows = [{"project": project, "owner": owner, "at": level, "end": end} for owner, end in ends.items()]
@@ -133,7 +133,7 @@ def drop_before(connection: Connection, project: str, level: int, ends: Mapping[
 def forget(
     connection: Connection,
     project: str,
-    owner: str,
+    owner: Owner,
     *,
     names: Collection[tuple[str, ...]] | None = None,
     custom: str | None = None,
@@ -145,10 +145,11 @@ def forget(
     stays.
     """
     ids = [
-        id_ for id_, column, kind, key in find(connection, project, owner)
-        if (names is None or slice_names(key) in names)
-        and (custom is None or (column if kind == "custom" else "") == custom)
-    ]  # fmt: skip
+        entry.id
+        for entry in find(connection, project, owner)
+        if (names is None or entry.names in names)
+        and (custom is None or (entry.column if entry.kind == "custom" else "") == custom)
+    ]
     for chunk in chunked(ids):
         connection.execute(sa.delete(counts).where(counts.c.series_id.in_(chunk), counts.c.bucket >= since))
         if since == FIRST:
@@ -161,8 +162,8 @@ def drop_unused(connection: Connection, project: str) -> None:
     connection.execute(sa.delete(series).where(series.c.project == project, ~used))
 
 
-def slices_of(connection: Connection, project: str, texts: Collection[str]) -> list[tuple[str, str]]:
-    """The owners and slices in which one of some values stands."""
+def slices_of(connection: Connection, project: str, texts: Collection[str]) -> list[tuple[Owner, str]]:
+    """The owners and slices that hold one of some values."""
     query = sa.select(series.c.owner, series.c.slice).where(series.c.project == project).distinct()
     return [(row[0], row[1]) for row in connection.execute(query) if set(json.loads(row[1]).values()) & set(texts)]
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fourfold.model import Owner
+
 _SYSTEMS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
 _MOST = 500  # values bound in one statement
 Row = Mapping[str, Any]
@@ -47,7 +49,9 @@ class _Text:
 
 def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row], *, replace: bool) -> None:
     listed = [rows] if isinstance(rows, Mapping) else rows
-    _insert(connection, table, {c.name: [row[c.name] for row in listed] for c in table.columns}, replace=replace)
+    _insert(
+        connection, table, {c.name: [_plain(row[c.name]) for row in listed] for c in table.columns}, replace=replace
+    )
 
 
 def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]], *, replace: bool) -> None:
@@ -59,6 +63,10 @@ def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Se
         rows = [dict(zip(statement.columns, row, strict=True)) for row in rows]
     if rows:
         connection.exec_driver_sql(statement.sql, rows)
+
+
+def _plain(value: Any) -> Any:
+    return value.key if isinstance(value, Owner) else value
 
 
 @functools.cache

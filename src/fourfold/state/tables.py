@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -14,8 +16,27 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )  # fmt: skip
+
+from fourfold.model import Owner
+
+
+class OwnerText(TypeDecorator[Owner]):
+    """An owner as text, "stream:NAME" or "task:NAME": only here, for the tables."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Owner | None, dialect: Any) -> str | None:
+        """See ``TypeDecorator``."""
+        return None if value is None else value.key
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Owner | None:
+        """See ``TypeDecorator``."""
+        return None if value is None else Owner.from_key(value)
+
 
 metadata = MetaData()
 
@@ -40,12 +61,11 @@ task = Table(
     Column("created", Float, nullable=False),
 )
 
-# An owner is "stream:NAME" or "task:NAME": whose columns were counted.
 binning = Table(
     "binning",
     metadata,
     Column("project", String, primary_key=True),
-    Column("owner", String, primary_key=True),
+    Column("owner", OwnerText, primary_key=True),
     Column("column", String, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("from_bucket", BigInteger, nullable=False),
@@ -58,7 +78,7 @@ small_integer = Table(
     "small_integer",
     metadata,
     Column("project", String, primary_key=True),
-    Column("owner", String, primary_key=True),
+    Column("owner", OwnerText, primary_key=True),
     Column("column", String, primary_key=True),
 )
 
@@ -66,7 +86,7 @@ text_column = Table(  # from which event time on a text column is taken for an i
     "text_column",
     metadata,
     Column("project", String, primary_key=True),
-    Column("owner", String, primary_key=True),
+    Column("owner", OwnerText, primary_key=True),
     Column("column", String, primary_key=True),
     Column("identifier_from", BigInteger, nullable=False),
 )
@@ -135,7 +155,7 @@ series = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("project", String, nullable=False),
-    Column("owner", String, nullable=False),
+    Column("owner", OwnerText, nullable=False),
     Column("column", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("slice", String, nullable=False),

@@ -27,7 +27,7 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
         asked.source, asked.column, asked.kinds, asked.names, asked.windows, asked.level, bins=question.needs_bins
     )  # fmt: skip
     if found.kind == "column" and not slices:
-        kinds = sorted({row[2] for row in asked.source.series() if row[1] == found.column})
+        kinds = sorted({entry.kind for entry in asked.source.series() if entry.column == found.column})
         raise InputError(
             f"{question.text}: column {found.column!r} is counted as {' and '.join(kinds)}, not as "
             f"{' or '.join(question.metric.kinds)}"

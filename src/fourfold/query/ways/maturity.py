@@ -29,7 +29,7 @@ class Maturity:
         self._settled_until = 2**62 if task is None else (self._clock or 0) - task.horizon
         self._awaited: dict[Place, float] | None = None
         progress = asked.reader.progress(asked.target.owner) if asked.as_of is None else {}
-        counting = [share for cell, share in progress.items() if cell.dimension.names in ((), asked.names)]
+        counting = [share for job, share in progress.items() if job.dimension.names in ((), asked.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
         if not counting and asked.reader.standing.behind and asked.as_of is None:
             self._counting = "records that were sent are still to be counted"
