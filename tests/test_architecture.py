@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import tomllib
 from pathlib import Path
@@ -66,6 +67,35 @@ def test_a_file_imports_only_lower_levels(path: Path) -> None:
         assert LEVELS[target] < LEVELS[own], (
             f"{path.relative_to(ROOT)} (level {LEVELS[own]}) imports {name} (level {LEVELS[target]})"
         )
+
+
+def loaded(path: Path) -> set[str]:
+    """The modules of ours that a file loads when it is loaded itself: not what a function imports, nor types alone."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in names if name in MODULES}
+
+
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in modules()
+}
+
+
+def test_no_modules_load_each_other_inside_packages_either() -> None:
+    graph = {name: loaded(path) - {name} for name, path in MODULES.items()}
+    for name in graph:  # a package that gathers what its modules offer loads them; they do not load it for that
+        graph[name] -= {package for package in graph[name] if name.startswith(f"{package}.")}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_each_part_of_the_package_has_its_level() -> None:
+    parts = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in modules()} - {"__init__"}
+    assert parts == set(LEVELS)
 
 
 @pytest.mark.parametrize("name", PURE)
