@@ -21,8 +21,8 @@ from fourfold.counts.binning import Floats
 from fourfold.examples import flights
 from fourfold.metrics import estimate, parse
 from fourfold.model import DAY, Owner, Window
-from fourfold.query.read import EVER, load, resolve
-from fourfold.query.source import Stored
+from fourfold.query.counts import EVER, CurrentCounts, by_window
+from fourfold.query.target import resolve
 from fourfold.store import Store
 
 METRICS = ("roc_auc", "recall", "precision", "accuracy")
@@ -163,7 +163,9 @@ def _informed(metric: str, start: dt.date, store: Store) -> float:
 
 
 def _counts(store: Store, window: Window) -> Counts:
-    ((_, found),) = load(Stored(store.caught_up(), Owner.of_task("late")), "", ("binary",), (), [window], DAY)[0]
+    ((_, found),) = by_window(
+        CurrentCounts(store.caught_up(), Owner.of_task("late")), "", ("binary",), (), [window], DAY
+    )[0]
     return found
 
 

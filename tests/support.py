@@ -17,7 +17,7 @@ from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, messages, new_writer
 from fourfold.model import ALL, DAY, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
-from fourfold.query.read import pooled
+from fourfold.query.counts import pooled
 from fourfold.state import series
 from fourfold.store import Store
 

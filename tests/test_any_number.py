@@ -23,7 +23,7 @@ from fourfold.metrics import METRICS, Additive
 from fourfold.metrics.custom import REGISTERED, register
 from fourfold.metrics.skew import column_skew
 from fourfold.model import DAY, Status, Task, Value
-from fourfold.query.read import pooled
+from fourfold.query.counts import pooled
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests.support import START, Sender, by_column, fold_joined, table_of_joined

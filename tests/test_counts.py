@@ -16,7 +16,7 @@ from fourfold.counts import Counts
 from fourfold.counts.binning import Binning, bins_of
 from fourfold.fold import Plan, fold
 from fourfold.metrics import parse
-from fourfold.query.read import pooled
+from fourfold.query.counts import pooled
 from tests.support import close, comparable
 
 floats = st.one_of(

@@ -62,9 +62,9 @@ def test_windows_say_what_share_of_their_labels_will_still_come(session: Session
     for row in found:
         true = share[row.window.start_time]
         if row.window.end <= (START + pd.Timedelta(days=DAYS - HORIZON - 1)).timestamp():
-            assert (row.value.status, row.value.awaited) == (Status.SETTLED, None)
+            assert (row.value.status, row.value.expected_labels) == (Status.SETTLED, None)
         elif row.value.status is Status.PROVISIONAL:
-            assert row.value.awaited == pytest.approx(true, abs=4 * (0.25 / size) ** 0.5)
+            assert row.value.expected_labels == pytest.approx(true, abs=4 * (0.25 / size) ** 0.5)
     assert sum(row.value.status is Status.PROVISIONAL for row in found) >= HORIZON * len(share) // DAYS
 
 
@@ -74,7 +74,7 @@ def test_a_slow_group_is_known_to_be_slow(session: Session) -> None:
     day = START + pd.Timedelta(days=DAYS - 1)
     found = ff.metric("t", "accuracy", by="group", start=day, end=day + pd.Timedelta(days=1))
     expected = frame[frame["at"] >= day].groupby("group")["awaited"].mean()
-    shares = {row.slice["group"]: row.value.awaited for row in found}
+    shares = {row.slice["group"]: row.value.expected_labels for row in found}
     assert shares == pytest.approx(dict(expected), abs=0.1)
     assert (shares["slow"] or 0.0) > (shares["quick"] or 0.0) + 0.2
 
@@ -98,7 +98,7 @@ def test_an_online_service_awaits_labels_by_the_hour(session: Session) -> None:
             within = frame["seen"] <= frame["at"] + pd.Timedelta(hours=12)
             true = (here & within & ~frame["there"]).sum() / here.sum()
             assert row.value.status is Status.PROVISIONAL
-            assert row.value.awaited == pytest.approx(true, abs=0.15 if hours == 1 else 0.05)
+            assert row.value.expected_labels == pytest.approx(true, abs=0.15 if hours == 1 else 0.05)
 
 
 def test_what_was_predicted_after_the_newest_label_is_awaited_whole(session: Session) -> None:
@@ -109,7 +109,7 @@ def test_what_was_predicted_after_the_newest_label_is_awaited_whole(session: Ses
     value = ff.metric("t", "coverage", start=later, end=later + pd.Timedelta(days=1)).value
     assert (value.value, value.status) == (0.0, Status.PROVISIONAL)
     settled = frame[frame["at"] < START + pd.Timedelta(days=DAYS - HORIZON)]
-    assert value.awaited == pytest.approx(settled["comes"].mean(), abs=0.03)
+    assert value.expected_labels == pytest.approx(settled["comes"].mean(), abs=0.03)
 
 
 def test_a_label_from_the_future_settles_nothing(session: Session) -> None:

@@ -75,7 +75,7 @@ def test_slices_add_up_to_the_whole_and_carry_their_name(filled: Store) -> None:
         "coverage",
         "status",
         "reason",
-        "awaited",
+        "expected_labels",
     ]
 
 

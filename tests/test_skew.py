@@ -106,17 +106,17 @@ def test_values_are_compared_key_by_key_as_plain_python_does(
     )
     session.close()
     shared = here.keys() & there.keys()
-    assert (keys.matched, keys.only_here, keys.only_there) == (
+    assert (keys.matched, keys.only_current, keys.only_reference) == (
         len(shared) + 1, len(here.keys() - shared), len(there.keys() - shared),
     )  # fmt: skip
-    wrong, only_here, only_there = [], [], []
+    wrong, only_current, only_reference = [], [], []
     for key in here.keys() | there.keys():
         a, b = here.get(key), there.get(key)
         if a is not None and b is not None:
             wrong += [key] if abs(a - b) > absolute + relative * abs(b) else []
-        only_here += [key] if a is not None and b is None else []
-        only_there += [key] if b is not None and a is None else []
-    assert (x.mismatched, x.only_here, x.only_there) == (len(wrong), len(only_here), len(only_there))
+        only_current += [key] if a is not None and b is None else []
+        only_reference += [key] if b is not None and a is None else []
+    assert (x.mismatched, x.only_current, x.only_reference) == (len(wrong), len(only_current), len(only_reference))
     assert x.examples.get("mismatched", ()) == tuple(sorted(wrong)[:5])
     assert name.wrong == 0
 

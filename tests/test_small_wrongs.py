@@ -47,9 +47,9 @@ def test_a_value_that_one_side_lacks_is_wrong_whether_null_or_nan(session: Sessi
         served = pd.array([None, None, None, *[1.0] * 7], "Float64")
     ff.log("offline", pd.DataFrame({"id": keys, "age": served}), key="id")
     (_, age) = ff.discrepancies("offline", "online")
-    assert (age.matched, age.mismatched, age.only_here, age.only_there, age.wrong) == (7, 0, 3, 0, 3)
+    assert (age.matched, age.mismatched, age.only_current, age.only_reference, age.wrong) == (7, 0, 3, 0, 3)
     (_, age) = ff.discrepancies("online", "offline")
-    assert (age.only_here, age.only_there, age.examples["only_there"]) == (0, 3, ("0", "1", "2"))
+    assert (age.only_current, age.only_reference, age.examples["only_reference"]) == (0, 3, ("0", "1", "2"))
     assert [entry.wrong for entry in ff.discrepancies("offline", "offline")] == [0, 0]
 
 

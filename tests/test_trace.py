@@ -114,7 +114,7 @@ def test_doctor_names_groups_whose_labels_are_late_or_missing_and_orphans(pipeli
     assert "b 96 h" in found["late_labels"].message and "c" not in found["late_labels"].message.split(":")[1]
     assert "c 0%" in found["missing_labels"].message
     from fourfold.model import Dimension, Part
-    from fourfold.query.read import resolve
+    from fourfold.query.target import resolve
 
     task = resolve(pipeline.store.caught_up(), "t").task
     assert task is not None

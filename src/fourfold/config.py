@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from fourfold.errors import ConfigError, InputError
-from fourfold.model import DAY, HOUR, Dimension, Part, Plausible, Source, Sums, Task
+from fourfold.model import DAY, HOUR, Dimension, Part, Plausible, StreamColumn, Sums, Task
 from fourfold.model.time import Moment, seconds
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
@@ -242,11 +242,11 @@ def _threshold(kind: str, given: float | None) -> float | None:
     return float(given)
 
 
-def _source(what: str, field: str, value: Any) -> Source:
+def _source(what: str, field: str, value: Any) -> StreamColumn:
     stream, _, column = value.rpartition(".") if isinstance(value, str) else ("", "", "")
     if not stream or not column:
         raise ConfigError(f"{what}: {field}={value!r} is not of the form 'stream.column'")
-    return Source(stream, column)
+    return StreamColumn(stream, column)
 
 
 def _column(what: str, field: str, value: Any, stream: str) -> str:

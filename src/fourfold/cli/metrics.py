@@ -14,8 +14,8 @@ from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.metrics import known_metrics
 from fourfold.model import Value, percent
-from fourfold.query.read import resolve
 from fourfold.query.result import Result
+from fourfold.query.target import resolve
 from fourfold.reports.tasks import targets
 
 
@@ -68,10 +68,10 @@ def _draw(found: Result) -> None:
         window = found[0].window
         console().print(Words(f"{found.metric}, from {_moment(window.start)} to {_moment(window.end)}", "dim"))
     distance = any(row.value.expected is not None for row in found)
-    awaited = any(row.value.awaited is not None for row in found)
+    awaited = any(row.value.expected_labels is not None for row in found)
     table = Grid(
         *(["from"] if several else []), *map(Column, found.by), right("value"), "95 % interval", right("n"),
-        right("labelled"), *([right("awaited")] if awaited else []), *([right("expected")] if distance else []),
+        right("labelled"), *([right("expected labels")] if awaited else []), *([right("expected")] if distance else []),
         wide("status"), keys=several + len(found.by),
     )  # fmt: skip
     for row in found:
@@ -81,7 +81,7 @@ def _draw(found: Result) -> None:
             *([_moment(row.window.start)] if several else []),
             *(Words(str(row.slice.get(name))) for name in found.by), number(value.value),
             f"{number(value.low)} – {number(value.high)}" if value.low is not None else "",
-            number(value.n), percent(value.coverage), *([percent(value.awaited)] if awaited else []),
+            number(value.n), percent(value.coverage), *([percent(value.expected_labels)] if awaited else []),
             *([number(value.expected)] if distance else []),
             Words(_remark(value), style="dim" if known else "yellow"),
         )  # fmt: skip

@@ -64,6 +64,6 @@ def _draw_matched(found: Sequence[Discrepancy], here: str, there: str) -> None:
         keys = [key for examples in entry.examples.values() for key in examples]
         table.add_row(
             Words(entry.column or "(the keys)", style="bold" if entry.wrong else ""), number(entry.matched),
-            number(entry.mismatched), number(entry.only_here), number(entry.only_there), Words(some(keys)),
+            number(entry.mismatched), number(entry.only_current), number(entry.only_reference), Words(some(keys)),
         )  # fmt: skip
     console().print(table)

@@ -104,14 +104,14 @@ class Discrepancy:
     column: str
     matched: int
     mismatched: int
-    only_here: int
-    only_there: int
+    only_current: int
+    only_reference: int
     examples: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def wrong(self) -> int:
         """How many keys do not match."""
-        return self.mismatched + self.only_here + self.only_there
+        return self.mismatched + self.only_current + self.only_reference
 
 
 EVERYTHING = Extent()

@@ -16,7 +16,7 @@ from fourfold.model.names import (
 )
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
-from fourfold.model.task import ALL, Dimension, Part, Source, Sums, Task
+from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
 from fourfold.model.time import DAY, HOUR, KEEP_HOURS, Moment, Plausible, Window, seconds
 from fourfold.model.value import Status, Value, percent
 
@@ -41,9 +41,9 @@ __all__ = [
     "RunStatus",
     "Series",
     "SeriesName",
-    "Source",
     "Standing",
     "Status",
+    "StreamColumn",
     "Sums",
     "Task",
     "Value",

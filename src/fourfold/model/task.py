@@ -44,7 +44,7 @@ ALL = Dimension()  # not split
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class StreamColumn:
     """A column of a stream."""
 
     stream: str
@@ -71,8 +71,8 @@ class Task:
     """
 
     name: str
-    prediction: Source
-    label: Source
+    prediction: StreamColumn
+    label: StreamColumn
     kind: str = "binary"
     threshold: float | None = 0.5
     slices: tuple[Dimension, ...] = ()
@@ -82,7 +82,7 @@ class Task:
     classes: tuple[str, ...] = ()  # multiclass: the classes of these, where they come as lists
     query: str = ""  # ranking: the prediction stream's column that says to which query an item belongs
     cutoffs: tuple[int, ...] = ()  # ranking: the ranks k down to which a list is judged
-    outcome: Source | None = None  # decision: what came of it
+    outcome: StreamColumn | None = None  # decision: what came of it
     values: tuple[tuple[str, str, float], ...] = ()  # predicted, actual, and what such a record is worth
     sums: tuple[Sums, ...] = ()
     positive: str | None = None  # binary: the label that is positive, as text; any other is negative
@@ -114,9 +114,9 @@ class Task:
         return Task(
             **{
                 **fields,
-                "prediction": Source(**fields["prediction"]),
-                "label": Source(**fields["label"]),
-                "outcome": Source(**fields["outcome"]) if fields["outcome"] else None,
+                "prediction": StreamColumn(**fields["prediction"]),
+                "label": StreamColumn(**fields["label"]),
+                "outcome": StreamColumn(**fields["outcome"]) if fields["outcome"] else None,
                 "slices": tuple(Dimension(tuple(Part(**part) for part in d["parts"])) for d in fields["slices"]),
                 "classes": tuple(fields["classes"]),
                 "cutoffs": tuple(fields["cutoffs"]),

@@ -17,12 +17,12 @@ class Status(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Value:
-    """A metric's answer: the number, its 95 % interval, and what it rests on.
+    """A metric's answer: the number, its 95 % interval, and how much it is based on.
 
-    ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of
-    records the value rests on; ``coverage`` is labelled / predicted, for metrics that need labels, and ``awaited``
-    the share of the predictions whose label can still be expected; ``expected`` is, for a distance, its mean under
-    no change at this sample size. Of an estimate, ``reason`` says what it assumes.
+    ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of records
+    behind the value; ``coverage`` is labelled / predicted, for metrics that need labels, and ``expected_labels`` the
+    share of the predictions whose label can still be expected; ``expected`` is, for a distance, its mean under no
+    change at this sample size. For an estimate, ``reason`` says what it assumes. ``float(value)`` is the number.
     """
 
     value: float | None
@@ -33,7 +33,7 @@ class Value:
     status: Status = Status.SETTLED
     reason: str = ""
     expected: float | None = None
-    awaited: float | None = None
+    expected_labels: float | None = None
 
     def __float__(self) -> float:
         """The number.

@@ -10,10 +10,10 @@ from fourfold.metrics import FromLog, Question, parse
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Sums, Value, Window
 from fourfold.query import ways
-from fourfold.query.read import Target, resolve
+from fourfold.query.counts import CurrentCounts, OwnerCounts, PastCounts
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Result, seconds
-from fourfold.query.source import AsOf, Source, Stored
+from fourfold.query.target import Target, resolve
 from fourfold.query.windows import windows as windows_of
 from fourfold.state import catalogue
 
@@ -65,11 +65,11 @@ def metric(
     if failure is not None:
         raise ConfigError(failure)
     dimension = _dimension(reader, found, names) if names else Dimension()
-    source: Source = Stored(reader, found.owner)
+    source: OwnerCounts = CurrentCounts(reader, found.owner)
     if moment is not None:
         streams = found.task.streams if found.task is not None else (found.stream,)
         strata = found.task.slices if found.task is not None and (estimate or estimate_error) else ()
-        source = AsOf(reader, streams, found.task, (dimension, *strata), moment)
+        source = PastCounts(reader, streams, found.task, (dimension, *strata), moment)
     if moment is not None or _is_function(question):
         _check_kept(reader, found, start, moment)
     windows, level = windows_of(source, start, end, every)
@@ -77,15 +77,15 @@ def metric(
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
         why = "" if moment is None else f" by {as_of}"
         return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
-    asked = ways.Asked(reader, found, question, source, windows, level, names, moment)
+    query = ways.Query(reader, found, question, source, windows, level, names, moment)
     if _is_function(question):
-        return ways.from_log(asked, dimension)
+        return ways.from_log(query, dimension)
     damage = reader.damage(found.owner) if moment is None else ""
     if versions is not None:
-        return ways.of_versions(asked, versions).told(damage)
+        return ways.of_versions(query, versions).told(damage)
     if estimate or estimate_error:
-        return ways.estimated(asked, error=estimate_error).told(damage)
-    return ways.counted(asked, against).told(damage)
+        return ways.estimated(query, error=estimate_error).told(damage)
+    return ways.counted(query, against).told(damage)
 
 
 def _check(question: Question, target: Target) -> None:
@@ -113,9 +113,9 @@ def _check_kept(reader: Reader, target: Target, start: Moment | None, as_of: int
     """What the log has forgotten cannot be asked of it; the counts of that time are only those of now."""
     streams = target.task.streams if target.task is not None else (target.stream,)
     closed = reader.database.recall(catalogue.closed_before, reader.project, streams)
-    asked = [seconds(start, "start")] if start is not None else []
-    asked += [as_of // 1_000_000] if as_of is not None else []
-    if closed is not None and asked and min(asked) < closed:
+    query = [seconds(start, "start")] if start is not None else []
+    query += [as_of // 1_000_000] if as_of is not None else []
+    if closed is not None and query and min(query) < closed:
         day = dt.datetime.fromtimestamp(closed, dt.UTC).date()
         raise InputError(f"the records before {day} were forgotten; ask the log about later times, or without as_of=")
 
@@ -136,7 +136,7 @@ def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:
 def _dimension(reader: Reader, target: Target, names: tuple[str, ...]) -> Dimension:
     """The declared dimension of these names."""
     tasks = reader.database.recall(catalogue.tasks, reader.project).values()
-    known = {entry.names for entry in Stored(reader, target.owner).series()}
+    known = {entry.names for entry in CurrentCounts(reader, target.owner).series()}
     declared = [d for task in tasks if task.prediction.stream == target.stream for d in task.dimensions]
     for dimension in declared:
         if dimension.names == names:

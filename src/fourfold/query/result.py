@@ -31,9 +31,9 @@ class Row:
 class Result(Tabular, Sequence[Row]):
     """Rows of a metric, in order of time and then of slice; of several metrics, one after the other.
 
-    As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status,
-    reason``; where labels can still come ``awaited``: the share of predictions whose label is still expected; and for
-    distances ``expected``: the mean under no change at this sample size.
+    As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status, reason``;
+    while labels can still come also ``expected_labels``, the share of predictions whose label is still expected; and
+    for distances ``expected``, the mean under no change at this sample size.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Result(Tabular, Sequence[Row]):
             "status": pa.array([v.status.value for v in values], pa.string()),
             "reason": pa.array([v.reason for v in values], pa.string()),
         }
-        if any(v.awaited is not None for v in values):
-            columns["awaited"] = pa.array([v.awaited for v in values], pa.float64())
+        if any(v.expected_labels is not None for v in values):
+            columns["expected_labels"] = pa.array([v.expected_labels for v in values], pa.float64())
         if any(v.expected is not None for v in values):
             columns["expected"] = pa.array([v.expected for v in values], pa.float64())
         return pa.table(columns)

@@ -7,15 +7,17 @@ import re
 
 from fourfold.errors import InputError
 from fourfold.model import DAY, HOUR, Window
+from fourfold.query.counts import OwnerCounts
 from fourfold.query.result import Moment, seconds
-from fourfold.query.source import Source
 
 _UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _MOST = 100_000
 OLDER = "hours are kept for 60 days; ask every='1d' for what is older"
 
 
-def windows(source: Source, start: Moment | None, end: Moment | None, every: str | None) -> tuple[list[Window], int]:
+def windows(
+    source: OwnerCounts, start: Moment | None, end: Moment | None, every: str | None
+) -> tuple[list[Window], int]:
     """The windows asked for, and the level (hour or day) of the counts to read for them.
 
     Without ``start``, what is older than the hours that are kept is one window, the first (see ``is_older``).
@@ -59,7 +61,7 @@ def windows(source: Source, start: Moment | None, end: Moment | None, every: str
     return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
 
 
-def is_older(source: Source, window: Window, level: int) -> bool:
+def is_older(source: OwnerCounts, window: Window, level: int) -> bool:
     """Whether counts by the hour are asked for of a window of which only those by the day are kept."""
     if level != HOUR:
         return False

@@ -18,7 +18,7 @@ from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_recor
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import Dimension, Owner, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
-from fourfold.query.read import pooled
+from fourfold.query.counts import pooled
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Slice, seconds
 from fourfold.query.table import Table, Tabular

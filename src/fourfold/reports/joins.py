@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from fourfold.model import Value
-from fourfold.query.read import totals
+from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table
 from fourfold.reports.components import newest_runs

@@ -13,12 +13,11 @@ from fourfold.engine import Extent, columns_of_slice
 from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
 from fourfold.metrics.tasks import LABELS, unusable
-from fourfold.model import DAY, MOST_SLICES, Dimension, Owner, RunStatus, Source, Task, Value
+from fourfold.model import DAY, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
 from fourfold.model.records import users
+from fourfold.query.counts import EVER, CurrentCounts, by_window
 from fourfold.query.metric import metric
-from fourfold.query.read import EVER, load
 from fourfold.query.reader import Reader
-from fourfold.query.source import Stored
 from fourfold.query.table import Table
 from fourfold.reports import integrity
 from fourfold.reports.components import components
@@ -41,7 +40,7 @@ class LabelLag:
     @property
     def final(self) -> float:
         """The share that will be labelled in the end."""
-        return (self.coverage.value or 0.0) + (self.coverage.awaited or 0.0)
+        return (self.coverage.value or 0.0) + (self.coverage.expected_labels or 0.0)
 
 
 def problems(reader: Reader) -> Table[Problem]:
@@ -144,9 +143,11 @@ def _of_columns(reader: Reader, task: Task) -> Iterator[Problem]:
     wanted += [("outcome", task.outcome)] if task.outcome is not None else []
     stream = task.prediction.stream
     fields = {"version": task.version, "probabilities": task.probabilities, "query": task.query}
-    wanted += [(field, Source(stream, column)) for field, column in fields.items() if column]
+    wanted += [(field, StreamColumn(stream, column)) for field, column in fields.items() if column]
     for dimension in task.slices:
-        wanted += [(f"slices by {dimension}", Source(stream, name)) for name in sorted(columns_of_slice(dimension))]
+        wanted += [
+            (f"slices by {dimension}", StreamColumn(stream, name)) for name in sorted(columns_of_slice(dimension))
+        ]
     for field, source in wanted:
         known = {name.casefold(): name for name in users(reader.log(source.stream).schema.names)}
         if known and source.column.casefold() not in known:
@@ -191,7 +192,7 @@ def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
 
 def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
     """Labels that the task cannot take, and which these are."""
-    found, _ = load(Stored(reader, Owner.of_task(task.name)), "", (task.kind,), (), [EVER], DAY, bins=False)
+    found, _ = by_window(CurrentCounts(reader, Owner.of_task(task.name)), "", (task.kind,), (), [EVER], DAY, bins=False)
     number = sum(entry.tally("invalid_label") for _, entry in found)
     if number > 0:
         seen = reader.engine.unusable_labels(task, reader.log(task.label.stream).whole(), _NAMED + 1)
@@ -202,7 +203,7 @@ def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
 
 def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[LabelLag]) -> Iterator[Problem]:
     missing = [lag for lag in slices if lag.coverage.high is not None and lag.final < whole.final - 0.1
-               and lag.coverage.high + (lag.coverage.awaited or 0.0) < whole.final - 0.1]  # fmt: skip
+               and lag.coverage.high + (lag.coverage.expected_labels or 0.0) < whole.final - 0.1]  # fmt: skip
     usual = whole.delay.value
     late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
             and lag.delay.value > 3 * max(usual, 0.0) + 3600]  # fmt: skip

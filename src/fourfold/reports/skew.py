@@ -8,7 +8,7 @@ from fourfold.engine import Discrepancy
 from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
 from fourfold.model import DAY, Window
-from fourfold.query.read import EVER, totals
+from fourfold.query.counts import EVER, totals
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, seconds
 from fourfold.query.table import Table

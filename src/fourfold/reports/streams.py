@@ -6,9 +6,8 @@ import dataclasses
 
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, Owner, Value
-from fourfold.query.read import totals
+from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
-from fourfold.query.source import Stored
 from fourfold.query.table import Table
 from fourfold.state import catalogue, series
 
@@ -71,7 +70,7 @@ def streams(reader: Reader) -> Table[StreamView]:
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:
     """What each column of a stream looks like."""
     out = []
-    source = Stored(reader, Owner.of_stream(stream))
+    source = CurrentCounts(reader, Owner.of_stream(stream))
     for column, kinds in totals(reader, stream).items():
         for kind, total in kinds.items():
             asked = [question for question in map(parse, _COLUMN_METRICS) if kind in question.metric.kinds]

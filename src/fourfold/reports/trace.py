@@ -19,9 +19,8 @@ from fourfold.log import Changes
 from fourfold.metrics.tasks import LABELS
 from fourfold.model import DAY, HOUR, Owner, Run, Task, label_of, percent
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
-from fourfold.query.read import totals
+from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
-from fourfold.query.source import Stored
 from fourfold.query.table import Tabular, arrow_of
 from fourfold.state import catalogue, runs
 
@@ -232,7 +231,7 @@ class _Places:
     """Where values lie among all of their columns in one stream."""
 
     def __init__(self, reader: Reader, stream: str) -> None:
-        self._totals, self._source = totals(reader, stream), Stored(reader, Owner.of_stream(stream))
+        self._totals, self._source = totals(reader, stream), CurrentCounts(reader, Owner.of_stream(stream))
 
     def of(self, column: str, value: Any) -> TracedValue:
         kinds = self._totals.get(column, {})

@@ -10,9 +10,8 @@ from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
 from fourfold.metrics import parse
 from fourfold.model import EVERYTHING, Owner, Run, RunStatus, Value
-from fourfold.query.read import pooled
+from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
-from fourfold.query.source import Stored
 from fourfold.sdk.questions import store_to_ask
 from fourfold.sdk.session import current_run, session
 from fourfold.state import runs, series
@@ -100,7 +99,7 @@ class History:
                 table = series.select(connection, wanted[:1], series.RUN, min(starts), max(starts) + 1)
                 table = table.sort_by("bucket")
                 kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
-                found = rows(table, Stored(self._reader, owner).binnings())
+                found = rows(table, CurrentCounts(self._reader, owner).binnings())
                 return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
         raise suggest(f"column in the frames of {self.component!r}", name, known)
 

@@ -14,7 +14,7 @@ from fourfold.engine.protocol import ChangedLog, Discrepancy
 from fourfold.model.records import KEY
 
 _NEWEST = f"row_number() OVER (PARTITION BY {KEY} ORDER BY {LATEST}) = 1"
-_FIELDS = ("matched", "mismatched", "only_here", "only_there")
+_FIELDS = ("matched", "mismatched", "only_current", "only_reference")
 
 
 def discrepancies(
@@ -70,8 +70,8 @@ def _compared(
         for field, condition, n in zip(_FIELDS, conditions, row, strict=True)
         if field != "matched" and n
     }  # fmt: skip
-    matched, mismatched, only_here, only_there = row
-    return Discrepancy(column, matched, mismatched, only_here, only_there, keys)
+    matched, mismatched, only_current, only_reference = row
+    return Discrepancy(column, matched, mismatched, only_current, only_reference, keys)
 
 
 def _number(column: str, schema: pa.Schema) -> str:

@@ -25,31 +25,30 @@ from fourfold.metrics import estimate
 from fourfold.metrics.intervals import Z, student_point
 from fourfold.metrics.tasks import covered, noted
 from fourfold.model import DAY, EVERYTHING, Status, Task, Value, Window
-from fourfold.query.read import EVER, load, pooled
+from fourfold.query.counts import EVER, by_window, of_dimension, pooled
 from fourfold.query.result import Result
-from fourfold.query.source import of_dimension
-from fourfold.query.ways.asked import Asked
 from fourfold.query.ways.maturity import unanswered
+from fourfold.query.ways.query import Query
 from fourfold.query.ways.rows import rows
 
 _PAST = 8  # earlier estimates that are compared with what came true
 _LEARN = 300  # labels that are settled, from which on a slice is its own example
 
 
-def estimated(asked: Asked, *, error: bool) -> Result:
+def estimated(query: Query, *, error: bool) -> Result:
     """The metric as it will be once all labels are there; or, of settled windows, how far the estimate was off."""
-    task, question = asked.target.task, asked.question
+    task, question = query.target.task, query.question
     if task is None or task.kind not in estimate.KINDS_OF_TASK or question.metric.series or question.metric.curve:
         raise InputError(
             f"estimate= is for metrics of {', '.join(estimate.KINDS_OF_TASK)} tasks that are read off the whole task, "
-            f"not for {question.text} of {asked.target.owner}"
+            f"not for {question.text} of {query.target.owner}"
         )
-    found, slices = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level)
-    estimates = _Estimates(asked, task)
+    found, slices = by_window(query.source, "", (task.kind,), query.names, query.windows, query.level)
+    estimates = _Estimates(query, task)
     answer = estimates.error_of if error else estimates.of
     with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is said to, by the metric
         answers = {(i, key): noted(answer(key, i, entry), entry) for (i, key), entry in found}
-    return rows(asked, answers, slices)
+    return rows(query, answers, slices)
 
 
 class _Error(NamedTuple):
@@ -70,10 +69,10 @@ def _drift(past: Sequence[_Error]) -> float:
 class _Estimates:
     """The estimates of a task's metric, and what they are made of."""
 
-    def __init__(self, asked: Asked, task: Task) -> None:
-        self._asked, self._task = asked, task
-        self._residuals = next((b for (column, _), b in asked.source.binnings().items() if column == "residual"), None)
-        self._settled_until = (asked.clock or 0) - task.horizon
+    def __init__(self, query: Query, task: Task) -> None:
+        self._asked, self._task = query, task
+        self._residuals = next((b for (column, _), b in query.source.binnings().items() if column == "residual"), None)
+        self._settled_until = (query.clock or 0) - task.horizon
         self._before: dict[tuple[tuple[str, ...], tuple[Window, ...]], dict[str, Counts]] = {}
         self._errors: dict[Window, dict[str, _Error]] = {}
 
@@ -149,7 +148,7 @@ class _Estimates:
 
     def _errors_of(self, window: Window) -> dict[str, _Error]:
         """How far the estimates of a settled window were off, by slice."""
-        found, _ = load(self._asked.source, "", (self._task.kind,), self._asked.names, [window], DAY)
+        found, _ = by_window(self._asked.source, "", (self._task.kind,), self._asked.names, [window], DAY)
         errors = {key: self._error(key, window, entry) for (_, key), entry in found}
         return {key: error for key, error in errors.items() if error is not None}
 
@@ -185,7 +184,7 @@ class _Estimates:
         """What was counted in some stretches of days, by slice."""
         parts: dict[str, list[Counts]] = {}
         for stretch in days:
-            for (_, key), entry in load(self._asked.source, "", (self._task.kind,), names, [stretch], DAY)[0]:
+            for (_, key), entry in by_window(self._asked.source, "", (self._task.kind,), names, [stretch], DAY)[0]:
                 parts.setdefault(key, []).append(entry)
         return {key: total for key, entries in parts.items() if (total := pooled(entries)) is not None}
 
@@ -216,7 +215,7 @@ class _Estimates:
         """For all records of each window, what to stratify by: the slices whose coverage differs the most."""
         best: dict[int, tuple[float, dict[str, Counts]]] = {}
         for dimension in self._task.slices if not self._asked.names else ():
-            found, _ = load(
+            found, _ = by_window(
                 self._asked.source, "", (self._task.kind,), dimension.names, self._asked.windows, self._asked.level
             )
             parts: dict[int, dict[str, Counts]] = {}

@@ -15,22 +15,22 @@ from fourfold.fold import Split
 from fourfold.fold.tasks import Joined
 from fourfold.metrics import FromLog
 from fourfold.model import ALL, EVERYTHING, Dimension, Value
-from fourfold.query.read import Place, number_of
+from fourfold.query.counts import Place, number_of
 from fourfold.query.result import Result
-from fourfold.query.ways.asked import Asked
+from fourfold.query.ways.query import Query
 from fourfold.query.ways.rows import noting, rows
 from fourfold.state import catalogue
 
 
-def from_log(asked: Asked, dimension: Dimension) -> Result:
+def from_log(query: Query, dimension: Dimension) -> Result:
     """A metric that is not additive: its function of the labelled records of each window and slice."""
-    task, custom = asked.target.task, asked.question.metric
+    task, custom = query.target.task, query.question.metric
     assert task is not None and isinstance(custom, FromLog)
     if task.kind not in ("binary", "multiclass", "regression"):
         raise InputError(
             f"{custom.name} is a function of labels and predictions; a {task.kind} task has no pairs of these"
         )
-    reader = asked.reader
+    reader = query.reader
     with reader.database.read() as connection:
         splits = {
             d: catalogue.levels(connection, reader.project, task.prediction.stream, d) for d in [dimension] if d.parts
@@ -40,12 +40,12 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
     parts: dict[Place, list[tuple[Any, Any]]] = {}
     predicted: dict[Place, int] = {}
     extent = Extent(
-        as_of=asked.as_of, start=asked.windows[0].start * 1_000_000, end=asked.windows[-1].end * 1_000_000
+        as_of=query.as_of, start=query.windows[0].start * 1_000_000, end=query.windows[-1].end * 1_000_000
     )  # fmt: skip
     for table in reader.engine.joined(bare, logs, splits, extent):
         records = Joined(table, bare)
         time = table["time"].cast(pa.int64()).to_numpy() // 1_000_000
-        window = number_of(asked.windows, time)
+        window = number_of(query.windows, time)
         keys = _slice_keys(table, dimension, splits)
         here = ~records.flags("orphan")
         if task.version and dimension != task.by_version:  # only slices by version hold what was not served
@@ -59,7 +59,7 @@ def from_log(asked: Asked, dimension: Dimension) -> Result:
         actual, said = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
         answers[place] = _of_function(custom.function, actual, said, custom.sample, predicted[place])
     slices = sorted({key for _, key in answers}) or [EVERYTHING]
-    return rows(asked, noting(asked, answers), slices)
+    return rows(query, noting(query, answers), slices)
 
 
 def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarray:

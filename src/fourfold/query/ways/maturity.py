@@ -10,9 +10,8 @@ import numpy as np
 from fourfold.counts import Counts
 from fourfold.metrics.maturity import LabelCurve, kaplan_meier
 from fourfold.model import DAY, EVERYTHING, HOUR, Status, Value, Window
-from fourfold.query.read import Place, load, number_of
-from fourfold.query.source import Source
-from fourfold.query.ways.asked import Asked
+from fourfold.query.counts import OwnerCounts, Place, by_window, number_of
+from fourfold.query.ways.query import Query
 from fourfold.query.windows import OLDER, is_older
 
 _HISTORY = 5  # horizons before now, from which it is learned how late labels are
@@ -23,15 +22,15 @@ _ENOUGH = 30  # labels of a slice, from which on it has a curve of its own
 class Maturity:
     """What a task's windows can still expect, worked out for those that are not settled."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked, self._clock = asked, asked.clock
-        task = asked.target.task
+    def __init__(self, query: Query) -> None:
+        self._asked, self._clock = query, query.clock
+        task = query.target.task
         self._settled_until = 2**62 if task is None else (self._clock or 0) - task.horizon
         self._awaited: dict[Place, float] | None = None
-        progress = asked.reader.progress(asked.target.owner) if asked.as_of is None else {}
-        counting = [share for job, share in progress.items() if job.dimension.names in ((), asked.names)]
+        progress = query.reader.progress(query.target.owner) if query.as_of is None else {}
+        counting = [share for job, share in progress.items() if job.dimension.names in ((), query.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
-        if not counting and asked.reader.standing.behind and asked.as_of is None:
+        if not counting and query.reader.standing.behind and query.as_of is None:
             self._counting = "records that were sent are still to be counted"
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
@@ -45,28 +44,28 @@ class Maturity:
             return value
         if self._awaited is None:
             self._awaited = self._work_out()
-        return dataclasses.replace(value, status=_provisional(value), awaited=self._awaited.get(place))
+        return dataclasses.replace(value, status=_provisional(value), expected_labels=self._awaited.get(place))
 
     def _work_out(self) -> dict[Place, float]:
         """The share of each window's and slice's predictions whose label is still expected."""
-        asked, task = self._asked, self._asked.target.task
+        query, task = self._asked, self._asked.target.task
         if task is None or self._clock is None:
             return {}
         now = self._clock + HOUR
-        step = HOUR if asked.level == HOUR else _step(task.horizon)
-        _, newest = asked.source.span(step) or (0, 0)
-        first = max(now - task.horizon, asked.windows[0].start) // step * step
-        steps = [Window(at, at + step) for at in range(first, min(newest + step, asked.windows[-1].end), step)]
+        step = HOUR if query.level == HOUR else _step(task.horizon)
+        _, newest = query.source.span(step) or (0, 0)
+        first = max(now - task.horizon, query.windows[0].start) // step * step
+        steps = [Window(at, at + step) for at in range(first, min(newest + step, query.windows[-1].end), step)]
         if not steps:
             return {}
         whole = self._curves((), now).get(EVERYTHING)
-        curves = self._curves(asked.names, now) if asked.names else {}
-        places = number_of(asked.windows, np.array([s.start for s in steps]))
+        curves = self._curves(query.names, now) if query.names else {}
+        places = number_of(query.windows, np.array([s.start for s in steps]))
         waiting: dict[Place, list[tuple[float, int]]] = {}
-        for (i, key), entry in load(asked.source, "", (task.kind,), asked.names, steps, step, bins=False)[0]:
+        for (i, key), entry in by_window(query.source, "", (task.kind,), query.names, steps, step, bins=False)[0]:
             waiting.setdefault((int(places[i]), key), []).append((_age(steps[i], now), unanswered(entry)))
         found = {}
-        judged, _ = load(asked.source, "", (task.kind,), asked.names, asked.windows, asked.level, bins=False)
+        judged, _ = by_window(query.source, "", (task.kind,), query.names, query.windows, query.level, bins=False)
         for place, entry in judged:
             curve, awaited = curves.get(place[1], whole), 0.0
             if curve is None or not entry.tally("predicted"):
@@ -79,12 +78,12 @@ class Maturity:
 
     def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
         """How late labels have come lately, by slice; the same for all metrics of a task."""
-        asked, task = self._asked, self._asked.target.task
+        query, task = self._asked, self._asked.target.task
         assert task is not None
-        work = functools.partial(label_curves, asked.source, task.kind, names, now, task.horizon)
-        if asked.as_of is not None:
+        work = functools.partial(label_curves, query.source, task.kind, names, now, task.horizon)
+        if query.as_of is not None:
             return work()
-        return asked.reader.database.remember((label_curves, asked.target.owner, *work.args[1:]), work)
+        return query.reader.database.remember((label_curves, query.target.owner, *work.args[1:]), work)
 
 
 def _provisional(value: Value) -> Status:
@@ -92,15 +91,15 @@ def _provisional(value: Value) -> Status:
 
 
 def label_curves(
-    source: Source, kind: str, names: tuple[str, ...], now: int, horizon: int
+    source: OwnerCounts, kind: str, names: tuple[str, ...], now: int, horizon: int
 ) -> dict[str, LabelCurve]:  # fmt: skip
     """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
     step = _step(horizon)
     first = (now - _HISTORY * horizon) // step * step
-    delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], step)
+    delays, _ = by_window(source, "delay", ("numeric",), names, [Window(first, now)], step)
     steps = [Window(at, at + step) for at in range(first, now, step)]
     still: dict[str, list[tuple[float, float]]] = {}
-    for (i, key), entry in load(source, "", (kind,), names, steps, step, bins=False)[0]:
+    for (i, key), entry in by_window(source, "", (kind,), names, steps, step, bins=False)[0]:
         still.setdefault(key, []).append((min(_age(steps[i], now), horizon), unanswered(entry)))
     curves = {}
     for (_, key), entry in delays:

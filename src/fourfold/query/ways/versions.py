@@ -8,29 +8,29 @@ import json
 from fourfold.errors import InputError
 from fourfold.metrics import Additive, paired
 from fourfold.model import EVERYTHING, VERSIONS, Value, label_of, slice_key
-from fourfold.query.read import Place, load
+from fourfold.query.counts import Place, by_window
 from fourfold.query.result import Result
-from fourfold.query.ways.asked import Asked
+from fourfold.query.ways.query import Query
 from fourfold.query.ways.rows import noting, rows
 
 
-def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
+def of_versions(query: Query, versions: tuple[str, str]) -> Result:
     """The first version's metric − the second's."""
-    task = asked.target.task
+    task = query.target.task
     if task is None or not task.version:
         raise InputError("versions= is for tasks that declare version=, the column that says which model predicted")
     if len(versions) != 2 or versions[0] == versions[1]:
         raise InputError(f"versions={versions!r}: give two different ones")
-    metric = asked.question.metric
+    metric = query.question.metric
     assert isinstance(metric, Additive)
-    if asked.names or asked.question.parameters:
+    if query.names or query.question.parameters:
         raise InputError("two versions are compared over all records and at the task's threshold")
     first, second = (label_of(str(v)) for v in versions)
     low, high = sorted((first, second))
     against, version = VERSIONS
     key = slice_key({version: low, against: high})
     kind = "paired_errors" if task.kind == "regression" else "paired"
-    found, known = load(asked.source, "versions", (kind,), tuple(sorted(VERSIONS)), asked.windows, asked.level)
+    found, known = by_window(query.source, "versions", (kind,), tuple(sorted(VERSIONS)), query.windows, query.level)
     if key not in known:
         pairs = sorted({f"{json.loads(k)[version]} and {json.loads(k)[against]}" for k in known})
         raise InputError(
@@ -41,7 +41,7 @@ def of_versions(asked: Asked, versions: tuple[str, str]) -> Result:
         if slice_ == key:
             value = paired.difference(entry, metric)
             answers[i, EVERYTHING] = value if first == low else _negated(value)
-    return rows(asked, noting(asked, answers), [EVERYTHING], text=f"{asked.question.text}({first} − {second})")
+    return rows(query, noting(query, answers), [EVERYTHING], text=f"{query.question.text}({first} − {second})")
 
 
 def _negated(value: Value) -> Value:

@@ -10,19 +10,19 @@ from typing import Any
 from fourfold.counts import Counts
 from fourfold.metrics import Question
 from fourfold.model import Window
-from fourfold.query.read import Target
+from fourfold.query.counts import OwnerCounts, newest
 from fourfold.query.reader import Reader
-from fourfold.query.source import Source, newest
+from fourfold.query.target import Target
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class Query:
     """A question with all that answering it needs."""
 
     reader: Reader
     target: Target
     question: Question
-    source: Source
+    source: OwnerCounts
     windows: Sequence[Window]
     level: int
     names: tuple[str, ...]

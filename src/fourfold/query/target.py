@@ -1,0 +1,54 @@
+"""What a metric is asked of: a task, a stream, or a column of a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fourfold.errors import suggest
+from fourfold.model import Owner, Task
+from fourfold.query.counts import CurrentCounts
+from fourfold.query.reader import Reader
+from fourfold.state import catalogue
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """What a metric is asked of: the owner of the counts, and the column ("" for records or a task)."""
+
+    kind: str  # "task", "stream" or "column"
+    owner: Owner
+    column: str = ""
+    task: Task | None = None
+
+    @property
+    def stream(self) -> str:
+        """The stream that slices are columns of."""
+        return self.task.prediction.stream if self.task is not None else self.owner.name
+
+
+def resolve(reader: Reader, target: str) -> Target:
+    """What a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
+
+    A component's single output can be left out: "featurize.age" is "featurize.output.age".
+
+    Raises:
+        UnknownNameError: nothing of that name; lists what there is.
+    """
+    tasks = reader.database.recall(catalogue.tasks, reader.project)
+    streams = list(reader.database.recall(catalogue.streams, reader.project))
+    if target in tasks:
+        return Target("task", Owner.of_task(target), task=tasks[target])
+    if target in streams:
+        return Target("stream", Owner.of_stream(target))
+    for stream in sorted(streams, key=len, reverse=True):
+        if target.startswith(f"{stream}."):
+            column = target[len(stream) + 1 :]
+            known = {entry.column for entry in CurrentCounts(reader, Owner.of_stream(stream)).series()} - {""}
+            if column in known:
+                return Target("column", Owner.of_stream(stream), column)
+            if not any(other.startswith(f"{stream}.") for other in streams if other != target):
+                raise suggest(f"column of stream {stream!r}", column, sorted(known))
+    component, _, column = target.partition(".")
+    if column and f"{component}.output" in streams and not column.startswith("output"):
+        return resolve(reader, f"{component}.output.{column}")
+    raise suggest("task, stream or column", target, [*tasks, *streams])
