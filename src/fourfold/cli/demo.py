@@ -60,14 +60,14 @@ def command(
         return
     draw(view, out)
     program = "fourfold" if shutil.which("fourfold") else os.path.relpath(sys.argv[0])
-    where = "" if folder == Path(config.DEFAULT_STORE) else f" --store {shlex.quote(str(folder))}"
+    where = "" if folder == Path(config.DEFAULT_STORE).absolute() else f" --store {shlex.quote(str(folder))}"
     out.print("Try next:", style="bold")
     for line in (
         "metrics late recall --by carrier --every 4w",
         "streams join_weather.output",
         "runs predict",
     ):
-        out.print(f"  {program} {line} --project {PROJECT}{where}", markup=False, soft_wrap=True)
+        out.print(f"  {program} {line}{where}", markup=False, soft_wrap=True)
 
 
 def _clear(folder: Path) -> None:

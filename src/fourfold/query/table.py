@@ -96,6 +96,11 @@ def as_html(table: pa.Table, shown: int = _SHOWN) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
+def moment(seconds: float | None) -> dt.datetime | None:
+    """Seconds since 1970 as an aware datetime."""
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
 def _fields(row: Any) -> dict[str, Any]:
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
 

@@ -6,8 +6,10 @@ import dataclasses
 
 from fourfold.model import Run, RunStatus
 from fourfold.query.reader import Reader
-from fourfold.query.table import Table
+from fourfold.query.table import Table, moment
 from fourfold.state import runs
+
+_SIDES = ("input", "output")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,13 +34,13 @@ def components(reader: Reader) -> Table[ComponentView]:
             feeds = tuple(dict.fromkeys(down for up, down, _ in edges if up == name))
             failed = sum(r.status is not RunStatus.SUCCEEDED and r.status is not RunStatus.RUNNING for r in recent)
             out.append(ComponentView(name, number, recent[0], failed, feeds))
-    return Table(out)
+    return Table(out, _columns)
 
 
 def recent_runs(reader: Reader, component: str | None = None, limit: int = 20) -> Table[Run]:
     """The newest runs, the newest first."""
     with reader.database.read() as connection:
-        return Table(runs.recent(connection, reader.project, component, limit))
+        return Table(runs.recent(connection, reader.project, component, limit), _columns_of_run)
 
 
 def newest_runs(reader: Reader) -> dict[str, Run]:
@@ -46,3 +48,37 @@ def newest_runs(reader: Reader) -> dict[str, Run]:
     with reader.database.read() as connection:
         names = runs.components(connection, reader.project)
         return {name: runs.recent(connection, reader.project, name, 1)[0] for name in names}
+
+
+def _columns(view: ComponentView) -> dict[str, object]:
+    """A component's row in the table."""
+    return {
+        "component": view.name,
+        "status": view.last.status.value,
+        "last_run": moment(view.last.started),
+        "seconds": view.last.duration,
+        "runs": view.runs,
+        "failed_of_last_10": view.failed,
+        "feeds": view.feeds,
+    }
+
+
+def _columns_of_run(run: Run) -> dict[str, object]:
+    """A run's row in the table."""
+    sides = {side: [artifact.name for artifact in run.artifacts if artifact.direction == side] for side in _SIDES}
+    return {
+        "id": run.id,
+        "component": run.component,
+        "status": run.status.value,
+        "started": moment(run.started),
+        "seconds": run.duration,
+        "at": moment(run.at),
+        "inputs": sides["input"],
+        "outputs": sides["output"],
+        "params": run.params,
+        "metrics": run.metrics,
+        "error": run.error,
+        "commit": run.code.get("commit"),
+        "host": run.host,
+        "process": run.process,
+    }

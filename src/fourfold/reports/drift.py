@@ -37,7 +37,7 @@ def drift(reader: Reader) -> Table[Drift]:
         for name in sorted(frames[0] & frames[1]):
             columns_ = drifted_columns(reader, f"{maker}.{name}", f"{user}.{name}")
             found.append(Drift(f"{user}.{name}", f"{maker}.{name}", tuple(columns_)))
-    return Table(found)
+    return Table(found, _columns)
 
 
 def drifted_columns(reader: Reader, against: str, stream: str, limit: int = 6) -> list[tuple[str, Value]]:
@@ -53,3 +53,9 @@ def drifted_columns(reader: Reader, against: str, stream: str, limit: int = 6) -
         if value.value is not None:
             found.append((column, value))
     return sorted(found, key=lambda entry: -((entry[1].value or 0) - (entry[1].expected or 0)))[:limit]
+
+
+def _columns(drift: Drift) -> dict[str, object]:
+    """A stream's row in the table: the columns with their stability index."""
+    shown = [f"{name} {value.value:.3g}" for name, value in drift.columns if value.value is not None]
+    return {"stream": drift.stream, "reference": drift.reference, "population_stability_index": shown}

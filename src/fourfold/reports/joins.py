@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from fourfold.model import Value
+from fourfold.model import Value, percent
 from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table
@@ -41,7 +41,7 @@ def joins(reader: Reader, limit: int = 6) -> Table[Join]:
         keys = {name: share for name, share in outputs[0].items() if name in shared}
         gained = {name: share for name, share in outputs[0].items() if name not in largest}
         found.append(Join(run.component, _worst(keys, limit), _worst(gained, limit)))
-    return Table(found)
+    return Table(found, _columns)
 
 
 def _missing(reader: Reader, stream: str) -> dict[str, Value]:
@@ -56,3 +56,9 @@ def _missing(reader: Reader, stream: str) -> dict[str, Value]:
 
 def _worst(shares: Mapping[str, Value], limit: int) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(((n, v) for n, v in shares.items() if v.value), key=lambda e: -(e[1].value or 0))[:limit])
+
+
+def _columns(join: Join) -> dict[str, object]:
+    """A join's row in the table: the columns with the share of their records that are null."""
+    keys, gained = ([f"{name} {percent(value.value)}" for name, value in part] for part in (join.keys, join.gained))
+    return {"component": join.component, "null_keys": keys, "null_gained": gained}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from fourfold.metrics import parse
-from fourfold.model import DAY, EVERYTHING, Owner, Value
+from fourfold.model import DAY, EVERYTHING, Owner, Value, percent
 from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
-from fourfold.query.table import Table
+from fourfold.query.table import Table, moment
 from fourfold.state import catalogue, series
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
@@ -64,7 +64,7 @@ def streams(reader: Reader) -> Table[StreamView]:
             view = StreamView(name, key, versions[name] is not None, rows, first, last, kinds)
             closed = catalogue.closed_before(connection, reader.project, [name])
             out.append(dataclasses.replace(view, forgotten_before=closed, retention=reader.retention.get(name)))
-    return Table(out)
+    return Table(out, _columns_of_stream)
 
 
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:
@@ -84,4 +84,26 @@ def columns(reader: Reader, stream: str) -> Table[ColumnView]:
             if kind == "category" and source.is_identifier(column):
                 kind, shares = "identifier", ()
             out.append(ColumnView(column, kind, values, shares))
-    return Table(out)
+    return Table(out, _columns_of_column)
+
+
+def _columns_of_stream(view: StreamView) -> dict[str, object]:
+    """A stream's row in the table."""
+    return {
+        "stream": view.name,
+        "key": view.key,
+        "logged": view.logged,
+        "rows": view.rows,
+        "first_day": moment(view.first_day),
+        "last_day": moment(view.last_day),
+        "columns": [name for name, _ in view.columns],
+        "forgotten_before": moment(view.forgotten_before),
+        "retention_days": None if view.retention is None else view.retention / DAY,
+    }
+
+
+def _columns_of_column(view: ColumnView) -> dict[str, object]:
+    """A column's row in the table."""
+    values = {name: value.value for name, value in view.values.items()}
+    frequent = [f"{label} {percent(share)}" for label, share in view.frequent]
+    return {"column": view.name, "kind": view.kind, **values, "frequent": frequent}
