@@ -20,7 +20,7 @@ from fourfold.counts import KINDS, Counts
 from fourfold.counts.binning import Binning
 from fourfold.fold import Plan, fold
 from fourfold.metrics import METRICS, parse
-from fourfold.metrics.intervals import absolute_distances
+from fourfold.metrics.intervals import absolute_distances, wilson
 from fourfold.model import Status, Value
 from tests.support import fold_joined
 
@@ -341,3 +341,10 @@ def test_every_tally_that_is_named_is_counted_somewhere() -> None:
         "true_negative": 0, "unscored": 1, "invalid_label": 1, "expired": 0, "orphan": 0, "not_probability": 1,
         "withdrawn": 0, "matched": 4, "pairs": 4,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("n", range(1, 60))
+def test_the_interval_of_a_share_holds_the_share_whatever_rounding_does(n: int) -> None:
+    for hits in (0, n // 2, n):
+        low, high = wilson(hits, n)
+        assert 0.0 <= low <= hits / n <= high <= 1.0

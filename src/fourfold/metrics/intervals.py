@@ -34,7 +34,7 @@ def wilson(successes: float, trials: float) -> Interval:
     z2 = Z * Z / trials
     middle = (share + z2 / 2) / (1 + z2)
     half = Z / (1 + z2) * math.sqrt(max(share * (1 - share) / trials + z2 / (4 * trials), 0.0))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))  # whatever rounding makes of them
 
 
 def logit(value: Floats, variance: Floats, n: Floats | None = None) -> tuple[Floats, Floats]:

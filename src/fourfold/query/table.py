@@ -133,7 +133,7 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     if isinstance(value, dt.datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return html.escape(str(value))
