@@ -59,6 +59,8 @@ def test_several_metrics_are_asked_in_one_call() -> None:
     assert len(mixed) > 2 and mixed.by
     with pytest.raises(ff.InputError, match="name one metric, or several"):
         ff.metric("late", [])
+    with pytest.raises(ff.InputError, match="metric=5"):
+        ff.metric("late", 5)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("hostile")

@@ -62,9 +62,9 @@ class Store:
         """
         wait = _seconds_of(patience)
         reader = self.caught_up(wait)
-        names = [name] if isinstance(name, str) else list(name)
-        if not names:
-            raise InputError("metric=[]: name one metric, or several")
+        names = [*name] if isinstance(name, (list, tuple)) else [name]
+        if not names or not all(isinstance(each, str) for each in names):
+            raise InputError(f"metric={name!r}: name one metric, or several")
         for each in names:
             if (missing := undeclared_sums(reader, target, each)) is not None:
                 for part, sql in missing.expressions:

@@ -49,7 +49,7 @@ class Collector:
 
     def newer(self) -> set[str]:
         """The messages in the inbox that stay there: of newer versions, or such as cannot be read."""
-        return {path.stem for path in self._inbox.pending() if path.stem in self._left}
+        return {path.stem for path in self._inbox.pending() if path.stem in self._left} if self._left else set()
 
     def waiting(self) -> bool:
         """Whether there are messages to take; those of newer versions are none."""

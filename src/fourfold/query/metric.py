@@ -126,11 +126,11 @@ def _is_function(question: Question) -> bool:
 
 def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:
     """The sums of a custom metric that a task does not declare yet: they are to be declared, and counted, first."""
-    resolved = resolve(reader, target)
-    if resolved.task is None:
+    custom = REGISTERED.get(name.partition("(")[0].strip())
+    if custom is None or custom.sums is None:
         return None
-    custom = REGISTERED.get(parse(name, "task", resolved.task.kind).metric.name)
-    return None if custom is None or custom.sums in (None, *resolved.task.sums) else custom.sums
+    task = resolve(reader, target).task
+    return None if task is None or custom.sums in task.sums else custom.sums
 
 
 def _dimension(reader: Reader, target: Target, names: tuple[str, ...]) -> Dimension:
