@@ -62,7 +62,7 @@ class Store:
         """
         wait = _seconds_of(patience)
         reader = self.caught_up(wait)
-        names = [*name] if isinstance(name, (list, tuple)) else [name]
+        names: list[str] = [name] if isinstance(name, str) else [*name] if isinstance(name, Sequence) else []
         if not names or not all(isinstance(each, str) for each in names):
             raise InputError(f"metric={name!r}: name one metric, or several")
         for each in names:
