@@ -409,7 +409,7 @@ def test_counts_that_are_not_those_of_the_log_are_found_and_counted_anew(copy: P
     (found,) = examine(copy, "test", deep=True, report=done.append)
     assert (found.kind, found.subject) == ("differing_counts", "stream good")
     assert done[-1] == 1.0
-    assert "stream good was counted anew from the log" in list(recounted(Store(copy, "test")))
+    assert "stream good was counted again from the log" in list(recounted(Store(copy, "test")))
     assert examine(copy, "test", deep=True) == []
     assert rows(copy, "good") == 15.0
 

@@ -114,12 +114,12 @@ def noted(value: Value, counts: Counts) -> Value:
 
 
 def unusable(labels: int) -> str:
-    """How many labels are of no use, in words.
+    """How many labels are unusable, in words.
 
     >>> unusable(1), unusable(2_000)
-    ('1 label is of no use', '2,000 labels are of no use')
+    ('1 label is unusable', '2,000 labels are unusable')
     """
-    return f"{labels:,} label{'s are' if labels != 1 else ' is'} of no use"
+    return f"{labels:,} label{'s are' if labels != 1 else ' is'} unusable"
 
 
 def undefined(reason: str, counts: Counts) -> Value:
