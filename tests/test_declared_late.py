@@ -126,7 +126,7 @@ def test_who_has_no_patience_is_told_that_others_still_count(session: Session, m
     with FileLock(session.store.folder / "fold.lock"):  # another process is at it
         value = ff.metric("predict", "rows", patience=0).value
     assert (value.value, value.status) == (1.0, ff.Status.PROVISIONAL)
-    assert value.reason == "records that were sent are still to be counted"
+    assert value.reason == "sent records are not counted yet"
     value = ff.metric("predict", "rows").value
     assert (value.value, value.status, value.reason) == (2.0, ff.Status.SETTLED, "")
 

@@ -184,7 +184,7 @@ def test_the_first_prediction_of_a_shadow_version_is_not_told_to_be_repeated(ses
     for score, model in ((0.9, "v1"), (0.8, "v2"), (0.7, "v2"), (0.6, "v1")):
         ff.log("p", key="k", score=score, model=model, time="2024-03-01")
     ff.log("l", key="k", y=1, time="2024-03-02")
-    shadow = "t: another version predicted this key first; counted in slices by version only"
+    shadow = "t: another version predicted this key first; it counts only in slices by version"
     repeated = "t: repeated; the first prediction counts"
     steps = {step.values[0].value: step.notes for step in ff.trace("k").steps if step.stream == "p"}
     assert steps == {0.9: (), 0.8: (shadow,), 0.7: (repeated,), 0.6: (repeated,)}

@@ -22,7 +22,7 @@ from fourfold.state.series import FIRST, LAST, Series
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What a metric is asked of: the owner of the counts, and the column ("" for records or a task)."""
+    """The target of a metric: the owner of the counts, and the column ("" for records or a task)."""
 
     kind: str  # "task", "stream" or "column"
     owner: str
@@ -31,7 +31,7 @@ class Target:
 
     @property
     def stream(self) -> str:
-        """The stream that slices are columns of."""
+        """The stream whose columns are the slices."""
         return self.task.prediction.stream if self.task is not None else self.owner.removeprefix("stream:")
 
 
@@ -40,12 +40,12 @@ Found = Iterable[tuple[Place, Counts]]
 
 
 def resolve(reader: Reader, target: str) -> Target:
-    """What a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
+    """The target that a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
 
     A component's single output can be left out: "featurize.age" is "featurize.output.age".
 
     Raises:
-        UnknownNameError: nothing of that name; lists what there is.
+        UnknownNameError: nothing has that name; the message lists the known ones.
     """
     tasks = reader.database.recall(catalogue.tasks, reader.project)
     streams = list(reader.database.recall(catalogue.streams, reader.project))
@@ -68,7 +68,7 @@ def resolve(reader: Reader, target: str) -> Target:
 
 
 def pooled(parts: Iterable[Counts]) -> Counts | None:
-    """The sum of counts of one series that may be on several versions of its binning; None of none."""
+    """The sum of a series' counts, which may use several versions of its binning; None without counts."""
     found = list(parts)
     if not found:
         return None
@@ -80,7 +80,7 @@ def load(
     source: Source, column: str, kinds: Sequence[str], names: tuple[str, ...], windows: Sequence[Window], level: int,
     *, bins: bool = True,
 ) -> tuple[Found, list[str]]:  # fmt: skip
-    """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
+    """The counts of a column's series by window and slice, of the first kind that it has; and the slices."""
     found = [row for row in source.series() if row[1] == column]
     for kind in kinds:
         wanted = of_dimension([row for row in found if row[2] == kind], names)
@@ -124,13 +124,13 @@ def _panel(
 
 
 def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
-    """The number of the window that each bucket is in."""
+    """The number of each bucket's window."""
     found: Ints = np.searchsorted([w.start for w in windows], buckets, side="right") - 1
     return found
 
 
 def _each_once(found: Found) -> Found:
-    """Counts by place, brought together where they are on several versions of the binning."""
+    """Counts by place, brought to one binning if they use several versions of it."""
     together: dict[Place, list[Counts]] = {}
     for place, entry in found:
         together.setdefault(place, []).append(entry)

@@ -1,4 +1,4 @@
-"""Where the counts behind an answer come from: the state, or, for what was known at an earlier moment, the log."""
+"""The source of an answer's counts: the state, or the log for an earlier moment (``as_of``)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Source(Protocol):
         """The counts of some series, by the buckets of a level that begin in [start, end)."""
 
     def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
-        """As ``counts``, of one column and kind, without their bins or with them (of kinds that have no labels)."""
+        """As ``counts``, of one column and kind, with or without their bins (for kinds without labels)."""
 
     def span(self, level: int) -> tuple[int, int] | None:
         """The first and last bucket."""
@@ -40,7 +40,7 @@ class Source(Protocol):
         """The binnings, by column and version."""
 
     def is_identifier(self, column: str) -> bool:
-        """Whether a column is one, so that its values are not counted by themselves."""
+        """Whether a column is an identifier, so that its values are not counted one by one."""
 
 
 class Stored:
@@ -78,7 +78,7 @@ class Stored:
 
 
 class AsOf:
-    """What was known at an earlier moment: the records logged until then, folded as they would have been."""
+    """The counts at an earlier moment: the records logged by then, folded as they would have been."""
 
     def __init__(
         self, reader: Reader, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
@@ -136,7 +136,7 @@ class AsOf:
 
 
 def newest(reader: Reader, stream: str, as_of: int | None = None) -> int | None:
-    """The newest hour of a stream, by event time: its own clock, which does not run ahead of ours."""
+    """The newest hour of a stream, by event time, but not later than now."""
     if as_of is None:
         found = Stored(reader, f"stream:{stream}").span(HOUR)
         return min(found[1], int(time.time()) // HOUR * HOUR) if found else None

@@ -66,7 +66,7 @@ def problems(reader: Reader) -> Table[Problem]:
         found += _answered(stream, functools.partial(_of_keys, reader, stream))
     for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error was reported').splitlines()[-1]}"
+            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
 
@@ -226,7 +226,7 @@ def _of_slices(reader: Reader, task: Task) -> Iterator[Problem]:
         if levels.full:
             text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
             yield Problem(
-                "many_slices", task.name, text, "slice by a coarser column, or by an expression that groups values"
+                "many_slices", task.name, text, "slice by a coarser column, or an expression that groups values"
             )
 
 

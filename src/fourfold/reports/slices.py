@@ -21,7 +21,7 @@ class SliceView:
 
 
 def strongest(slices: Sequence[SliceView], whole: Mapping[str, Value], most: int = MOST_SHOWN) -> list[SliceView]:
-    """The ``most`` slices with the strongest evidence of differing from the whole; all, in order, if there are fewer."""
+    """The ``most`` slices with the strongest evidence of differing from the whole; all, as given, if they are few."""
     if len(slices) <= most:
         return list(slices)
     return sorted(slices, key=lambda entry: -evidence(entry.values, whole))[:most]

@@ -33,11 +33,11 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
             f"{' or '.join(question.metric.kinds)}"
         )
     references = _references(asked, against)
-    # each row's counts are asked as they are read and then let go, so that a long answer holds values only
+    # each row's counts are evaluated as they are read and then freed, so that a long answer holds values only
     answers = _of_panel(asked, by_place) if isinstance(by_place, Panel) else None
     if answers is None:
         answers = {key: _answer(asked, entry, references, key[0]) for key, entry in by_place}
-    if found.task is not None and question.metric.series:  # a series knows nothing of what has no label
+    if found.task is not None and question.metric.series:  # a series has no counts of unlabelled predictions
         tallies, slices = load(
             asked.source, "", (found.task.kind,), asked.names, asked.windows, asked.level, bins=False
         )
@@ -48,7 +48,7 @@ def counted(asked: Asked, against: str | tuple[Moment, Moment] | None) -> Result
 
 
 def _of_panel(asked: Asked, panel: Panel) -> dict[Place, Any] | None:
-    """The metric of all rows, of one that answers for many at once; None of others."""
+    """The metric of all rows, if it answers for many rows at once; else None."""
     answers = asked.question.of_panel(panel)
     if answers is None:
         return None
@@ -58,7 +58,7 @@ def _of_panel(asked: Asked, panel: Panel) -> dict[Place, Any] | None:
 
 
 def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], window: int) -> Any:
-    """The metric of one window and slice; of a curve, its values by name."""
+    """The metric of one window and slice; for a curve, its values by name."""
     if not asked.question.metric.distance:
         return _noted(asked, asked.of(found), found)
     if found.kind == "category" and asked.source.is_identifier(found.column):  # some of its past may be labelled
@@ -70,7 +70,7 @@ def _answer(asked: Asked, found: Counts, references: Sequence[Counts | None], wi
 
 
 def _noted(asked: Asked, answer: Any, found: Counts) -> Any:
-    """Of a task's counts, the answer with how many records it leaves out."""
+    """The answer from a task's counts, with the number of records that it leaves out."""
     if asked.target.task is None or asked.question.metric.series:
         return answer
     if isinstance(answer, list):
@@ -79,17 +79,17 @@ def _noted(asked: Asked, answer: Any, found: Counts) -> Any:
 
 
 def _references(asked: Asked, against: str | tuple[Moment, Moment] | None) -> list[Counts | None]:
-    """For a distance, each window's reference; nothing for other metrics."""
+    """Each window's reference, for a distance; None for other metrics."""
     if not asked.question.metric.distance:
         if against is not None:
-            raise InputError(f"against= is for distances between distributions; {asked.question.metric.name} is none")
+            raise InputError(f"against= is for distances between distributions, not for {asked.question.metric.name}")
         return []
 
     def total(of: Target, source: Source, window: Window) -> Counts | None:
         found, _ = load(source, of.column, asked.question.metric.kinds, (), [window], asked.level)
         return pooled(entry for _, entry in found)
 
-    if against is None:  # all that was before
+    if against is None:  # everything before
         return [total(asked.target, asked.source, Window(EVER.start, window.start)) for window in asked.windows]
     if isinstance(against, str):
         other = resolve(asked.reader, against)

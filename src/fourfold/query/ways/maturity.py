@@ -1,4 +1,4 @@
-"""What windows can still expect: which are settled, and the share of labels that is awaited."""
+"""Which windows are settled, and the share of predictions whose label is still expected."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fourfold.query.source import Source
 from fourfold.query.ways.asked import Asked
 from fourfold.query.windows import OLDER, is_older
 
-_HISTORY = 5  # horizons before now, from which it is learned how late labels are
-_BY_HOUR = 10 * DAY  # horizons up to which lateness is looked at by the hour, not by the day
-_ENOUGH = 30  # labels of a slice, from which on it has a curve of its own
+_HISTORY = 5  # recent horizons from which label delays are learned
+_BY_HOUR = 10 * DAY  # horizons up to which delays are measured by the hour, not by the day
+_ENOUGH = 30  # labels from which on a slice has its own curve
 
 
 class Maturity:
-    """What a task's windows can still expect, worked out for those that are not settled."""
+    """The labels that a task's unsettled windows can still expect."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked, self._clock = asked, asked.clock
@@ -32,7 +32,7 @@ class Maturity:
         counting = [share for cell, share in progress.items() if cell.dimension.names in ((), asked.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
         if not counting and asked.reader.standing.behind and asked.as_of is None:
-            self._counting = "records that were sent are still to be counted"
+            self._counting = "sent records are not counted yet"
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
         """The value, provisional while labels can still come (they may until the horizon is over)."""
@@ -78,7 +78,7 @@ class Maturity:
         return found
 
     def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
-        """How late labels have come lately, by slice; the same for all metrics of a task."""
+        """The delays of recent labels, by slice; the same for all metrics of a task."""
         asked, task = self._asked, self._asked.target.task
         assert task is not None
         work = functools.partial(label_curves, asked.source, task.kind, names, now, task.horizon)
@@ -94,7 +94,7 @@ def _provisional(value: Value) -> Status:
 def label_curves(
     source: Source, kind: str, names: tuple[str, ...], now: int, horizon: int
 ) -> dict[str, LabelCurve]:  # fmt: skip
-    """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
+    """The delays of labels in the last horizons, by slice; a slice with few labels has no curve."""
     step = _step(horizon)
     first = (now - _HISTORY * horizon) // step * step
     delays, _ = load(source, "delay", ("numeric",), names, [Window(first, now)], step)
@@ -116,11 +116,11 @@ def _step(horizon: int) -> int:
 
 
 def _age(window: Window, now: int) -> float:
-    """How old the predictions of a window are on average, as far as labels have come."""
+    """The mean age of a window's predictions at the newest label."""
     return max(now - (window.start + window.end) / 2, 0.0)
 
 
 def unanswered(entry: Counts) -> int:
-    """Predictions that a label can still come for: neither judged nor judged to be of no use."""
+    """Predictions whose label can still come: neither labelled nor with an unusable label."""
     gone = sum(entry.tally(name) for name in ("labelled", "expired", "invalid_label", "unscored"))
     return max(entry.tally("predicted") - gone, 0)
