@@ -291,7 +291,7 @@ def test_estimates_are_near_what_comes_true_and_say_what_they_assume(session: Se
         assert found.low < expected < found.high
     errors = ff.metric("t", "accuracy", estimate_error=True, every="1w")
     assert any(row.value.value is not None and abs(row.value.value) < 0.1 for row in errors)
-    assert "cannot be judged yet" in errors[len(errors) - 1].value.reason
+    assert "cannot be checked yet" in errors[len(errors) - 1].value.reason
     partial = (day >= 50) & (score <= 0.4)
     ff.log("labels", pd.DataFrame({"id": np.arange(n), "at": at, "truth": truth})[partial], key="id", time="at")
     refused = ff.metric("t", "accuracy", estimate=True, **window).value  # type: ignore[arg-type]
