@@ -1,4 +1,4 @@
-"""The way of one record, and of two groups, through the components."""
+"""The path of one record, and of two groups, through the components."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _PLAIN = {  # how marks are written if the encoding lacks them
 def visible(text: str, encoding: str | None = None) -> str:
     """A text without effects on the screen, in characters that the encoding has.
 
-    Control characters, line breaks and marks that reverse the direction of writing are written as in Python ("\\x1b");
+    Control characters, line breaks and marks that reverse the direction are written as in Python ("\\\\x1b");
     so are characters that the encoding (by default that of the standard output) lacks, unless a plain one will do.
 
     >>> visible("a\\x1b[31m\\n\\u202eb"), visible("0.5 ±.01 é", "ascii")

@@ -1,4 +1,4 @@
-"""What is declared, copied beside the logs, should the state be lost; and notes that it was."""
+"""A copy of the declarations beside the logs, in case the state is lost; and notes that it was."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fourfold.model import Task
 from fourfold.state import catalogue
 
 LOST = (
-    "What the logs hold is counted anew, with the tasks and custom metrics declared beside them; runs, incidents and "
-    "the counts of frames that components passed on were only in the state, and are lost."
+    "The logs are counted again, with the tasks and custom metrics declared beside them; runs, incidents and the "
+    "counts of frames that components passed on were only in the state, and are lost."
 )
 _FILE = "_declarations.json"  # no stream's folder has a name that begins so
 _NOTES = "state.notes.json"

@@ -1,10 +1,9 @@
-"""Erasing records with every copy of them, and what stays of them in the counts.
+"""Erases records with every copy, and decides what stays of their counts.
 
-Deleting from a log lets the counts follow: what was counted of a record is taken back. Where only the records are to
-go and history is to stay, the time before a midnight is *closed* first, for the stream and for every task that joins
-it: predictions before it, and labels that may be theirs, are not counted any more, neither added nor taken back. This
-is noted in the state before the first record goes. So it does not matter who folds the deletion, or when, or what dies
-in between: the fold finds nothing open that has changed.
+After a deletion from a log the counts follow: they are subtracted. To erase only the records and keep the history, the
+time before a midnight is *closed* first, for the stream and for every task that joins it: predictions before it, and
+labels that may be theirs, no longer change the counts. The state notes this before the first record goes. So it does
+not matter which process folds the deletion, or when, or what crashes in between: the fold finds no open change.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ if TYPE_CHECKING:
 
 STAYS = (
     "the smallest and the largest value of each column, and the registers that estimate how many are distinct, stay as "
-    "they are: they cannot be taken back"
+    "they are: they cannot be subtracted"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Forgotten:
-    """What was erased, and what may still hold it.
+    """The erased records, and places that may still hold them.
 
-    ``records`` is how many went, by stream; ``quarantined`` how many rows of the quarantine. ``left`` names what could
-    not be looked into, or not be removed.
+    ``records`` is the number erased, by stream; ``quarantined`` that of rows in the quarantine. ``left`` names places
+    that could not be searched or cleared.
     """
 
     records: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""What happened to a stream's log between two versions, told from its commits."""
+"""The changes of a stream's log between two versions, from its commits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class TruncatedLogError(StoreError):
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What happened to a stream between two versions, as Parquet files of records.
+    """The changes of a stream between two versions, as Parquet files of records.
 
-    ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
-    log yet.
+    ``before`` was there and still is, ``added`` is new, ``removed`` is gone. The version is −1 without a log.
     """
 
     version: int

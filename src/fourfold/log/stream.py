@@ -74,14 +74,14 @@ class StreamLog:
     ) -> None:
         """Append batches in one commit that can be read back; a batch that was appended before is left out.
 
-        The table notes for each writer the highest number that was appended. A message above it is new. One that is
-        not above it may still be: a listing of the inbox may have shown its successor first. It is looked up in the
-        log, by the batch that its records carry. Columns whose values have to be set aside are handed over before
-        anything is appended; the records say which they were.
+        The table records each writer's highest appended number. A message above it is new. A message at or below it
+        may be new too: a listing of the inbox may have shown its successor first. It is looked up in the log, by the
+        batch that its records carry. Columns whose values must be set aside are handed over before anything is
+        appended; the records name them.
 
         Raises:
-            SchemaError: where a batch cannot be held by the log at all; nothing is appended then.
-            StoreError: the log cannot be read or written; what was appended is not known.
+            SchemaError: the log cannot hold a batch at all; then nothing is appended.
+            StoreError: the log cannot be read or written; it is unknown what was appended.
         """
         table = self.open()
         noted = self._noted(table, {message.writer for message in messages})
@@ -183,7 +183,7 @@ class StreamLog:
         return Changes(table.version(), _schema(table), added=tuple(files))
 
     def changes(self, since: int | None) -> Changes:
-        """What was added and removed since a version; since None everything was.
+        """The records added and removed since a version; since None, all were added.
 
         Raises:
             TruncatedLogError: where the log since that version was cleaned away.
@@ -194,7 +194,8 @@ class StreamLog:
         if since > table.version():
             logger.warning(
                 "stream %r: more was counted than the log at %s holds, which ends at version %d: newest commits are "
-                "gone. What is left is counted anew.", self.stream, self.folder, table.version(),
+                "gone. The rest is counted again."
+, self.stream, self.folder, table.version(),
             )  # fmt: skip
             raise TruncatedLogError(f"stream {self.stream!r}: its log ends before what was counted of it")
         return changes_since(self.folder, since, table.version(), _schema(table), self._files(table))

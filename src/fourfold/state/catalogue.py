@@ -1,4 +1,4 @@
-"""What is declared and known: streams, tasks, binnings, and how far each fold has come."""
+"""The catalogue: streams, tasks, binnings, and how far each fold has come."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tasks(connection: Connection, project: str) -> dict[str, Task]:
 
 
 def set_custom(connection: Connection, project: str, task_name: str, sums: Sums) -> None:
-    """Define a custom metric of a task, or define it anew."""
+    """Define or redefine a custom metric of a task."""
     text = json.dumps(sums.expressions, ensure_ascii=False)
     row = {"project": project, "task": task_name, "metric": sums.metric, "expressions": text}
     upsert(connection, custom, row)
@@ -128,7 +128,7 @@ def drop_levels_of(connection: Connection, project: str, texts: Collection[str])
 
 
 def set_task(connection: Connection, project: str, definition: Task) -> None:
-    """Declare a task, or declare it anew."""
+    """Declare or redeclare a task."""
     text = definition.to_json()
     upsert(connection, task, {"project": project, "name": definition.name, "definition": text, "created": time.time()})
 
@@ -162,7 +162,7 @@ def identifiers(connection: Connection, project: str, owner: str) -> dict[str, i
 
 
 def set_identifiers(connection: Connection, project: str, owner: str, starts: Mapping[str, int]) -> None:
-    """Take text columns for identifiers from event times on; the earliest that was ever said stands."""
+    """Treat text columns as identifiers from event times on; the earliest time ever given counts."""
     known = identifiers(connection, project, owner)
     rows = [
         {"project": project, "owner": owner, "column": column, "identifier_from": start}

@@ -162,7 +162,7 @@ def drop_unused(connection: Connection, project: str) -> None:
 
 
 def slices_of(connection: Connection, project: str, texts: Collection[str]) -> list[tuple[str, str]]:
-    """The owners and slices in which one of some values stands."""
+    """The owners and slices that contain one of some values."""
     query = sa.select(series.c.owner, series.c.slice).where(series.c.project == project).distinct()
     return [(row[0], row[1]) for row in connection.execute(query) if set(json.loads(row[1]).values()) & set(texts)]
 
