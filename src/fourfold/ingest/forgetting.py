@@ -93,7 +93,7 @@ class Forgetter:
     def before(self, stream: str, moment: int, *, counts: bool = False, force: bool = False) -> Forgotten:
         """Erase the records of a stream that happened before the midnight (UTC) at or before a moment.
 
-        Their counts stay, and nothing is added to or taken from that time any more; with ``counts`` they go, too.
+        Their counts stay and no longer change; with ``counts`` they go, too.
 
         Raises:
             UnknownNameError: no such stream.
@@ -102,7 +102,7 @@ class Forgetter:
         self._named([stream])
         if moment > time.time():
             raise InputError(
-                f"before={moment}: that lies in the future; what is logged until then would not be counted"
+                f"before={moment}: that lies in the future; records logged until then would not be counted"
             )
         midnight = _midnight(moment)
         found = self.present([stream], before=midnight)
@@ -131,7 +131,7 @@ class Forgetter:
                 try:
                     self.before(stream, midnight)
                 except StoreError as error:  # of this stream's log; it is tried again tomorrow
-                    logger.warning("stream %r: its old records cannot be forgotten: %s", stream, error)
+                    logger.warning("stream %r: its old records cannot be erased: %s", stream, error)
 
     def _named(self, streams: Iterable[str] | None) -> list[str]:
         with self._database.read() as connection:
@@ -182,13 +182,13 @@ class Forgetter:
                 path.with_suffix(".json").unlink(missing_ok=True)
             else:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
-        left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.files()]
+        left += [f"{path} is in the inbox and not taken yet; run forget again later" for path in self._inbox.files()]
         left += [
             f"{cell.owner} is not counted: {why}"
             for cell, why in self._database.recall(jobs.failures, self._project).items()
         ]
         if not self._database.erase_deleted():
-            left.append(f"{self._database.path}-wal is in use by a reader; forget again when that has ended")
+            left.append(f"{self._database.path}-wal is in use by a reader; run forget again when it has ended")
         return tuple(left)
 
     def _log(self, stream: str) -> StreamLog:
@@ -206,5 +206,5 @@ def _checked(keys: Iterable[str]) -> set[str]:
         raise InputError("no key was given: name at least one")
     for key in found:
         if not isinstance(key, str):
-            raise InputError(f"key {key!r} is no text; give keys as they are kept, '5' for 5")
+            raise InputError(f"key {key!r} is no text; give keys as the log keeps them, '5' for 5")
     return found
