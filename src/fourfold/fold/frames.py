@@ -35,7 +35,7 @@ def to_arrow(data: Frame) -> pa.Table:
     a repeated one gets ``_2``, ``_3``, …
 
     Raises:
-        InputError: where the data is none of these, or a column cannot be held by Arrow.
+        InputError: the data is none of these, or Arrow cannot hold a column.
     """
     try:
         table = _native_to_arrow(data)

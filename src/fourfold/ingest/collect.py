@@ -48,7 +48,7 @@ class Collector:
         self._warned: set[str] = set()
 
     def newer(self) -> set[str]:
-        """The messages in the inbox that stay there: of newer versions, or such as cannot be read."""
+        """The messages that stay in the inbox: of newer versions, or unreadable."""
         return {path.stem for path in self._inbox.pending() if path.stem in self._left}
 
     def waiting(self) -> bool:
@@ -194,10 +194,10 @@ class Collector:
                     catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
 
     def _check_counted(self, log: StreamLog) -> None:
-        """Where a log ends before what was counted of it, let it be counted anew: its versions come again.
+        """If a log ends before its counts do, have it counted again, since its version numbers are reused.
 
         Raises:
-            StoreError: what it lacks may be brought back; until then, nothing is added.
+            StoreError: the missing commits may be restored; until then, nothing is added.
         """
         counted = self._database.recall(catalogue.counted_to, log.project).get(log.stream, -1)
         version = -1 if log.version is None else log.version
@@ -327,8 +327,8 @@ def _with_known_versions(
 ) -> pa.Table:
     """Counts with the versions under which the state knows their binnings.
 
-    Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
-    which no new data will use.
+    Two processes may have fixed a column's binning at the same time: the later one becomes a separate version, which
+    no new data will use.
     """
     known = catalogue.plan(connection, project, owner).binnings
     versions = {}

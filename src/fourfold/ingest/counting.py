@@ -132,7 +132,7 @@ class Counter:
             try:
                 changes = {stream: self._log(stream).changes(since.get(stream)) for stream in owner.streams}
             except TruncatedLogError as error:  # what was counted cannot be told from the log any more
-                if (why := self._failures.damage_of(owner.streams)) is not None:  # nor can it be counted anew
+                if (why := self._failures.damage_of(owner.streams)) is not None:  # nor can it be counted again
                     raise StoreError(why) from error
                 self._start_anew(part)
                 continue
@@ -222,7 +222,7 @@ class Counter:
         at = dict(progress.versions)
         try:
             logs = {s: self._log(s).whole(at[s]) if s in at else _nothing(self._log(s)) for s in owner.streams}
-        except TruncatedLogError:  # too long ago: start anew, from the logs as they are
+        except TruncatedLogError:  # too long ago: start over, from the logs as they are
             self._start_anew(owner)
             self._begin(owner)
             return

@@ -74,12 +74,12 @@ def projects(folder: Path) -> set[str]:
 
 
 def note_made_anew(folder: Path) -> None:
-    """Write down in the store's folder that the state was lost, and is made anew now."""
+    """Note in the store's folder that the state was lost, and is now rebuilt."""
     _write(folder / _NOTES, json.dumps({"made_anew": [*made_anew(folder), time.time()]}))
 
 
 def made_anew(folder: Path) -> list[float]:
-    """When the state was made anew, in seconds since 1970."""
+    """When the state was rebuilt, in seconds since 1970."""
     found = _decoded(_read(folder / _NOTES))
     moments = found.get("made_anew") if isinstance(found, dict) else None
     return [float(at) for at in moments if isinstance(at, (int, float))] if isinstance(moments, list) else []

@@ -53,7 +53,7 @@ class Forgotten:
 
 
 class Forgetter:
-    """Erases records of a project. Whoever calls it holds the store's lock, with everything counted."""
+    """Erases records of a project. The caller holds the store's lock, and everything is counted."""
 
     def __init__(
         self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Counter

@@ -86,7 +86,7 @@ def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, fil
         added |= commit.paths(added=True, is_change=True)
         removed |= commit.paths(added=False, is_change=True)
     added, removed = added - removed, removed - added
-    # what was compacted and then deleted from cannot be told apart file by file: fold it anew
+    # compaction followed by deletion cannot be told apart file by file: fold from the start
     if not removed <= before or not all(Path(file).exists() for file in before | added):
         raise TruncatedLogError(f"files of {folder} since version {since} are gone")
     kept, new, gone = (tuple(sorted(part)) for part in (before - removed, added, removed))

@@ -74,7 +74,7 @@ class Counted:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Runs as they are now, in the order in which they were told of."""
+    """Runs as they are now, in the order in which they were sent."""
 
     project: str
     runs: tuple[Run, ...]

@@ -75,7 +75,7 @@ class Reader:
         return self.recall(catalogue.plan, f"stream:{stream}")
 
     def log_versions(self) -> dict[str, int | None]:
-        """The version of each stream's log; None for streams of which only counts are kept."""
+        """The version of each stream's log; None for streams with counts only."""
         return {stream: self.log(stream).version for stream in self.recall(catalogue.streams)}
 
     @property

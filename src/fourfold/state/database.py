@@ -67,7 +67,7 @@ class Database:
         return self.remember((read, *arguments), work)
 
     def remember(self, key: Hashable, work: Callable[[], T]) -> T:
-        """What is worked out from the state: once, for as long as nothing is written, by whichever process.
+        """A result computed from the state, cached until any process writes.
 
         What it gives is shared and must not be changed.
         """
@@ -89,7 +89,7 @@ class Database:
             yield connection
 
     def erase_deleted(self) -> bool:
-        """Write the file anew without the bytes of what was deleted; False where a reader holds on to them."""
+        """Rewrite the file without the deleted bytes; False if a reader still uses them."""
         with self.engine.connect() as connection:
             return sqlite.erase_deleted(connection)
 
