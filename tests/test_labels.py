@@ -191,7 +191,7 @@ def test_what_was_done_is_told_by_yes_or_no_where_a_decision_has_a_threshold(ses
     declare([1, 0, 1, 2], kind="decision", threshold=0.5)
     value = ff.metric("t", "override_rate").value
     assert [value.value, value.n] == [pytest.approx(2 / 3), 3]
-    assert value.reason.startswith("1 label is unusable: a label must be what was done")
+    assert value.reason.startswith("1 label is unusable: a label must be the action taken")
 
 
 def test_tasks_that_were_declared_without_it_still_load() -> None:

@@ -166,7 +166,7 @@ def test_a_label_after_a_horizon_of_hours_is_told_to_be_expired_by_hours(session
     ff.task("t", prediction="p.score", label="l.y", horizon="12h")
     ff.log("p", key="k", score=0.9, time="2024-03-01")
     ff.log("l", key="k", y=1, time="2024-03-02")
-    assert notes_of("k") == ["t: expired: it came after the horizon of 12 hours"]
+    assert notes_of("k") == ["t: expired; it came after the horizon of 12 hours"]
     assert ff.metric("t", "expired_labels").value.value == 1.0
 
 

@@ -210,7 +210,7 @@ class _Fate:
         elif joined["withdrawn"]:
             yield "withdrawn"
         elif joined["late"]:
-            yield f"expired: it came after the horizon of {_span(self.task.horizon)}"
+            yield f"expired; it came after the horizon of {_span(self.task.horizon)}"
         elif _id(record) in self._of_no_use:
             yield f"unusable, a label must be {LABELS[self.task.kind]}"
 

@@ -140,7 +140,7 @@ def init(
             chosen none and logged nothing asks the store's only project.
         durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
             power failure ("disk": every message waits for the disk).
-        wait: for how many seconds ``ff.log`` may wait for room in a full buffer before it drops the record.
+        wait: for how many seconds ``ff.log`` may wait for room in a full buffer before it drops the record; 0: never.
         earliest: event times before this are treated as mistakes; else FOURFOLD_EARLIEST, else fourfold.toml's
             ``earliest``, else 1970. Such a record counts at its log time, and keeps the given time.
         ahead: event times further ahead of the log time than this, "12h" or "400d", are treated likewise; else
