@@ -25,7 +25,7 @@ _HEADER = b"fourfold"
 _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
-_STALE = 3_600  # seconds after which a half-written file of a process that has died is removed
+_STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 DURABILITIES = ("process", "disk")
 
 
