@@ -48,7 +48,7 @@ def test_tasks_can_be_declared_in_the_file(tmp_path: Path) -> None:
         ("store = ", "not valid TOML"),
         ("stoer = 'x'", "unknown setting 'stoer'"),
         ("[task.late]\nprediction = 'a.b'", "needs prediction and label"),
-        ("[task.late]\nprediction = 'a.b'\nlabel = 'a.c'\nkind = 'ternary'", "kind='ternary' is not known"),
+        ("[task.late]\nprediction = 'a.b'\nlabel = 'a.c'\nkind = 'ternary'", "kind='ternary' is unknown"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
@@ -65,7 +65,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -
         ("a.b", {}, "has no dot"),
         ("t", {"prediction": "score"}, "prediction='score' is not of the form 'stream.column'"),
         ("t", {"label": 3}, "label=3 is not of the form"),
-        ("t", {"kind": "clustering"}, "kind='clustering' is not known"),
+        ("t", {"kind": "clustering"}, "kind='clustering' is unknown"),
         ("t", {"threshold": "high"}, "threshold='high' is not a finite number"),
         ("t", {"threshold": float("nan")}, "threshold=nan"),
         ("t", {"slices": "carrier"}, r"give a list of columns, as in \['carrier'\]"),

@@ -177,7 +177,7 @@ def test_records_wait_while_what_their_log_lacks_can_be_brought_back(copy: Path)
 def test_half_written_messages_of_dead_processes_are_told_of_and_removed(copy: Path) -> None:
     damage.half_written(copy)
     assert [p.kind for p in examine(copy, "test")] == ["half_written"]
-    assert [step.split(" were")[0] for step in mended(copy, "test")] == ["1 half-written messages"]
+    assert [step.split(" were")[0] for step in mended(copy, "test")] == ["1 incomplete messages"]
     assert examine(copy, "test") == []
 
 
@@ -409,7 +409,7 @@ def test_counts_that_are_not_those_of_the_log_are_found_and_counted_anew(copy: P
     (found,) = examine(copy, "test", deep=True, report=done.append)
     assert (found.kind, found.subject) == ("differing_counts", "stream good")
     assert done[-1] == 1.0
-    assert "stream good was counted anew from the log" in list(recounted(Store(copy, "test")))
+    assert "stream good was counted again from the log" in list(recounted(Store(copy, "test")))
     assert examine(copy, "test", deep=True) == []
     assert rows(copy, "good") == 15.0
 

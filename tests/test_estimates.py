@@ -204,7 +204,7 @@ def test_days_whose_labels_are_all_there_are_settled_whatever_the_horizon(sessio
     assert found.low is not None and found.high is not None and found.low <= true <= found.high
     error = asked("accuracy", 10, 11, estimate_error=True)
     assert error.value is not None and abs(error.value) < 0.15
-    assert "cannot be judged yet" in asked("accuracy", 4, 5, estimate_error=True).reason
+    assert "cannot be checked yet" in asked("accuracy", 4, 5, estimate_error=True).reason
 
 
 def test_an_estimate_takes_no_labels_that_came_after_its_window_had_ended(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Labels as users write them: which are positive, which are of no use, and where that is said."""
+"""Labels as users write them: which are positive, which are unusable, and where that is said."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_labels_of_no_use_are_in_the_reason_however_few(session: Session) -> Non
     declare([2, 1, 1, 0, 2, 7])
     value = ff.metric("t", "accuracy").value
     assert (value.value, value.n) == (1.0, 3)
-    assert value.reason.startswith("3 labels are of no use: a label must be 0 or 1, true or false; for other labels")
+    assert value.reason.startswith("3 labels are unusable: a label must be 0 or 1, true or false; for other labels")
     by = {row.slice["side"]: row.value for row in ff.metric("t", "recall", by="side")}
-    assert by["a"].reason.startswith("2 labels are of no use") and by["b"].reason.startswith("1 label is of no use")
+    assert by["a"].reason.startswith("2 labels are unusable") and by["b"].reason.startswith("1 label is unusable")
     assert all(row.value.reason.startswith("3 labels") for row in ff.metric("t", "calibration_curve"))
-    assert ff.metric("t", "label_delay(0.5)").value.reason.startswith("3 labels are of no use")
+    assert ff.metric("t", "label_delay(0.5)").value.reason.startswith("3 labels are unusable")
     known = ff.metric("t", "recall", as_of="2100-01-01").value
     assert known.reason.startswith("3 labels")
     assert ff.metric("t", "accuracy").to_dicts()[0]["reason"] == value.reason
@@ -48,7 +48,7 @@ def test_without_a_label_of_use_the_reason_says_both(session: Session) -> None:
     declare(["maybe", "perhaps"])
     value = ff.metric("t", "accuracy").value
     assert value.status is Status.NO_DATA
-    assert value.reason.startswith("no labels yet for 2 predictions; 2 labels are of no use: a label must be 0 or 1")
+    assert value.reason.startswith("no labels yet for 2 predictions; 2 labels are unusable: a label must be 0 or 1")
 
 
 def test_predictions_of_no_use_are_in_the_reason_too(session: Session) -> None:
@@ -71,9 +71,9 @@ def test_labels_that_are_no_numbers_are_said_of_other_kinds(
     declare(labels, kind=kind, scores=scores, **more)
     value = ff.metric("t", name).value
     assert value.value is not None
-    assert value.reason.startswith("2 labels are of no use: a label must be a finite number")
+    assert value.reason.startswith("2 labels are unusable: a label must be a finite number")
     (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "unusable_labels"]
-    assert "'many'" in problem.message and "2 labels are of no use" in problem.message
+    assert "'many'" in problem.message and "2 labels are unusable" in problem.message
 
 
 def test_the_reason_stands_beside_those_of_an_estimate_of_versions_and_of_a_function(session: Session) -> None:
@@ -98,7 +98,7 @@ def test_the_reason_stands_beside_those_of_an_estimate_of_versions_and_of_a_func
             ff.metric("t", "share"),
         ):  # fmt: skip
             assert found.value.value is not None
-            assert "; 1 label is of no use" in found.value.reason, found
+            assert "; 1 label is unusable" in found.value.reason, found
         ff.metric("t", "seen")
         assert set(said) == {0.0, 1.0}, "a function is given labels of use only"
     finally:
@@ -111,13 +111,13 @@ def test_doctor_and_status_name_the_labels_of_no_use(session: Session, capsys: p
     ff.flush()
     (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "unusable_labels"]
     assert problem.subject == "t"
-    assert problem.message.startswith("12 labels are of no use; l.y holds 'yes' (4), 'no' (3), 'a' (1), 'b' (1), 'c'")
+    assert problem.message.startswith("12 labels are unusable; l.y holds 'yes' (4), 'no' (3), 'a' (1), 'b' (1), 'c'")
     assert problem.message.endswith(", …")
     assert "positive=" in problem.advice
     for command in ("doctor", "status"):
         assert "unusable_labels" in json.dumps(rows(capsys, session, command))
     (row,) = rows(capsys, session, "metrics", "t", "recall")
-    assert "12 labels are of no use" in json.dumps(row)
+    assert "12 labels are unusable" in json.dumps(row)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_all_ways_to_read_labels_know_which_is_positive(session: Session) -> Non
 
 def test_another_positive_label_counts_the_task_anew(session: Session) -> None:
     declare(["yes", "no", "yes", "yes"])
-    assert ff.metric("t", "recall").value.reason.startswith("no labels yet for 4 predictions; 4 labels are of no use")
+    assert ff.metric("t", "recall").value.reason.startswith("no labels yet for 4 predictions; 4 labels are unusable")
     for positive, recall in (("yes", 1 / 3), ("no", 1.0)):
         ff.task("t", prediction="p.score", label="l.y", slices=["side"], horizon="1d", positive=positive)
         assert ff.metric("t", "recall").value.value == pytest.approx(recall)
@@ -183,7 +183,7 @@ def test_another_positive_label_counts_the_task_anew(session: Session) -> None:
 
 def test_a_trace_says_that_a_label_is_of_no_use(session: Session) -> None:
     declare([2, 1, 0, 0])
-    assert "t: of no use" in ff.trace("k0").steps[-1].notes[0]
+    assert "t: unusable" in ff.trace("k0").steps[-1].notes[0]
     assert ff.trace("k1").steps[-1].notes == ()
 
 
@@ -191,7 +191,7 @@ def test_what_was_done_is_told_by_yes_or_no_where_a_decision_has_a_threshold(ses
     declare([1, 0, 1, 2], kind="decision", threshold=0.5)
     value = ff.metric("t", "override_rate").value
     assert [value.value, value.n] == [pytest.approx(2 / 3), 3]
-    assert value.reason.startswith("1 label is of no use: a label must be what was done")
+    assert value.reason.startswith("1 label is unusable: a label must be the action taken")
 
 
 def test_tasks_that_were_declared_without_it_still_load() -> None:

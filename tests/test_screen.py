@@ -159,7 +159,7 @@ def test_long_texts_wrap_and_then_spare_columns_are_left_out_with_a_note() -> No
         "one    12,345  a frame with a",
         "               long name",
         "two         7  –",
-        "for want of room, without code",
+        "too narrow for code",
     ]
 
 

@@ -22,7 +22,7 @@ def test_windows_by_the_hour_say_of_what_is_older_that_only_days_are_kept(store:
     Sender(store).records("p", [{"key": str(t), "time": t, "log_time": t, "x": 1.0} for t in times])
     found = list(store.metric("p", "rows", every="6h"))
     assert found[0].window.start == START and found[0].value.status is Status.NO_DATA
-    assert found[0].value.reason == "hours are kept for 60 days; ask every='1d' for what is older"
+    assert found[0].value.reason == "hours are kept for 60 days; use every='1d' for older records"
     older = store.metric("p", "rows", start=found[0].window.start, end=found[0].window.end)[0].value.n
     assert older + sum(row.value.n for row in found) == 100
     assert all(a.window.end == b.window.start for a, b in itertools.pairwise(found))

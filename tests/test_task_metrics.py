@@ -246,7 +246,7 @@ def test_custom_sums_are_added_up_and_have_an_interval() -> None:
     for wrong in ({"sums": {"a": "1"}}, {}, {"function": max, "sums": {"a": "1"}, "value": max}):
         with pytest.raises(ConfigError, match="give sums= and value=, or function="):
             register("wrong", **wrong)
-    with pytest.raises(ConfigError, match="metric 'recall': fourfold has one of this name"):
+    with pytest.raises(ConfigError, match="metric 'recall': fourfold uses this name itself"):
         register("recall", function=max)
     assert isinstance(Sums("a", ()), Sums)
 

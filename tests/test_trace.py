@@ -1,4 +1,4 @@
-"""The way of one record, and of two groups, through the components."""
+"""The path of one record, and of two groups, through the components."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_trace_shows_each_step_with_run_version_delay_and_place(pipeline: Sess
     assert predict.run is not None and predict.run.component == "serve"
     group = {value.column: value for value in predict.values}["group"]
     assert group.position == pytest.approx(1 / 3, abs=0.01)
-    assert label.delay == 96 * 3600 and label.notes == ("t: superseded, a later label stands",)
+    assert label.delay == 96 * 3600 and label.notes == ("t: replaced by a later label",)
     assert withdrawn.notes == ("t: withdrawn",)
 
 
@@ -60,10 +60,10 @@ def test_repeated_predictions_and_orphans_are_told(pipeline: Session) -> None:
     ff.log("predict", key="k1", score=0.9, group="a", model="v1")
     ff.log("labels", key="nobody", truth=True)
     assert [note for step in ff.trace("k1").steps for note in step.notes] == [
-        "t: repeated, the first prediction stands"
+        "t: repeated; the first prediction counts"
     ]
     told = repr(ff.trace("k1")).splitlines()
-    assert told[0] == "Trace of k1" and "    ! t: repeated, the first prediction stands" in told
+    assert told[0] == "Trace of k1" and "    ! t: repeated; the first prediction counts" in told
     assert any(line.startswith("    group = 'a' (") and line.endswith("of the records)") for line in told)
     (orphan,) = ff.trace("nobody").steps
     assert orphan.notes == ("t: an orphan, this key was never predicted",)
@@ -166,7 +166,7 @@ def test_a_label_after_a_horizon_of_hours_is_told_to_be_expired_by_hours(session
     ff.task("t", prediction="p.score", label="l.y", horizon="12h")
     ff.log("p", key="k", score=0.9, time="2024-03-01")
     ff.log("l", key="k", y=1, time="2024-03-02")
-    assert notes_of("k") == ["t: expired, it came after the horizon of 12 hours"]
+    assert notes_of("k") == ["t: expired; it came after the horizon of 12 hours"]
     assert ff.metric("t", "expired_labels").value.value == 1.0
 
 
@@ -175,7 +175,7 @@ def test_a_label_that_is_nan_is_told_to_be_withdrawn_as_it_is_counted(session: S
     ff.log("p", key="k", score=0.9, time="2024-03-01")
     ff.log("l", key="k", y=1.0, time="2024-03-01")
     ff.log("l", pd.DataFrame({"key": ["k"], "y": [float("nan")], "at": ["2024-03-02"]}), key="key", time="at")
-    assert notes_of("k") == ["t: superseded, a later label stands", "t: withdrawn"]
+    assert notes_of("k") == ["t: replaced by a later label", "t: withdrawn"]
     assert ff.metric("t", "withdrawn_labels").value.value == 1.0
 
 
@@ -184,8 +184,8 @@ def test_the_first_prediction_of_a_shadow_version_is_not_told_to_be_repeated(ses
     for score, model in ((0.9, "v1"), (0.8, "v2"), (0.7, "v2"), (0.6, "v1")):
         ff.log("p", key="k", score=score, model=model, time="2024-03-01")
     ff.log("l", key="k", y=1, time="2024-03-02")
-    shadow = "t: another version predicted this key first; counted in slices by version only"
-    repeated = "t: repeated, the first prediction stands"
+    shadow = "t: another version predicted this key first; it counts only in slices by version"
+    repeated = "t: repeated; the first prediction counts"
     steps = {step.values[0].value: step.notes for step in ff.trace("k").steps if step.stream == "p"}
     assert steps == {0.9: (), 0.8: (shadow,), 0.7: (repeated,), 0.6: (repeated,)}
     assert [row.value.value for row in ff.metric("t", "predictions", by="model")] == [1.0, 1.0]
@@ -197,7 +197,7 @@ def test_what_became_of_a_key_of_any_characters_is_told(session: Session, key: s
     ff.task("t", prediction="p.score", label="l.y")
     ff.log("p", key=key, score=0.9)
     ff.log("p", key=key, score=0.8)
-    assert notes_of(key) == ["t: repeated, the first prediction stands"]
+    assert notes_of(key) == ["t: repeated; the first prediction counts"]
 
 
 def test_an_outcome_that_is_missing_or_late_is_told_as_it_is_counted(session: Session) -> None:
@@ -209,7 +209,7 @@ def test_an_outcome_that_is_missing_or_late_is_told_as_it_is_counted(session: Se
     )
     assert notes_of("a") == []
     ff.log("repaid", key="a", good=None, time="2024-06-02")
-    assert notes_of("a") == ["loan: superseded, a later outcome stands", "loan: withdrawn"]
+    assert notes_of("a") == ["loan: replaced by a later outcome", "loan: withdrawn"]
 
 
 def notes_of(key: str) -> list[str]:

@@ -19,11 +19,11 @@ from fourfold.model.time import Moment, seconds
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
 CUTOFFS = (1, 5, 10)
-CELLS = {  # how the cells of a binary task are named where they are given a value: decided, actual
+CELLS = {  # the names of a binary task's cells in values=: decided, actual
     "true_positive": ("1", "1"), "false_positive": ("1", "0"), "false_negative": ("0", "1"),
     "true_negative": ("0", "0"),
 }  # fmt: skip
-_ONLY = {  # declarations that have a meaning for some kinds only
+_ONLY = {  # declarations that apply to some kinds only
     "threshold": ("binary", "decision"), "probabilities": ("multiclass",), "classes": ("multiclass",),
     "query": ("ranking",), "cutoffs": ("ranking",), "outcome": ("decision",), "values": ("binary", "multiclass"),
     "version": ("binary", "multiclass", "multilabel", "regression"), "positive": ("binary",),
@@ -35,16 +35,16 @@ TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "de
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Where a project's data are, and the tasks that ``fourfold.toml`` declares.
+    """The place of a project's data, and the tasks that ``fourfold.toml`` declares.
 
-    ``named_by`` says what named the project, such as "FOURFOLD_PROJECT"; it is empty where nothing did, and the
-    project the default one. ``option`` is how whoever asks gives a setting.
+    ``named_by`` says what named the project, such as "FOURFOLD_PROJECT"; it is empty for the default project.
+    ``option`` is the way to give a setting here, for messages.
     """
 
     store: str
     project: str
     tasks: tuple[Task, ...] = ()
-    retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds that streams keep their records
+    retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds by stream
     times: Plausible = PLAUSIBLE
     named_by: str = ""
     option: str = IN_PYTHON
@@ -63,8 +63,8 @@ def load(
     """The settings in force.
 
     Raises:
-        ConfigError: where fourfold.toml cannot be read, or declares what is not known; where the store is no path, or
-            the project no name.
+        ConfigError: fourfold.toml cannot be read, or has unknown settings; or the store is no path, or the project no
+            name.
     """
     environment = os.environ if environment is None else environment
     declared = _read(file if file is not None else Path("fourfold.toml"))
@@ -73,7 +73,7 @@ def load(
     unknown = declared.keys() - {"store", "project", "earliest", "ahead"}
     if unknown:
         raise ConfigError(
-            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; there are store, project, earliest, ahead, "
+            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; known are store, project, earliest, ahead, "
             "[task.NAME] and [stream.NAME]"
         )
     place, told_by = _chosen("store", store, option, environment, declared)
@@ -93,7 +93,7 @@ def load(
 def _chosen(
     setting: str, given: Any, option: str, environment: Mapping[str, str], declared: Mapping[str, Any]
 ) -> tuple[Any, str]:
-    """A setting's value, and what chose it: an argument, else the environment, else the file, else nothing."""
+    """A setting's value and its source: an argument, else the environment, else the file, else none."""
     variable = f"FOURFOLD_{setting.upper()}"
     if given is not None:
         return given, option.format(setting)
@@ -103,7 +103,7 @@ def _chosen(
 
 
 def _plausible(earliest: tuple[Any, str], ahead: tuple[Any, str]) -> Plausible:
-    """Between which event times are plausible; each setting comes with what chose it."""
+    """The range of plausible event times; each setting comes with its source."""
     bounds = {}
     if earliest[0] is not None:
         try:
@@ -156,7 +156,7 @@ def make_task(
     """A task from its declaration; ``fourfold.sdk.task`` says what each field means.
 
     Raises:
-        ConfigError: names the field, its value and what is expected.
+        ConfigError: the message names the field, its value and what is expected.
     """
     given_texts = {
         "name": name, "prediction": prediction, "label": label, "version": version, "probabilities": probabilities,
@@ -169,7 +169,7 @@ def make_task(
         raise ConfigError(f"task name {name!r}: give a name that is not empty and has no dot")
     what = f"task {name!r}"
     if kind not in TASK_KINDS:
-        raise ConfigError(f"{what}: kind={kind!r} is not known; there is {', '.join(TASK_KINDS)}")
+        raise ConfigError(f"{what}: kind={kind!r} is unknown; give one of {', '.join(TASK_KINDS)}")
     given = {
         "threshold": threshold, "probabilities": probabilities, "classes": classes, "query": query,
         "cutoffs": cutoffs, "outcome": outcome, "values": values, "version": version, "positive": positive,
@@ -184,7 +184,7 @@ def make_task(
     if isinstance(slices, Mapping):
         slices = [{"name": part, "sql": sql} for part, sql in slices.items()]
     if kind == "ranking" and not query:
-        raise ConfigError(f"{what}: kind='ranking' needs query=, the column that says to which query an item belongs")
+        raise ConfigError(f"{what}: kind='ranking' needs query=, the column of the item's query")
     for cutoff in cutoffs or ():
         if not _is_whole(cutoff, 1, 2**31):
             raise ConfigError(f"{what}: cutoffs={list(cutoffs or ())!r}: {cutoff!r} is not a rank from 1 up")
@@ -205,7 +205,7 @@ def make_task(
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value is a text that can be kept: one with a lone surrogate is none in UTF-8."""
+    """Whether a value is a text that UTF-8 can hold: without lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -220,7 +220,7 @@ def is_finite(value: object) -> bool:
 
 
 def _positive(what: str, given: Any) -> str | None:
-    """The label that is positive as text, as labels are written: a boolean as "true", a whole number without a dot."""
+    """The positive label as text, written like labels: a boolean as "true", a whole number without a dot."""
     if given is None or (is_text(given) and "\0" not in given):
         return given
     if type(given).__name__ in ("bool", "bool_"):
@@ -289,11 +289,11 @@ def _is_whole(value: object, low: int, high: int) -> bool:
 
 
 def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:
-    """What each cell of the confusion matrix is worth: by its name for a binary task, else predicted → actual."""
+    """The worth of each cell of the confusion matrix: by name for a binary task, else predicted → actual."""
     found = []
     for key, value in values.items():
         if kind == "binary" and key not in CELLS:
-            raise ConfigError(f"{what}: values: {key!r} is not a cell; there are {', '.join(CELLS)}")
+            raise ConfigError(f"{what}: values: {key!r} is not a cell; the cells are {', '.join(CELLS)}")
         cells = {CELLS[key]: value} if kind == "binary" else {(key, a): v for a, v in dict(value).items()}
         for (predicted, actual), worth in cells.items():
             if not is_finite(worth):
@@ -305,12 +305,12 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
 
 
 def seconds_of(length: str, what: str) -> int:
-    """A length of time, such as "30d" or "12h", in seconds."""
+    """A duration, such as "30d" or "12h", in seconds."""
     return _seconds(length, what, {"h": HOUR, "d": DAY, "w": 7 * DAY}, "hours, days or weeks: '12h', '30d', '2w'")
 
 
 def interval_of(length: str, what: str) -> int:
-    """How often something is done, such as "5m" or "1h", in seconds."""
+    """An interval of repetition, such as "5m" or "1h", in seconds."""
     return _seconds(length, what, {"s": 1, "m": 60, "h": HOUR}, "seconds, minutes or hours: '30s', '5m', '1h'")
 
 
@@ -331,12 +331,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _retention(streams: Any) -> dict[str, int]:
-    """For how many seconds each stream keeps its records, where that is declared."""
+    """The declared retentions: for how many seconds each stream keeps its records."""
     found = {}
     for name, fields in streams.items() if isinstance(streams, dict) else [("NAME", streams)]:
         if not isinstance(fields, dict) or fields.keys() - {"retention"}:
             said = f"{sorted(fields)}" if isinstance(fields, dict) else f"{fields!r}"
-            raise ConfigError(f"fourfold.toml, [stream.{name}]: {said}; there is retention")
+            raise ConfigError(f"fourfold.toml, [stream.{name}]: {said}; known is retention")
         if "retention" in fields:
             found[name] = seconds_of(fields["retention"], f"fourfold.toml, [stream.{name}]: retention")
             if found[name] < DAY:

@@ -1,4 +1,4 @@
-"""What can go wrong, as few classes as help a caller to tell cases apart.
+"""All errors, in as few classes as a caller needs to tell them apart.
 
 Every message says what, where, what was expected and what to do.
 """
@@ -11,7 +11,7 @@ class FourfoldError(Exception):
 
 
 class ConfigError(FourfoldError):
-    """A declaration or setting is wrong: a store that cannot be used, a task that names no stream."""
+    """A declaration or setting is wrong: an unusable store, a task that names no stream."""
 
 
 class InputError(FourfoldError, ValueError):
@@ -33,16 +33,16 @@ class StoreError(FourfoldError):
 
 
 def let_end(error: BaseException) -> None:
-    """Go on with an error that was caught as whatever an object of the host's raises, but for what ends a process.
+    """Raise an error again if it ends the process; any other error of a host's object is ignored.
 
-    Some raise what is no ``Exception``: a cancelled task's result, a panic of a library in another language.
+    Some are no ``Exception``: a cancelled task's result, a panic of a library in another language.
     """
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         raise error
 
 
 def suggest(kind: str, name: str, known: list[str], where: str = "") -> UnknownNameError:
-    """The error for a failed look-up: what was asked, ``where``, the nearest name, and everything that exists."""
+    """The error for a failed look-up: the name, ``where``, the nearest name, and all known names."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)

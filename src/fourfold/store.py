@@ -24,8 +24,8 @@ class Store:
     """One project of a store: a writer, and a reader of what it has counted.
 
     Raises:
-        ConfigError: the address is none that this version can use.
-        StoreError: the folder cannot be made, or holds something else.
+        ConfigError: this version cannot use the address.
+        StoreError: the folder cannot be created, or holds something else.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class Store:
         )
 
     def caught_up(self, patience: float = math.inf) -> Reader:
-        """The reader, once what was sent is counted; or after as many seconds as there is patience."""
+        """The reader, once all sent records are counted, or after ``patience`` seconds."""
         self.writer.catch_up(patience)
         return self.reader
 
     def metric(self, target: str, name: str | Sequence[str], *, patience: float | None = None, **asked: Any) -> Result:
-        """A metric, or several, of what was logged until now; see ``ff.metric``.
+        """A metric, or several, of all records logged so far; see ``ff.metric``.
 
         Raises:
-            UnknownNameError: no such target, metric or slice; the message lists what there is.
-            InputError: an argument has no meaning here.
-            ConfigError: the task cannot be counted, because of what it declares.
+            UnknownNameError: no such target, metric or slice; the message lists the known ones.
+            InputError: an argument is invalid or does not apply.
+            ConfigError: the task cannot be counted, because its declaration is wrong.
         """
         wait = _seconds_of(patience)
         reader = self.caught_up(wait)
@@ -73,7 +73,7 @@ class Store:
         return Result.joined([metric(reader, target, each, **asked) for each in names])
 
     def close(self) -> None:
-        """Stop what goes on in the background, and close the connections to the state."""
+        """Stop the background work, and close the connections to the state."""
         self.writer.close()
 
 
@@ -89,8 +89,8 @@ def open_project(settings: Settings) -> Store:
     """The store of these settings, for questions to the project that they choose (see ``project_to_ask``).
 
     Raises:
-        StoreError: there is no store at that place; nothing is made by asking.
-        UnknownNameError: the project is not there, or there are several and none was chosen.
+        StoreError: there is no store at that place; a question creates none.
+        UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
     store = Store(folder_to_ask(settings), settings.project, retention=settings.retention)
     try:
@@ -105,11 +105,11 @@ def open_project(settings: Settings) -> Store:
 
 
 def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
-    """The store's folder, and the project that was chosen; where none was, all that there are.
+    """The store's folder, and the chosen project; if none was chosen, all projects.
 
     Raises:
         StoreError: there is no store at that place.
-        UnknownNameError: the project that was chosen is not there.
+        UnknownNameError: the chosen project does not exist.
     """
     folder = folder_to_ask(settings)
     with closing(Store(folder, settings.project)) as store:
@@ -117,11 +117,11 @@ def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
 
 
 def project_to_examine(settings: Settings) -> tuple[Path, str]:
-    """The store's folder, and the project to examine, which is found without taking or counting anything if it can be.
+    """The store's folder, and the project to examine, if possible without taking or counting anything.
 
     Raises:
         StoreError: there is no store at that place.
-        UnknownNameError: the project is not there, or there are several and none was chosen.
+        UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
     folder = folder_to_ask(settings)
     try:
@@ -130,15 +130,15 @@ def project_to_examine(settings: Settings) -> tuple[Path, str]:
             if len(known) == 1 and not settings.named_by:
                 return folder, known[0]
             return folder, project_to_ask(store, settings)
-    except StoreError:  # that is what is to be examined
+    except StoreError:  # doctor examines it
         return folder, settings.project
 
 
 def folder_to_ask(settings: Settings) -> Path:
-    """The store's folder, which must be there.
+    """The store's folder, which must exist.
 
     Raises:
-        StoreError: it is not; the message names the folder.
+        StoreError: it does not; the message names the folder.
     """
     folder = store_folder(settings.store)
     if not is_store(folder):
@@ -155,22 +155,22 @@ def is_store(folder: Path) -> bool:
 
 
 def projects(store: Store) -> list[str]:
-    """The projects that a store holds, those whose first messages have just come among them."""
+    """The projects of a store, including those whose first messages have just arrived."""
     store.caught_up()
     return store.reader.database.recall(catalogue.projects)
 
 
 def project_to_ask(store: Store, settings: Settings, *, has_logged: bool = False) -> str:
-    """The project that is meant: the one chosen; where none was, the only one there is.
+    """The project to ask: the chosen one, else the only one.
 
     Args:
         store: the store to look into.
-        settings: what was chosen, and by what.
-        has_logged: whether who asks has logged without choosing a project: then it is the default one, if that is
-            there.
+        settings: the chosen project, and where it was chosen.
+        has_logged: whether this process has logged without choosing a project: then it is the default one, if that
+            exists.
 
     Raises:
-        UnknownNameError: the project is not there, or there are several; the message lists them.
+        UnknownNameError: the project does not exist, or there are several; the message lists them.
     """
     chosen = bool(settings.named_by) or has_logged
     if chosen and settings.project in store.reader.database.recall(catalogue.projects):
@@ -179,7 +179,7 @@ def project_to_ask(store: Store, settings: Settings, *, has_logged: bool = False
     if chosen and settings.project in known:
         return settings.project
     if not known:
-        if store.reader.quarantine.entries():  # all that came was kept aside, and is to be seen
+        if store.reader.quarantine.entries():  # all records went to quarantine, which the user should see
             return settings.project
         raise UnknownNameError(f"nothing has been logged in the store at {store.folder} yet; or run 'fourfold demo'")
     if settings.named_by:

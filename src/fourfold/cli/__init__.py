@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-INTERRUPTED = 130  # what a program exits with that an interrupt has ended
+INTERRUPTED = 130  # the exit code after an interrupt
 
 
 def main() -> None:
-    """Run the command line. What it needs is loaded here, as an interrupt may come meanwhile."""
+    """Run the command line. It loads its modules here, so that an interrupt meanwhile is handled too."""
     try:
         from fourfold.cli.commands import run
 

@@ -22,14 +22,14 @@ for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold
 def run() -> None:
     """Run the command line; an error is one line that says what to do, and the exit code says which kind."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # of what is not written by ``screen``, such as --help
+        sys.stdout.reconfigure(errors="backslashreplace")  # for output not written by ``screen``, such as --help
     try:
         app()
     except EXPECTED as error:
         tell(error)
         sys.exit(exit_code(error))
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # who reads has seen enough, as ``head`` has
+        if isinstance(ended.__context__, BrokenPipeError):  # the reader has closed the pipe, as ``head`` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         raise

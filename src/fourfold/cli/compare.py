@@ -16,15 +16,15 @@ from fourfold.reports.compare import compare
 
 def command(
     a: Annotated[str, typer.Argument(help="A slice: carrier=AA, or carrier=AA,origin=JFK.")],
-    b: Annotated[str, typer.Argument(help="The other slice, of the same columns.")],
-    start: Annotated[str | None, typer.Option(help="The first moment, such as 2013-04-01.")] = None,
+    b: Annotated[str, typer.Argument(help="The other slice, with the same columns.")],
+    start: Annotated[str | None, typer.Option(help="The start, such as 2013-04-01.")] = None,
     end: Annotated[str | None, typer.Option(help="The end, exclusive.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many differences.")] = 20,
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Rank what differs between two groups: distributions, metrics, and the versions that made their records."""
+    """Rank the differences between two groups: distributions, metrics, and the versions that made their records."""
     if (start is None) != (end is None):
         raise InputError("give both --start and --end, or neither")
     window = (start, end) if start is not None and end is not None else None

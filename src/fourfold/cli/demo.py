@@ -21,15 +21,15 @@ from fourfold.log import store_folder
 from fourfold.reports.status import status
 
 PROJECT = "flights"
-MARKER = "demo"  # a file that tells the demo's own store from others
+MARKER = "demo"  # a file that marks the demo's own store
 
 
 def command(
     store: StoreOption = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Add to the store instead of starting anew.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Add to the store instead of starting over.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Replay a year of flights out of New York through a pipeline, and show what fourfold saw."""
+    """Replay a year of flights from New York through a pipeline, and show what fourfold saw."""
     try:
         from fourfold.examples import flights
     except ImportError as error:

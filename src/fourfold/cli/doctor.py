@@ -1,4 +1,4 @@
-"""``fourfold doctor``: what is not as it should be, and what to do about it."""
+"""``fourfold doctor``: problems, and what to do about them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DeepOption = Annotated[bool, typer.Option("--deep", help="Read every data file, 
 MendOption = Annotated[
     bool,
     typer.Option(
-        "--mend", help="Mend what can be mended: what is damaged is moved aside, and counted anew from the logs; with "
+        "--mend", help="Repair: move damaged files aside, and count again from the logs; with "
         "--deep, counts that differ from the logs too."
     ),
 ]  # fmt: skip
-RetryOption = Annotated[bool, typer.Option("--retry", help="Take again what is in quarantine and was put right.")]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Take corrected records and messages back from quarantine.")]
 
 
 def command(
@@ -39,7 +39,7 @@ def command(
     retry: RetryOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Look for damage, batches in quarantine, labels that join nothing, failed runs and missing streams."""
+    """Check for damage, batches in quarantine, labels that join nothing, failed runs and missing streams."""
     folder, chosen = project_to_examine(settings_of(store, project))
     steps = _mended(folder, chosen, deep=deep) if mend else []
     retried = _retried(store, project) if retry else []

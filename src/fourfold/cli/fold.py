@@ -1,4 +1,4 @@
-"""``fourfold fold``: count everything that was logged, now or again and again."""
+"""``fourfold fold``: count everything that was logged, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fourfold.store import Store, projects_to_fold
 
 
 class _EndedError(Exception):
-    """A signal has come in the middle of a count, which goes on where it was the next time."""
+    """A signal came in the middle of a count, which continues from there the next time."""
 
 
 def command(
@@ -28,16 +28,16 @@ def command(
     project: ProjectOption = None,
     json: JsonOption = False,
     every: Annotated[
-        str | None, typer.Option(help="Count again and again, so often: 30s, 5m, 1h; a signal ends it.")
+        str | None, typer.Option(help="Count repeatedly, this often: 30s, 5m, 1h; a signal ends it.")
     ] = None,
 ) -> None:
-    """Count what is new, and what was declared after it was logged; interrupted, it goes on where it was.
+    """Count new records, and newly declared tasks; after an interrupt, the next run continues from there.
 
-    Without a project, all of the store's are counted.
+    Without a project, it counts all projects of the store.
     """
     settings = settings_of(store, project)
     if every is None:
-        projects_to_fold(settings)  # what is wrong is said before a progress bar stands there
+        projects_to_fold(settings)  # reports errors before a progress bar appears
         with _progress(json) as report:
             failed = _count(settings, report)
         _tell(failed, json)
@@ -46,7 +46,7 @@ def command(
 
 
 def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]:
-    """Count each project; returns what cannot be counted. What is declared of streams is one project's."""
+    """Count each project; return what cannot be counted. Declarations about streams belong to one project."""
     folder, projects = projects_to_fold(settings)
     retention = settings.retention if len(projects) == 1 else {}
     failed = []
@@ -58,7 +58,7 @@ def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]
 
 
 def _count_for_ever(settings: Settings, seconds: int, json: bool) -> None:
-    """Count every so many seconds until a signal comes. What goes wrong is told, and tried again the next time."""
+    """Count every so many seconds until a signal comes. Errors are reported, and the next round tries again."""
     ended = threading.Event()
 
     def end(number: int, frame: object) -> None:
@@ -81,7 +81,7 @@ def _count_for_ever(settings: Settings, seconds: int, json: bool) -> None:
             told = news
         except _EndedError:
             return
-        except EXPECTED as error:  # no store yet, a full disk: it may be otherwise the next time
+        except EXPECTED as error:  # no store yet, a full disk: the next round may succeed
             if str(error) != told:
                 tell(error)
             told = str(error)

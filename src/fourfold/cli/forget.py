@@ -16,20 +16,20 @@ from fourfold.ingest.forgetting import STAYS, Forgotten
 from fourfold.ingest.writer import Writer
 from fourfold.model.time import seconds
 
-_COUNTS_STAY = "What was counted of them stays, and what comes later for that time is not counted."
-_COUNTS_GO = "What was counted of them is taken back."
+_COUNTS_STAY = "Their counts stay, and later records for that time are not counted."
+_COUNTS_GO = "Their counts are subtracted."
 
 
 def command(
     more: Annotated[list[str] | None, typer.Argument(metavar="[K]...", help="Further keys.")] = None,
     keys: Annotated[list[str] | None, typer.Option("--keys", help="A key whose records are erased.")] = None,
-    keys_from: Annotated[Path | None, typer.Option("--keys-from", help="A text file of keys, one a line.")] = None,
+    keys_from: Annotated[Path | None, typer.Option("--keys-from", help="A text file of keys, one per line.")] = None,
     stream: Annotated[str | None, typer.Option("--stream", help="Only in this stream.")] = None,
     before: Annotated[
-        str | None, typer.Option("--before", help="Erase what happened before the midnight (UTC) at or before this.")
+        str | None, typer.Option("--before", help="Erase the records before the midnight (UTC) at or before this.")
     ] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="With --before: take their counts back, too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Remove from quarantine what cannot be read.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="With --before: subtract their counts, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove unreadable files from quarantine.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     store: StoreOption = None,
     project: ProjectOption = None,
@@ -40,9 +40,9 @@ def command(
     if bool(wanted) == (before is not None):
         raise InputError("give either --keys K [K ...] (or --keys-from FILE), or --stream NAME --before MOMENT")
     if before is not None and stream is None:
-        raise InputError("--before needs --stream: records are kept for as long as their stream is to keep them")
+        raise InputError("--before needs --stream: each stream has its own retention")
     if counts and before is None:
-        raise InputError("--counts goes with --before; the counts of erased keys are always taken back")
+        raise InputError("--counts goes with --before; the counts of erased keys are always subtracted")
     writer = open_store(store, project).writer
     streams = None if stream is None else [stream]
     found = writer.forgettable(streams, keys=wanted, before=before)
@@ -76,12 +76,12 @@ def _listed(file: Path | None) -> list[str]:
 
 
 def _ask(found: dict[str, int], *, json: bool, stay: bool) -> None:
-    """Say what will be done, and have it confirmed on a terminal."""
+    """Say what will be erased, and ask for confirmation on a terminal."""
     total = sum(found.values())
     listed = ", ".join(f"{stream} {number(n)}" for stream, n in found.items() if n) or "none"
     text = f"This erases {number(total)} records ({listed}) for ever. {_COUNTS_STAY if stay else _COUNTS_GO}"
     if json or not sys.stdin.isatty():
-        raise InputError(f"{text} Say so with --yes.")
+        raise InputError(f"{text} Confirm with --yes.")
     console().print(Words(text))
     typer.confirm("Go on?", abort=True)
 
@@ -96,6 +96,6 @@ def _show(done: Forgotten) -> None:
     if done.quarantined:
         out.print(f"Quarantine: {number(done.quarantined)} rows erased.")
     out.print(Words(_COUNTS_STAY if done.counts == "kept" else _COUNTS_GO))
-    out.print(Words(f"Of what was counted, {STAYS}."))
+    out.print(Words(f"Of the counts, {STAYS}."))
     for text in done.left:
         out.print(Words(f"! {text}", style="yellow"))

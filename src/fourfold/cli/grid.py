@@ -1,4 +1,4 @@
-"""A table that fits the width of its screen: numbers are never cut, and what is cut says so."""
+"""A table that fits the width of its screen: numbers are never cut, and cuts are visible."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.text import Text
 from fourfold.cli.screen import Words, visible
 
 _GAP = 2  # between columns
-_LEAST = 10  # what a column that wraps is given at least, and
-_LONGEST = 16  # up to what length its words are not cut
+_LEAST = 10  # the least width of a column that wraps, and
+_LONGEST = 16  # the length up to which its words are not cut
 _EMPTY = ("", visible("–"), "–")
 Row = Sequence[Words]
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column: numbers stand at its right; long texts wrap in it, and give way to the others.
+    """A column: numbers are right-aligned; long texts wrap, and leave room to the others.
 
-    One that is ``spare`` is left out, with a note, where a row would not fit a line otherwise.
+    A ``spare`` column is left out, with a note, if a row would not fit a line otherwise.
     """
 
     name: str
@@ -43,16 +43,16 @@ def wide(name: str) -> Column:
 
 
 def spare(name: str) -> Column:
-    """A column that can be missed."""
+    """A column that can be left out."""
     return Column(name, spare=True)
 
 
 class Grid:
     """An unframed table.
 
-    Where it is too wide, its spare columns are left out, the last first. Where that is not enough, all columns are laid
-    out in several parts one below the other, each of which begins with the ``keys`` (so many of the first columns);
-    where the keys alone take too much room, or don't tell the rows apart, each row becomes a block of lines.
+    If it is too wide, its spare columns are left out, the last first. If that is not enough, the columns are laid out
+    in several parts, one below the other, each beginning with the ``keys`` (so many of the first columns); if the keys
+    alone take too much room, or do not identify the rows, each row becomes a block of lines.
     """
 
     def __init__(self, *columns: Column | str, keys: int = 1) -> None:
@@ -75,10 +75,10 @@ class Grid:
             yield from self._lines(console, part, self._widths(part, options.max_width))
         left_out = [column.name for i, column in enumerate(self.columns) if not any(i in part for part in parts)]
         if left_out:
-            yield Words(f"for want of room, without {' and '.join(left_out)}", "dim")
+            yield Words(f"too narrow for {' and '.join(left_out)}", "dim")
 
     def _parts(self, width: int) -> list[list[int]] | None:
-        """The columns of each part, or None where there is no room for parts."""
+        """The columns of each part, or None if there is no room for parts."""
         everything = list(range(len(self.columns)))
         shown = list(everything)
         for i in [None, *reversed([i for i in everything if self.columns[i].spare])]:
@@ -108,11 +108,11 @@ class Grid:
         return min(self._natural(i), max(_LEAST, min(longest, _LONGEST)))
 
     def _least(self, columns: Sequence[int]) -> int:
-        """The width that these columns need at least."""
+        """The least width for these columns."""
         return sum(map(self._narrowest, columns)) + _GAP * (len(columns) - 1)
 
     def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
-        """What each column is given: those that wrap share what the others leave, the modest first."""
+        """Each column's width: those that wrap share the rest, the narrowest first."""
         widths = {i: self._narrowest(i) for i in columns}
         left = width - self._least(columns)
         wrapping = sorted((i for i in columns if self.columns[i].wraps), key=self._natural)
@@ -129,7 +129,7 @@ class Grid:
             yield from _beside(console, [(row[i], widths[i], self.columns[i].right) for i in columns])
 
     def _blocks(self, console: Console, width: int) -> Iterator[Text]:
-        """Each row by itself: its keys, and below them a line for each other cell that says something."""
+        """Each row by itself: its keys, and below them a line for each other cell with text."""
         others = range(self.keys, len(self.columns))
         longest = max((self._title(i).cell_len for i in others), default=0)
         indent = _GAP if self.keys else 0
@@ -152,7 +152,7 @@ class Grid:
 
 
 def _beside(console: Console, cells: Sequence[tuple[Text, int, bool]]) -> Iterator[Text]:
-    """The lines of cells, each with its width and its side, that stand beside each other."""
+    """The lines of adjacent cells, each with its width and its alignment."""
     wrapped = [
         _unbroken(cell, width).wrap(console, width, justify="right" if right else "left", overflow="fold")
         for cell, width, right in cells
@@ -169,7 +169,7 @@ def _beside(console: Console, cells: Sequence[tuple[Text, int, bool]]) -> Iterat
 
 
 def _unbroken(cell: Text, width: int) -> Text:
-    """A cell none of whose words must be broken: those that are too long are shortened, which shows."""
+    """A cell whose words need not be broken: words that are too long are visibly shortened."""
     words = cell.plain.split(" ")
     if all(cell_len(word) <= width for word in words):
         return cell

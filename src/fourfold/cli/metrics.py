@@ -22,19 +22,19 @@ from fourfold.reports.tasks import targets
 def command(
     target: Annotated[str | None, typer.Argument(help="A task, a stream, or a column as stream.column.")] = None,
     metric: Annotated[str | None, typer.Argument(help='A metric, such as recall or "quantile(0.9)".')] = None,
-    start: Annotated[str | None, typer.Option(help="The first moment, such as 2013-04-01.")] = None,
+    start: Annotated[str | None, typer.Option(help="The start, such as 2013-04-01.")] = None,
     end: Annotated[str | None, typer.Option(help="The end, exclusive.")] = None,
-    by: Annotated[list[str] | None, typer.Option(help="A slice; of a crossed one, give each column.")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="A slice; for a crossed one, give each column.")] = None,
     every: Annotated[str | None, typer.Option(help="The length of a window: 1h, 1d, 7d, 4w.")] = None,
     against: Annotated[str | None, typer.Option(help="For a distance: another column as the reference.")] = None,
-    as_of: Annotated[str | None, typer.Option(help="What was known at this moment.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Estimate what missing labels will say.")] = False,
+    as_of: Annotated[str | None, typer.Option(help="Answer with the records logged by this moment.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Estimate the missing labels.")] = False,
     versions: Annotated[str | None, typer.Option(help="Two model versions on the same keys: NEW,OLD.")] = None,
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compute a metric; without arguments, list what can be asked."""
+    """Compute a metric; without arguments, list the targets and metrics."""
     opened = open_store(store, project)
     if target is None:
         _list(targets(opened.caught_up()), json)
@@ -42,7 +42,7 @@ def command(
     if metric is None:
         kind = resolve(opened.caught_up(), target)
         known = known_metrics(kind.kind, kind.task.kind if kind.task is not None else None)
-        raise InputError(f"which metric of {target!r}? There are {', '.join(known)}")
+        raise InputError(f"which metric of {target!r}? Known: {', '.join(known)}")
     found = opened.metric(
         target, metric, start=start, end=end, by=by, every=every, against=against, as_of=as_of,
         estimate=estimate, versions=_two(versions),

@@ -19,17 +19,17 @@ StoreOption = Annotated[
     str | None, typer.Option("--store", help="The store's folder; else FOURFOLD_STORE or .fourfold.")
 ]
 ProjectOption = Annotated[
-    str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT, or the only one there is.")
+    str | None, typer.Option("--project", help="The project; else FOURFOLD_PROJECT, or the only one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help='Print {"rows": [...]} for programs.')]
 
 
 def open_store(store: str | None, project: str | None) -> Store:
-    """The store to read, for the project that is meant.
+    """The store to read, for the chosen project or the only one.
 
     Raises:
-        StoreError: there is none at that place; nothing is made by asking.
-        UnknownNameError: the project is not there, or there are several and none was chosen.
+        StoreError: there is no store at that place; a question creates none.
+        UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
     return open_project(settings_of(store, project))
 
@@ -42,7 +42,7 @@ def settings_of(store: str | None, project: str | None) -> config.Settings:
 def print_json(rows: Sequence[Any]) -> None:
     """``{"rows": [...]}``, with dataclasses as objects, times as ISO 8601, and no NaN.
 
-    What does something to a screen, and what the output's encoding has not, is escaped as JSON has it.
+    Control characters, and characters missing in the output's encoding, are escaped as in JSON.
     """
     text = json.dumps({"rows": [_plain(row) for row in rows]}, ensure_ascii=False, default=str)
     print("".join(map(_escaped, text)) if visible(text) != text else text, flush=True)

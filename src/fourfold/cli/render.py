@@ -38,7 +38,7 @@ def some(names: Sequence[str], most: int = 4) -> str:
 
 
 def with_interval(value: Value) -> Words:
-    """The number and half its 95 % interval's width, yellow while labels can still come; or why there is none."""
+    """The number and half its 95 % interval's width, yellow while labels can still come; or the reason for no data."""
     if value.value is None:
         return Words("no data", style="dim")
     text = Words(number(value.value), style="bold yellow" if value.status is Status.PROVISIONAL else "bold")
@@ -57,7 +57,7 @@ def rate(value: Value) -> Words:
 
 
 def sparkline(values: Sequence[Value]) -> Words:
-    """A history as blocks, from its lowest to its highest value; a dot where there is no data."""
+    """A history as blocks, from its lowest to its highest value; a dot for no data."""
     known = [v.value for v in values if v.value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     line = Words()

@@ -1,4 +1,4 @@
-"""``fourfold runs``: what ran, when, for how long, and how it ended."""
+"""``fourfold runs``: the newest runs, their duration and outcome."""
 
 from __future__ import annotations
 

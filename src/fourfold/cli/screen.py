@@ -1,7 +1,7 @@
 """The screen: which characters reach it, and how a table fits its width.
 
-What users have logged or named may hold escape codes, line breaks and marks that turn the direction of writing; and
-not every screen can show every character. All text goes through ``Words``, and so through ``visible``.
+Users' values and names may hold escape codes, line breaks and marks that reverse the direction of writing; and not
+every screen can show every character. All text goes through ``Words``, and so through ``visible``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-_JOINERS = "\u200c\u200d"  # format characters that make a letter or an emoji what it is
-_PLAIN = {  # how marks are written where the encoding has none
+_JOINERS = "\u200c\u200d"  # format characters that are part of a letter or an emoji
+_PLAIN = {  # how marks are written if the encoding lacks them
     "●": "*", "◐": "o", "✖": "x", "▁": "_", "▂": ",", "▃": "-", "▄": "~", "▅": "=", "▆": "+", "▇": "*", "█": "#",
     "·": ".", "–": "-", "…": "...", "×": "x", "±": "+-", "≥": ">=", "→": "->", "²": "2", "Δ": "delta", "’": "'",
 }  # fmt: skip
 
 
 def visible(text: str, encoding: str | None = None) -> str:
-    """A text that does nothing to a screen but stand on it, in characters that the encoding has.
+    """A text without effects on the screen, in characters that the encoding has.
 
-    Control characters, line breaks and what turns the direction of writing are written as in Python ("\\\\x1b"); so
-    are characters that the encoding (by default that of the standard output) has not, where no plain one is as good.
+    Control characters, line breaks and marks that reverse the direction are written as in Python ("\\\\x1b");
+    so are characters that the encoding (by default that of the standard output) lacks, unless a plain one will do.
 
     >>> visible("a\\x1b[31m\\n\\u202eb"), visible("0.5 ±.01 é", "ascii")
     ('a\\\\x1b[31m\\\\n\\\\u202eb', '0.5 +-.01 \\\\xe9')
@@ -69,10 +69,10 @@ class Words(Text):
 
 
 class Screen(Console):
-    """A console for which plain texts, with markup, are written in the characters that it has."""
+    """A console that writes texts with markup in the characters that it has."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A text with markup, which is never the user's."""
+        """A text of ours with markup, never the user's."""
         return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
 
 

@@ -1,4 +1,4 @@
-"""``fourfold skew``: what differs between two streams that should be alike."""
+"""``fourfold skew``: the differences between two streams that should be alike."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fourfold.reports.skew import discrepancies, skew
 
 
 def command(
-    reference: Annotated[str, typer.Argument(help="The stream to compare with, such as train.features.")],
-    current: Annotated[str, typer.Argument(help="The stream asked about, such as predict.")],
+    reference: Annotated[str, typer.Argument(help="The baseline stream, such as train.features.")],
+    current: Annotated[str, typer.Argument(help="The stream to check, such as predict.")],
     by_key: Annotated[bool, typer.Option("--by-key", help="Compare the values of each key, from the log.")] = False,
     relative: Annotated[float, typer.Option(help="By key: numbers match within this share, and")] = 1e-6,
     absolute: Annotated[float, typer.Option(help="by key: this in addition.")] = 0.0,
@@ -28,7 +28,7 @@ def command(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say of each column what differs: schema, type, unit, categories, missing values or distribution."""
+    """Show what differs per column: schema, type, unit, categories, missing values or distribution."""
     reader = open_store(store, project).caught_up()
     if by_key:
         matched = discrepancies(reader, reference, current, relative=relative, absolute=absolute)

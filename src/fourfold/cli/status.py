@@ -78,7 +78,7 @@ def _task(view: TaskView, width: int) -> Group:
     if view.values["coverage"].value is None:
         return Group(about, Words(view.values["coverage"].reason, style="yellow"))
     longest = max(Words(_title(name)).cell_len for name in view.values)
-    room = max(width - longest - 2, 8)  # what stands beside a name; of a history that is longer, the newest part
+    room = max(width - longest - 2, 8)  # the width beside a name; a longer history shows its newest part
     over_time = Grid("", "all time", f"each {view.every}, lowest to highest", "newest")
     for name in view.values:
         known = [value for value in view.history[name] if value.value is not None]
@@ -104,7 +104,7 @@ def _task(view: TaskView, width: int) -> Group:
 
 
 def _title(metric: str) -> str:
-    """A metric's name as it stands above a column: "ndcg(10)" as "NDCG@10"."""
+    """A metric's name as a column's title: "ndcg(10)" as "NDCG@10"."""
     return parse(metric, "task").title
 
 

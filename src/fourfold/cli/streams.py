@@ -1,4 +1,4 @@
-"""``fourfold streams``: what is logged or passed on, and what each column looks like."""
+"""``fourfold streams``: the streams, and a summary of each column."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the streams; or, of one stream, what each column looks like."""
+    """List the streams, or show a summary of each column of one stream."""
     reader = open_store(store, project).caught_up()
     found = streams(reader)
     if stream is not None:
@@ -52,7 +52,7 @@ def _streams(found: Sequence[StreamView]) -> Grid:
 
 
 def _kept(view: StreamView) -> str:
-    """What is kept of a stream: its records (since when, for how long) or counts only."""
+    """What a stream keeps: its records (since when, for how long) or counts only."""
     if not view.logged:
         return "counts"
     since = f" since {day(view.forgotten_before)}" if view.forgotten_before is not None else ""
@@ -64,7 +64,7 @@ def _columns(columns: Sequence[ColumnView]) -> Grid:
     by_name: dict[str, list[ColumnView]] = {}
     for view in columns:
         by_name.setdefault(view.name, []).append(view)
-    for name, views in by_name.items():  # one of small integers is counted as numbers, and as categories
+    for name, views in by_name.items():  # small integers are counted both as numbers and as categories
         values = {metric: value for view in views for metric, value in view.values.items()}
         cells = [
             number(values[name].value) if name in values else "–" for name in ("mean", "quantile(0.5)", "min", "max")

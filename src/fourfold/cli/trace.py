@@ -1,4 +1,4 @@
-"""``fourfold trace``: the way of one record through the components."""
+"""``fourfold trace``: the path of one record through the components."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from fourfold.sdk.batch import key_text
 
 
 def command(
-    key: Annotated[list[str], typer.Argument(help="The key; of a key of several parts, each part.")],
+    key: Annotated[list[str], typer.Argument(help="The key; for a multi-part key, each part.")],
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what was logged of a key: features, prediction, decision, label, each with the run that made it."""
+    """Show what was logged for a key: features, prediction, decision, label, each with the run that made it."""
+
     found = trace(open_store(store, project).caught_up(), key_text(tuple(key) if len(key) > 1 else key[0]) or "")
     if json:
         print_json([found])

@@ -1,4 +1,4 @@
-"""The one idea: counts that add up."""
+"""Counts that add up."""
 
 from fourfold.counts.entry import Counts, reproject, rows, total
 from fourfold.counts.kinds import KINDS, MAX_CATEGORIES, OUTCOMES, RANK_BITS, RANKS, REGISTER_BITS, Kind

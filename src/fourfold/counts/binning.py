@@ -1,4 +1,4 @@
-"""Bins of a numeric column: fixed by a centre and a scale, read off the bits of a float."""
+"""Bins of a numeric column: fixed by a centre and a scale, computed from the bits of a float."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Binning:
-    """Log-linear bins around a centre: fine near it, a constant share of the distance far from it.
+    """Log-linear bins around a centre: narrow near it, far from it a constant share of the distance.
 
     With t = (x − centre) / scale and 1 + |t| = 2^e · (1 + f), the bin is 2^bits · e + floor(2^bits · f), and for
     t < 0 its negative minus one. At the default of 6 bits a bin is scale/64 wide near the centre and at most

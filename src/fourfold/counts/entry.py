@@ -1,4 +1,4 @@
-"""The counts of one series in one window: what every metric is a function of."""
+"""The counts of one series in one window, the input of every metric."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_FINITE = ("null", "nan", "positive_infinity", "negative_infinity")
 
 @dataclasses.dataclass(slots=True)
 class Counts:
-    """The counts of one series in one window: what every metric is a function of."""
+    """The counts of one series in one window, the input of every metric."""
 
     kind: str
     tallies: list[int]
@@ -36,21 +36,21 @@ class Counts:
     column: str = ""
 
     def tally(self, name: str) -> int:
-        """The exact count of that name, as listed in ``KINDS``."""
+        """The exact count with a name from ``KINDS``."""
         return self.tallies[_PLACES[self.kind][name]]
 
     @property
     def finite(self) -> int:
-        """How many records have a finite value (numeric counts)."""
+        """The number of records with a finite value (numeric counts)."""
         return self.tally("rows") - sum(map(self.tally, _NOT_FINITE))
 
     @property
     def missing(self) -> int:
-        """How many records have no value: null, or NaN, as pandas has one for the other."""
+        """The number of records without a value: null, or NaN, since pandas does not tell them apart."""
         return self.tally("null") + (self.tally("nan") if self.kind == "numeric" else 0)
 
     def sum(self, name: str) -> float:
-        """The sum of that name, as listed in ``KINDS``."""
+        """The sum with a name from ``KINDS``."""
         return self.sums[KINDS[self.kind].sums.index(name)]
 
 
@@ -58,7 +58,7 @@ def rows(table: pa.Table, binnings: dict[tuple[str, int], Binning]) -> Iterator[
     """Each row as a ``Counts``; ``binnings`` is by column and version."""
     parts = {name: lists(table[name]) for name in ("tallies", "sums", "bins", "counts", "registers")}
     ends = {name: offsets_of(lengths).tolist() for name, (_, lengths) in parts.items()}
-    tallies, sums = parts["tallies"][0].tolist(), parts["sums"][0].tolist()  # few a row: quicker as Python's numbers
+    tallies, sums = parts["tallies"][0].tolist(), parts["sums"][0].tolist()  # few per row: faster as Python numbers
     low, high = table["low"].to_numpy().tolist(), table["high"].to_numpy().tolist()
     kinds, columns, versions = (table[name].to_pylist() for name in ("kind", "column", "binning"))
     labels = table["labels"].to_pylist() if any(KINDS[kind].labelled for kind in set(kinds)) else None

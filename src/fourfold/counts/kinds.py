@@ -1,4 +1,4 @@
-"""What is counted: the kinds of counts, and the names of their tallies and sums."""
+"""The kinds of counts, and the names of their tallies and sums."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ RANK_BITS = 5
 class Kind(NamedTuple):
     """The names of a kind's tallies and sums, in the order in which they are stored.
 
-    ``labelled``: its counts are by text (``labels``) and not by number (``bins``); ``capped``: of these a row keeps
-    ``MAX_CATEGORIES``, the heaviest, and its tally "other" counts the rest.
+    ``labelled``: counted by text (``labels``) and not by number (``bins``); ``capped``: a row keeps its most frequent
+    ``MAX_CATEGORIES`` labels, and its tally "other" counts the rest.
     """
 
     tallies: tuple[str, ...]
@@ -22,8 +22,8 @@ class Kind(NamedTuple):
     capped: bool = False
 
 
-# What can become of a prediction, whatever the kind of its task; ``matched`` has some label record, and ``pairs`` is
-# how many rows a plain join of the two streams makes of it.
+# The outcomes of a prediction, in any kind of task; ``matched`` has some label record, and ``pairs`` is its number of
+# rows in a plain join of the two streams.
 OUTCOMES = (
     "predicted", "labelled", "unscored", "invalid_label", "expired", "withdrawn", "orphan", "matched", "pairs",
 )  # fmt: skip

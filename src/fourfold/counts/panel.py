@@ -1,4 +1,4 @@
-"""The counts of one column's series of one kind, as matrices: what answers by window and slice are read from."""
+"""The counts of one column's series of one kind, as matrices: the input of answers by window and slice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Place = tuple[int, str]  # a bucket, or the number of a window, and a slice
 
 
 class Block(NamedTuple):
-    """Rows of about as many bins; ``bins`` and ``counts`` are rows × bins. Beyond a row's last bin stand −1 and 0."""
+    """Rows of about as many bins; ``bins`` and ``counts`` are rows × bins, with −1 and 0 beyond a row's last bin."""
 
     rows: Ints
     bins: npt.NDArray[np.int32]
@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Panel:
-    """A row per series, bucket and binning; ``slices`` says which slice a series is of.
+    """A row per series, bucket and binning; ``slices`` is each series' slice.
 
     ``tallies`` is rows × names, ``sums`` too. ``bins`` are those of each row, packed as 32-bit integers, and
     ``numbers`` their counts, packed as ``width``; both are empty where bins were not asked for. ``known`` has the
@@ -111,7 +111,7 @@ class Panel:
 
     def _counts(self, rows: range) -> Iterator[Counts]:
         matrices = (self.tallies, self.sums, self.low, self.high, self.binnings)
-        columns = (matrix[rows.start : rows.stop].tolist() for matrix in matrices)  # quicker as Python's numbers
+        columns = (matrix[rows.start : rows.stop].tolist() for matrix in matrices)  # faster as Python numbers
         for i, tallies, sums, low, high, binning in zip(rows, *columns, strict=True):
             bins, counts = _NO_BINS, _NO_BINS
             if self.bins:
@@ -168,7 +168,7 @@ class Panel:
             )
 
     def _added(self, order: Ints, new: npt.NDArray[np.bool_]) -> tuple[Sequence[bytes], Sequence[bytes], str]:
-        """The bins of rows in an order, those added up that follow one which is new."""
+        """The bins of rows in an order, each added to the new one before it."""
         at = order.tolist()
         bins, numbers = [self.bins[i] for i in at if self.bins], [self.numbers[i] for i in at if self.numbers]
         if not bins or new.all():
@@ -201,12 +201,12 @@ def of_table(table: pa.Table, column: str, kind: str, *, bins: bool) -> Panel:
 
 
 def as_matrix(flat: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    """Numbers that stand row after row, as many in each, as rows × numbers."""
+    """Numbers row after row, equally many in each, as rows × numbers."""
     return flat.reshape(rows, len(flat) // max(rows, 1))
 
 
 def cut(flat: npt.NDArray[Any], sizes: Ints, width: str) -> list[bytes]:
-    """Values that stand row after row, so many in each, as packed rows."""
+    """Values row after row, so many in each, as packed rows."""
     packed = flat.astype(width).tobytes()
     ends = (offsets_of(sizes) * np.dtype(width).itemsize).tolist()
     return [packed[start:end] for start, end in itertools.pairwise(ends)]

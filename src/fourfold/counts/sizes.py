@@ -1,4 +1,4 @@
-"""Which rows sums of floats are kept in: apart by size, so that each vanishes with the last of its records."""
+"""The rows for sums of floats: separate by size, so that each disappears with the last of its records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from fourfold.counts.binning import Floats, Ints
 
 SIZED = 1 << 16  # the column ``binning`` holds version + SIZED × size
-LARGEST = 2.0**1000  # what is added to a sum at most, so that a sum of millions is still a float
+LARGEST = 2.0**1000  # the largest addend, so that a sum of millions is still a float
 _SIZE_BITS, _MOST_SIZES = 12, 1 << 7
 
 
 def sizes_of(magnitudes: Sequence[Floats], addends: Sequence[Floats]) -> Ints:
-    """Which row each record's addends are kept in: 0 where they are of the usual size.
+    """The row for each record's addends: 0 for the usual size.
 
     Args:
         magnitudes: at most five ways in which records are large or small; addends are products of powers of these.

@@ -12,7 +12,7 @@ from fourfold.counts.kinds import RANK_BITS
 
 
 def summed(group: Ints, codes: Ints, counts: Ints, groups: int) -> tuple[Ints, Ints, Ints]:
-    """Counts of the same code in the same group added up; what comes to zero is left out.
+    """Counts of the same code in the same group added up, without zeros.
 
     Returns the codes of each group in order, group after group, their counts, and how many each group has.
     """

@@ -1,4 +1,4 @@
-"""The one idea: everything that fourfold remembers is a count that adds up.
+"""The counts table: everything that fourfold remembers is a count that adds up.
 
 A *counts table* is an Arrow table, one row per series and time bucket:
 
@@ -12,9 +12,9 @@ bucket     int64          start of the hour or day, seconds since 1970 (UTC)
 binning    int64          version of the binning that ``bins`` refer to, and ``SIZED`` × the size of the addends
 tallies    list<int64>    exact integer counts, named by ``KINDS[kind].tallies``
 sums       list<double>   sums, named by ``KINDS[kind].sums``
-low, high  double         extremes seen, NaN where there are none
+low, high  double         extremes, NaN if there are none
 bins       list<int64>    sorted bins with a count other than zero (numeric kinds)
-labels     list<string>   the values counted (categories); stands in the place of ``bins``
+labels     list<string>   the values counted (categories), instead of ``bins``
 counts     list<int64>    the count of each bin or label; negative in a correction
 registers  list<int32>    HyperLogLog: register number × 32 + rank, sorted
 ========== ============== ==========================================================================
@@ -22,9 +22,9 @@ registers  list<int32>    HyperLogLog: register number × 32 + rank, sorted
 ``add`` is associative and commutative, its identity is ``empty()``: a commutative monoid, so folding in one
 pass, in a thousand batches, in any order or on a cluster gives the same counts.
 
-Sums of floats are no such thing by themselves: 1e300 swallows all that it is added to, and when it is taken away again,
-for the label was a slip, nothing is left; infinity less infinity is no number at all. So records whose addends are of
-another size are kept in a row of their own, which vanishes with the last of them (see ``sizes_of``).
+Float sums are not exact: adding 1e300 to a sum and subtracting it again, because the label was a typo, leaves zero;
+infinity less infinity is NaN. So records whose addends have another size have their own row, which disappears with the
+last of them (see ``sizes_of``).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def empty() -> pa.Table:
 
 
 def negate(table: pa.Table) -> pa.Table:
-    """The counts that, added, take these away again. Extremes and registers cannot be taken back."""
+    """The counts that, when added, subtract these. Extremes and registers cannot be subtracted."""
     rows = table.num_rows
     for name, item in (("tallies", pa.int64()), ("sums", pa.float64()), ("counts", pa.int64())):
         flat, lengths = lists(table[name])
@@ -81,7 +81,7 @@ def negate(table: pa.Table) -> pa.Table:
 
 
 def add(*tables: pa.Table) -> pa.Table:
-    """Counts that agree in column, kind, slice, bucket and binning become one row: their sum."""
+    """Add counts: rows with the same column, kind, slice, bucket and binning become one row."""
     table = pa.concat_tables([t for t in tables if t.num_rows] or [empty()]).combine_chunks()
     if table.num_rows == 0:
         return table
@@ -126,7 +126,7 @@ def add(*tables: pa.Table) -> pa.Table:
 
 
 def drop_zero(table: pa.Table) -> pa.Table:
-    """Without the rows whose every tally and bin has come to zero."""
+    """The counts without rows whose tallies and bins are all zero."""
     if table.num_rows == 0:
         return table
     alive = np.zeros(table.num_rows, bool)
@@ -137,9 +137,9 @@ def drop_zero(table: pa.Table) -> pa.Table:
 
 
 def without_negative_labels(table: pa.Table) -> pa.Table:
-    """Totals in which a category's label that was taken back more often than it was counted is taken from *other*.
+    """Totals with each label that was subtracted more often than it was added taken from *other* instead.
 
-    Such a label was among the others when it came: only so many are kept (see ``MAX_CATEGORIES``).
+    Such a label was counted as *other* when it came, since a row keeps at most ``MAX_CATEGORIES`` labels.
     """
     numbers, lengths = lists(table["counts"])
     capped = np.array([KINDS[kind].capped for kind in table["kind"].to_pylist()], bool)
@@ -215,7 +215,7 @@ def _add_bins(table: pa.Table, group: Ints, size: int) -> tuple[Ints, pa.Array |
 def _heaviest(
     labels: pa.Array, counts: Ints, sizes: Ints, labelled: npt.NDArray[np.bool_], capped: npt.NDArray[np.bool_]
 ) -> tuple[pa.Array, Ints, Ints, Ints]:
-    """Of the capped rows at most ``MAX_CATEGORIES`` labels, the heaviest; also what each row lost to *other*."""
+    """The most frequent ``MAX_CATEGORIES`` labels of the capped rows; also what each row lost to *other*."""
     dropped = np.zeros(len(sizes), np.int64)
     wide = np.flatnonzero(capped & (sizes > MAX_CATEGORIES))
     if not len(wide):
@@ -236,7 +236,7 @@ def _heaviest(
 
 
 def _add_registers(column: pa.ChunkedArray, group: Ints, size: int) -> tuple[npt.NDArray[np.int32], Ints]:
-    """HyperLogLog registers merged per group: of each register the largest rank."""
+    """HyperLogLog registers merged per group: the largest rank of each register."""
     flat, lengths = lists(column)
     if not len(flat):
         return flat, np.zeros(size, np.int64)

@@ -1,4 +1,4 @@
-"""Where folds run: an engine reads the log, joins, and hands the records to the one kernel in ``fold``."""
+"""Engines run the folds: they read the log, join, and pass the records to the one kernel in ``fold``."""
 
 from fourfold.engine.drive import Engine
 from fourfold.engine.duckdb import DuckDB

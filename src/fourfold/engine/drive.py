@@ -1,7 +1,6 @@
-"""A fold over any engine: what changed in a log, in batches, into groups, and into counts.
+"""A fold over any engine: a log's changes, in batches, into groups, and into counts.
 
-An engine reads, joins and splits (the methods that are abstract here); what is counted of its batches is the same for
-all of them.
+An engine reads, joins and splits (the abstract methods here); all engines' batches are counted in the same way.
 """
 
 from __future__ import annotations
@@ -40,25 +39,25 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, thread: threading.Thread) -> None:
-        """Let what a thread counts end with a ``StoppedError``, of which nothing is kept, and wait for it."""
+        """Stop a thread's count with a ``StoppedError``, discarding its results, and wait for it."""
 
     @abc.abstractmethod
     def levels(self, log: ChangedLog, dimension: Dimension, known: Levels) -> Levels:
-        """Which values of a dimension have a slice of their own, and the edges of buckets, once ``log`` is counted."""
+        """The values of a dimension that have their own slice, and the bucket edges, once ``log`` is counted."""
 
     @abc.abstractmethod
     def records(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
-        """The records that came, then those that went."""
+        """The added records, then the removed ones."""
 
     @abc.abstractmethod
     def repetitions(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
-        """The times of records that have become, or have ceased to be, repetitions of a key."""
+        """The times of records that have become, or are no longer, repetitions of a key."""
 
     @abc.abstractmethod
     def join(
         self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent, pairs: bool
     ) -> Iterator[Batch]:
-        """The joined records of all keys that a change touches: as they were, to be taken back, then as they are.
+        """The joined records of all keys in a change: as they were, to be subtracted, then as they are.
 
         With ``pairs`` also those that two versions of the model predicted.
         """
@@ -78,11 +77,11 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
-        """Of each record of the label stream, whether the task can take its label; one that is missing, it can."""
+        """Whether the task can use the label of each record in the label stream; a missing label counts as usable."""
 
     @abc.abstractmethod
     def unusable_labels(self, task: Task, log: ChangedLog, most: int) -> list[tuple[str, int]]:
-        """The labels in a log that the task cannot take, the most frequent first: as text, with how many there are."""
+        """The labels in a log that the task cannot use, as text with their number, the most frequent first."""
 
     @abc.abstractmethod
     def keys(
@@ -126,10 +125,10 @@ class Engine(abc.ABC):
         extent: Extent = EVERYTHING,
         wanted: Wanted | None = None,
     ) -> Folded:
-        """Join what changed in the task's streams and count it: taken back as it was, added as it is now.
+        """Join and count the changes in the task's streams: the old records are subtracted, the new ones added.
 
-        ``wanted`` says for each dimension what to count: "" is the task itself, other names its custom metrics.
-        Without it, all is counted in all dimensions of ``splits``.
+        ``wanted`` says what to count in each dimension: "" is the task itself, other names are its custom metrics.
+        Without it, everything is counted in all dimensions of ``splits``.
         """
         adder = _Adder()
         if wanted is None:
@@ -179,7 +178,7 @@ def _groups(starts: Ints, parts: pa.Table, splits: Splits) -> list[Groups]:
 
 
 def _splits_of(parts: pa.Table, splits: Splits) -> list[Split]:
-    """How records are split that carry what their dimensions make of them."""
+    """How to split records that carry the values of their dimensions."""
     return [
         Split(
             tuple(part.name for part in dimension.parts),

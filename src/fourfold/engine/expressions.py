@@ -14,22 +14,22 @@ import duckdb
 from fourfold.errors import ConfigError
 from fourfold.model import Dimension
 
-_GROWING = {  # functions whose value may be of any size, and which of their arguments say how large
+_GROWING = {  # functions whose value may have any size, and the arguments that determine it
     "repeat": (1,), "lpad": (1,), "rpad": (1,), "range": (0, 1, 2), "generate_series": (0, 1, 2), "bar": (3,),
     "list_resize": (1,), "array_resize": (1,), "bitstring": (1,), "format": (), "printf": (), "replace": (),
     "regexp_replace": (),
 }  # fmt: skip
 _FOLDING = {"list_reduce", "array_reduce", "reduce"}  # each step may double the value
-_LARGEST = 1_000  # what such an argument may be; memory is not limited within a single value
+_LARGEST = 1_000  # the largest such argument; memory is not limited within a single value
 
 
 @functools.cache
 def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
-    """The columns that an expression is over, each as its parts: ("prediction", "amount").
+    """The columns in an expression, each as its parts: ("prediction", "amount").
 
     Raises:
-        ConfigError: it is no single scalar expression: a statement, a query, an aggregate, or a function that gives
-            another answer each time.
+        ConfigError: it is no single scalar expression: a statement, a query, an aggregate, or a function that is not
+            deterministic.
     """
     with duckdb.connect() as connection:
         statement = _parsed(connection, expression)
@@ -52,7 +52,7 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
                     _check_size(expression, node)
         if found := functions & _FOLDING or _in_lambdas(selected) & _GROWING.keys():
             raise ConfigError(
-                f"SQL expression {expression!r}: {min(found)} may make a value of any size, there; write it without"
+                f"SQL expression {expression!r}: {min(found)} may create a value of any size there; write it without"
             )
         for name in sorted(functions):
             _check_function(connection, expression, name)
@@ -60,7 +60,7 @@ def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
 
 
 def columns_of_slice(dimension: Dimension) -> set[str]:
-    """The columns of a stream that a way to split it is over."""
+    """The columns of a stream that a dimension uses."""
     return {
         name for part in dimension.parts
         for name in ({column[0] for column in columns_of(part.sql)} if part.sql else {part.name})
@@ -68,7 +68,7 @@ def columns_of_slice(dimension: Dimension) -> set[str]:
 
 
 def check_expression(expression: str, whose: str) -> None:
-    """Refuse an expression that cannot be, while whoever wrote it looks; ``whose`` says what it belongs to.
+    """Reject an invalid expression at declaration time; ``whose`` names what it belongs to.
 
     Raises:
         ConfigError: as ``columns_of``.
@@ -80,7 +80,7 @@ def check_expression(expression: str, whose: str) -> None:
 
 
 def _parsed(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
-    """The statements that ``SELECT (expression)`` is, as DuckDB's own tree."""
+    """The statements in ``SELECT (expression)``, as DuckDB's parse tree."""
     try:
         row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
     except (duckdb.Error, UnicodeError) as error:
@@ -98,15 +98,15 @@ def _check_function(connection: duckdb.DuckDBPyConnection, expression: str, name
     ).fetchall()
     kinds = {kind for kind, _ in rows}
     if not kinds & {"scalar", "macro", "aggregate"}:
-        raise ConfigError(f"SQL expression {expression!r}: there is no function {name} of one record")
+        raise ConfigError(f"SQL expression {expression!r}: there is no scalar function {name}")
     if not kinds & {"scalar", "macro"}:
-        raise ConfigError(f"SQL expression {expression!r}: {name} adds up records; the sums are made by fourfold")
+        raise ConfigError(f"SQL expression {expression!r}: {name} is an aggregate; fourfold does the summing itself")
     if not any(stability in (None, "CONSISTENT") for _, stability in rows):  # of some type it depends on the time zone
-        raise ConfigError(f"SQL expression {expression!r}: {name} gives another answer each time it is asked")
+        raise ConfigError(f"SQL expression {expression!r}: {name} is not deterministic")
 
 
 def _check_size(expression: str, node: dict[str, Any]) -> None:
-    """Refuse what makes a huge value of a small one: it would end the process, as no limit holds within a value."""
+    """Reject functions that turn a small value into a huge one: no memory limit holds within a single value."""
     name = node["function_name"]
     if name not in _GROWING:
         return
@@ -116,7 +116,7 @@ def _check_size(expression: str, node: dict[str, Any]) -> None:
     moderate = all(map(_is_moderate, sizes)) and (name not in ("format", "printf") or _is_plain_format(arguments[0]))
     if inner & _GROWING.keys() or not moderate:
         raise ConfigError(
-            f"SQL expression {expression!r}: {name} may make a value of any size; give it constant sizes of at most "
+            f"SQL expression {expression!r}: {name} may create a value of any size; give it constant sizes of at most "
             f"{_LARGEST:,}, and no other such function within"
         )
 
@@ -129,7 +129,7 @@ def _is_moderate(argument: dict[str, Any]) -> bool:
 
 
 def _is_plain_format(argument: dict[str, Any]) -> bool:
-    """Whether an argument is a constant format whose widths stand in it, and are no larger than ``_LARGEST``."""
+    """Whether an argument is a constant format with constant widths, no larger than ``_LARGEST``."""
     if argument["class"] != "CONSTANT" or argument["literal"].get("kind") != "STRING":
         return False
     text = str(argument["literal"]["text"])
@@ -138,7 +138,7 @@ def _is_plain_format(argument: dict[str, Any]) -> bool:
 
 
 def _in_lambdas(tree: Any) -> set[str]:
-    """The functions that stand within lambdas: they are called once for each entry of a list."""
+    """The functions within lambdas: they are called once for each entry of a list."""
     if isinstance(tree, list):
         return set().union(*map(_in_lambdas, tree))
     if not isinstance(tree, dict):

@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it answers."""
+"""The inputs and outputs of an engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fourfold.model import Dimension
 
 
 class ChangedLog(Protocol):
-    """A stream's log between two versions, as Parquet files: what was and stays, what came, what went."""
+    """A stream's log between two versions, as Parquet files: kept, added and removed records."""
 
     @property
     def before(self) -> Sequence[str]:
@@ -39,14 +39,14 @@ class ChangedLog(Protocol):
         """Some columns of the records of some of the files; None where there are more than so many."""
 
     def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
-        """Some columns of the records before that have one of some keys.
+        """Some columns of the earlier records with some keys.
 
-        None where there is no way but to read all: they are many, or nothing tells where they are.
+        None if all must be read: they are many, or no index tells where they are.
         """
 
 
 class TooSlowError(ConfigError):
-    """Users' expressions took too long and were stopped; ``dimension`` is the one whose values they make, if known."""
+    """Users' expressions took too long and were stopped; ``dimension`` is the one they belong to, if known."""
 
     def __init__(self, message: str, dimension: Dimension | None = None) -> None:
         super().__init__(message)
@@ -55,10 +55,10 @@ class TooSlowError(ConfigError):
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Some records to be counted (``sign`` 1) or taken back (−1).
+    """Some records to be added (``sign`` 1) or subtracted (−1).
 
-    ``parts`` holds, as text, what the parts of the dimensions make of each: ``slice_I_J`` is part J of dimension I.
-    Of a task's join, the records are as ``fold.tasks.Joined`` describes them; ``paired`` are those of two versions.
+    ``parts`` holds the values of the dimensions' parts as text: ``slice_I_J`` is part J of dimension I. A task's
+    joined records are as in ``fold.tasks.Joined``; ``paired`` are those of two versions.
     """
 
     sign: int
@@ -69,7 +69,7 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """Signed counts by hour to add to what is remembered, and the plan with what was chosen on the way."""
+    """Signed counts by hour to add to the state, and the plan with the choices made on the way."""
 
     counts: pa.Table
     plan: Plan
@@ -77,13 +77,12 @@ class Folded:
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """Which joined records are meant, where not all: of some keys, known at a moment, of a stretch of time.
+    """A selection of joined records: by keys, as known at a moment, in a range of time.
 
-    ``keys`` are those that are meant, and the joined records then say from which records of the logs they are, by log
-    time, batch and row (``prediction_id``, ``label_id``, ``outcome_id``). ``piece`` (i of n) takes the keys whose hash
-    is i modulo n. ``as_of``, ``start`` and ``end`` are in microseconds since 1970, the first a log time, the others
-    prediction times. What happened before ``closed`` is left as it was counted: such predictions, and labels that may
-    be theirs.
+    With ``keys``, the joined records also name their records in the logs, by log time, batch and row
+    (``prediction_id``, ``label_id``, ``outcome_id``). ``piece`` (i of n) selects the keys whose hash is i modulo n.
+    ``as_of``, ``start`` and ``end`` are in microseconds since 1970, the first a log time, the others prediction times.
+    Predictions before ``closed``, and labels that may be theirs, keep their counts.
     """
 
     piece: tuple[int, int] | None = None
@@ -98,7 +97,7 @@ class Extent:
 class Discrepancy:
     """A column of two streams compared by key: how many keys match, differ, or have a value on one side only.
 
-    ``examples`` are keys of each kind but the matched ones; of the column "" the keys themselves are compared.
+    ``examples`` are keys of each kind except the matched ones; the column "" compares the keys themselves.
     """
 
     column: str
@@ -110,7 +109,7 @@ class Discrepancy:
 
     @property
     def wrong(self) -> int:
-        """How many keys do not match."""
+        """The number of keys that do not match."""
         return self.mismatched + self.only_current + self.only_reference
 
 

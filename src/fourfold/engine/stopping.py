@@ -1,4 +1,4 @@
-"""Ending what a thread counts, as soon as can be: a process that ends must not leave a thread in native code."""
+"""Stops a counting thread as soon as possible: a process that ends must not leave a thread in native code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _connections: dict[int, duckdb.DuckDBPyConnection] = {}  # what each thread asks
 
 
 class StoppedError(FourfoldError):
-    """What was being counted was told to end; nothing of it is kept, and it is counted the next time."""
+    """Counting was stopped; its results are discarded, and it is repeated the next time."""
 
 
 def stop(thread: threading.Thread) -> None:
-    """Let a thread end at its next batch, and what it asks of DuckDB at once; returns when it has, or gives up."""
+    """Stop a thread at its next batch, and its DuckDB query at once; return when it has ended, or give up."""
     name = thread.ident
     if name is None:
         return
@@ -36,18 +36,18 @@ def stop(thread: threading.Thread) -> None:
 
 
 def check() -> None:
-    """Go on, unless this thread was told to end.
+    """Go on, unless this thread was stopped.
 
     Raises:
         StoppedError: it was.
     """
     if threading.get_ident() in _stopped:
-        raise StoppedError("counting was told to end")
+        raise StoppedError("counting was stopped")
 
 
 @contextmanager
 def stoppable(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """While this lasts, ``stop`` interrupts what this thread asks; the connection is closed in the end."""
+    """While this lasts, ``stop`` interrupts this thread's queries; the connection is closed at the end."""
     thread = threading.get_ident()
     check()
     outer = _connections.get(thread)

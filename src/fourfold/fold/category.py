@@ -1,4 +1,4 @@
-"""Categorical columns: their values as text, the 256 heaviest a bucket, and HyperLogLog for distinct counts.
+"""Categorical columns: their values as text, the 256 most frequent per bucket, and HyperLogLog for distinct counts.
 
 HyperLogLog: Flajolet et al., "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm",
 AofA 2007. Its registers are merged by taking the larger, so they add up like counts do.
@@ -57,7 +57,7 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
 
 
 def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
-    """As ``fold_category``, of a column whose values are nearly all distinct: they are *other*, and how many differ."""
+    """As ``fold_category``, for a column of nearly distinct values: counts them as *other*, and the distinct ones."""
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     tallies[:, TALLIES["rows"]] = groups.sizes
     valid = texts.is_valid().to_numpy(zero_copy_only=False)
@@ -73,14 +73,14 @@ def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
 
 
 def labels_of(texts: pa.StringArray) -> pa.StringArray:
-    """Each text as a label (see ``model.label``); the array itself where none is too long."""
+    """Each text as a label (see ``model.label``); the array itself if none is too long."""
     if not pc.any(pc.greater(pc.utf8_length(texts), LONGEST_LABEL)).as_py():
         return texts
     return pa.array([None if text is None else label_of(text) for text in texts.to_pylist()], pa.string())
 
 
 def _heaviest(counted: Ints, labels: pa.StringArray, codes: Ints) -> npt.NDArray[np.bool_]:
-    """Which of a group's labels are its heaviest ``MAX_CATEGORIES``; of equal ones the first in the alphabet."""
+    """A group's most frequent ``MAX_CATEGORIES`` labels; of equal ones the alphabetically first."""
     lightest = np.partition(counted, -counts.MAX_CATEGORIES)[-counts.MAX_CATEGORIES]
     kept: npt.NDArray[np.bool_] = counted > lightest
     room = counts.MAX_CATEGORIES - int(kept.sum())

@@ -1,4 +1,4 @@
-"""All columns of a table of records: which series each type of column becomes, and their counts."""
+"""All columns of a table of records: the series that each type of column becomes, and their counts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ALWAYS, NEVER = -(2**62), 2**62  # before and after all event times
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What was fixed when a stream's columns were first seen.
+    """The choices fixed when a stream's columns were first seen.
 
     ``binnings`` holds each numeric series' binnings, each with the bucket from which it is in force, the oldest
-    first; ``small`` names the integer columns that are counted as categories too, for they had at most 256
-    distinct values. ``identifiers`` holds for each text column the event time from which it is not counted by value,
-    for nearly all of them are distinct; ``NEVER`` where it is counted so.
+    first; ``small`` names the integer columns that are also counted as categories, since they had at most 256 distinct
+    values. ``identifiers`` holds for each text column the event time from which it is not counted by value, since
+    nearly all are distinct; ``NEVER`` if it is.
     """
 
     binnings: Mapping[str, Sequence[tuple[int, Binning]]] = dataclasses.field(default_factory=dict)
@@ -66,7 +66,7 @@ class Plan:
         return dataclasses.replace(self, binnings=binnings)
 
     def identifier(self, column: str, second: int = NEVER - 1) -> bool:
-        """Whether a column is taken for an identifier at an event time; without it: at any."""
+        """Whether a column counts as an identifier at an event time; without it: at any."""
         return self.identifiers.get(column, NEVER) <= second
 
 
@@ -212,7 +212,7 @@ def _numeric_series(name: str, array: pa.Array, seconds: Ints | None) -> Iterato
 
 
 def _floats(array: pa.Array) -> Floats:
-    """The values as floats; what stands at nulls does not matter."""
+    """The values as floats; values at nulls do not matter."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     if array.type != pa.float64():
@@ -230,7 +230,7 @@ def _is_small(column: pa.ChunkedArray) -> bool:
 
 
 def nearly_all_distinct(values: int, distinct: float) -> bool:
-    """Whether so many values, of which so many are distinct, are those of an identifier."""
+    """Whether so many values, so many of them distinct, make a column an identifier."""
     return values >= LEAST_OF_IDENTIFIER and distinct > DISTINCT_OF_IDENTIFIER * values
 
 

@@ -35,7 +35,7 @@ def to_arrow(data: Frame) -> pa.Table:
     a repeated one gets ``_2``, ``_3``, …
 
     Raises:
-        InputError: where the data is none of these, or a column cannot be held by Arrow.
+        InputError: the data is none of these, or Arrow cannot hold a column.
     """
     try:
         table = _native_to_arrow(data)
@@ -158,14 +158,14 @@ DEEPEST = 32  # levels of a nested value
 
 
 def check_objects(values: Iterable[Any]) -> None:
-    """Refuse Python objects that Arrow cannot be trusted with.
+    """Reject Python objects that are not safe for Arrow.
 
-    It follows a value that holds itself until the process dies, and ends it at once for one whose class cannot be asked
-    for. Level by level, and each container once, so that it costs little beside the conversion.
+    Arrow follows a value that contains itself until the process dies, and crashes on one whose class cannot be read.
+    The check goes level by level, and into each container once, so that it costs little beside the conversion.
 
     Raises:
-        InputError: a value is nested too deep, or holds itself.
-        Exception: whatever an object raises that is asked for its class.
+        InputError: a value is nested too deep, or contains itself.
+        Exception: whatever an object raises when its class is read.
     """
     level: Iterable[Any] = values
     for _ in range(DEEPEST + 1):
@@ -183,7 +183,7 @@ def check_objects(values: Iterable[Any]) -> None:
                 value.values() if issubclass(type(value), Mapping) else value for value in containers.values()
             )
         )
-    raise InputError(f"a value is nested more than {DEEPEST} deep, or holds itself")
+    raise InputError(f"a value is nested more than {DEEPEST} deep, or contains itself")
 
 
 def _native_to_arrow(data: Frame) -> pa.Table:

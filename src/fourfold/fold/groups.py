@@ -1,4 +1,4 @@
-"""Which group, a slice in a time bucket, each record falls in: worked out once, used by every column."""
+"""The group (a slice in a time bucket) of each record: computed once, used by every column."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def bucket_starts(seconds: Ints) -> Ints:
 class Split:
     """One way to split records: the names of its parts, and of each record the value of each part as text.
 
-    ``kept`` holds the combinations of values that have a slice of their own, None where all have; the others fall
-    into one slice whose values are ``OTHER``.
+    ``kept`` holds the combinations of values with their own slice, None if all have one; the others share one slice
+    whose values are ``OTHER``.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The values of a dimension that have a slice of their own: all of them, or the heaviest where there are too many."""
+"""The values of a dimension that have their own slice: all of them, or the most frequent if there are too many."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Value = tuple[str | None, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """What is fixed of a dimension.
+    """The fixed choices of a dimension.
 
-    ``edges`` holds, for each part that is bucketed, the buckets' inner edges, chosen from the first data seen.
-    ``kept`` are the values that have a slice of their own; once ``full``, further ones are counted as *other*.
+    ``edges`` holds, for each bucketed part, the buckets' inner edges, chosen from the first data seen. ``kept`` are the
+    values with their own slice; once ``full``, further ones are counted as *other*.
     """
 
     edges: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
@@ -25,10 +25,10 @@ class Levels:
     full: bool = False
 
     def admitting(self, heaviest: Sequence[Value]) -> Levels:
-        """With further values, the heaviest first, as far as there is room; those already kept stay.
+        """With further values, the most frequent first, as far as there is room; those already kept stay.
 
-        The first values to fill the room keep it, so that what was counted stays true: where all come at once, as in
-        a log that is counted for the first time, these are the heaviest of all.
+        The first values to fill the room keep it, so that earlier counts stay correct: if all come at once, as in the
+        first count of a log, these are the most frequent of all.
         """
         new = [value for value in heaviest if value not in self.kept]
         if self.full or not new:

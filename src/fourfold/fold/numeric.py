@@ -19,17 +19,17 @@ from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}
 FEW_BINS, MANY_BINS = 8, 4_000
-ABSURD = 1e60  # from here on a number does not say what is usual in a column
+ABSURD = 1e60  # from here on a number is not typical of a column
 _FURTHEST = 2.0**-148  # times 2^-52, the rounding of floats: how small a scale may be beside the largest value
 ENOUGH_VALUES = 256  # to judge a binning by
 _LOOKED_AT, _MARGIN = 4_096, 8.0  # values of many that say where the others are likely to be, and how much further off
 
 
 def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
-    """The binning for a column whose first data these are: the median, and IQR/1.349 for the scale.
+    """The binning for a column, from its first data: the median, and IQR/1.349 for the scale.
 
-    The scale falls back on the standard deviation, then |centre|, then 1, where it would be zero. Values from
-    ``ABSURD`` on say nothing, unless there are no others.
+    A scale of zero falls back on the standard deviation, then |centre|, then 1. Values from ``ABSURD`` on are ignored,
+    unless there are no others.
     """
     finite = values[np.isfinite(values)]
     usual = finite[np.abs(finite) < ABSURD]

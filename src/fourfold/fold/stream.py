@@ -1,4 +1,4 @@
-"""The records of a stream themselves: how many there are, without a key, or with a key logged before."""
+"""The records of a stream themselves: all, those without a key, and those with a key logged before."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TALLIES = {name: i for i, name in enumerate(KINDS["stream"].tallies)}
 
 
 def fold_keys(keys: pa.Array | None, groups: Groups) -> pa.Table:
-    """How many records, and how many without a key: one row a group, column "" and kind "stream".
+    """The number of records, and of those without a key: one row per group, column "" and kind "stream".
 
-    ``keys`` is None for records that are not meant to have any.
+    ``keys`` is None for records without keys.
     """
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     tallies[:, TALLIES["rows"]] = groups.sizes
@@ -27,7 +27,7 @@ def fold_keys(keys: pa.Array | None, groups: Groups) -> pa.Table:
 
 
 def fold_duplicates(sign: Ints, groups: Groups) -> pa.Table:
-    """How many records repeat a key; ``sign`` is +1 for one to count and −1 for one to take back."""
+    """The number of records that repeat a key; ``sign`` is +1 to add one and −1 to subtract one."""
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     np.add.at(tallies[:, TALLIES["duplicate_key"]], groups.ids, sign)
     return _table(tallies, groups)

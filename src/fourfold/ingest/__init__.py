@@ -1,1 +1,1 @@
-"""The only writer: takes what was sent into the log, and counts what is new."""
+"""The only writer: takes sent messages into the log, and counts new records."""

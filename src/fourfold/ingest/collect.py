@@ -1,4 +1,4 @@
-"""From the inbox into the log and the state: every message once, whatever dies in between."""
+"""From the inbox into the log and the state: every message once, despite crashes in between."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Received = tuple[Message, messages.Content]
 class Collector:
     """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``).
 
-    A message's file is removed only when a commit that can be read back holds what it held: a version of a stream's
-    log, a transaction of the state, or a file in quarantine. What dies in between leaves the file, and the next
-    collector finds out exactly whether it was taken: of records by looking the batch up in the log, of all else by
-    the note that the state's own transaction made.
+    A message's file is removed only when a readable commit holds its contents: a version of a stream's log, a
+    transaction of the state, or a file in quarantine. A crash in between leaves the file, and the next collector finds
+    out exactly whether it was taken: for records by looking up the batch in the log, for all else by the note in the
+    state's transaction.
     """
 
     def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: Logs) -> None:
@@ -48,15 +48,15 @@ class Collector:
         self._warned: set[str] = set()
 
     def newer(self) -> set[str]:
-        """The messages in the inbox that stay there: of newer versions, or such as cannot be read."""
+        """The messages that stay in the inbox: of newer versions, or unreadable."""
         return {path.stem for path in self._inbox.pending() if path.stem in self._left} if self._left else set()
 
     def waiting(self) -> bool:
-        """Whether there are messages to take; those of newer versions are none."""
+        """Whether there are messages to take, not counting those of newer versions."""
         return any(path.stem not in self._left for path in self._inbox.pending())
 
     def forgotten(self) -> bool:
-        """Whether there are logs of which the state knows nothing: it was lost and made anew."""
+        """Whether there are logs that the state does not know: it was lost and rebuilt."""
         return not self._database.recall(catalogue.any_stream) and self._logs.any()
 
     def collect(self, go_on: Callable[[], bool] = lambda: True) -> bool:
@@ -90,7 +90,7 @@ class Collector:
                 self._warn(f"declarations{project}", f"the declarations of {project!r} cannot be copied: {error}")
 
     def _rediscover(self) -> None:
-        """Make known again what the logs hold, and what is declared beside them."""
+        """Register again the streams in the logs, and the declarations beside them."""
         found = self._logs.found()
         with self._database.write() as connection:
             for project in {project for project, _ in found} | declarations.projects(self._logs.folder):
@@ -102,7 +102,7 @@ class Collector:
         logger.warning("The state of the store was gone. %s", declarations.LOST)
 
     def _read(self, path: Path) -> Received | None:
-        """A message and what it says; what cannot be understood goes aside, what is newer stays where it is."""
+        """A message and its contents; an unreadable one goes to quarantine, a newer one stays where it is."""
         if path.stem in self._left:
             return None
         try:
@@ -121,12 +121,12 @@ class Collector:
         return None
 
     def _keep_file(self, path: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
-        """Put a message aside; where quarantine cannot be written, it stays in the inbox."""
+        """Put a message into quarantine; if that cannot be written, it stays in the inbox."""
         try:
             self._quarantine.keep_file(path, reason, stream, project)
         except StoreError as error:
             self._left.add(path.stem)
-            self._warn(str(error), f"{reason} It stays there, for {error}")
+            self._warn(str(error), f"{reason} It stays there, because {error}")
         else:
             self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
 
@@ -166,7 +166,7 @@ class Collector:
             )  # fmt: skip
         except StoreError as error:
             self._left.add(message.id)
-            self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox, for {error}")
+            self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox: {error}")
         else:
             _remove(message)
 
@@ -194,10 +194,10 @@ class Collector:
                     catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
 
     def _check_counted(self, log: StreamLog) -> None:
-        """Where a log ends before what was counted of it, let it be counted anew: its versions come again.
+        """If a log ends before its counts do, have it counted again, since its version numbers are reused.
 
         Raises:
-            StoreError: what it lacks may be brought back; until then, nothing is added.
+            StoreError: the missing commits may be restored; until then, nothing is added.
         """
         counted = self._database.recall(catalogue.counted_to, log.project).get(log.stream, -1)
         version = -1 if log.version is None else log.version
@@ -208,7 +208,7 @@ class Collector:
                 catalogue.count_anew(connection, log.project, log.stream)
 
     def _commit(self, log: StreamLog, batches: Sequence[Message]) -> None:
-        """Append batches together or, where one cannot be held by the log, one by one, and keep that one aside."""
+        """Append batches together, or one by one if the log cannot hold one, which goes to quarantine."""
         try:
             log.append(batches, functools.partial(self.set_aside, log))
         except SchemaError as error:
@@ -223,7 +223,7 @@ class Collector:
             _remove(message)
 
     def set_aside(self, log: StreamLog, message: Message, conflict: Conflict) -> None:
-        """Keep the values of a column that contradict it, with what says whose they are."""
+        """Keep the values that contradict their column, with their records' identities."""
         meta = [name for name in META.names if name in message.table.column_names]
         aside = message.table.select(meta).append_column(conflict.column, conflict.values)
         aside = aside.filter(conflict.values.is_valid())
@@ -236,7 +236,7 @@ class Collector:
     def _apply(self, received: Sequence[Received]) -> None:
         """Take messages into the state, in one transaction with the note that they were taken.
 
-        Where one of them makes no sense to the state, each has a transaction of its own, and that one goes aside.
+        If one of them is invalid for the state, each gets its own transaction, and that one goes to quarantine.
         """
         if not received:
             return
@@ -287,9 +287,9 @@ class Collector:
 
 
 def declare(connection: sa.Connection, project: str, task: Task) -> None:
-    """Declare a task. Where it joins or judges otherwise than it was declared before, it is counted anew.
+    """Declare a task. If its join or its rules differ from the earlier declaration, it is counted again.
 
-    Slices that are new are counted from the start, those that are gone are forgotten (see ``Counter``).
+    New slices are counted from the start, and removed ones are forgotten (see ``Counter``).
     """
     known = catalogue.tasks(connection, project).get(task.name)
     if known is not None and dataclasses.replace(known, slices=task.slices, sums=task.sums) != task:
@@ -327,8 +327,8 @@ def _with_known_versions(
 ) -> pa.Table:
     """Counts with the versions under which the state knows their binnings.
 
-    Two processes may have fixed a column's binning at the same time: the later one becomes a version of its own,
-    which no new data will use.
+    Two processes may have fixed a column's binning at the same time: the later one becomes a separate version, which
+    no new data will use.
     """
     known = catalogue.plan(connection, project, owner).binnings
     versions = {}

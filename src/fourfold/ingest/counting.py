@@ -1,4 +1,4 @@
-"""From the log into counts: what is new since the last fold, counted once."""
+"""From the log into counts: records since the last fold, counted once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Counter:
 
     @property
     def damaged(self) -> dict[Owner, str]:
-        """The owners whose logs could not be read in the last fold, and why."""
+        """The owners whose logs could not be read in the last fold, with the reason."""
         return self._failures.damaged
 
     def pending(self) -> bool:
@@ -66,9 +66,9 @@ class Counter:
         return False
 
     def fold(self, go_on: Callable[[], bool] = lambda: True) -> bool:
-        """Count everything that is new, and then first counts, piece by piece, as long as ``go_on`` says so.
+        """Count all new records, and then first counts, piece by piece, as long as ``go_on`` says so.
 
-        What could not be counted is tried again later and later. Returns whether all else is counted.
+        Failures are retried at growing intervals. Returns whether all else is counted.
         """
         self._failures.begin()
         wanted = self._database.recall(workloads, self._project)
@@ -82,13 +82,13 @@ class Counter:
         return [work.owner for work in self._database.recall(workloads, self._project) if stream in work.streams]
 
     def forget(self, owner: Owner) -> None:
-        """Forget what was counted of an owner, but for what its logs have forgotten; it is counted anew from these."""
+        """Forget an owner's counts, except those of erased records; its logs are counted again."""
         for work in self._database.recall(workloads, self._project):
             if work.owner == owner:
                 self._start_anew(work)
 
     def _forget_all_but(self, wanted: set[str]) -> None:
-        """Forget the jobs that nothing asks for any more."""
+        """Forget the jobs that are no longer declared."""
         unwanted = self._jobs(catalogue.cursors, catalogue.backfills, catalogue.failures) - wanted
         if unwanted:
             with self._database.write() as connection:
@@ -110,7 +110,7 @@ class Counter:
     # what is new ----------------------------------------------------------------------------------------------------
 
     def _count_new(self, wanted: Sequence[Workload]) -> None:
-        """Count what is new for the jobs that have counted before; some owners' counts are written together."""
+        """Count new records for the jobs that have counted before; several owners' counts are written together."""
         newest = self._versions(wanted)
         cursors = self._database.recall(catalogue.cursors, self._project)
         behind = [work for work in wanted if is_behind(work, cursors, newest)]
@@ -132,7 +132,7 @@ class Counter:
             try:
                 changes = {stream: self._log(stream).changes(since.get(stream)) for stream in work.streams}
             except TruncatedLogError as error:  # what was counted cannot be told from the log any more
-                if (why := self._failures.damage_of(work.streams)) is not None:  # nor can it be counted anew
+                if (why := self._failures.damage_of(work.streams)) is not None:  # nor can it be counted again
                     raise StoreError(why) from error
                 self._start_anew(part)
                 continue
@@ -141,7 +141,7 @@ class Counter:
             results.append(counted)
 
     def _add_together(self, waiting: list[Counted]) -> None:
-        """Add what was counted to the state, in one transaction; where one cannot be, each in one of its own."""
+        """Add the counts to the state, in one transaction; if one fails, each in its own."""
         try:
             with self._database.write() as connection:
                 self._add(connection, waiting)
@@ -171,7 +171,7 @@ class Counter:
                 self._failures.guard(work, self._begin)
 
     def _begin(self, work: Workload) -> None:
-        """Prepare the first count of the jobs that are new: at which versions of the logs, and in how many pieces."""
+        """Prepare the first count of the new jobs: the versions of the logs, and the number of pieces."""
         newest = self._versions([work])
         begun = self._jobs(catalogue.cursors, catalogue.backfills)
         fresh = dataclasses.replace(work, jobs=tuple(job for job in work.jobs if job.key not in begun))
@@ -222,7 +222,7 @@ class Counter:
         at = dict(progress.versions)
         try:
             logs = {s: self._log(s).whole(at[s]) if s in at else _nothing(self._log(s)) for s in work.streams}
-        except TruncatedLogError:  # too long ago: start anew, from the logs as they are
+        except TruncatedLogError:  # too long ago: start over, from the logs as they are
             self._start_anew(work)
             self._begin(work)
             return
@@ -276,7 +276,7 @@ class Counter:
         }
 
     def _add(self, connection: sa.Connection, results: Sequence[Counted]) -> None:
-        """Add what was counted to the state, and what was fixed on the way."""
+        """Add the counts to the state, and the plans fixed on the way."""
         hourly: dict[Owner, list[pa.Table]] = {}
         for counted in results:
             self._fix(connection, counted)

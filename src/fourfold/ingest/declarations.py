@@ -1,4 +1,4 @@
-"""What is declared, copied beside the logs, should the state be lost; and notes that it was."""
+"""A copy of the declarations beside the logs, in case the state is lost; and notes that it was."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fourfold.model import Task
 from fourfold.state import catalogue
 
 LOST = (
-    "What the logs hold is counted anew, with the tasks and custom metrics declared beside them; runs, incidents and "
-    "the counts of frames that components passed on were only in the state, and are lost."
+    "The logs are counted again, with the tasks and custom metrics declared beside them; runs, incidents and the "
+    "counts of frames that components passed on were only in the state, and are lost."
 )
 _FILE = "_declarations.json"  # no stream's folder has a name that begins so
 _NOTES = "state.notes.json"
@@ -74,12 +74,12 @@ def projects(folder: Path) -> set[str]:
 
 
 def note_made_anew(folder: Path) -> None:
-    """Write down in the store's folder that the state was lost, and is made anew now."""
+    """Note in the store's folder that the state was lost, and is now rebuilt."""
     _write(folder / _NOTES, json.dumps({"made_anew": [*made_anew(folder), time.time()]}))
 
 
 def made_anew(folder: Path) -> list[float]:
-    """When the state was made anew, in seconds since 1970."""
+    """When the state was rebuilt, in seconds since 1970."""
     found = _decoded(_read(folder / _NOTES))
     moments = found.get("made_anew") if isinstance(found, dict) else None
     return [float(at) for at in moments if isinstance(at, (int, float))] if isinstance(moments, list) else []

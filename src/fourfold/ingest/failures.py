@@ -1,4 +1,4 @@
-"""What cannot be counted now: one owner that fails does not keep the others from being counted."""
+"""Failures to count: if one owner fails, the others are still counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fourfold.state import Database, StateError, catalogue
 from fourfold.state.catalogue import Failure
 from fourfold.state.jobs import Job, Workload
 
-REST = 20.0  # what could not be counted is left for so many times as long as the try took; twice that the next time
+REST = 20.0  # a failed owner rests so many times as long as the try took; twice that the next time
 LONGEST_REST = 3_600.0  # seconds
 _UNREADABLE = 2**62  # the version of a log that cannot be read
 logger = logging.getLogger("fourfold")
@@ -44,7 +44,7 @@ class Failures:
         self._warned: set[str] = set()
 
     def begin(self) -> None:
-        """Begin a fold, in which everything is tried whose time to rest is over."""
+        """Begin a fold, which tries everything whose time to rest is over."""
         self._noted = dict(self._database.recall(catalogue.failures, self._project))
         self._resting = {key for key, failure in self._noted.items() if time.time() < failure.again}
         self._slow.clear()
@@ -60,7 +60,7 @@ class Failures:
         return self._damaged_at.get(key)
 
     def clear(self, connection: sa.Connection, keys: Iterable[str]) -> None:
-        """Jobs could be counted, whatever had kept them from it."""
+        """Note that jobs were counted, after any earlier failures."""
         for key in keys:
             if self._noted.pop(key, None) is not None:
                 catalogue.set_failure(connection, self._project, key, None)
@@ -113,7 +113,7 @@ class Failures:
         return str(error) if isinstance(error, StoreError) else self.damage_of(work.streams)
 
     def _note(self, job: Job, why: str, took: float) -> None:
-        """Remember that a job cannot be counted now, and when it is tried again."""
+        """Note that a job cannot be counted now, and when to try again."""
         self._resting.add(job.key)
         with self._database.write() as connection:
             before = catalogue.failures(connection, self._project).get(job.key)

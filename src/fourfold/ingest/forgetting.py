@@ -1,10 +1,9 @@
-"""Erasing records with every copy of them, and what stays of them in the counts.
+"""Erases records with every copy, and decides what stays of their counts.
 
-Deleting from a log lets the counts follow: what was counted of a record is taken back. Where only the records are to
-go and history is to stay, the time before a midnight is *closed* first, for the stream and for every task that joins
-it: predictions before it, and labels that may be theirs, are not counted any more, neither added nor taken back. This
-is noted in the state before the first record goes. So it does not matter who folds the deletion, or when, or what dies
-in between: the fold finds nothing open that has changed.
+After a deletion from a log the counts follow: they are subtracted. To erase only the records and keep the history, the
+time before a midnight is *closed* first, for the stream and for every task that joins it: predictions before it, and
+labels that may be theirs, no longer change the counts. The state notes this before the first record goes. So it does
+not matter which process folds the deletion, or when, or what crashes in between: the fold finds no open change.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ if TYPE_CHECKING:
 
 STAYS = (
     "the smallest and the largest value of each column, and the registers that estimate how many are distinct, stay as "
-    "they are: they cannot be taken back"
+    "they are: they cannot be subtracted"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Forgotten:
-    """What was erased, and what may still hold it.
+    """The erased records, and places that may still hold them.
 
-    ``records`` is how many went, by stream; ``quarantined`` how many rows of the quarantine. ``left`` names what could
-    not be looked into, or not be removed.
+    ``records`` is the number erased, by stream; ``quarantined`` that of rows in the quarantine. ``left`` names places
+    that could not be searched or cleared.
     """
 
     records: Mapping[str, int]
@@ -54,7 +53,7 @@ class Forgotten:
 
 
 class Forgetter:
-    """Erases records of a project. Whoever calls it holds the store's lock, with everything counted."""
+    """Erases records of a project. The caller holds the store's lock, and everything is counted."""
 
     def __init__(
         self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Counter
@@ -94,7 +93,7 @@ class Forgetter:
     def before(self, stream: str, moment: int, *, counts: bool = False, force: bool = False) -> Forgotten:
         """Erase the records of a stream that happened before the midnight (UTC) at or before a moment.
 
-        Their counts stay, and nothing is added to or taken from that time any more; with ``counts`` they go, too.
+        Their counts stay and no longer change; with ``counts`` they go, too.
 
         Raises:
             UnknownNameError: no such stream.
@@ -103,7 +102,7 @@ class Forgetter:
         self._named([stream])
         if moment > time.time():
             raise InputError(
-                f"before={moment}: that lies in the future; what is logged until then would not be counted"
+                f"before={moment}: that lies in the future; records logged until then would not be counted"
             )
         midnight = _midnight(moment)
         found = self.present([stream], before=midnight)
@@ -132,7 +131,7 @@ class Forgetter:
                 try:
                     self.before(stream, midnight)
                 except StoreError as error:  # of this stream's log; it is tried again tomorrow
-                    logger.warning("stream %r: its old records cannot be forgotten: %s", stream, error)
+                    logger.warning("stream %r: its old records cannot be erased: %s", stream, error)
 
     def _named(self, streams: Iterable[str] | None) -> list[str]:
         with self._database.read() as connection:
@@ -186,13 +185,13 @@ class Forgetter:
                 path.with_suffix(".json").unlink(missing_ok=True)
             else:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
-        left += [f"{path} is in the inbox and not taken yet; forget again when it is" for path in self._inbox.files()]
+        left += [f"{path} is in the inbox and not taken yet; run forget again later" for path in self._inbox.files()]
         left += [
             f"{job.owner} is not counted: {why}"
             for job, why in self._database.recall(jobs.failures, self._project).items()
         ]
         if not self._database.erase_deleted():
-            left.append(f"{self._database.path}-wal is in use by a reader; forget again when that has ended")
+            left.append(f"{self._database.path}-wal is in use by a reader; run forget again when it has ended")
         return tuple(left)
 
     def _log(self, stream: str) -> StreamLog:
@@ -210,5 +209,5 @@ def _checked(keys: Iterable[str]) -> set[str]:
         raise InputError("no key was given: name at least one")
     for key in found:
         if not isinstance(key, str):
-            raise InputError(f"key {key!r} is no text; give keys as they are kept, '5' for 5")
+            raise InputError(f"key {key!r} is no text; give keys as the log keeps them, '5' for 5")
     return found

@@ -1,4 +1,4 @@
-"""Columns that are identifiers: nearly all their values are distinct, so that counting these tells nothing."""
+"""Identifier columns: nearly all their values are distinct, so that counting them by value is useless."""
 
 from __future__ import annotations
 

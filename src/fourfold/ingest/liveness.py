@@ -1,4 +1,4 @@
-"""Which runs have ended without a word: their process was killed."""
+"""Finds lost runs, whose process was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mending a writer: what can be done safely, each step told of. Nothing that held data is deleted."""
+"""Repairs a store as far as is safe, and reports each step. Nothing that held data is deleted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to 
 
 
 def mended(folder: Path, project: str) -> Iterator[str]:
-    """Mend a store, telling of each step as it is done.
+    """Repair a store, reporting each step.
 
-    What stands in the place of something else is moved aside; a state that cannot be used is moved aside and made
-    anew from the logs and the declarations beside them; logs are brought to where they can be read, and what they
-    hold is counted anew; half-written messages are removed.
+    Files in the wrong place are moved aside; an unusable state is moved aside and rebuilt from the logs and the
+    declarations beside them; damaged logs are repaired and counted again; incomplete messages are removed.
 
     Raises:
         StoreError: the folder cannot be written, or the state was written by a newer fourfold.
@@ -36,7 +35,7 @@ def mended(folder: Path, project: str) -> Iterator[str]:
         yield from _mend_logs(writer, stamp)
         removed = Inbox(folder / "inbox").clear_stale(HALF_WRITTEN)
         if removed:
-            yield f"{removed} half-written messages were removed; they were never acknowledged"
+            yield f"{removed} incomplete messages were removed; they were never acknowledged"
         writer.fold()
     finally:
         writer.close()
@@ -63,7 +62,7 @@ def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
     else:
         unreadable_rows = _unreadable_rows(path)
         if faults and not unreadable_rows and next((folder / "log").glob("*/*/_delta_log"), None) is None:
-            yield f"{path} is left as it is, though damaged ({faults[0]}): there is no log to make it anew from"
+            yield f"{path} is left as it is, though damaged ({faults[0]}): there is no log to rebuild it from"
             return
         faults = faults or unreadable_rows
     for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm"))) if faults else ():
@@ -102,9 +101,9 @@ def _mend_logs(writer: Writer, stamp: str) -> Iterator[str]:
                 for step in mend(log, writer.quarantine.folder / f"log-{log.folder.name}-{stamp}"):
                     yield f"stream {stream!r}: {step}"
             except FourfoldError as error:
-                yield f"stream {stream!r} could not be mended: {error}"
+                yield f"stream {stream!r} could not be repaired: {error}"
                 continue
-        yield f"stream {stream!r}: what its log holds is counted anew"
+        yield f"stream {stream!r}: its log is counted again"
 
 
 def _move(path: Path, why: str, stamp: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the jobs of a project stand in its logs, and what their counting adds."""
+"""The positions of a project's jobs in its logs, and the results of counting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fourfold.state.jobs import Job, Workload, workloads
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """How far a job has counted: up to which version of each of its streams' logs; none where it has not begun."""
+    """A job's position: the last counted version of each of its streams' logs; None before the first count."""
 
     key: str
     streams: tuple[str, ...]
@@ -28,7 +28,7 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Positions:
-    """Where a project's jobs stand."""
+    """The positions of a project's jobs."""
 
     unfinished: frozenset[str]  # the jobs of first counts that are under way, and those to forget
     wanted: tuple[Position, ...]
@@ -54,7 +54,7 @@ class Counted:
 
 @dataclasses.dataclass
 class Known:
-    """What the state holds of some owners that are about to be counted; brought forward as they are."""
+    """The state of some owners that are about to be counted, updated as they are counted."""
 
     cursors: dict[str, Mapping[str, int]]  # by job
     plans: dict[Owner, Plan]  # by owner
@@ -93,7 +93,7 @@ class Known:
             yield dict(counted_to), dataclasses.replace(work, jobs=tuple(jobs))
 
     def advance(self, counted: Counted, log: Changes) -> None:
-        """What will be so once this, counted from the changes of the owner's first stream, is in the state."""
+        """The state after adding these results, counted from the changes of the owner's first stream."""
         self.cursors |= dict.fromkeys(counted.keys, counted.versions)
         self.plans[counted.work.owner] = counted.plan
         stream = counted.work.streams[0]
@@ -102,7 +102,7 @@ class Known:
 
 
 def positions(connection: sa.Connection, project: str) -> Positions:
-    """Where a project's jobs stand, by what the state holds."""
+    """The positions of a project's jobs, from the state."""
     cursors, failures = catalogue.cursors(connection, project), catalogue.failures(connection, project)
     wanted = tuple(
         Position(job.key, work.streams, cursors.get(job.key, {}))

@@ -1,4 +1,4 @@
-"""Taking what is in quarantine again, once it was put right: each entry once, whatever ends it in between."""
+"""Takes corrected entries of the quarantine again: each once, despite crashes in between."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fourfold.state import catalogue
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retried:
-    """What became of an entry: taken, or why it stays."""
+    """The outcome for an entry: taken, or why it stays."""
 
     stream: str
     batch: str
@@ -29,11 +29,11 @@ class Retried:
 
 
 def retry(writer: Writer) -> Iterator[Retried]:
-    """Take each entry of the quarantine again that holds something; what succeeds leaves it.
+    """Take each entry of the quarantine again; those that succeed leave it.
 
     Whole batches, whose Parquet file may have been edited, are appended to the log unless it holds that batch. A
-    column's values go to the records that they belong to. A message's file goes back to the inbox. What does not
-    succeed stays, with the newest reason. All are told of.
+    column's values go to their records. A message's file goes back to the inbox. Entries that fail stay, with the
+    newest reason. The result names all.
     """
     entries = [entry for entry in writer.quarantine.entries() if entry.rows or entry.message.exists()]
     messages = [entry for entry in entries if entry.message.exists()]
@@ -73,7 +73,7 @@ def _take(writer: Writer, entry: Quarantined) -> None:
     else:
         sender, _, number = entry.batch.rpartition("-")
         if not number.isdigit():
-            raise SchemaError(f"{entry.batch!r} is the name of no batch")
+            raise SchemaError(f"{entry.batch!r} is not the name of a batch")
         with writer.database.write() as connection:
             catalogue.add_stream(connection, writer.project, entry.stream, None, None)
         named = pa.array([entry.batch] * table.num_rows, META.field(BATCH).type)

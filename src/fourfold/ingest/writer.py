@@ -1,4 +1,4 @@
-"""The writer of a store: takes what was sent into the log, and counts what is new."""
+"""The writer of a store: takes sent messages into the log, and counts new records."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ logger = logging.getLogger("fourfold")
 
 
 class Writer:
-    """Takes what was sent to a store, and counts it for one project. Among processes, one at a time does.
+    """Takes the messages sent to a store, and counts them for one project. One process at a time does this.
 
     Raises:
-        ConfigError: where the address is none that this version can use.
-        StoreError: where the folder cannot be made or holds something else.
+        ConfigError: this version cannot use the address.
+        StoreError: the folder cannot be created or holds something else.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Writer:
 
     @property
     def writable(self) -> bool:
-        """Whether this process can take what was sent and count it; else it answers from what was counted."""
+        """Whether this process can take messages and count; else it answers from the existing counts."""
         return self.database.writable
 
     @property
@@ -84,11 +84,11 @@ class Writer:
 
     @contextlib.contextmanager
     def locked(self, wait: float = math.inf) -> Iterator[None]:
-        """Alone among the threads and processes that take and count.
+        """The only thread and process that takes and counts.
 
         Raises:
-            Timeout: others are at it for longer than ``wait`` seconds.
-            StoreError: the lock cannot be taken: its file is none, or cannot be written.
+            Timeout: others hold the lock for longer than ``wait`` seconds.
+            StoreError: the lock cannot be taken: its path is no file, or cannot be written.
         """
         if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
             raise Timeout(self._lock.lock_file)
@@ -99,7 +99,7 @@ class Writer:
                 raise
             except OSError as error:
                 raise StoreError(
-                    f"the lock {self._lock.lock_file} cannot be taken: {error}. See to its permissions; "
+                    f"the lock {self._lock.lock_file} cannot be taken: {error}. Check its permissions; "
                     "'fourfold doctor --mend' moves aside what is in its place"
                 ) from error
             try:
@@ -110,10 +110,10 @@ class Writer:
             self._thread_lock.release()
 
     def catch_up(self, patience: float = math.inf) -> None:
-        """Take what was sent and count what is new. One process does, the others wait for it.
+        """Take sent messages and count new records. One process does, the others wait for it.
 
-        After as many seconds as there is patience, the rest is left to a thread, and questions are answered from what
-        is counted so far (see ``standing``).
+        After ``patience`` seconds, a thread does the rest, and questions are answered from the counts so far (see
+        ``standing``).
         """
         refuse_in_fork()
         self.database.reopen_if_replaced()
@@ -126,7 +126,7 @@ class Writer:
         mark_lost(self.database)
 
     def pending(self) -> bool:
-        """Whether something was sent or declared that is not counted yet."""
+        """Whether something sent or declared is not counted yet."""
         return self._collector.waiting() or self._collector.forgotten() or self._folds.pending()
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
@@ -141,7 +141,7 @@ class Writer:
         return functools.partial(self._collector.set_aside, log)
 
     def forget_counts_of(self, stream: str) -> None:
-        """Forget what was counted of a stream's log, by the stream and by the tasks on it; it is counted anew."""
+        """Forget the counts of a stream's log, of the stream and of the tasks on it, and count it again."""
         for owner in self._folds.owners_of(stream):
             self._folds.forget(owner)
 
@@ -206,7 +206,7 @@ class Writer:
     def delete(self, stream: str, keys: Iterable[str]) -> int:
         """Delete all records of these keys from a stream's log, and from the counts; returns how many there were.
 
-        Extremes (min, max) and distinct counts cannot be taken back and stay.
+        Extremes (min, max) and distinct counts cannot be subtracted and stay.
 
         Raises:
             UnknownNameError: no such stream.

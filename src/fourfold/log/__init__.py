@@ -1,8 +1,8 @@
-"""The record log: what was logged, as it was logged, in Delta tables that any engine can read.
+"""The record log: records as they were logged, in Delta tables that any engine can read.
 
-A process that logs only drops files in the ``inbox`` (safe across forks, and no engine runs in the user's
-service); whoever reads next moves them into the ``stream`` tables. What needs the Delta engine is loaded when it is
-first asked for.
+A process that logs only writes files to the ``inbox`` (safe across forks, and no engine runs in the user's
+service); the next reader moves them into the ``stream`` tables. Modules that need the Delta engine are loaded on first
+use.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
 
 
 def check_writable(table: pa.Table, stream: str, *, plain: bool = False) -> None:
-    """Refuse what no Delta table can hold, before it is tried on the stream's own.
+    """Reject a batch that no Delta table can hold, before trying it on the stream's table.
 
     ``plain`` says that the stream has such columns already, so that only the values are looked at.
 
@@ -113,7 +113,7 @@ def in_schema(table: pa.Table, schema: pa.Schema, *, missing: bool = False) -> p
 
 @contextlib.contextmanager
 def _held(stream: str) -> Iterator[None]:
-    """What keeps a batch from being held by the log, as our own error with the stream's name."""
+    """The reason why the log cannot hold a batch, as our own error with the stream's name."""
     try:
         yield
     except Exception as error:
@@ -127,7 +127,7 @@ def _is_part(schema: pa.Schema, known: pa.Schema) -> bool:
 
 
 def _check_fields(what: str, fields: Sequence[pa.Field]) -> None:
-    """Refuse names that differ by their case only, on any level."""
+    """Reject names that differ only by case, on any level."""
     seen: set[str] = set()
     for field in fields:
         if field.name.casefold() in seen:

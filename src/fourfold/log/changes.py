@@ -1,4 +1,4 @@
-"""What happened to a stream's log between two versions, told from its commits."""
+"""The changes of a stream's log between two versions, from its commits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class TruncatedLogError(StoreError):
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What happened to a stream between two versions, as Parquet files of records.
+    """The changes of a stream between two versions, as Parquet files of records.
 
-    ``before`` stood and still stands, ``added`` is new, ``removed`` is gone. The version is −1 where there is no
-    log yet.
+    ``before`` was there and still is, ``added`` is new, ``removed`` is gone. The version is −1 without a log.
     """
 
     version: int
@@ -87,7 +86,7 @@ def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, fil
         added |= commit.paths(added=True, is_change=True)
         removed |= commit.paths(added=False, is_change=True)
     added, removed = added - removed, removed - added
-    # what was compacted and then deleted from cannot be told apart file by file: fold it anew
+    # compaction followed by deletion cannot be told apart file by file: fold from the start
     if not removed <= before or not all(Path(file).exists() for file in before | added):
         raise TruncatedLogError(f"files of {folder} since version {since} are gone")
     kept, new, gone = (tuple(sorted(part)) for part in (before - removed, added, removed))

@@ -1,9 +1,8 @@
-"""The commits of a Delta table as files: what they say, which can be read, and what is wrong with those that cannot.
+"""The commits of a Delta table as files: their contents, which are readable, and the damage of the others.
 
-They are read here, and nowhere else, where the Delta engine has no way that serves: what a commit did with files is
-told by two lists of files, of which the older takes opening a table as it was, some 10 ms (a commit is one small
-file), or by a change feed, which gives rows and has to be written along; and what is to be proven of a commit is that
-its file can be read.
+Only this module reads them, where the Delta engine offers no suitable way: it could compare the file lists of two
+versions, but opening the older one takes some 10 ms (a commit is one small file); its change feed gives rows and must
+be written too; and fourfold must prove that the commit's file itself can be read.
 """
 
 from __future__ import annotations

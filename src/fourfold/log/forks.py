@@ -10,7 +10,7 @@ _used_in: int | None = None  # the process in which the engine's threads are
 
 
 def refuse_in_fork() -> None:
-    """Refuse to use the Delta engine in a child of a process that has used it: the system would abort the child.
+    """Reject the use of the Delta engine in a child of a process that has used it: the system would abort the child.
 
     Raises:
         StoreError: says how to start processes that read.
@@ -20,6 +20,6 @@ def refuse_in_fork() -> None:
         _used_in = os.getpid()
     elif _used_in != os.getpid():
         raise StoreError(
-            "this process was forked from one that had read the log already; it can log, but not read. Start "
+            "this process was forked from one that had already read the log; it can log, but not read. Start "
             "processes that read with spawn or forkserver (multiprocessing.get_context('spawn'))"
         )

@@ -1,8 +1,8 @@
-"""The inbox: a folder into which any process puts messages, each a file that appears whole or not at all.
+"""The inbox: a folder for messages from any process, each a file that appears complete or not at all.
 
 A message is acknowledged when its file has its final name; from then on it survives the death of its process, and
-with ``durability="disk"`` the loss of power. It is identified by its writer (one per process and fork) and a number
-that rises by one: sent twice, it is taken once. Its last bytes are a checksum of all the others.
+with ``durability="disk"`` a power failure. It is identified by its writer (one per process and fork) and a number
+that rises by one: sent twice, it is taken once. Its last bytes are a checksum of the others.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _HEADER = b"fourfold"
 _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
-_STALE = 3_600  # seconds after which a half-written file of a process that has died is removed
+_STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 DURABILITIES = ("process", "disk")
 
 
 class DamagedMessageError(StoreError):
-    """A file in the inbox is no message, or its bytes are not those that were written."""
+    """A file in the inbox is no message, or its bytes have changed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Inbox:
         return [self.folder / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
 
     def clear_stale(self, after: float = _STALE) -> int:
-        """Remove half-written files of processes that died while writing; they were never acknowledged.
+        """Remove incomplete files of processes that died while writing; they were never acknowledged.
 
         Returns how many. ``after`` is how many seconds old they must be; a process that writes on makes them again.
         """

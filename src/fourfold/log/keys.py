@@ -1,11 +1,11 @@
-"""Where the records of some keys are, told without reading the log: an index of keys beside each data file.
+"""Finds the records of some keys without reading the log: an index of keys beside each data file.
 
 An index holds a 64-bit number for each record that has a key: 48 bits of the key's hash, then 16 bits for the row group
 that the record is in, in order. So it takes 8 MB on the disk for a million records; it is mapped into memory, and
 searching it for a few thousand keys touches few of its pages. Two keys of one hash cost a needless read and no more.
 
-An index is a cache and never the truth. Data files do not change once they are written, so an index is right as long
-as it is whole and made for a file of that size; else it is made anew. It goes with its data file (see ``prune``).
+An index is only a cache. Data files never change once written, so an index is valid as long as it is intact and made
+for a file of that size; else it is rebuilt. It is removed with its data file (see ``prune``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is wrong with a stream's log on the disk, and how it is brought to where it can be read again.
+"""Finds damage in a stream's log on disk, and repairs it until the log can be read again.
 
-Nothing is deleted: what cannot be used is moved aside. Records whose commit was lost are still in their data files;
-each names its batch, so they are appended again where the log does not hold that batch.
+Nothing is deleted: unusable files are moved aside. Records whose commit was lost are still in their data files; each
+names its batch, so they are appended again unless the log holds that batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fourfold.model.records import BATCH, META
 
 
 def faults(log: StreamLog) -> list[str]:
-    """What is not as it should be: commits that are damaged or missing, data files missing or of another size."""
+    """The damage: damaged or missing commits, data files missing or of another size."""
     if not (log.folder / "_delta_log").is_dir():
         left = _lost(log)
         return [f"its commits are gone, and {len(left)} data files with records are left"] if left else []
@@ -50,10 +50,10 @@ def unreadable(log: StreamLog) -> list[str]:
 
 
 def mend(log: StreamLog, aside: Path) -> list[str]:
-    """Bring a log to where it can be read; returns what was done, in words.
+    """Repair a log until it can be read; returns what was done, in words.
 
-    Commits from the first that cannot be used on are moved aside, then data files that cannot be read; what was in
-    data files whose commits are gone is appended again. What a commit that is gone had deleted may be there again.
+    Commits from the first unusable one on are moved aside, then unreadable data files; records in data files whose
+    commits are gone are appended again. Records that a lost commit had deleted may be back.
     """
     replaced = _named(log, commits(log.folder), "remove")
     done = [*_mend_checkpoints(log, aside), *_mend_commits(log, aside)]
@@ -64,7 +64,7 @@ def mend(log: StreamLog, aside: Path) -> list[str]:
         whole = log.folder / "_delta_log"
         _move(whole, aside)
         done.append("its commits cannot be read without those that are gone: they were moved aside, and the log is "
-                    "made anew from its data files")  # fmt: skip
+                    "rebuilt from its data files")  # fmt: skip
         log.close()
     done += _mend_files(log, aside)
     return [*done, *_append_lost(log, replaced)]

@@ -1,6 +1,6 @@
-"""What processes send to a store: the headers of messages, made and read in one place.
+"""The headers of messages from processes to a store, written and read in one place.
 
-Each carries the number of its format. What a newer fourfold has sent is left for one that understands it.
+Each carries the number of its format. Messages of a newer fourfold are left for a version that understands them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Header = dict[str, Any]
 
 
 class UnreadableMessageError(FourfoldError):
-    """A message whose header makes no sense; it goes to quarantine."""
+    """A message with an invalid header; it goes to quarantine."""
 
 
 class NewerMessageError(FourfoldError):
@@ -48,7 +48,7 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:
-    """How many records a process has dropped in all, as of a moment in seconds since 1970.
+    """The total number of records that a process has dropped, as of a moment in seconds since 1970.
 
     Its messages are of the kind "rejected", so that an older fourfold keeps them as notes.
     """
@@ -74,7 +74,7 @@ class Counted:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Runs as they are now, in the order in which they were told of."""
+    """Runs as they are now, in the order in which they were sent."""
 
     project: str
     runs: tuple[Run, ...]
@@ -144,10 +144,10 @@ def decode(header: Mapping[str, Any]) -> Content:
     """
     clean = _encodable(header)
     if not isinstance(clean, dict) or not isinstance(clean.get("kind"), str):
-        raise UnreadableMessageError("the message does not say of which kind it is")
+        raise UnreadableMessageError("the message does not name its kind")
     kind, number = clean["kind"], clean.get("format", 0)
     if kind not in _DECODERS or (isinstance(number, int) and number > FORMAT):
-        raise NewerMessageError(f"a message of kind {kind!r} in format {number} is not known here; upgrade fourfold")
+        raise NewerMessageError(f"a message of kind {kind!r} in format {number} is unknown; upgrade fourfold")
     try:
         return _DECODERS[kind](clean)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

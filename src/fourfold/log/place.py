@@ -1,4 +1,4 @@
-"""Where a store is."""
+"""The place of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches that do not fit their stream: kept aside with the reason, so that nothing is lost."""
+"""The quarantine: batches that do not fit their stream, kept with the reason, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Quarantine:
     def keep(
         self, stream: str, batch: str, table: pa.Table, reason: str, *, project: str = "", column: str = ""
     ) -> Quarantined:  # fmt: skip
-        """Put a batch aside. Kept twice, it is there once.
+        """Put a batch into quarantine; twice, it is there once.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -88,7 +88,7 @@ class Quarantine:
         _write(entry.note, entry)
 
     def remove(self, entry: Quarantined) -> None:
-        """Remove what was taken after all; the note last, so that what is left can be taken again."""
+        """Remove an entry that was taken after all; the note last, so that a crash leaves it for another try."""
         entry.message.unlink(missing_ok=True)
         Path(entry.path).unlink(missing_ok=True)
         entry.note.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ def _entry(path: Path) -> Quarantined:
 
 
 def _of_note(note: Mapping[str, Any], path: Path) -> Quarantined:
-    """What a note says; the file that it is about stands beside it, wherever the store was moved to."""
+    """The contents of a note; its file is beside it, even if the store was moved."""
     texts = {name: note.get(name, "") for name in ("stream", "batch", "reason", "project", "column")}
     if not all(isinstance(text, str) for text in texts.values()):
         raise TypeError("a field is no text")

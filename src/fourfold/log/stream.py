@@ -74,14 +74,14 @@ class StreamLog:
     ) -> None:
         """Append batches in one commit that can be read back; a batch that was appended before is left out.
 
-        The table notes for each writer the highest number that was appended. A message above it is new. One that is
-        not above it may still be: a listing of the inbox may have shown its successor first. It is looked up in the
-        log, by the batch that its records carry. Columns whose values have to be set aside are handed over before
-        anything is appended; the records say which they were.
+        The table records each writer's highest appended number. A message above it is new. A message at or below it
+        may be new too: a listing of the inbox may have shown its successor first. It is looked up in the log, by the
+        batch that its records carry. Columns whose values must be set aside are handed over before anything is
+        appended; the records name them.
 
         Raises:
-            SchemaError: where a batch cannot be held by the log at all; nothing is appended then.
-            StoreError: the log cannot be read or written; what was appended is not known.
+            SchemaError: the log cannot hold a batch at all; then nothing is appended.
+            StoreError: the log cannot be read or written; it is unknown what was appended.
         """
         table = self.open()
         noted = self._noted(table, {message.writer for message in messages})
@@ -139,7 +139,7 @@ class StreamLog:
         return [m for m in messages if m.id not in batches]
 
     def _check_committed(self, noted: Mapping[str, int]) -> list[str]:
-        """Read a commit back before anything that it holds may be forgotten elsewhere; returns the files it added."""
+        """Read a commit back before its contents may be removed elsewhere; return the files that it added."""
         table = self.open()
         with contextlib.suppress(OSError, ValueError):
             commit = Commit.read(self.folder, -1 if table is None else table.version())
@@ -149,7 +149,7 @@ class StreamLog:
         raise StoreError(f"the log at {self.folder}: a commit cannot be read back; what it holds stays in the inbox")
 
     def _rewrite(self, table: DeltaTable, schema: pa.Schema) -> None:
-        """Bring the columns to wider types, in all files: what counts them starts anew."""
+        """Cast the columns to wider types, in all files, so that their counts start over."""
         files = self._files(table)
         schema = pa.schema([schema.field(name) for name in self.schema.names])
         batches = (
@@ -166,7 +166,7 @@ class StreamLog:
         self._table = None
 
     def whole(self, version: int | None = None) -> Changes:
-        """All that there is, or was at a version, as added.
+        """All records, or those at a version, as added.
 
         Raises:
             TruncatedLogError: where files of that version were cleaned away.
@@ -183,7 +183,7 @@ class StreamLog:
         return Changes(table.version(), _schema(table), added=tuple(files))
 
     def changes(self, since: int | None) -> Changes:
-        """What was added and removed since a version; since None everything was.
+        """The records added and removed since a version; since None, all were added.
 
         Raises:
             TruncatedLogError: where the log since that version was cleaned away.
@@ -194,13 +194,14 @@ class StreamLog:
         if since > table.version():
             logger.warning(
                 "stream %r: more was counted than the log at %s holds, which ends at version %d: newest commits are "
-                "gone. What is left is counted anew.", self.stream, self.folder, table.version(),
+                "gone. The rest is counted again."
+, self.stream, self.folder, table.version(),
             )  # fmt: skip
             raise TruncatedLogError(f"stream {self.stream!r}: its log ends before what was counted of it")
         return changes_since(self.folder, since, table.version(), _schema(table), self._files(table))
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
-        """Put small files together where there are many; what was replaced a week ago is removed."""
+        """Compact the table if it has many small files; files replaced a week ago are removed."""
         table = self.open()
         if table is None or len(table.file_uris()) < at_least:
             return False
@@ -211,7 +212,7 @@ class StreamLog:
         return True
 
     def amend(self, column: str, values: pa.Table) -> None:
-        """Give records the values of a column that were set aside; done twice, it is done once.
+        """Restore the values of a column that were set aside; a repetition changes nothing.
 
         Args:
             column: its name.
@@ -276,17 +277,17 @@ class StreamLog:
                 table.delete(predicate, writer_properties=_WRITER)
 
     def seal(self) -> None:
-        """Begin a version that says nothing of what was removed: a deletion's commit holds the keys it was of."""
+        """Begin a version without traces of a deletion, whose own commit contains the deleted keys."""
         table = self.open()
         if table is not None:
             with delta_errors(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
 
     def cut_past(self) -> None:
-        """Remove all that only older versions need: their data files, and their commits with keys and extremes.
+        """Remove everything that only older versions need: their data files, and their commits with keys and extremes.
 
-        The newest version must be one of ``seal``, and counted: from older ones nothing can be told any more. What
-        dies on the way is taken up by doing it again.
+        The newest version must come from ``seal``, and be counted, since changes from older ones are lost. After a
+        crash, run it again.
         """
         table = self.open()
         if table is None:
@@ -325,7 +326,7 @@ class StreamLog:
         return self._table
 
     def close(self) -> None:
-        """Forget what is known of the table; it is opened anew."""
+        """Drop the open table; the next use reopens it."""
         self._table, self._mark, self._numbers = None, (-1, None), {}
 
     def _files(self, table: DeltaTable) -> list[str]:

@@ -1,8 +1,7 @@
 """Metrics: pure functions from counts to ``Value``, by scikit-learn's names.
 
 To add one, write its function in the file of its family, put ``@metric`` above it and describe it in docs/metrics.md.
-A name may stand for several functions, each for other kinds of tasks: the ``recall`` of a binary and of a multiclass
-task.
+A name may have several functions, each for other kinds of tasks: ``recall`` for binary and for multiclass tasks.
 """
 
 from fourfold.metrics import quality, drift, tasks, classification, classes, regression, ranking  # isort: skip

@@ -1,16 +1,16 @@
-"""The share of positives at each score, learned from records whose outcome is known, and how sure that is.
+"""The share of positives at each score, learned from records with a known outcome, and its uncertainty.
 
-The log odds of a positive are a line in the log odds of the score (in the score itself, where scores are no
-probabilities), and each group of neighbouring scores departs from the line by an amount of its own:
+The log odds of a positive are a line in the log odds of the score (in the score itself, if scores are no
+probabilities), and each group of neighbouring scores departs from the line by its own amount:
 
     logit p(score) = a + b · x + u(group),   and the share of a group whose line says p varies as Beta(κ p, κ (1 − p)).
 
-The line is the logistic recalibration of Cox, Biometrika 45 (1958), 562–565 (as Platt's, 1999). A group's departure is
-its outcomes' after κ records as the line has them are added (the mean of the beta's posterior: empirical Bayes, Morris,
-JASA 78 (1983), 47–55), so that many records follow their outcomes and few the line; beyond the scores seen the line
-goes on. Groups never span the threshold: what is decided positive is not calibrated by what is not, else a precision of
-few is drawn to the many below. Isotonic regression (Zadrozny & Elkan, KDD 2002) pools across it and jumps between
-steps; bench/RESULTS.md has what that costs.
+The line is the logistic recalibration of Cox, Biometrika 45 (1958), 562–565 (as Platt's, 1999). A group's departure
+comes from its outcomes plus κ records on the line (the mean of the beta's posterior: empirical Bayes, Morris, JASA 78
+(1983), 47–55), so that groups with many records follow their outcomes and those with few the line; beyond the observed
+scores the line goes on. Groups never span the threshold: records decided negative do not calibrate those decided
+positive, else the many would pull the precision of the few. Isotonic regression (Zadrozny & Elkan, KDD 2002) pools
+across the threshold and jumps between steps; bench/RESULTS.md shows the cost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STEPS = 30  # Newton's
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Shares of positives by score; ``drawn`` gives other such shares that the outcomes known allow as well."""
+    """Shares of positives by score; ``drawn`` draws such shares from the posterior."""
 
     logistic: bool
     middle: float
@@ -46,7 +46,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: Floats, labelled: Floats, threshold: float) -> Calibration:
-        """From rising scores, and of each how many records are negative and positive (scores × 2)."""
+        """From rising scores, and each score's number of negative and positive records (scores × 2)."""
         known = labelled.sum(1) > 0
         scores, positives, sizes = scores[known], labelled[known, 1], labelled[known].sum(1)
         logistic = bool(scores.min() > -_OUTSIDE and scores.max() < 1 + _OUTSIDE)
@@ -75,7 +75,7 @@ class Calibration:
     def drawn(self, scores: Floats, random: np.random.Generator, draws: int) -> Floats:
         """draws × scores: shares of positives from the posterior, of the line and of each group's departure."""
         group = np.clip(np.searchsorted(self.starts, scores, side="right") - 1, 0, len(self.starts) - 1)
-        known = np.maximum(self.sizes, _PRIOR)  # the line tells of a group where little else does
+        known = np.maximum(self.sizes, _PRIOR)  # for a group with few records, the line decides
         shares = random.beta(self.shares * known, (1 - self.shares) * known, (draws, len(known)))
         departures = _logit(shares) - _logit(self.shares)
         lines = random.multivariate_normal(np.zeros(2), self.covariance, draws) @ self._design(scores).T
@@ -90,7 +90,7 @@ class Calibration:
 
 
 def _fitted(design: Floats, sizes: Floats, positives: Floats) -> Floats:
-    """The line that is likeliest, by Newton's method; a ridge holds it near the share of all, and level."""
+    """The maximum-likelihood line, by Newton's method; a ridge keeps it level, near the overall share."""
     line = origin = np.array([_logit((positives.sum() + 0.5) / (sizes.sum() + 1)), 0.0])
     for _ in range(_STEPS):
         p = _expit(design @ line)

@@ -53,19 +53,19 @@ def balanced_accuracy(counts: Counts) -> Value:
 
 @metric("multiclass", bins=True)
 def precision(counts: Counts, average: str = "macro", label: str = "") -> Value:
-    """Of the records predicted as a class, the share that are: averaged over classes, or of one ``label``."""
+    """The share of records predicted as a class that are in it: averaged over classes, or for one ``label``."""
     return _averaged(counts, average, label, 0)
 
 
 @metric("multiclass", bins=True)
 def recall(counts: Counts, average: str = "macro", label: str = "") -> Value:
-    """Of the records of a class, the share predicted so: averaged over classes, or of one ``label``."""
+    """The share of a class's records that are predicted as it: averaged over classes, or for one ``label``."""
     return _averaged(counts, average, label, 1)
 
 
 @metric("multiclass", bins=True, title="F1", headline=3)
 def f1(counts: Counts, average: str = "macro", label: str = "") -> Value:
-    """The harmonic mean of a class's precision and recall: averaged over classes, or of one ``label``."""
+    """The harmonic mean of a class's precision and recall: averaged over classes, or for one ``label``."""
     return _averaged(counts, average, label, 2)
 
 
@@ -115,7 +115,7 @@ def log_loss(counts: Counts) -> Value:
 
 @metric("multiclass", bins=True, curve=("actual", "predicted"))
 def confusion_matrix(counts: Counts) -> Curve:
-    """How many records of each actual class were predicted as each class."""
+    """The number of records by actual and predicted class."""
     empty = unlabelled(counts)
     if empty is not None:
         return [(("", ""), empty)]
@@ -125,13 +125,13 @@ def confusion_matrix(counts: Counts) -> Curve:
 
 @metric("multiclass", bins=True)
 def value(counts: Counts, task: Task) -> Value:
-    """What the predictions were worth, all together: Σ records × the worth of their cell, as the task declares it."""
+    """The total worth of the predictions: Σ records × the worth of their cell, as the task declares it."""
     return _worth(counts, task, mean=False)
 
 
 @metric("multiclass", bins=True)
 def mean_value(counts: Counts, task: Task) -> Value:
-    """What a prediction was worth, on average."""
+    """The mean worth of a prediction."""
     return _worth(counts, task, mean=True)
 
 
@@ -182,13 +182,13 @@ def multilabel_f1(counts: Counts, average: str = "macro", label: str = "") -> Va
 
 @metric("decision", title="overridden", headline=1)
 def override_rate(counts: Counts) -> Value:
-    """Of the predictions on which something was done, the share on which it was something else."""
+    """The share of decisions that differ from the prediction."""
     return unlabelled(counts) or _share(counts, counts.tally("overridden"), counts.tally("labelled"))
 
 
 @metric("decision", headline=2)
 def agreement(counts: Counts) -> Value:
-    """Of the predictions on which something was done, the share on which it was what was predicted."""
+    """The share of decisions that follow the prediction."""
     return unlabelled(counts) or _share(counts, counts.tally("followed"), counts.tally("labelled"))
 
 
@@ -208,7 +208,7 @@ def overridden_outcome(counts: Counts) -> Value:
 def outcome_difference(counts: Counts) -> Value:
     """The mean outcome of overridden predictions − that of followed ones, with Welch's interval.
 
-    Who is overridden is no accident, so a difference is not yet an effect of overriding.
+    Overrides are not random, so a difference is not yet an effect of overriding.
     """
     sizes = [counts.tally(f"{name}_with_outcome") for name in ("overridden", "followed")]
     if min(sizes) < 2:
@@ -240,7 +240,7 @@ def decisions(counts: Counts) -> Curve:
 
 
 def _cells(counts: Counts) -> dict[tuple[str, str], int]:
-    """The counts by pair; those of predictions without a label are left out."""
+    """The counts by pair, without unlabelled predictions."""
     found: dict[tuple[str, str], int] = {}
     for text, n in zip(counts.labels, counts.counts.tolist(), strict=True):
         cell = json.loads(text)
@@ -251,7 +251,7 @@ def _cells(counts: Counts) -> dict[tuple[str, str], int]:
 
 
 def _vectors(cells: dict[tuple[str, str], int]) -> tuple[list[str], Floats, Floats, Floats]:
-    """The classes, and of each how many records are right, predicted as it and actually it."""
+    """The classes, and for each the number of right, predicted and actual records."""
     classes = sorted({name for cell in cells for name in cell})
     place = {name: i for i, name in enumerate(classes)}
     right, said, true = (np.zeros(len(classes)) for _ in range(3))
@@ -265,9 +265,9 @@ def _vectors(cells: dict[tuple[str, str], int]) -> tuple[list[str], Floats, Floa
 
 def _smooth(
     counts: Counts, of: Of, interval: Callable[[float, float, float], Interval] = effective,
-    why: str = "labels of no class",
+    why: str = "labels without a class",
 ) -> Value:  # fmt: skip
-    """A metric with an interval by the delta method: its change with one more record in each cell that is used."""
+    """A metric with an interval by the delta method: its change with one more record in each used cell."""
     empty = unlabelled(counts)
     if empty is not None:
         return empty

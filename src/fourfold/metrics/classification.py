@@ -1,8 +1,8 @@
 """Binary classification, by scikit-learn's names, from the counts of a task.
 
-Metrics of decisions are exact at the task's threshold; at another threshold they are read off the score bins.
-Where a metric is not defined (recall without a positive label), there is no data and a reason, where
-scikit-learn returns 0.0 with a warning.
+Metrics of decisions are exact at the task's threshold; another threshold reads the score bins.
+If a metric is undefined (recall without a positive label), the answer is no data with a reason; scikit-learn
+returns 0.0 with a warning.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from fourfold.metrics.scores import OfScore, score_blocks, score_counts
 from fourfold.metrics.tasks import answered, by_row, covered, mean_of, undefined, unlabelled
 from fourfold.model import Task, Value
 
-_TINY = 1e-300  # in the place of a zero that is divided by
-_ROWS = 512  # that are worked on at once, so that what is made of them stays in the processor's cache
-_PRIOR = 4.0  # records as predicted, that are added to a bin before its spread is judged
-Cells = tuple[float, float, float, float]  # whole numbers but where they are expectations
+_TINY = 1e-300  # replaces a zero divisor
+_ROWS = 512  # processed at once, so that intermediate results stay in the processor's cache
+_PRIOR = 4.0  # records as predicted, added to a bin before its variance is estimated
+Cells = tuple[float, float, float, float]  # whole numbers unless they are expectations
 CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  # in this order
 
 
@@ -41,22 +41,22 @@ CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")  
 
 
 def right(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
-    """Decisions that were right, of all."""
+    """Right decisions, of all."""
     return tp + tn, tp + fp + fn + tn
 
 
 def precise(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
-    """Positives, of the records decided so."""
+    """Positives, of the records decided positive."""
     return tp, tp + fp
 
 
 def recalled(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
-    """Records decided positive, of those that are."""
+    """Records decided positive, of the positives."""
     return tp, tp + fn
 
 
 def specific(tp: Any, fp: Any, fn: Any, tn: Any) -> Share:
-    """Records decided negative, of those that are."""
+    """Records decided negative, of the negatives."""
     return tn, tn + fp
 
 
@@ -82,19 +82,19 @@ def accuracy(counts: Counts, threshold: float | None = None) -> Value:
 
 @metric("binary", headline=2, paired=precise)
 def precision(counts: Counts, threshold: float | None = None) -> Value:
-    """Of the records decided positive, the share that are."""
+    """The share of records decided positive that are positive."""
     return _proportion(counts, threshold, precise, "record decided positive")
 
 
 @metric("binary", headline=1, paired=recalled)
 def recall(counts: Counts, threshold: float | None = None) -> Value:
-    """Of the records that are positive, the share decided so."""
+    """The share of positives that are decided positive."""
     return _proportion(counts, threshold, recalled, "positive label")
 
 
 @metric("binary", paired=specific)
 def specificity(counts: Counts, threshold: float | None = None) -> Value:
-    """Of the records that are negative, the share decided so."""
+    """The share of negatives that are decided negative."""
     return _proportion(counts, threshold, specific, "negative label")
 
 
@@ -150,31 +150,31 @@ def matthews_corrcoef(counts: Counts, threshold: float | None = None) -> Value:
 
 @metric("binary")
 def true_positives(counts: Counts, threshold: float | None = None) -> Value:
-    """The records decided positive that are."""
+    """The positives that are decided positive."""
     return _cell(counts, threshold, 0)
 
 
 @metric("binary")
 def false_positives(counts: Counts, threshold: float | None = None) -> Value:
-    """The records decided positive that are not."""
+    """The negatives that are decided positive."""
     return _cell(counts, threshold, 1)
 
 
 @metric("binary")
 def false_negatives(counts: Counts, threshold: float | None = None) -> Value:
-    """The records decided negative that are positive."""
+    """The positives that are decided negative."""
     return _cell(counts, threshold, 2)
 
 
 @metric("binary")
 def true_negatives(counts: Counts, threshold: float | None = None) -> Value:
-    """The records decided negative that are."""
+    """The negatives that are decided negative."""
     return _cell(counts, threshold, 3)
 
 
 @metric("binary")
 def log_loss(counts: Counts) -> Value:
-    """The mean of −ln(probability given to what happened), the probability clipped as scikit-learn does."""
+    """The mean of −ln(predicted probability of the actual class), clipped as in scikit-learn."""
     return _mean_loss(counts, "log_loss", math.inf)
 
 
@@ -216,8 +216,8 @@ def roc_auc(panel: Panel) -> list[Value]:
 def average_precision(panel: Panel) -> list[Value]:
     """Σ (recall gained) × precision, over the thresholds from the highest score down.
 
-    Its variance is by the delta method over the score bins; the interval is on the logit scale, as Boyd, Eng & Page,
-    ECML PKDD 2013, 451–466, advise.
+    The variance is by the delta method over the score bins; the interval is on the logit scale, as Boyd, Eng & Page,
+    ECML PKDD 2013, 451–466, recommend.
     """
     value, variance, p = np.zeros((3, len(panel)))
     for scores in score_blocks(panel):
@@ -245,7 +245,7 @@ def average_precision(panel: Panel) -> list[Value]:
 def calibration_curve(panel: Panel, n_bins: int = 10) -> list[Curve]:
     """The share of positives in each of n equally wide bins of the predicted probability, with Wilson's interval.
 
-    ``expected`` is the mean probability that was predicted in the bin: a calibrated model's value.
+    ``expected`` is the mean predicted probability in the bin: a calibrated model's value.
     """
     names = [(f"{i / n_bins:g}–{(i + 1) / n_bins:g}",) for i in range(n_bins)]
     sums = zip(*(column.tolist() for column in _reliability(panel, n_bins)), strict=True)
@@ -266,17 +266,17 @@ def calibration_curve(panel: Panel, n_bins: int = 10) -> list[Curve]:
 
 @metric("binary", bins=True, title="calibration", headline=4)
 def expected_calibration_error(panel: Panel, n_bins: int = 10) -> list[Value]:
-    """The mean distance of predicted and realised share over n equally wide bins, weighted by their records.
+    """The mean distance between predicted and realised share over n equally wide bins, weighted by their records.
 
-    Source: Naeini, Cooper & Hauskrecht, AAAI 2015. Chance makes it larger than it is: ``expected`` is its mean for a
-    calibrated model at this sample size; the interval takes chance into account, and may lie below the value.
+    Source: Naeini, Cooper & Hauskrecht, AAAI 2015. Sampling noise inflates it: ``expected`` is its mean for a
+    calibrated model at this sample size; the interval corrects for that, and may lie below the value.
     """
     n, happened, predicted = _reliability(panel, n_bins)
     total = n.sum(axis=1)
     weights, some = n / np.maximum(total, _TINY)[:, None], np.maximum(n, _TINY)
     happened, predicted = happened / some, predicted / some
     chance = (weights * np.sqrt(2 / math.pi * np.maximum(predicted * (1 - predicted), 0) / some)).sum(axis=1)
-    likely = (happened * n + predicted * _PRIOR) / (n + _PRIOR)  # that a bin is all of one class is no certainty
+    likely = (happened * n + predicted * _PRIOR) / (n + _PRIOR)  # a bin of one class only is not certain to stay so
     errors = np.sqrt(np.maximum(likely * (1 - likely), 1e-9) / np.where(n > 0, n, 1.0))
     distances = happened - predicted
     parts = [slice(start, start + _ROWS) for start in range(0, max(len(panel), 1), _ROWS)]
@@ -289,13 +289,13 @@ def expected_calibration_error(panel: Panel, n_bins: int = 10) -> list[Value]:
 
 @metric("binary")
 def value(counts: Counts, task: Task) -> Value:
-    """What the decisions were worth, all together: Σ records × the worth of their cell, as the task declares it."""
+    """The total worth of the decisions: Σ records × the worth of their cell, as the task declares it."""
     return _worth(counts, task, mean=False)
 
 
 @metric("binary")
 def mean_value(counts: Counts, task: Task) -> Value:
-    """What a decision was worth, on average."""
+    """The mean worth of a decision."""
     return _worth(counts, task, mean=True)
 
 
@@ -340,7 +340,7 @@ def _improper(counts: Counts) -> Value | None:
 
 
 def _one_class(counts: Counts) -> Value:
-    """Why there is no area where positives or negatives are missing."""
+    """Why there is no area without positives or negatives."""
     n = counts.tally("labelled")
     return Value.no_data(f"all {n} labels are of one class", n, covered(counts))
 
@@ -378,7 +378,7 @@ def _mean_loss(counts: Counts, name: str, most: float) -> Value:
 
 
 def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
-    """Rows × bins of probability: how many records there are, how many positives, the sum of what was predicted."""
+    """Rows × bins of probability: the number of records, of positives, and the sum of the predictions."""
     sums = np.zeros((3, len(panel) * n_bins))
     score_of = OfScore(panel, lambda score: np.clip(score, 0.0, 1.0))
     place_of = OfScore(panel, lambda score: np.minimum(np.clip(score, 0, 1) * n_bins, n_bins - 1).astype(np.int64))
@@ -388,7 +388,7 @@ def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
         place = (place_of(bins) + block.rows[:, None] * n_bins).ravel()
         first = np.flatnonzero(
             np.append(True, place[1:] != place[:-1])
-        )  # scores rise: what is in a bin stands together
+        )  # scores rise, so each bin's records are adjacent
         for found, weights in zip(sums, (labelled, positives, score_of(bins) * labelled), strict=True):
             np.add.at(found, place[first], np.add.reduceat(weights.ravel(), first))
     n, happened, predicted = sums.reshape(3, len(panel), n_bins)
@@ -396,7 +396,7 @@ def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
 
 
 def _or_wilson(low: Floats, high: Floats, successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
-    """Wilson's interval in the place of one that is degenerate."""
+    """Wilson's interval instead of a degenerate one."""
     for i in np.flatnonzero(np.isnan(low) & (trials > 0)).tolist():
         low[i], high[i] = wilson(float(successes[i]), float(trials[i]))
     return low, high

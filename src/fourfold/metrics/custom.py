@@ -1,7 +1,7 @@
-"""Metrics that users define: sums of SQL expressions over joined records, or any function of labels and predictions.
+"""Custom metrics: sums of SQL expressions over joined records, or any function of labels and predictions.
 
-The first kind adds up like everything else: it is folded once and read for any window. The second is not additive:
-it is computed from the log, each time it is asked.
+The first kind is additive: it is counted once and read for any window. The second is not: each question computes it
+from the log.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fourfold.metrics.intervals import student_point
 from fourfold.metrics.tasks import OVERFLOW
 from fourfold.model import Sums, Value
 
-SAMPLE = 100_000  # records that a function is given at most, where nothing else is asked for
+SAMPLE = 100_000  # the default for the most records that a function receives
 
 
 @dataclasses.dataclass(frozen=True)
 class Custom:
-    """A metric that was registered: by ``sums`` and ``value``, or by ``function``."""
+    """A registered metric: by ``sums`` and ``value``, or by ``function``."""
 
     name: str
     sums: Sums | None = None
@@ -64,22 +64,22 @@ def register(
 
     Either ``sums`` and ``value``: each sum is a SQL expression (DuckDB's dialect) over the joined record, whose fields
     are ``score`` (the prediction), ``actual`` (the label), ``delay`` (seconds), and any column of the two streams as
-    ``prediction.COLUMN`` and ``label.COLUMN``; ``value`` makes the metric of the sums, in which ``records`` is how
-    many labelled records there are. It adds up like all others: counted once, read for any window and slice.
+    ``prediction.COLUMN`` and ``label.COLUMN``; ``value`` computes the metric from the sums, in which ``records`` is
+    the number of labelled records. It adds up like all others: counted once, read for any window and slice.
 
-    Or ``function``: any function of (y_true, y_pred), two arrays. It is not additive: the labelled records of each
-    window, or ``sample`` of them drawn evenly (None: all), are read from the log whenever it is asked.
+    Or ``function``: any function of (y_true, y_pred), two arrays. It is not additive: each question reads the labelled
+    records of each window, or ``sample`` of them drawn evenly (None: all), from the log.
 
     >>> register("cost", sums={"euros": "CASE WHEN actual = 1 THEN prediction.amount ELSE 0 END"},
     ...          value=lambda sums: sums["euros"] / sums["records"])
 
     Raises:
-        ConfigError: a name of fourfold's own, or neither of the two is given whole.
+        ConfigError: a name that fourfold uses itself, or neither of the two is complete.
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(f"metric {name!r}: give a name of letters, digits and _")
     if name in METRICS:
-        raise ConfigError(f"metric {name!r}: fourfold has one of this name; choose another")
+        raise ConfigError(f"metric {name!r}: fourfold uses this name itself; choose another")
     if (function is None) == (sums is None) or (sums is None) != (value is None):
         raise ConfigError(f"metric {name!r}: give sums= and value=, or function=")
     if sums is not None and (not sums or len(sums) > 8 or "records" in sums):
@@ -93,7 +93,7 @@ def register(
 
 
 def read(counts: Counts, custom: Custom) -> Value:
-    """The metric of summed counts; its interval is by the delta method, from the sums of the products."""
+    """The metric of summed counts, with an interval by the delta method from the sums of the products."""
     assert custom.sums is not None and custom.value is not None
     n, undefined = counts.tally("records"), counts.tally("undefined")
     if n <= 0:
@@ -106,7 +106,7 @@ def read(counts: Counts, custom: Custom) -> Value:
     try:
         centre = _value(custom, names, sums, n)
         why = f": it gave {centre}" if not math.isfinite(centre) else ""
-    except Exception as error:  # it is the user's: whatever it does of some sums, the other windows are answered
+    except Exception as error:  # a user's function may raise anything; the other windows are answered
         centre, why = math.nan, "" if isinstance(error, ZeroDivisionError) else f": {type(error).__name__}: {error}"
     if not math.isfinite(centre):
         seen = dict(zip(names, sums.tolist(), strict=True))
@@ -117,7 +117,7 @@ def read(counts: Counts, custom: Custom) -> Value:
 
 
 def _half_width(custom: Custom, counts: Counts, names: list[str], sums: Floats, n: int) -> float:
-    """Half of the interval's width; not finite where there is none."""
+    """Half of the interval's width; not finite without an interval."""
     means = sums / n
     products = np.zeros((len(names), len(names)))
     pairs = itertools.combinations_with_replacement(range(len(names)), 2)
@@ -133,7 +133,7 @@ def _half_width(custom: Custom, counts: Counts, names: list[str], sums: Floats, 
             moved[i] += sign * step
             try:
                 sides.append(_value(custom, names, moved * n, n))
-            except Exception:  # it is defined for these sums, and not for some near them
+            except Exception:  # defined for these sums, but not for some near them
                 return math.inf
         gradient[i] = (sides[0] - sides[1]) / (2 * step)
     variance = float(gradient @ covariance @ gradient)

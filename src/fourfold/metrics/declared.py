@@ -1,10 +1,10 @@
-"""What a metric is, and ``@metric``, by which it is declared where it is written.
+"""The classes of metrics, and ``@metric``, which declares a metric where its function is written.
 
     @metric("binary", title="F1", headline=3)
     def f1(counts: Counts, threshold: float | None = None) -> Value:
 
-What else there is to know, the function's types say: whether it compares with a reference (two ``Counts``), needs the
-``Task``, answers for many rows at once (a ``Panel``), gives a ``Curve``, and what its parameters are.
+The function's types say the rest: whether it compares with a reference (two ``Counts``), needs the ``Task``, answers
+for many rows at once (a ``Panel``), gives a ``Curve``, and its parameters.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _GIVEN = (Counts, Panel, Task)  # to a function, before its parameters
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Additive:
-    """A metric that is a function of counts, and so of any window."""
+    """A metric that is a function of counts, and so works on any window."""
 
     name: str
     function: Callable[..., Any]  # (Counts or Panel, a distance's reference, the task; **parameters) -> Value or Curve
-    kinds: tuple[str, ...]  # the kinds of series it can be read from, the preferred first
-    target: str = "column"  # what it is asked of: "column", "stream" or "task"
-    tasks: tuple[str, ...] = ()  # of a task: the kinds of task that have it
-    bins: bool = False  # whether it needs the bins, or tallies and sums will do
-    series: str = ""  # of a task: the column of the series it is read from; {k} stands for a parameter
-    curve: tuple[str, ...] = ()  # the columns by which it gives several values
-    title: str = ""  # above a column, where its name is not used
-    headline: int = 0  # of the metrics that tell the most of a kind of task, in which place it is; 0: it is none
+    kinds: tuple[str, ...]  # the kinds of series it reads, the preferred first
+    target: str = "column"  # "column", "stream" or "task"
+    tasks: tuple[str, ...] = ()  # for a task: the kinds of task that have it
+    bins: bool = False  # whether it needs the bins, beside tallies and sums
+    series: str = ""  # for a task: the column of the series it reads; {k} is replaced by a parameter
+    curve: tuple[str, ...] = ()  # the columns that name its several values
+    title: str = ""  # the column title, if not its name
+    headline: int = 0  # its place among the main metrics of its kind of task; 0: none
     paired: OfCells | str | None = None  # two versions on the same keys: by cells, or sums
 
     @property
@@ -74,25 +74,25 @@ class Additive:
     def of(
         self, counts: Counts, reference: Counts | None = None, task: Task | None = None, **parameters: Parameter
     ) -> Any:
-        """The metric of some counts: a ``Value``, or a ``Curve`` where it has several."""
+        """The metric of some counts: a ``Value``, or a ``Curve`` of several."""
         if self.by_panel:
             return self.of_panel(Panel.of(counts), **parameters)[0]
         more = [*([reference] if self.distance else []), *([task] if self.of_task else [])]
         return self.function(counts, *more, **parameters)
 
     def of_panel(self, panel: Panel, **parameters: Parameter) -> list[Any]:
-        """The metric of each row, of one that answers for many at once."""
+        """The metric of each row, if it answers for many at once."""
         answers: list[Any] = self.function(panel, **parameters)
         return answers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FromLog:
-    """A metric that is a function of labels and predictions, read from the log whenever it is asked."""
+    """A metric that is a function of labels and predictions; each question reads the log."""
 
     name: str
     function: Callable[[Any, Any], float]
-    sample: int | None  # records that it is given at most
+    sample: int | None  # the most records that it receives
     target: ClassVar[str] = "task"
     parameters: ClassVar[Mapping[str, type]] = {}
     required: ClassVar[tuple[str, ...]] = ()
@@ -104,7 +104,7 @@ class FromLog:
     distance: ClassVar[bool] = False
 
 
-METRICS: dict[str, tuple[Additive, ...]] = {}  # by name; one may stand for several, each of other kinds of task
+METRICS: dict[str, tuple[Additive, ...]] = {}  # by name; several functions if they are for other kinds of task
 
 
 def metric(
@@ -117,9 +117,9 @@ def metric(
     headline: int = 0,
     paired: OfCells | str | None = None,
 ) -> Callable[[F], F]:
-    """Declare a metric of some kinds of tasks or series; by its function's name, where no other is given.
+    """Declare a metric for some kinds of tasks or series, named after its function unless ``name`` is given.
 
-    Above one function it may stand several times, each for a metric of another name. See ``Additive``.
+    A function may have several such decorators, each with another name. See ``Additive``.
     """
 
     def declare(function: F) -> F:
@@ -137,7 +137,7 @@ def metric(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Signature:
-    """What a metric's function is given, and its parameters."""
+    """The inputs and the parameters of a metric's function."""
 
     given: tuple[type, ...]
     parameters: Mapping[str, type]
@@ -158,7 +158,7 @@ class _Signature:
 
 
 def _bare(hint: Any) -> type:
-    """A parameter's type, which may be absent."""
+    """A parameter's type, without None."""
     if isinstance(hint, types.UnionType):
         hint = next(of for of in typing.get_args(hint) if of is not types.NoneType)
     found: type = hint

@@ -1,7 +1,7 @@
-"""How far two distributions are from each other, and how far they would be by chance.
+"""Distances between two distributions, and their expected values under no change.
 
-Small samples differ from each other even where nothing changed. Each distance therefore comes with ``expected``,
-its mean under no change at these two sample sizes: a distance near it is no sign of drift.
+Small samples differ even if nothing has changed. Each distance therefore comes with ``expected``, its mean under no
+change at these two sample sizes: a distance near it is no sign of drift.
 Numeric columns are compared on the reference's deciles (population stability index, Jensen–Shannon, Hellinger,
 total variation) or bin by bin (Kolmogorov–Smirnov, Wasserstein); categories value by value.
 """
@@ -35,7 +35,7 @@ class Pair:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many values each of the two has."""
+        """The number of values in each of the two."""
         return int(self.current.sum()), int(self.reference.sum())
 
 
@@ -85,7 +85,7 @@ def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
 
 @metric("numeric", bins=True)
 def wasserstein(current: Counts, reference: Counts) -> Value:
-    """The mean distance that a value has to move (Wasserstein-1), in units of the reference's scale.
+    """The mean distance by which values must move (Wasserstein-1), in units of the reference's scale.
 
     The scale is the interquartile range / 1.349, or the standard deviation where that is zero. Under no change
     the cumulative difference at x is normal with variance F(1 − F)(1/n + 1/m): its mean modulus is summed up.
@@ -107,7 +107,7 @@ def wasserstein(current: Counts, reference: Counts) -> Value:
 
 
 def _ordered(current: Counts, reference: Counts) -> Pair | Value:
-    """The two by their positions, or why they have none."""
+    """The two distributions by position, or why they have no positions."""
     pair = _pair(current, reference)
     if isinstance(pair, Pair) and pair.positions is None:
         return Value.no_data("categories have no order; use total_variation", min(pair.sizes))
@@ -129,7 +129,7 @@ def _grouped(current: Counts, reference: Counts, distance: Callable[[Floats, Flo
 
 
 def _pair(current: Counts, reference: Counts) -> Pair | Value:
-    """The two on the same groups, or why they cannot be compared."""
+    """The two distributions on the same groups, or why they cannot be compared."""
     for name, side in (("the window", current), ("the reference", reference)):
         if side.kind not in ("numeric", "category"):
             return Value.no_data(f"a column counted as {side.kind} has no distribution")
@@ -151,10 +151,10 @@ def _pair(current: Counts, reference: Counts) -> Pair | Value:
 
 
 def _aligned(current: Counts, reference: Counts, places: Floats) -> tuple[Ints, Floats]:
-    """Each current bin's position among all positions, which are the sorted middles of bins that are used.
+    """Each current bin's position among all positions, which are the sorted middles of the used bins.
 
-    On another binning, a bin that overlaps the nearest of the reference's is taken to be that one: else values
-    that both have often, such as whole numbers, would fall into neighbouring bins and look like drift.
+    On another binning, a bin that overlaps the nearest reference bin is matched with it: else values that both have
+    often, such as whole numbers, would fall into neighbouring bins and look like drift.
     """
     middles = _places(current)
     if current.binning != reference.binning:
@@ -171,7 +171,7 @@ def _aligned(current: Counts, reference: Counts, places: Floats) -> tuple[Ints, 
 
 
 def _places(counts: Counts) -> Floats:
-    """The middles of the bins; of those at the end of what a float holds, that end."""
+    """The middles of the bins, limited to finite floats."""
     assert counts.binning is not None
     return np.clip(counts.binning.middles(counts.bins), -_LARGEST, _LARGEST)
 
@@ -195,7 +195,7 @@ def _categories(current: Counts, reference: Counts) -> Pair:
 
 
 def _deciles(pair: Pair) -> Pair:
-    """Bins put together at the reference's deciles; what lies beyond its extremes is in two groups of its own."""
+    """Bins grouped at the reference's deciles; values beyond its extremes are in two further groups."""
     share = np.cumsum(pair.reference) / pair.reference.sum()
     middle = share - pair.reference / pair.reference.sum() / 2
     group = 1 + np.clip(np.floor(middle * GROUPS), 0, GROUPS - 1).astype(np.int64)
@@ -212,7 +212,7 @@ def _scale(pair: Pair) -> float:
     lower, upper = pair.positions[np.searchsorted(share, (0.25, 0.75))]
     if upper > lower:
         return min(float(upper / 2 - lower / 2) / 1.349, _LARGEST / 2) * 2
-    size = float(np.abs(pair.positions[pair.reference > 0]).max()) or 1.0  # whose squares might be no floats
+    size = float(np.abs(pair.positions[pair.reference > 0]).max()) or 1.0  # whose squares might overflow
     places = np.where(pair.reference > 0, pair.positions, 0.0) / size
     centre = float(np.average(places, weights=pair.reference))
     deviation = math.sqrt(float(np.average((places - centre) ** 2, weights=pair.reference)))

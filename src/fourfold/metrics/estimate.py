@@ -1,25 +1,24 @@
 """Metrics of predictions that have no label yet, estimated from those that have.
 
-A task's counts are taken as a table: in the rows the *strata* (a score bin, a predicted class), in the columns the
-outcomes (a label, a residual), and beside it how many predictions of each stratum have no label. Two ways lead from
-what is labelled to what is not:
+A task's counts form a table: its rows are the *strata* (score bins, predicted classes), its columns the outcomes
+(labels, residuals); beside it is each stratum's number of unlabelled predictions. Two estimators use it:
 
-``expected``: nothing in the window is labelled. Each prediction is taken to turn out as those of its stratum did in
-settled windows: for a classification this is its calibrated confidence. Source: Guillory et al., "Predicting with
-confidence on unseen distributions", ICCV 2021; of the calibration see ``calibration``. It assumes that nothing has
-changed but the strata's shares (no concept drift).
+``expected``: nothing in the window is labelled. Each prediction is expected to turn out like those of its stratum in
+settled windows; for a classification this is its calibrated confidence. Source: Guillory et al., "Predicting with
+confidence on unseen distributions", ICCV 2021; for the calibration see ``calibration``. It assumes that only the
+strata's shares have changed (no concept drift).
 
-``post_stratified``: a part is labelled, and which part is no accident. Each labelled record stands for all of its
-stratum (weight = all ÷ labelled). Source: Holt & Smith, J. R. Stat. Soc. A 142 (1979); effective sample size by Kish,
-Survey Sampling (1965). It assumes that within a stratum it is chance which records have a label.
+``post_stratified``: a part is labelled, not at random. Each labelled record represents its stratum (weight = all ÷
+labelled). Source: Holt & Smith, J. R. Stat. Soc. A 142 (1979); effective sample size by Kish, Survey Sampling (1965).
+It assumes that within a stratum records are labelled at random.
 
-Both give counts, of which every metric can be asked by ``value``. Its interval is about what these records will turn
-out to be, and how unsure that is depends on the metric: an accuracy rests on all settled records, a precision on the
-few that were decided positive, of which the window has another share once the inputs have shifted. So the predictive
-distribution is drawn from: the calibration from its posterior, the outcomes given the calibration, the metric of them
-(Rubin, The Annals of Statistics 12 (1984), 1151–1172). The metric's own interval is then stated for the number of
-records at which it is as wide as the draws are spread, the *effective* sample size of this metric, and made to hold
-95 % of the draws: what is made of two records is 0, a half or 1, and a smooth interval may miss all three.
+Both return counts, and ``value`` computes any metric of them. Its interval is for the final value of these records,
+and its width depends on the metric: an accuracy is based on all settled records, a precision on the few that were
+decided positive, whose share in the window differs once the inputs have shifted. So it draws from the predictive
+distribution: the calibration from its posterior, the outcomes given the calibration, and the metric of them (Rubin,
+The Annals of Statistics 12 (1984), 1151–1172). The metric's own interval is then computed for the number of records
+at which it is as wide as the spread of the draws, the *effective* sample size of this metric, and widened to contain
+95 % of the draws: a share of two records is 0, a half or 1, and a smooth interval may miss all three.
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ _DRAWS = 50  # from the predictive distribution: their spread is known to within
 
 @dataclasses.dataclass(frozen=True)
 class Estimated:
-    """Counts as they would be, were all labelled, worth ``effective`` records; or the reason why there are none.
+    """The expected counts if all were labelled, worth ``effective`` records; or the reason why there are none.
 
-    ``draws`` gives counts as they might be, from which the effective number of a metric is worked out.
+    ``draws`` draws such counts, from which a metric's effective number of records is computed.
     """
 
     counts: Counts | None
@@ -65,9 +64,9 @@ class Estimated:
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """Strata × outcomes: how many records are labelled, and how many of each stratum are not.
+    """Strata × outcomes: the number of labelled records, and of unlabelled ones per stratum.
 
-    ``decided`` is the share decided positive of the bin that the threshold is in, where that is known.
+    ``decided`` is the share decided positive in the threshold's bin, if known.
     """
 
     strata: list[float | str]  # scores (the bins' middles) in order, or classes
@@ -83,9 +82,9 @@ class _Table:
 
 
 def value(guess: Estimated, of: Callable[[Counts], Value], drift: float = 0.0) -> Value:
-    """A metric of counts that were estimated, with an interval for what it will be once all labels are there.
+    """A metric of estimated counts, with an interval for its value once all labels are in.
 
-    ``drift`` is the standard deviation of what estimates err by beyond chance.
+    ``drift`` is the standard deviation of estimates' errors beyond sampling noise.
     """
     if guess.counts is None:
         return Value.no_data(guess.reason)
@@ -109,7 +108,7 @@ def value(guess: Estimated, of: Callable[[Counts], Value], drift: float = 0.0) -
 
 
 def expected(window: Counts, settled: Counts | None, task: Task, residuals: Binning | None = None) -> Estimated:
-    """The window's counts as the strata's outcomes in settled windows make them expected.
+    """The window's expected counts, from the strata's outcomes in settled windows.
 
     ``residuals`` is the binning of a regression's residuals.
     """
@@ -155,7 +154,7 @@ def _by_calibration(now: _Table, then: _Table, task: Task) -> Expectation:
 
 
 def _by_strata(now: _Table, then: _Table, task: Task) -> Expectation:
-    """Outcomes of each class, or of each score as its neighbours' are, by their shares; these by a Dirichlet draw."""
+    """Outcomes of each class, or of each score from its neighbours, by their shares; the draws are Dirichlet."""
     sizes = now.all
     if task.kind == "multiclass":
         before = then.labelled[[then.strata.index(stratum) for stratum in now.strata]]
@@ -179,7 +178,7 @@ def _by_strata(now: _Table, then: _Table, task: Task) -> Expectation:
 
 
 def _neighbours(scores: Floats, labelled: Floats) -> tuple[Floats, Floats]:
-    """Scores put into groups of about as many labels: each group's mean score, and its outcomes."""
+    """Scores in groups of about equally many labels: each group's mean score, and its outcomes."""
     size = labelled.sum(1)
     group = equal_groups(size, int(np.clip(size.sum() // _SETTLED, 1, _GROUPS)))
     _, group = np.unique(group[size > 0], return_inverse=True)
@@ -189,7 +188,7 @@ def _neighbours(scores: Floats, labelled: Floats) -> tuple[Floats, Floats]:
 
 
 def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning | None = None) -> Estimated:
-    """The window's counts with each labelled record weighted by what it stands for.
+    """The window's counts with each labelled record weighted by the number it represents.
 
     ``slices`` are the window's counts by the values of one dimension (or of all records, under one name); within each
     the strata are groups of scores, or predicted classes.
@@ -218,7 +217,7 @@ def post_stratified(slices: Mapping[str, Counts], task: Task, residuals: Binning
 
 
 def _weights(table: _Table) -> Floats | str:
-    """Each stratum's weight: all ÷ labelled in its group; or the name of a group that has no label."""
+    """Each stratum's weight: all ÷ labelled in its group; or the name of a group without a label."""
     labelled, everyone = table.labelled.sum(1), table.all
     if table.strata and isinstance(table.strata[0], str):
         for stratum, here, whole in zip(table.strata, labelled, everyone, strict=True):
@@ -265,10 +264,10 @@ def _table(counts: Counts, task: Task, residuals: Binning | None, decided: float
 
 
 def _split(counts: Counts, task: Task, decided: float | None) -> _Table:
-    """A binary task's table, in which the bin that the threshold is in is two strata.
+    """A binary task's table, with the threshold's bin split into two strata.
 
-    How many of its labelled records are decided positive the exact tallies say; of its other records the same share
-    is, or ``decided``, or where nothing is known as if they were spread evenly over the bin.
+    The exact tallies say how many of that bin's labelled records are decided positive; its other records have the same
+    share, or ``decided``, or if nothing is known, as if spread evenly over the bin.
     """
     assert counts.binning is not None and task.threshold is not None
     bins, (negatives, positives, none) = states(counts)
@@ -294,7 +293,7 @@ def _split(counts: Counts, task: Task, decided: float | None) -> _Table:
 
 
 def _counts(table: _Table, weights: Floats, like: Counts, task: Task) -> Counts:
-    """A table of weights as the counts of a task, in which every prediction has a label."""
+    """A table of weights as the counts of a task whose predictions are all labelled."""
     total = float(weights.sum())
     tallies: dict[str, float] = dict.fromkeys(KINDS[like.kind].tallies, math.nan)  # what the table does not tell
     sums = dict.fromkeys(KINDS[like.kind].sums, math.nan)

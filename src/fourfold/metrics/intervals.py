@@ -1,4 +1,4 @@
-"""95 % intervals for what is read off counts."""
+"""95 % intervals of metrics from counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fourfold.counts.binning import Floats
 
 Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 Interval = tuple[float, float]
-_BEYOND = 1.0  # standard errors, from which on a distance is taken for more than chance; by simulation
+_BEYOND = 1.0  # standard errors beyond which a distance is more than sampling noise; by simulation
 _STEPS = 32  # between which is interpolated; a power of two
 _ERF_ENDS, _ERF_STEPS = 6, 256  # from where on it is 1; the numbers listed up to 1
 _MOST_TRIALS = 1e15  # more make no difference to an interval
@@ -54,10 +54,10 @@ def logit(value: Floats, variance: Floats, n: Floats | None = None) -> tuple[Flo
 
 
 def effective(value: float, variance: float, n: float, low: float = 0.0, high: float = 1.0) -> Interval:
-    """Wilson's interval for a value between two bounds that is no proportion, from its variance.
+    """Wilson's interval for a bounded value that is no proportion, from its variance.
 
-    The number of trials is the one at which a proportion of this value has this variance; where the variance is zero,
-    for the value lies at a bound, it is n.
+    The number of trials is the one at which a proportion of this value has this variance; if the variance is zero,
+    since the value lies at a bound, it is n.
     """
     share = (value - low) / (high - low)
     spread = variance / (high - low) ** 2
@@ -73,7 +73,7 @@ def effective(value: float, variance: float, n: float, low: float = 0.0, high: f
 def student(value: float, variance: float, n: float) -> Interval:
     """value ± t standard errors, t being the 97.5 % point of Student's distribution with n − 1 degrees of freedom.
 
-    Of a single record, and where the variance is too large for a float, it is the whole line.
+    For a single record, and if the variance is too large for a float, it is the whole line.
     """
     if n < 2 or not math.isfinite(variance):
         return -math.inf, math.inf
@@ -138,13 +138,13 @@ def mover(parts: Sequence[tuple[float, float, float]]) -> Interval:
 def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> tuple[Floats, Floats]:
     """Of Σ weight × |distance|, the distances having normal standard errors, which are above zero.
 
-    Chance makes each |distance| longer, by as much as the mean of the folded normal distribution says (Leone, Nelson &
-    Nottingham, Technometrics 3, 1961, 543–550); the sum of few records lies far above the truth. The interval holds
-    those truths under which the sum seen is no surprise. How much chance adds depends on how a truth is shared out: the
-    least where evenly. For the upper end it is taken to be half evenly and half as seen, for the lower as seen, where
-    that is beyond chance.
+    Sampling noise lengthens each |distance|, by the mean of the folded normal distribution (Leone, Nelson & Nottingham,
+    Technometrics 3, 1961, 543–550); with few records the sum lies far above the true one. The interval contains the
+    true sums that are consistent with the observed one. How much noise adds depends on how a sum is distributed over
+    the distances: least if evenly. The upper end assumes half evenly and half as observed, the lower end as observed,
+    where that is beyond noise.
 
-    The sums are over the last axis: each row has an interval of its own.
+    The sums are over the last axis: each row has its own interval.
     """
     lengths = np.abs(distances)
     seen = (weights * lengths).sum(-1)
@@ -158,7 +158,7 @@ def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> tu
     half_normal = math.sqrt(2 / math.pi)
 
     def expected(truth: Floats, shape: Floats, sign: int) -> Floats:
-        """The mean of such a sum, and Z standard deviations more or less."""
+        """The mean of such a sum, plus or minus Z standard deviations."""
         at = truth[..., None] * shape
         z = at / (errors * math.sqrt(2))
         mean = errors * (half_normal * np.exp(-z * z)) + at * erf(z)
@@ -175,7 +175,7 @@ def absolute_distances(weights: Floats, distances: Floats, errors: Floats) -> tu
 
 
 def _where_it_comes_to(seen: Floats, furthest: Floats, lowest: Floats, of: Callable[[Floats], Floats]) -> Floats:
-    """Where a rising function of numbers from zero to the furthest comes to what was seen: by steps, then on a line.
+    """Where a rising function on [0, furthest] reaches the observed value: by steps, then by interpolation.
 
     ``lowest`` is its value at zero.
     """
@@ -216,9 +216,9 @@ def erf(x: Floats) -> Floats:
 
 
 def few(variance: float, n: float, lacking: float) -> float:
-    """A variance made of high moments, which few records with long tails show too small: grown by 1 + lacking/n.
+    """A variance of high moments, which few records with long tails underestimate, increased by 1 + lacking/n.
 
-    How much is lacking was found by simulation; docs/intervals.md has the coverage that results.
+    ``lacking`` was found by simulation; docs/intervals.md shows the resulting coverage.
     """
     return variance * (1 + lacking / n)
 

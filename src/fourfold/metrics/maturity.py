@@ -1,7 +1,7 @@
-"""How mature a window is: which share of its labels can still be expected, from how late labels were so far.
+"""The maturity of a window: the share of its labels still expected, from the label delays so far.
 
-Predictions that have no label yet are not left out, which would make labels look quicker than they are: they are
-censored observations, as in Kaplan & Meier, JASA 53 (1958), 457–481.
+Predictions without a label are not left out, which would underestimate the delays: they are censored observations, as
+in Kaplan & Meier, JASA 53 (1958), 457–481.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LabelCurve:
         return values
 
     def awaited(self, open_predictions: Floats, ages: Floats, horizon: float) -> Floats:
-        """Of predictions without a label at some ages, how many will get one within the horizon."""
+        """How many of the unlabelled predictions of some ages will get a label within the horizon."""
         now, end = self.at(np.minimum(ages, horizon)), float(self.at(np.array([horizon]))[0])
         left = 1 - now
         chance = np.divide(np.maximum(end - now, 0.0), left, out=np.zeros_like(now), where=left > 1e-12)
@@ -36,7 +36,7 @@ class LabelCurve:
 
 
 def kaplan_meier(delays: Floats, labelled: Floats, ages: Floats, unlabelled: Floats) -> LabelCurve:
-    """The curve from labels that came (so many after each delay) and predictions still without (so many at each age).
+    """The curve from the labels so far (a number per delay) and the unlabelled predictions (a number per age).
 
     >>> curve = kaplan_meier(np.array([10.0, 20.0]), np.array([6.0, 2.0]), np.array([15.0]), np.array([2.0]))
     >>> curve.at(np.array([5.0, 10.0, 20.0])).tolist()

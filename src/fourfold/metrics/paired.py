@@ -1,7 +1,7 @@
-"""Two model versions on the same keys: the difference of a metric, with the interval that the pairing allows.
+"""Two model versions on the same keys: the difference of a metric, with a paired interval.
 
-The two versions judged the same records, so what is hard for both cancels out, and a small difference shows in few
-records. Source of the test: McNemar, Psychometrika 12 (1947); of the interval: the bootstrap over the cells of the
+Both versions predicted the same records, so records that are hard for both cancel out, and few records show a small
+difference. Source of the test: McNemar, Psychometrika 12 (1947); of the interval: the bootstrap over the cells of the
 joint table, Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 8.
 """
 
@@ -28,10 +28,10 @@ _PRIOR = 0.25  # after Agresti & Min, Statistics in Medicine 24 (2005), 729–74
 def difference(counts: Counts, metric: Additive) -> Value:
     """The first version's metric − the second's, on the keys that both predicted and that have a label.
 
-    ``reason`` gives McNemar's p-value where the metric is the accuracy.
+    For the accuracy, ``reason`` gives McNemar's p-value.
 
     Raises:
-        InputError: a metric of which there is no paired difference for this kind of task.
+        InputError: the metric has no paired difference for this kind of task.
     """
     if metric.paired is None:
         kind = metric.tasks[0]
@@ -61,7 +61,7 @@ def difference(counts: Counts, metric: Additive) -> Value:
         cells = right
     names: list[tuple[str, ...]] = [(actual, a, b) for actual in ("0", "1") for a in ("0", "1") for b in ("0", "1")]
     joint = np.array([cells.get(name, 0) for name in names], np.float64)
-    # a part of a record in each cell that can occur, so that what few records lack is not taken for impossible
+    # a fraction of a record in each possible cell, so that cells without records do not count as impossible
     possible = joint + _PRIOR * np.array([binary or name[0] == "1" for name in names])
     drawn = np.random.default_rng(0).multinomial(n, possible / possible.sum(), _DRAWS).astype(np.float64)
     centre = float(_difference(joint[None, :], names, metric.paired)[0])
@@ -75,7 +75,7 @@ def difference(counts: Counts, metric: Additive) -> Value:
 
 
 def _difference(joint: Floats, names: list[tuple[str, ...]], share: OfCells) -> Floats:
-    """Of tables (… × cells) the difference of the two versions' metrics."""
+    """The difference of the two versions' metrics, for tables (… × cells)."""
     sides = []
     for version in (1, 2):
         cell = [(name[version] == "1", name[0] == "1") for name in names]
@@ -86,7 +86,7 @@ def _difference(joint: Floats, names: list[tuple[str, ...]], share: OfCells) -> 
 
 
 def _mcnemar(cells: dict[tuple[str, ...], int]) -> float:
-    """The exact two-sided p-value: of the records that only one version got right, is it one version's more often?"""
+    """The exact two-sided p-value of the split of records that only one version got right."""
     first = sum(n for (actual, a, b), n in cells.items() if a == actual != b)
     second = sum(n for (actual, a, b), n in cells.items() if b == actual != a)
     total, fewer = first + second, min(first, second)

@@ -1,4 +1,4 @@
-"""What a stream's or column's data look like: rates, extremes, moments, quantiles, distinct values."""
+"""Data quality of a stream or column: rates, extremes, moments, quantiles, distinct values."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _LACKING = 40.0  # see ``intervals.few``
 
 @metric("stream")
 def rows(counts: Counts) -> Value:
-    """How many records there are."""
+    """The number of records."""
     n = counts.tally("rows")
     return Value(float(n), n=n) if n else Value.no_data("no records in this window")
 
 
 @metric("stream")
 def duplicate_keys(counts: Counts) -> Value:
-    """How many records repeat a key that was logged before."""
+    """The number of records that repeat an earlier key."""
     n = counts.tally("rows")
     return Value(float(counts.tally("duplicate_key")), n=n) if n else Value.no_data("no records in this window")
 
 
 @metric("stream")
 def null_keys(counts: Counts) -> Value:
-    """How many records have no key."""
+    """The number of records without a key."""
     n = counts.tally("rows")
     return Value(float(counts.tally("null_key")), n=n) if n else Value.no_data("no records in this window")
 
 
 @metric("stream")
 def null_key_rate(counts: Counts) -> Value:
-    """The share of records that have no key, and so can be joined with nothing."""
+    """The share of records without a key, which join nothing."""
     return _rate(counts, "null_key")
 
 
@@ -63,7 +63,7 @@ def infinite_rate(counts: Counts) -> Value:
 
 @metric("numeric")
 def negative_rate(counts: Counts) -> Value:
-    """The share of records in which the column is below zero (−∞ among them)."""
+    """The share of records in which the column is below zero (including −∞)."""
     return _rate(counts, "negative", "negative_infinity")
 
 
@@ -152,7 +152,7 @@ def quantile(counts: Counts, q: float) -> Value:
 
 @metric("category", bins=True)
 def distinct(counts: Counts) -> Value:
-    """How many distinct values there are; exact up to 256 in a bucket, else by HyperLogLog (± 4.5 %)."""
+    """The number of distinct values; exact up to 256 in a bucket, else by HyperLogLog (± 4.5 %)."""
     n = counts.tally("rows") - counts.tally("null")
     if n <= 0:
         return Value.no_data("no values in this window", n)
@@ -199,7 +199,7 @@ def _moments(counts: Counts) -> tuple[float, float] | None:
 
 
 def _middles(counts: Counts) -> Floats:
-    """The middle of each bin, not beyond the extremes seen."""
+    """The middle of each bin, within the observed extremes."""
     low = counts.low if math.isfinite(counts.low) else -math.inf
     high = counts.high if math.isfinite(counts.high) else math.inf
     return np.clip(_binning(counts).middles(counts.bins), low, high)

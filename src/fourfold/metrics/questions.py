@@ -28,7 +28,7 @@ class Question:
 
     @property
     def needs_bins(self) -> bool:
-        """Whether bins must be read; another threshold than the task's is read off them too."""
+        """Whether bins must be read; so they must for another threshold than the task's."""
         return self.metric.bins or "threshold" in self.parameters
 
     @property
@@ -38,7 +38,7 @@ class Question:
 
     @property
     def title(self) -> str:
-        """What stands above a column of its values: "NDCG@10"."""
+        """The title of a column of its values: "NDCG@10"."""
         return (self.metric.title or self.metric.name) + (f"@{self._k}" if "k" in self.parameters else "")
 
     @property
@@ -52,26 +52,26 @@ class Question:
         Args:
             counts: of one series in one window, of a kind that the metric can be read from.
             reference: for a distance, what to compare with.
-            task: for a metric that needs to know it.
+            task: for a metric that needs it.
         """
         assert isinstance(self.metric, Additive), "a metric that is not additive is read from the log"
         return self.metric.of(counts, reference, task, **self.parameters)
 
     def of_panel(self, panel: Panel) -> list[Any] | None:
-        """The metric of each row; None where it is asked row by row."""
+        """The metric of each row; None if it must be computed row by row."""
         if not (isinstance(self.metric, Additive) and self.metric.by_panel):
             return None
         return self.metric.of_panel(panel, **self.parameters)
 
 
 def known_metrics(target: str | None = None, kind: str | None = None) -> list[str]:
-    """The names of the metrics of a kind of target, and of a kind of task."""
+    """The names of the metrics for a kind of target, and a kind of task."""
     fit = [name for name, several in METRICS.items() if any(_fits(metric, target, kind) for metric in several)]
     return [*fit, *(custom.REGISTERED if target in (None, "task") else ())]
 
 
 def headlines(kind: str, k: int) -> list[str]:
-    """The metrics that tell the most about a kind of task; k is the rank up to which a ranking is judged."""
+    """The main metrics of a kind of task; k is the rank at which a ranking is evaluated."""
     fit = [m for several in METRICS.values() for m in several if m.headline and kind in m.tasks]
     return [f"{m.name}({k})" if "k" in m.required else m.name for m in sorted(fit, key=lambda m: m.headline)]
 
@@ -81,11 +81,11 @@ def parse(text: str, target: str | None = None, kind: str | None = None) -> Ques
 
     Args:
         text: the metric, with its parameters.
-        target: what it is asked of: "column", "stream" or "task".
-        kind: of a task, its kind.
+        target: its kind of target: "column", "stream" or "task".
+        kind: for a task, its kind.
 
     Raises:
-        UnknownNameError: no metric of that name, or none for this kind of target.
+        UnknownNameError: no metric has that name, or none for this kind of target.
         InputError: a parameter is unknown, missing, or of the wrong type.
     """
     try:

@@ -1,4 +1,4 @@
-"""Ranking: means over queries of what was counted of each; between 0 and 1."""
+"""Ranking: means over queries of each query's score, between 0 and 1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def at_cutoff(counts: Counts, k: float) -> Value:
 
 @metric("ranking", name="mean_reciprocal_rank", series="reciprocal_rank", title="MRR", headline=3)
 def mean(counts: Counts) -> Value:
-    """The mean over the labelled queries, with Wilson's interval at the number of queries its variance is worth."""
+    """The mean over the labelled queries, with Wilson's interval at the variance's effective sample size."""
     found = quality.mean(counts)
     n = counts.finite
     if found.value is None:

@@ -17,7 +17,7 @@ _LACKING_SQUARES, _LACKING_RATIO = 25.0, 15.0  # see ``intervals.few``
 
 @metric("regression", headline=3)
 def bias(counts: Counts) -> Value:
-    """The mean residual: above zero where predictions are too low."""
+    """The mean residual: above zero if predictions are too low."""
     empty = unlabelled(counts)
     if empty is not None:
         return empty
@@ -59,16 +59,16 @@ def root_mean_squared_error(counts: Counts) -> Value:
 
 @metric("regression")
 def mean_absolute_percentage_error(counts: Counts) -> Value:
-    """The mean |residual| ÷ |actual|, as a share; not defined where an actual value is zero."""
+    """The mean |residual| ÷ |actual|, as a share; undefined if an actual value is zero."""
     zero = counts.tally("zero_actual")
     if zero:
-        return undefined(f"{zero} actual values are zero; of these there is no percentage", counts)
+        return undefined(f"{zero} actual values are zero and have no percentage", counts)
     return _mean(counts, "percentage")
 
 
 @metric("regression")
 def symmetric_mean_absolute_percentage_error(counts: Counts) -> Value:
-    """The mean of 2 |residual| ÷ (|actual| + |predicted|), from 0 to 2; 0 where both are zero."""
+    """The mean of 2 |residual| ÷ (|actual| + |predicted|), from 0 to 2; 0 if both are zero."""
     empty = unlabelled(counts)
     if empty is not None:
         return empty
@@ -78,7 +78,7 @@ def symmetric_mean_absolute_percentage_error(counts: Counts) -> Value:
 
 @metric("regression")
 def mean_pinball_loss(counts: Counts, alpha: float = 0.5) -> Value:
-    """The mean of α × residual where it is above zero, and (α − 1) × residual below: for a predicted α-quantile."""
+    """The mean of α × residual if it is above zero, else (α − 1) × residual: for a predicted α-quantile."""
     if not 0 <= alpha <= 1:
         raise InputError(f"mean_pinball_loss({alpha}): alpha is a share, from 0 to 1")
     empty = unlabelled(counts)
@@ -103,7 +103,7 @@ def r2(counts: Counts) -> Value:
     if not (math.isfinite(spread) and math.isfinite(error)):
         return undefined(OVERFLOW, counts)
     if n < 2 or not spread > 1e-12 * max(t2, 1e-300):
-        return undefined("all actual values are equal; there is nothing to explain", counts)
+        return undefined("all actual values are equal; there is no variance to explain", counts)
     assert counts.binning is not None
     scale = counts.binning.scale  # the unit of t
     unexplained = error / scale / scale / spread

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from fourfold.counts import Counts, Panel
 from fourfold.counts.binning import Floats, Ints
 
-_LISTED = 1 << 16  # bins whose middles are worked out once for all rows
+_LISTED = 1 << 16  # bins whose middles are computed once for all rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scores:
-    """Rows of a panel × score bins, from the lowest score up: the bin (or any other, where both numbers are zero)."""
+    """Rows of a panel × score bins, from the lowest score up: the bin (or any other, if both numbers are zero)."""
 
     rows: Ints
     bins: npt.NDArray[np.int32]
@@ -30,7 +30,7 @@ def score_blocks(panel: Panel) -> Iterator[Scores]:
     for block in panel.blocks():
         state = block.bins & 3
         negatives, positives = block.counts * (state == 0), block.counts * (state == 1)
-        # a bin's negatives stand right before its positives, which are put beside them
+        # a bin's negatives come right before its positives; bring the two together
         same = (block.bins[:, 1:] - block.bins[:, :-1] == 1) & (state[:, :-1] == 0)
         moved = positives[:, 1:] * same
         positives[:, :-1] += moved
@@ -39,7 +39,7 @@ def score_blocks(panel: Panel) -> Iterator[Scores]:
 
 
 class OfScore:
-    """A function of the score of each bin, looked up where the bins in use are few."""
+    """A function of the score of each bin, by look-up if few bins are in use."""
 
     def __init__(self, panel: Panel, function: Callable[[Floats], npt.NDArray[Any]]) -> None:
         self._binning, self._function, self._first = panel.binning, function, 0
@@ -71,7 +71,8 @@ def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:
 
 
 def states(counts: Counts) -> tuple[Ints, tuple[Floats, Floats, Floats]]:
-    """The score bins, and of each how many negatives, positives, and predictions without a label."""
+    """The score bins, each with its negatives, positives, and unlabelled predictions."""
+
     bins, where = np.unique(counts.bins >> 2, return_inverse=True)
     state = counts.bins & 3
     found = [np.bincount(where[state == i], counts.counts[state == i], len(bins)).astype(np.float64) for i in range(3)]

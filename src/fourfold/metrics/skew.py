@@ -1,7 +1,7 @@
-"""Train/serve skew in words: what it is that differs between the same column in two places.
+"""Train/serve skew in words: the differences of a column between two places.
 
-A distance alone does not say whether a column is missing, has another type, comes in another unit, spells its
-categories in another way, or has really changed. Each of these leaves its own mark in the counts.
+A distance alone does not say whether a column is missing, has another type or unit, spells its categories differently,
+or has really changed. Each of these leaves its own mark in the counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fourfold.metrics.declared import METRICS
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value
 
-# Conversions that people forget: what was multiplied with, and what that means.
+# Conversions that people forget: the factor, and its meaning.
 _UNITS = {
     1.609344: "miles to kilometres", 0.3048: "feet to metres", 2.54: "inches to centimetres",
     0.45359237: "pounds to kilograms", 60.0: "minutes to seconds, or hours to minutes", 3600.0: "hours to seconds",
@@ -28,17 +28,15 @@ _UNITS = {
 }  # fmt: skip
 _BOOLEAN = {"0.0": "0", "1.0": "1", "true": "true", "false": "false"}  # how these may be written
 _QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-_SHIFTED = 0.1  # of the stability index, beyond what chance makes of it: where it is said to have changed
-_EXPLAINED = 0.02  # beyond chance: a conversion leaves no more of the stability index than this
-_LARGEST = (
-    1e100  # beyond this, and below its inverse, no unit is looked for: the squares of such numbers are no numbers
-)
+_SHIFTED = 0.1  # of the stability index, beyond sampling noise: from here on the column has changed
+_EXPLAINED = 0.02  # beyond sampling noise: the most stability index that a conversion leaves
+_LARGEST = 1e100  # beyond this, and below its inverse, no unit is sought: the squares of such numbers overflow
 _SAME_UNIT = 0.02  # a factor nearer to 1 than this is none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that differs. ``kind`` is "schema", "type", "unit", "categories", "nulls" or "distribution"."""
+    """One difference. ``kind`` is "schema", "type", "unit", "categories", "nulls" or "distribution"."""
 
     kind: str
     message: str
@@ -46,7 +44,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class ColumnSkew:
-    """A column in two places: how far apart its distributions are, and what it is that differs."""
+    """A column in two places: the distance between its distributions, and the findings."""
 
     column: str
     findings: tuple[Finding, ...]
@@ -57,12 +55,12 @@ class ColumnSkew:
 
     @property
     def words(self) -> str:
-        """All findings, or that there is none."""
+        """All findings in words, or "alike"."""
         return "; ".join(f"{finding.kind}: {finding.message}" for finding in self.findings) or "alike"
 
     @property
     def severity(self) -> float:
-        """What to look at first: missing columns and other types, then by the distance beyond chance, from 0 to 3."""
+        """The order of attention, from 0 to 3: missing columns and other types first, then by distance."""
         kinds = {finding.kind for finding in self.findings}
         far = self.distances.get("jensen_shannon", Value(0.0))
         beyond = max((far.value or 0.0) - (far.expected or 0.0), 0.0)
@@ -70,7 +68,7 @@ class ColumnSkew:
 
 
 def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> ColumnSkew:
-    """What differs of a column, whose counts are given by kind; none where the column is not there."""
+    """The findings about a column, from its counts by kind; a missing column has none."""
     if not current or not reference:
         where = "the reference" if not current else "this stream"
         return ColumnSkew(column, (Finding("schema", f"only in {where}"),), {})
@@ -101,7 +99,7 @@ def _type(kinds: Mapping[str, Counts]) -> str:
 
 
 def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> Finding | None:
-    """Whether one side has booleans where the other says the same in text or as 1 and 0."""
+    """Whether one side has booleans and the other the same as text or as 1 and 0."""
     written = [_values(kinds) for kinds in (current, reference)]
     told = all(values and values <= {"true", "false"} for values in written)
     if told and ("numeric" in current) != ("numeric" in reference):
@@ -115,7 +113,7 @@ def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> 
 
 
 def _values(kinds: Mapping[str, Counts]) -> set[str] | None:
-    """The values of a column of which all are known, numbers that are whole among them; None where they are not."""
+    """The values of a column, including whole numbers, if all are counted; else None."""
     if "category" in kinds:
         labels = _shares(kinds["category"])
         return None if kinds["category"].tally("other") else {_BOOLEAN.get(label.casefold(), label) for label in labels}
@@ -138,7 +136,7 @@ def _changed(current: Counts, reference: Counts) -> bool:
 
 
 def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> list[Finding]:
-    """Whether the share of missing values differs by more than chance and one in a hundred."""
+    """Whether the share of missing values differs by more than sampling noise and one in a hundred."""
     sides = []
     for kinds in (current, reference):
         counts = kinds.get("numeric") or next(iter(kinds.values()))
@@ -202,7 +200,7 @@ def _known(factor: float, offset: float) -> tuple[float, str] | None:
 
 
 def _converted(counts: Counts, factor: float, offset: float) -> Counts:
-    """The counts as they would be had each value been (value − offset) ÷ factor: the bins stay, their places move."""
+    """The counts of (value − offset) ÷ factor: the bins stay, their positions move."""
     assert counts.binning is not None
     old = counts.binning
     binning = Binning((old.centre - offset) / factor, old.scale / factor, old.bits, -1)
@@ -212,7 +210,7 @@ def _converted(counts: Counts, factor: float, offset: float) -> Counts:
 
 
 def _categories(current: Counts, reference: Counts) -> Finding | None:
-    """New and lost values, and whether they are the old ones in another spelling."""
+    """New and lost values, and whether they are old ones in another spelling."""
     here, there = (_shares(counts) for counts in (current, reference))
     new = {label: share for label, share in here.items() if label not in there}
     gone = {label: share for label, share in there.items() if label not in here}

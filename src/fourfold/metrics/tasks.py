@@ -1,4 +1,4 @@
-"""What all kinds of tasks have in common: coverage, what became of predictions, and why there may be no data."""
+"""Metrics of all kinds of tasks: coverage, counts of predictions and labels, and reasons for no data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REASONS = (
 LABELS = {  # what a label must be
     "binary": "0 or 1, true or false; for other labels declare positive=", "regression": "a finite number",
     "ranking": "a finite number", "multilabel": "a list of classes", "multiclass": "a class",
-    "decision": "what was done; where the task has a threshold true or false",
+    "decision": "the action taken; with a threshold true or false",
 }  # fmt: skip
 
 
@@ -38,32 +38,32 @@ def coverage(counts: Counts) -> Value:
 
 @metric(*TASKS)
 def predictions(counts: Counts) -> Value:
-    """How many keys (of a ranking task: queries) were predicted; a repeated prediction counts once."""
+    """The number of predicted keys (ranking: queries); a repeated prediction counts once."""
     n = counts.tally("predicted")
     return Value(float(n), n=n, coverage=covered(counts)) if n else Value.no_data("no predictions in this window")
 
 
 @metric(*TASKS)
 def orphan_labels(counts: Counts) -> Value:
-    """How many labels have a key that was never predicted, by the label's own time."""
+    """The number of labels whose key was never predicted, by the label's own time."""
     return Value(float(counts.tally("orphan")), n=counts.tally("orphan"))
 
 
 @metric(*TASKS)
 def expired_labels(counts: Counts) -> Value:
-    """How many predictions were labelled only after the horizon."""
+    """The number of predictions that were labelled only after the horizon."""
     return Value(float(counts.tally("expired")), n=counts.tally("predicted"))
 
 
 @metric(*TASKS)
 def withdrawn_labels(counts: Counts) -> Value:
-    """How many predictions' newest label is null."""
+    """The number of predictions whose newest label is null."""
     return Value(float(counts.tally("withdrawn")), n=counts.tally("predicted"))
 
 
 @metric(*TASKS)
 def match_rate(counts: Counts) -> Value:
-    """Of the labels, the share whose key was predicted: the health of the join."""
+    """The share of labels whose key was predicted: the health of the join."""
     matched, orphan = counts.tally("matched"), counts.tally("orphan")
     if matched + orphan <= 0:
         return Value.no_data("no labels in this window")
@@ -72,7 +72,7 @@ def match_rate(counts: Counts) -> Value:
 
 @metric(*TASKS)
 def fan_out(counts: Counts) -> Value:
-    """How many rows a plain join of the two streams makes of each key that both have; 1 where none is repeated."""
+    """The rows per key of a plain join of the two streams, over keys that both have; 1 if none is repeated."""
     matched = counts.tally("matched")
     if matched <= 0:
         return Value.no_data("no labels joined in this window")
@@ -86,7 +86,7 @@ def covered(counts: Counts) -> float | None:
 
 
 def unlabelled(counts: Counts) -> Value | None:
-    """Why there is no data, where no prediction has a label."""
+    """Why there is no data if no prediction has a label."""
     predicted, labelled = counts.tally("predicted"), counts.tally("labelled")
     if labelled > 0:
         return None
@@ -100,7 +100,7 @@ def unlabelled(counts: Counts) -> Value | None:
 
 
 def noted(value: Value, counts: Counts) -> Value:
-    """The value, and in its reason how many of the window's labels and predictions are of no use to the task."""
+    """The value, with the number of the window's unusable labels and predictions in its reason."""
     labels, predictions_ = counts.tally("invalid_label"), counts.tally("unscored")
     if not (labels > 0 or predictions_ > 0):
         return value
@@ -114,21 +114,21 @@ def noted(value: Value, counts: Counts) -> Value:
 
 
 def unusable(labels: int) -> str:
-    """How many labels are of no use, in words.
+    """How many labels are unusable, in words.
 
     >>> unusable(1), unusable(2_000)
-    ('1 label is of no use', '2,000 labels are of no use')
+    ('1 label is unusable', '2,000 labels are unusable')
     """
-    return f"{labels:,} label{'s are' if labels != 1 else ' is'} of no use"
+    return f"{labels:,} label{'s are' if labels != 1 else ' is'} unusable"
 
 
 def undefined(reason: str, counts: Counts) -> Value:
-    """No data for a reason that lies in the labels there are."""
+    """No data, for a reason in the labels."""
     return Value.no_data(reason, counts.tally("labelled"), covered(counts))
 
 
 def answered(value: float, interval: Interval, counts: Counts, n: int | None = None) -> Value:
-    """A value with its interval, the coverage, and the number of records it rests on (default: all labelled)."""
+    """A value with its interval, coverage, and number of records (default: all labelled)."""
     n = counts.tally("labelled") if n is None else n
     if not math.isfinite(value):
         return Value.no_data(OVERFLOW, n, covered(counts))
@@ -147,7 +147,7 @@ def by_row(
     high: Floats,
     expected: Floats | None = None,
 ) -> list[Value]:
-    """A value a row of a panel; where one cannot be judged, for it has no label or whatever else, the reason."""
+    """A value per row of a panel; a row without labels, or otherwise undefined, has a reason instead."""
     predicted, labelled = panel.tally("predicted"), panel.tally("labelled")
     coverage = labelled / np.where(predicted > 0, predicted, 1)
     columns = [column.tolist() for column in (value, low, high, labelled, coverage)]

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 EVERYTHING = "{}"  # the slice that holds all records
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
-OTHER = "(other)"  # the slice of the values beyond the heaviest ``MOST_SLICES``
+OTHER = "(other)"  # the slice of the values beyond the most frequent ``MOST_SLICES``
 MOST_SLICES = 200
 LONGEST_LABEL, LABEL_PREFIX = 120, 100  # characters
 
 
 def label_of(text: str) -> str:
-    """A value as a label: itself; or, where it is long, its first 100 characters and a hash of the whole.
+    """A value as a label: itself, or if it is long, its first 100 characters and a hash of the whole.
 
     >>> label_of("AA"), len(label_of("a" * 100_000)), label_of(label_of("a" * 999)) == label_of("a" * 999)
     ('AA', 117, True)

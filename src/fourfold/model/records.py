@@ -20,5 +20,5 @@ SET_ASIDE = pa.field("_ff_set_aside", pa.list_(pa.string()))  # the columns whos
 
 
 def users(names: Iterable[str]) -> list[str]:
-    """Of the columns of a log those that are the user's."""
+    """The user's columns among those of a log."""
     return [name for name in names if name not in META.names and name != SET_ASIDE.name]

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class RunStatus(StrEnum):
-    """The life of a run: it started, and then succeeded, failed, or was never heard of again."""
+    """The status of a run: started, succeeded, failed, or lost (its process died without a word)."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -19,7 +19,7 @@ class RunStatus(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a run reads or writes. ``fingerprint`` is equal for equal content, also across processes."""
+    """A frame, file or model that a run reads or writes; equal content has an equal ``fingerprint`` in any process."""
 
     name: str
     direction: str  # "input" or "output"

@@ -1,4 +1,4 @@
-"""How the counts of a store stand to what was logged."""
+"""How far the counts of a store are behind its log."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fourfold.model.names import Owner
 class Standing:
     """What the newest round of counting left undone.
 
-    ``behind`` says whether something sent or declared is not counted yet. ``stuck`` are the streams whose records wait
-    in the inbox because their logs cannot be read or written, with the reason; ``damaged`` the owners whose logs
-    cannot be read, likewise; ``left`` the messages that stay in the inbox, as a newer fourfold wrote them.
+    ``behind`` says whether something sent or declared is not counted yet. ``stuck`` holds the streams whose records
+    wait in the inbox because their logs cannot be read or written, with the reason; ``damaged`` the owners whose logs
+    cannot be read, likewise; ``left`` the messages of a newer fourfold, which stay in the inbox.
     """
 
     behind: bool = False

@@ -1,4 +1,4 @@
-"""Tasks: a prediction stream joined with a label stream, and what its records are split by."""
+"""Tasks: a prediction stream joined with a label stream, and the dimensions that split its records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fourfold.model.time import DAY
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that records are split by: a column, a number's quantile buckets, or a SQL expression.
+    """One part of a dimension: a column, a number's quantile buckets, or a SQL expression.
 
-    ``buckets`` is how many buckets a number falls in (0: its values as they are); ``sql`` is an expression over the
-    stream's columns, in DuckDB's dialect, that takes the place of the column.
+    ``buckets`` is the number of buckets (0: the values themselves); ``sql`` is an expression over the stream's
+    columns, in DuckDB's dialect, that replaces the column.
     """
 
     name: str
@@ -23,13 +23,13 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dimension:
-    """What slices are made by: one part, several crossed, or none (all records in one slice)."""
+    """How records are split into slices: by one part, several crossed, or none (all records in one slice)."""
 
     parts: tuple[Part, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the parts, sorted: those of the slices that the dimension makes."""
+        """The names of the parts, sorted, as in the dimension's slices."""
         return tuple(sorted(part.name for part in self.parts))
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class StreamColumn:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over the joined records, each by a SQL expression: what a custom metric is a function of."""
+    """Sums over the joined records, each a SQL expression: the input of a custom metric."""
 
     metric: str
     expressions: tuple[tuple[str, str], ...]  # name and SQL
@@ -66,8 +66,8 @@ class Sums:
 class Task:
     """A prediction stream joined with a label stream.
 
-    ``horizon`` is in seconds: a label whose event time is later than its prediction's by more is expired. Which of
-    the further fields have a meaning depends on ``kind``; ``config.make_task`` checks it.
+    ``horizon`` is in seconds: a label whose event time is later than its prediction's by more is expired. ``kind``
+    decides which further fields apply; ``config.make_task`` checks them.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Task:
     threshold: float | None = 0.5
     slices: tuple[Dimension, ...] = ()
     horizon: int = 30 * DAY
-    version: str = ""  # the prediction stream's column that says which model version made the prediction
+    version: str = ""  # the prediction stream's column of the model version
     probabilities: str = ""  # multiclass: the prediction stream's column of class probabilities
-    classes: tuple[str, ...] = ()  # multiclass: the classes of these, where they come as lists
-    query: str = ""  # ranking: the prediction stream's column that says to which query an item belongs
-    cutoffs: tuple[int, ...] = ()  # ranking: the ranks k down to which a list is judged
-    outcome: StreamColumn | None = None  # decision: what came of it
-    values: tuple[tuple[str, str, float], ...] = ()  # predicted, actual, and what such a record is worth
+    classes: tuple[str, ...] = ()  # multiclass: the classes of these probabilities, if they are lists
+    query: str = ""  # ranking: the prediction stream's column of the item's query
+    cutoffs: tuple[int, ...] = ()  # ranking: the ranks k at which lists are evaluated
+    outcome: StreamColumn | None = None  # decision: its outcome
+    values: tuple[tuple[str, str, float], ...] = ()  # predicted, actual, and the worth of such a record
     sums: tuple[Sums, ...] = ()
     positive: str | None = None  # binary: the label that is positive, as text; any other is negative
 
@@ -100,7 +100,7 @@ class Task:
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """All that its counts are split by, the model version among them."""
+        """All dimensions of its counts, including the model version."""
         return tuple(dict.fromkeys((*self.slices, *([self.by_version] if self.by_version else []))))
 
     def to_json(self) -> str:

@@ -28,23 +28,23 @@ class Window:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plausible:
-    """Which event times are taken for what they say: from ``earliest`` (seconds since 1970) to ``ahead`` seconds after
-    the moment of logging.
+    """The plausible event times: from ``earliest`` (seconds since 1970) to ``ahead`` seconds after the time of logging;
+    others are treated as mistakes.
     """
 
     earliest: int = 0
     ahead: int = 366 * DAY
 
     def micros(self, logged: int) -> tuple[int, int]:
-        """The first and the last of them for a record that is logged at a moment, all in microseconds since 1970."""
+        """The first and last plausible time of a record logged at ``logged``, all in microseconds since 1970."""
         return self.earliest * 1_000_000, logged + self.ahead * 1_000_000
 
 
 def seconds(moment: Moment, field: str) -> int:
-    """A moment as whole seconds since 1970; what has no time zone is UTC.
+    """A moment as whole seconds since 1970; without a time zone it is UTC.
 
     Raises:
-        InputError: names the field and the value where it is no moment.
+        InputError: it is no moment; the message names the field and the value.
     """
     try:
         if isinstance(moment, str):

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How far a value can be trusted: its labels are all in, still arriving, guessed, or there is nothing to say."""
+    """How final a value is: all labels are in, labels can still come, missing labels are estimated, or no data."""
 
     SETTLED = "settled"
     PROVISIONAL = "provisional"
@@ -20,8 +20,8 @@ class Value:
     """A metric's answer: the number, its 95 % interval, and how much it is based on.
 
     ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of records
-    behind the value; ``coverage`` is labelled / predicted, for metrics that need labels, and ``expected_labels`` the
-    share of the predictions whose label can still be expected; ``expected`` is, for a distance, its mean under no
+    behind behind the value; ``coverage`` is labelled / predicted, for metrics that need labels, and ``expected_labels`` the
+    share of the predictions whose label is still expected; for a distance, ``expected`` is its mean under no
     change at this sample size. For an estimate, ``reason`` says what it assumes. ``float(value)`` is the number.
     """
 
@@ -52,7 +52,7 @@ class Value:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage; what is little but not nothing does not read as nothing.
+    """A share as a percentage; a small share is not shown as zero.
 
     >>> percent(0.9712), percent(0.00004), percent(None)
     ('97.1 %', '<0.1 %', '–')

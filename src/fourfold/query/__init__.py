@@ -1,1 +1,1 @@
-"""Answers to questions, read off the counts; nothing here writes."""
+"""Answers to questions from the counts; nothing here writes."""

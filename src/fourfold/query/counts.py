@@ -37,7 +37,7 @@ class OwnerCounts(Protocol):
         """The counts of some series, by the buckets of a level that begin in [start, end)."""
 
     def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
-        """As ``counts``, of one column and kind, without their bins or with them (of kinds that have no labels)."""
+        """As ``counts``, of one column and kind, with or without their bins (for kinds without labels)."""
 
     def span(self, level: int) -> tuple[int, int] | None:
         """The first and last bucket."""
@@ -46,7 +46,7 @@ class OwnerCounts(Protocol):
         """The binnings, by column and version."""
 
     def is_identifier(self, column: str) -> bool:
-        """Whether a column is one, so that its values are not counted by themselves."""
+        """Whether a column is an identifier, so that its values are not counted one by one."""
 
 
 class CurrentCounts:
@@ -84,7 +84,7 @@ class CurrentCounts:
 
 
 class PastCounts:
-    """What was known at an earlier moment: the records logged until then, folded as they would have been."""
+    """The counts at an earlier moment: the records logged by then, folded as they would have been."""
 
     def __init__(
         self, reader: Reader, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
@@ -143,7 +143,7 @@ class PastCounts:
 
 
 def newest(reader: Reader, stream: str, as_of: int | None = None) -> int | None:
-    """The newest hour of a stream, by event time: its own clock, which does not run ahead of ours."""
+    """The newest hour of a stream, by event time, but not later than now."""
     if as_of is None:
         found = CurrentCounts(reader, Owner.of_stream(stream)).span(HOUR)
         return min(found[1], int(time.time()) // HOUR * HOUR) if found else None
@@ -159,7 +159,7 @@ def of_dimension(found: Sequence[Series], names: tuple[str, ...]) -> list[Series
 
 
 def pooled(parts: Iterable[Counts]) -> Counts | None:
-    """The sum of counts of one series that may be on several versions of its binning; None of none."""
+    """The sum of a series' counts, which may use several versions of its binning; None without counts."""
     found = list(parts)
     if not found:
         return None
@@ -177,7 +177,7 @@ def by_window(
     *,
     bins: bool = True,
 ) -> tuple[Found, list[str]]:
-    """The counts of a column's series by window and slice, of the first of the kinds that there is; and the slices."""
+    """The counts of a column's series by window and slice, of the first kind that it has; and the slices."""
     found = [entry for entry in source.series() if entry.column == column]
     for kind in kinds:
         wanted = of_dimension([entry for entry in found if entry.kind == kind], names)
@@ -221,13 +221,13 @@ def _panel(
 
 
 def number_of(windows: Sequence[Window], buckets: Ints) -> Ints:
-    """The number of the window that each bucket is in."""
+    """The number of each bucket's window."""
     found: Ints = np.searchsorted([w.start for w in windows], buckets, side="right") - 1
     return found
 
 
 def _each_once(found: Found) -> Found:
-    """Counts by place, brought together where they are on several versions of the binning."""
+    """Counts by place, brought to one binning if they use several versions of it."""
     together: dict[Place, list[Counts]] = {}
     for place, entry in found:
         together.setdefault(place, []).append(entry)

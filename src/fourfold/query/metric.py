@@ -1,4 +1,4 @@
-"""A question about a metric: what it is asked of, where its counts are, and in which way it is answered."""
+"""Answers a question about a metric: finds its target and its counts, and chooses the way to answer."""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ def metric(
         reader: where to look.
         target: a task ("late"), a stream ("predict") or a column ("predict.score").
         name: a metric, with its parameters ("quantile(0.9)").
-        start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
-        end: the last moment, exclusive.
-        by: the slice to split by, one that a task on the stream declares; of a crossed one, all its columns.
-        every: the length of a window: "1h", "1d", "7d". Without it: one window.
-        against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
-            that was before the window.
-        as_of: what was known at this moment, by the time at which records were logged.
-        estimate: for a task, estimate what the missing labels will say.
-        estimate_error: how far such an estimate, made before any label was there, was from what came true.
+        start: the start, inclusive; without a time zone it is UTC. Default: the first record.
+        end: the end, exclusive. Default: after the last record.
+
+        by: the slice to split by, as declared by a task on the stream; for a crossed one, all its columns.
+        every: the length of a window: "1h", "1d", "7d". Default: one window.
+        against: for a distance, the reference: another column, or a (start, end) of this one. Default: everything
+            before the window.
+        as_of: answer with the records that were logged by this moment.
+        estimate: for a task, estimate the missing labels.
+        estimate_error: the error of such an estimate, made before any label came, against the final value.
         versions: two model versions: the first's metric − the second's, on the keys that both predicted.
 
     Raises:
-        UnknownNameError: no such target, metric or slice; the message lists what there is.
-        InputError: a window or parameter that cannot be.
-        ConfigError: the task cannot be counted, for what it declares is wrong.
+        UnknownNameError: no such target, metric or slice; the message lists the known ones.
+        InputError: an invalid window or parameter.
+        ConfigError: the task cannot be counted, because its declaration is wrong.
     """
     found = resolve(reader, target)
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
@@ -89,16 +90,16 @@ def metric(
 
 
 def _check(question: Question, target: Target) -> None:
-    """Ranks at which a ranking task is not judged are no question."""
+    """Reject ranks at which a ranking task is not evaluated."""
     k, task = question.parameters.get("k"), target.task
     if task is not None and task.kind == "ranking" and k is not None and k not in task.cutoffs:
         raise InputError(
-            f"{question.text}: task {task.name!r} is judged at {list(task.cutoffs)}; declare cutoffs=[{k:g}]"
+            f"{question.text}: task {task.name!r} is evaluated at {list(task.cutoffs)}; declare cutoffs=[{k:g}]"
         )
 
 
 def _check_way(question: Question, **ways: object) -> None:
-    """Of the ways to answer other than by what was counted, one at most can be asked for."""
+    """Reject questions that ask for more than one special way to answer."""
     for name in ("estimate", "estimate_error"):
         if not isinstance(ways[name], bool):
             raise InputError(f"{name}={ways[name]!r}: give True or False")
@@ -106,18 +107,18 @@ def _check_way(question: Question, **ways: object) -> None:
     if len(given) > 1:
         raise InputError(f"{question.text}: {'= and '.join(given)}= are different questions; ask one of them")
     if given and _is_function(question):
-        raise InputError(f"{question.text} is a function of what the log holds; {given[0]}= is not for it")
+        raise InputError(f"{question.text} is a function of logged records; {given[0]}= does not apply")
 
 
 def _check_kept(reader: Reader, target: Target, start: Moment | None, as_of: int | None) -> None:
-    """What the log has forgotten cannot be asked of it; the counts of that time are only those of now."""
+    """Reject questions about records that the log has erased; only their current counts are left."""
     streams = target.task.streams if target.task is not None else (target.stream,)
     closed = reader.database.recall(catalogue.closed_before, reader.project, streams)
     query = [seconds(start, "start")] if start is not None else []
     query += [as_of // 1_000_000] if as_of is not None else []
     if closed is not None and query and min(query) < closed:
         day = dt.datetime.fromtimestamp(closed, dt.UTC).date()
-        raise InputError(f"the records before {day} were forgotten; ask the log about later times, or without as_of=")
+        raise InputError(f"the records before {day} were erased; ask about later times, or without as_of=")
 
 
 def _is_function(question: Question) -> bool:
@@ -125,7 +126,7 @@ def _is_function(question: Question) -> bool:
 
 
 def undeclared_sums(reader: Reader, target: str, name: str) -> Sums | None:
-    """The sums of a custom metric that a task does not declare yet: they are to be declared, and counted, first."""
+    """The sums of a custom metric that a task does not declare yet, and that must be declared and counted first."""
     custom = REGISTERED.get(name.partition("(")[0].strip())
     if custom is None or custom.sums is None:
         return None

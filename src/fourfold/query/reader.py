@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Reader:
     """One project of a store, for questions. It takes no lock and writes nothing.
 
-    Answers are as of what is counted: a caller that wants the newest lets a ``Writer`` catch up first.
+    Answers use what is counted: for the newest, the caller lets a ``Writer`` catch up first.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Reader:
     def open(
         cls, address: str | os.PathLike[str], project: str, *, retention: Mapping[str, int] | None = None
     ) -> Reader:
-        """A reader of its own, which needs no right to write in the store's folder.
+        """A reader without a writer, which needs no write permission for the store's folder.
 
         Raises:
-            ConfigError: the address is none that this version can use.
+            ConfigError: this version cannot use the address.
             StateError: there is no state to read, or it cannot be read.
         """
         folder = store_folder(address)
@@ -62,7 +62,7 @@ class Reader:
         self.database.close()
 
     def recall(self, read: Callable[Concatenate[sa.Connection, str, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """What a function reads of the project's state, remembered until somebody writes; not to be changed."""
+        """A function's result on the project's state, cached until the state changes; do not modify it."""
         assert not named
         return self.database.recall(read, self.project, *arguments)
 
@@ -71,16 +71,16 @@ class Reader:
         return self._logs.get(self.project, stream)
 
     def plan(self, stream: str) -> Plan:
-        """What is fixed of a stream's columns, for counting further data of it elsewhere."""
+        """The plan of a stream's columns, for counting more of its data elsewhere."""
         return self.recall(catalogue.plan, Owner.of_stream(stream))
 
     def log_versions(self) -> dict[str, int | None]:
-        """The version of each stream's log; None for streams of which only counts are kept."""
+        """The version of each stream's log; None for streams with counts only."""
         return {stream: self.log(stream).version for stream in self.recall(catalogue.streams)}
 
     @property
     def standing(self) -> Standing:
-        """What the writer beside this reader left undone; without a writer, whether messages wait."""
+        """How far the writer of this reader is behind; without a writer, whether messages wait."""
         return self._standing() if self._standing is not None else Standing(behind=bool(self.waiting()))
 
     def waiting(self) -> list[Path]:
@@ -88,15 +88,15 @@ class Reader:
         return self._inbox.pending()
 
     def progress(self, owner: Owner | None = None) -> dict[Job, float]:
-        """What is being counted from the start, and what share of each is done."""
+        """The owners that are being counted from the start, with the share done."""
         return {job: share for job, share in self.recall(jobs.progress).items() if owner in (None, job.owner)}
 
     def failures(self) -> dict[Job, str]:
-        """What could not be counted when it was last tried, and why."""
+        """The owners that could not be counted at the last try, and why."""
         return self.recall(jobs.failures)
 
     def failure(self, owner: Owner, names: tuple[str, ...], custom: str = "") -> str | None:
-        """Why an owner, or a custom metric of it, cannot be counted by these names, where it cannot."""
+        """Why an owner, or a custom metric of it, cannot be counted by these names, if so."""
         reasons = (
             why
             for job, why in self.failures().items()
@@ -105,7 +105,7 @@ class Reader:
         return next(reasons, None)
 
     def damage(self, owner: Owner) -> str:
-        """Why an owner's counts are behind its logs, or ahead of them, where they are; else nothing."""
+        """Why an owner's counts are behind its logs, or ahead of them; empty if they are not."""
         for stream, counted in self.recall(jobs.counted_to).get(owner, {}).items():
             version = self._version(stream)
             if version < counted < catalogue.ANEW:
@@ -119,7 +119,7 @@ class Reader:
         return next((f"records of {s!r} wait in the inbox: {standing.stuck[s]}" for s in waiting), "")
 
     def _version(self, stream: str) -> int:
-        """The newest version of a stream's log; -1 where there is none, and beyond all where it cannot be read."""
+        """The newest version of a stream's log; -1 without a log, and above all versions if it cannot be read."""
         try:
             version = self.log(stream).version
         except StoreError:

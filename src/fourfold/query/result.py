@@ -29,7 +29,7 @@ class Row:
 
 
 class Result(Tabular, Sequence[Row]):
-    """Rows of a metric, in order of time and then of slice; of several metrics, one after the other.
+    """Rows of a metric, ordered by time and then by slice; several metrics follow one another.
 
     As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status, reason``;
     while labels can still come also ``expected_labels``, the share of predictions whose label is still expected; and
@@ -81,13 +81,13 @@ class Result(Tabular, Sequence[Row]):
 
     @property
     def value(self) -> Value:
-        """The value of a result of exactly one row."""
+        """The value, if the result has exactly one row."""
         if len(self) != 1:
-            raise ValueError(f"this result has {len(self)} rows; .value is of a result of one row")
+            raise ValueError(f"this result has {len(self)} rows; .value needs exactly one row")
         return self._values[0]
 
     def told(self, reason: str) -> Result:
-        """The same, each value with a further reason for which it is not final; without one, as it is."""
+        """The same rows, with a further reason why their values are not final; an empty reason changes nothing."""
         if not reason:
             return self
         values = [

@@ -1,4 +1,4 @@
-"""Answers that are tables: the same ways to read each of them in Python and in a notebook."""
+"""Answers as tables, with the same methods in Python and in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 50  # rows that a notebook shows
 
 
 class Tabular(ABC):
-    """Something that is a table: of a metric, a trace, a comparison, a report."""
+    """A table: of a metric, a trace, a comparison, a report."""
 
     @abstractmethod
     def to_arrow(self) -> pa.Table:
@@ -50,7 +50,7 @@ class Tabular(ABC):
 
 
 class Table(Tabular, Sequence[T], Generic[T]):
-    """The rows of a report: frozen records, by place; as a table, a column for each of their fields."""
+    """The rows of a report: frozen records, by index; as a table, a column for each field."""
 
     def __init__(self, rows: Sequence[T], columns: Callable[[T], Mapping[str, Any]] | None = None) -> None:
         self._rows, self._columns = tuple(rows), columns or _fields
@@ -77,12 +77,12 @@ class Table(Tabular, Sequence[T], Generic[T]):
         return "\n".join(map(repr, self._rows)) or "(no rows)"
 
     def to_arrow(self) -> pa.Table:
-        """As a PyArrow table: a column for each field, texts for what is no number, text or time."""
+        """As a PyArrow table: a column for each field; fields other than numbers, texts and times become texts."""
         return arrow_of([self._columns(row) for row in self._rows])
 
 
 def arrow_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table: numbers, booleans, texts and times stay, all else becomes text; a mixed column too."""
+    """Rows as a table: numbers, booleans, texts and times stay; other values and mixed columns become text."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: _column([_cell(row.get(name)) for row in rows]) for name in names})
 

@@ -13,7 +13,7 @@ from fourfold.state import catalogue
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What a metric is asked of: the owner of the counts, and the column ("" for records or a task)."""
+    """The target of a metric: the owner of the counts, and the column ("" for records or a task)."""
 
     kind: str  # "task", "stream" or "column"
     owner: Owner
@@ -22,17 +22,17 @@ class Target:
 
     @property
     def stream(self) -> str:
-        """The stream that slices are columns of."""
+        """The stream whose columns are the slices."""
         return self.task.prediction.stream if self.task is not None else self.owner.name
 
 
 def resolve(reader: Reader, target: str) -> Target:
-    """What a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
+    """The target that a text names: a task, a stream, or a column of a stream (the longest stream name that fits).
 
     A component's single output can be left out: "featurize.age" is "featurize.output.age".
 
     Raises:
-        UnknownNameError: nothing of that name; lists what there is.
+        UnknownNameError: nothing has that name; the message lists the known ones.
     """
     tasks = reader.database.recall(catalogue.tasks, reader.project)
     streams = list(reader.database.recall(catalogue.streams, reader.project))

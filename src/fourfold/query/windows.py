@@ -1,4 +1,4 @@
-"""Windows of event time: from what a user asks to stretches of whole buckets."""
+"""Windows of event time: a user's start, end and length as ranges of whole buckets."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fourfold.query.result import Moment, seconds
 
 _UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _MOST = 100_000
-OLDER = "hours are kept for 60 days; ask every='1d' for what is older"
+OLDER = "hours are kept for 60 days; use every='1d' for older records"
 
 
 def windows(
     source: OwnerCounts, start: Moment | None, end: Moment | None, every: str | None
 ) -> tuple[list[Window], int]:
-    """The windows asked for, and the level (hour or day) of the counts to read for them.
+    """The requested windows, and the level (hour or day) of the counts to read for them.
 
-    Without ``start``, what is older than the hours that are kept is one window, the first (see ``is_older``).
+    Without ``start``, everything older than the kept hours is one window, the first (see ``is_older``).
 
     Raises:
-        InputError: no window, too many, or hours where only days are kept.
+        InputError: no window, too many, or hours for times of which only days are kept.
     """
     step = _step(every)
     days = source.span(DAY)
@@ -32,7 +32,7 @@ def windows(
     first = seconds(start, "start") if start is not None else days[0]
     last = seconds(end, "end") if end is not None else days[1] + DAY
     if first >= last:
-        there = f"there are data from {_day(days[0])} to {_day(days[1])}"
+        there = f"the records are from {_day(days[0])} to {_day(days[1])}"
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}; {there}")
     older: list[Window] = []
     level = DAY if all(t % DAY == 0 for t in (first, last, step or DAY)) else HOUR
@@ -41,7 +41,7 @@ def windows(
             raise InputError(f"start={start!r}, end={end!r}: counts are kept by the hour; give whole hours (UTC)")
         hours = source.span(HOUR)
         kept = hours[0] if hours is not None else days[1] + DAY
-        if first < kept and days[0] < kept // DAY * DAY:  # there are days of which the hours are gone
+        if first < kept and days[0] < kept // DAY * DAY:  # the hours of the first days are no longer kept
             if start is not None:
                 raise InputError(
                     f"start={start!r}: hours are kept for 60 days, here from "
@@ -55,14 +55,14 @@ def windows(
         return [*older, *([Window(first, last)] if first < last else [])], level
     if (last - first) // step > _MOST:
         raise InputError(
-            f"every={every!r} makes more than {_MOST:,} windows of what lies between {_day(first)} and {_day(last)}; "
+            f"every={every!r} makes more than {_MOST:,} windows between {_day(first)} and {_day(last)}; "
             "choose a longer one, or give start= and end="
         )
     return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
 
 
 def is_older(source: OwnerCounts, window: Window, level: int) -> bool:
-    """Whether counts by the hour are asked for of a window of which only those by the day are kept."""
+    """Whether a window asks for counts by the hour although only days are kept for it."""
     if level != HOUR:
         return False
     hours = source.span(HOUR)

@@ -28,12 +28,12 @@ from fourfold.state import catalogue, runs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which two groups differ, or do not.
+    """One comparison of two groups.
 
-    ``what`` is "distribution" (of a column of a stream), "metric" (of a task), or "versions" (of the code or model
-    that made the records of a stream). ``size`` is by how much, from 0 to 1, beyond what chance makes of it: of a
-    distribution or of versions the Jensen–Shannon or total variation distance, of a metric the distance of the two
-    intervals (of one that is no share, as a part of the larger value).
+    ``what`` is "distribution" (of a stream's column), "metric" (of a task), or "versions" (of the code or model that
+    made a stream's records). ``size`` is the difference beyond sampling noise, from 0 to 1: for distributions and
+    versions the Jensen–Shannon or total variation distance, for a metric the gap between the two intervals (if the
+    metric is not a share, relative to the larger value).
     """
 
     where: str
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
-    """Two groups compared: ``differences`` in order of their size, and how many keys (``n``) each group has.
+    """Two groups compared: ``differences``, the largest first, and the number of keys (``n``) in each group.
 
     As a table: a row for each difference.
     """
@@ -67,7 +67,7 @@ class Comparison(Tabular):
         return Table(self.differences).to_arrow()
 
 
-_SHOWN = 10  # differences that a comparison's text holds
+_SHOWN = 10  # differences in a comparison's text
 
 
 def compare(
@@ -75,17 +75,17 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """Two slices side by side at every component, ranked by how much they differ. Reads the log.
 
-    The slices are of predictions: of a stream that has these columns, or for which a task declares such a slice. Of
-    the other streams, the records of the same keys are compared.
+    The slices are of predictions: of a stream that has these columns, or for which a task declares such a slice. Other
+    streams are compared by the records with the same keys.
 
     Args:
         reader: where to look.
         a: the one slice, such as {"carrier": "AA"}.
-        b: the other, of the same columns.
-        window: (start, end) of the predictions' event times; without it: all there is.
+        b: the other, with the same columns.
+        window: (start, end) of the predictions' event times. Default: all predictions.
 
     Raises:
-        InputError: the slices are not of the same columns, are equal, or one holds no record.
+        InputError: the slices have different columns, are equal, or one is empty.
         UnknownNameError: no logged stream has these columns.
     """
     if not a or set(a) != set(b) or dict(a) == dict(b):
@@ -125,7 +125,7 @@ def compare(
 def _origin(
     reader: Reader, names: tuple[str, ...], streams: Sequence[str], tasks: Sequence[Task]
 ) -> tuple[str, Dimension]:  # fmt: skip
-    """The stream that the slices are of, and the dimension."""
+    """The slices' stream and dimension."""
     for task in tasks:
         for dimension in task.dimensions:
             if dimension.names == names and reader.log(task.prediction.stream).version is not None:
@@ -146,7 +146,7 @@ def _origin(
 def _of_stream(
     reader: Reader, stream: str, tasks: Sequence[Task], sides: Sequence[pa.Array], skip: set[str]
 ) -> Iterator[Difference]:  # fmt: skip
-    """What differs in a stream between the records of two sets of keys."""
+    """The differences in a stream between the records of two sets of keys."""
     log = reader.log(stream).whole()
     tables = [log.records(pc.field(KEY).isin(keys)) for keys in sides]
     if not all(table.num_rows for table in tables):
@@ -179,7 +179,7 @@ def _plan(tables: Sequence[pa.Table]) -> Plan:
 
 
 def _counts(table: pa.Table, plan: Plan) -> dict[str, Counts]:
-    """The counts of each column; of those that have both forms, the values."""
+    """The counts of each column, by value if it is counted both ways."""
     bare = table.select(users(table.column_names))
     at = event_seconds(table[EVENT_TIME])
     folded = fold_columns(bare, at, group_records(np.zeros(len(at), np.int64)), plan)
@@ -191,7 +191,7 @@ def _counts(table: pa.Table, plan: Plan) -> dict[str, Counts]:
 
 
 def _made_by(reader: Reader, table: pa.Table) -> dict[str, float]:
-    """The components' code versions that made records, with their shares."""
+    """The code versions of the components that made the records, with their shares."""
     ids = table[RUN].to_pylist()
     with reader.database.read() as connection:
         known = runs.by_id(connection, sorted({run for run in ids if run}))
@@ -231,7 +231,7 @@ def _of_task(
 
 
 def _apart(a: Value, b: Value) -> float:
-    """By how much two values differ beyond their intervals."""
+    """The gap between the intervals of two values."""
     if a.value is None or b.value is None:
         return 0.0
     reach = [(v.value - v.low, v.high - v.value) if v.low is not None and v.high is not None and v.value is not None

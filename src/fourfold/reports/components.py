@@ -14,7 +14,7 @@ _SIDES = ("input", "output")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ComponentView:
-    """A component: its newest run, how many there are, how many of the last ten failed, what it feeds."""
+    """A component: its newest run, its number of runs, failures among the last ten, and the components it feeds."""
 
     name: str
     runs: int
@@ -24,7 +24,7 @@ class ComponentView:
 
 
 def components(reader: Reader) -> Table[ComponentView]:
-    """The components that have run, in the order of their first run."""
+    """The components, in the order of their first run."""
     with reader.database.read() as connection:
         counted = runs.components(connection, reader.project)
         edges = runs.edges(connection, reader.project)

@@ -1,4 +1,4 @@
-"""The whole examination of a store, which survives whatever is damaged."""
+"""The full examination of a store, which works on damaged stores too."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fourfold.reports.problems import problems
 from fourfold.reports.recount import differences
 from fourfold.store import Store
 
-_ADVICE = "fourfold doctor --mend does what can be done, and deletes nothing"
+_ADVICE = "run fourfold doctor --mend; it repairs what it can, and deletes nothing"
 
 
 def examine(
     folder: Path, project: str, *, deep: bool = False, report: Callable[[float], None] = lambda share: None
 ) -> list[Problem]:  # fmt: skip
-    """All that is not as it should be in a store; ``deep`` counts its logs again and compares.
+    """All problems of a store; ``deep`` counts its logs again and compares.
 
-    ``report`` is told what share of that is done.
+    ``report`` receives the share of this that is done.
     """
     found = integrity.of_folder(folder)
     try:
@@ -30,7 +30,7 @@ def examine(
     try:
         found += integrity.of_state(store.reader)
         try:
-            before = list(integrity.of_store(store.reader))  # what waits, and what counting anew may cover up
+            before = list(integrity.of_store(store.reader))  # what waits, and what another count may cover up
             now = problems(store.caught_up())
             found += [*now, *(problem for problem in before if problem not in now)]
             found += _differing(store, report) if deep else []
@@ -45,6 +45,6 @@ def examine(
 def _differing(store: Store, report: Callable[[float], None]) -> list[Problem]:
     return [
         Problem("differing_counts", str(found.owner), found.text,
-                "fourfold doctor --deep --mend counts it anew from the log")
+                "fourfold doctor --deep --mend counts it again from the log")
         for found in differences(store.reader, report)
     ]  # fmt: skip

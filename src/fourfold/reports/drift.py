@@ -14,7 +14,7 @@ from fourfold.state import runs, series
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Drift:
-    """The columns of a stream that are furthest from those of another, beyond what chance makes of it."""
+    """The columns of a stream whose distance from another stream's is largest beyond sampling noise."""
 
     stream: str
     reference: str
@@ -22,7 +22,7 @@ class Drift:
 
 
 def drift(reader: Reader) -> Table[Drift]:
-    """Serving against training: where a model is passed on, the frames of the same name on both of its sides."""
+    """Serving against training: frames of the same name before and after a model is passed on."""
     with reader.database.read() as connection:
         edges = runs.edges(connection, reader.project)
     newest = newest_runs(reader)
@@ -41,7 +41,7 @@ def drift(reader: Reader) -> Table[Drift]:
 
 
 def drifted_columns(reader: Reader, against: str, stream: str, limit: int = 6) -> list[tuple[str, Value]]:
-    """The columns of a stream that are furthest from another's, by how far beyond chance their distance is."""
+    """The columns of a stream that are furthest from another's, by their distance beyond sampling noise."""
     here, there = (
         {(entry.column, entry.kind) for entry in reader.recall(series.find, Owner.of_stream(name))}
         for name in (stream, against)

@@ -1,4 +1,4 @@
-"""Whether what a store keeps is whole: its logs, its state, its inbox, its quarantine."""
+"""Whether a store is intact: its logs, its state, its inbox, its quarantine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fourfold.query.reader import Reader
 from fourfold.reports.problem import Problem
 from fourfold.state import StateError, catalogue
 
-_MANY = 1_000  # messages that wait, from which on it is told of
-_LONG = 86_400  # seconds that a message waits, likewise
+_MANY = 1_000  # waiting messages from which on doctor reports them
+_LONG = 86_400  # seconds that a message has waited, likewise
 _NAMED = 5  # faults of a log that a message names
-_MEND = "bring the files back from a backup, or let fourfold doctor --mend do what can be done: it deletes nothing"
+_MEND = "restore the files from a backup, or run fourfold doctor --mend: it repairs what it can, and deletes nothing"
 
 
 def of_folder(folder: Path) -> list[Problem]:
-    """What stands in the way of using a store at all."""
+    """Problems that make a store unusable."""
     found = []
     for path, what in misplaced(folder):
         found.append(
@@ -36,12 +36,12 @@ def of_state(reader: Reader) -> list[Problem]:
         found = reader.database.faults()
     except StateError as error:
         found = [str(error)]
-    advice = "fourfold doctor --mend sets the state aside and makes it anew from the logs and the declarations"
+    advice = "fourfold doctor --mend sets the state aside and rebuilds it from the logs and the declarations"
     return [Problem("damaged_state", reader.database.path.name, fault, advice) for fault in found]
 
 
 def of_store(reader: Reader) -> Iterator[Problem]:
-    """What is not whole, as far as it can be seen without reading all data."""
+    """Damage that shows without reading all data."""
     yield from of_logs(reader)
     yield from _of_inbox(reader)
     if not reader.database.writable:
@@ -50,14 +50,14 @@ def of_store(reader: Reader) -> Iterator[Problem]:
 
 
 def of_logs(reader: Reader) -> Iterator[Problem]:
-    """Logs whose files are not those that were written, or that end before what was counted."""
+    """Logs with changed or missing files, or that end before their counts do."""
     with reader.database.read() as connection:
         counted = catalogue.counted_to(connection, reader.project)
         streams = list(catalogue.streams(connection, reader.project))
     for stream in streams:
         log = reader.log(stream)
         found = faults(log)
-        if found:  # another process may be writing: a fault is what is still there at the next look
+        if found:  # another process may be writing: only a fault that persists counts
             again = faults(log)
             found = [fault for fault in found if fault in again]
         newest = counted.get(stream, -1)
@@ -66,18 +66,18 @@ def of_logs(reader: Reader) -> Iterator[Problem]:
         except StoreError:
             version = newest
         if version is None and newest >= 0:
-            found.append(f"the log is gone, and version {newest} of it was counted; the counts stay as they are")
+            found.append(f"the log is gone, though its version {newest} was counted; the counts stay as they are")
         elif version is not None and catalogue.ANEW > newest > version:
-            found.append(f"version {newest} was counted, and the log ends at {version}: its newest commits are gone")
+            found.append(f"version {newest} was counted, but the log ends at {version}: its newest commits are gone")
         if found:
             more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
             yield Problem("damaged_log", stream, "; ".join(found[:_NAMED]) + more, _MEND)
 
 
 def made_anew(reader: Reader) -> Iterator[Problem]:
-    """That the state was lost, and what with it."""
+    """The loss of the state, and what was lost with it."""
     if moments := declarations.made_anew(reader.folder):
-        text = f"it was gone, and was made anew on {_at(moments[-1])}. {declarations.LOST}"
+        text = f"it was gone, and was rebuilt on {_at(moments[-1])}. {declarations.LOST}"
         yield Problem("state_made_anew", "state", text, f"delete {declarations.notes(reader.folder)} when read")
 
 
@@ -85,11 +85,11 @@ def stuck(reader: Reader) -> Iterator[Problem]:
     """Streams whose logs cannot be read or written."""
     for stream, why in reader.standing.stuck.items():
         text = f"its records wait in the inbox: {why}"
-        yield Problem("stuck", stream, text, "mend the log with fourfold doctor --mend; nothing is lost meanwhile")
+        yield Problem("stuck", stream, text, "repair the log with fourfold doctor --mend; nothing is lost meanwhile")
 
 
 def quarantined(entries: list[Quarantined]) -> Iterator[Problem]:
-    """What is in quarantine; what is there for the same reason is told of once."""
+    """What is in quarantine, one problem per reason."""
     groups: dict[tuple[str, str, bool], list[Quarantined]] = {}
     for entry in entries:
         reason = entry.reason.replace(entry.batch, "…") if entry.batch else entry.reason
@@ -105,9 +105,7 @@ def quarantined(entries: list[Quarantined]) -> Iterator[Problem]:
         if newest.message.exists():
             advice = f"the message is kept in {newest.message}; fourfold doctor --retry tries it again"
         elif rows:
-            advice = (
-                f"the {rows:,} records are kept in {place}; put them right, then fourfold doctor --retry takes them"
-            )
+            advice = f"the {rows:,} records are kept in {place}; correct them, then run fourfold doctor --retry"
         else:
             advice = f"the note is kept in {newest.note}; delete it when read"
         yield Problem("quarantine", stream, text, advice)
@@ -119,19 +117,19 @@ def _of_inbox(reader: Reader) -> Iterator[Problem]:
     oldest = max((age for path in waiting if (age := _age(path)) is not None), default=0.0)
     if len(waiting) > _MANY or oldest > _LONG:
         text = f"{len(waiting):,} messages wait in the inbox, the oldest since {_at(time.time() - oldest)}"
-        yield Problem("waiting", "inbox", text, "whoever asks next takes them; run fourfold fold now and then")
+        yield Problem("waiting", "inbox", text, "the next question takes them; run fourfold fold now and then")
     if newer:
         text = f"{len(newer)} messages are of a newer fourfold; they stay in {reader.folder / 'inbox'}"
         yield Problem("newer_messages", "inbox", text, "upgrade fourfold here")
     hidden = [path for path in (reader.folder / "inbox").glob(".*") if (_age(path) or 0.0) > HALF_WRITTEN]
     if hidden:
-        text = f"{len(hidden)} files are half written, by processes that died meanwhile; they were never acknowledged"
+        text = f"{len(hidden)} files are incomplete, as their processes died; they were never acknowledged"
         yield Problem("half_written", "inbox", text, "they are removed after an hour, or by fourfold doctor --mend")
 
 
 def told(subject: str, error: FourfoldError) -> Problem:
     """A question that could not be answered, as a problem."""
-    return Problem("not_answered", subject, str(error), "mend what is told of beside this, then ask again")
+    return Problem("not_answered", subject, str(error), "solve the other problems first, then ask again")
 
 
 def _age(path: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""Components that join frames: what finds no partner."""
+"""Components that join frames: keys and rows without a match."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Join:
 
 
 def joins(reader: Reader, limit: int = 6) -> Table[Join]:
-    """Of the components that join frames: the null rates of the keys they join on, and of what the join gained.
+    """The components that join frames, with the null rates of their join keys and of the columns gained.
 
-    Keys are the columns that two inputs share; gained is what the output has and its largest input lacks. Only
+    Keys are the columns that two inputs share; gained columns are in the output but not in its largest input. Only
     columns with nulls are listed, the worst first.
     """
     found = []
@@ -45,7 +45,7 @@ def joins(reader: Reader, limit: int = 6) -> Table[Join]:
 
 
 def _missing(reader: Reader, stream: str) -> dict[str, Value]:
-    """The share of each column's records that have no value."""
+    """The share of each column's records without a value."""
     found = {}
     for column, kinds in totals(reader, stream, bins=False).items():
         counted = kinds.get("numeric") or next(iter(kinds.values()))

@@ -1,4 +1,4 @@
-"""What ``doctor`` and the status tell of."""
+"""The problems in ``doctor`` and the status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it should be: what, and what to do."""
+    """A problem, and what to do about it."""
 
     kind: str
     subject: str

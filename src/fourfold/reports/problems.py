@@ -1,4 +1,4 @@
-"""What is not as it should be in a reader, and what to do about it: for ``doctor`` and the status."""
+"""The problems that a reader finds, and what to do about them, for ``doctor`` and the status."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fourfold.reports.components import components
 from fourfold.reports.problem import Problem as Problem
 from fourfold.state import StateError, catalogue
 
-_ENOUGH = 30  # predictions or labels of a slice, below which nothing is said of it
+_ENOUGH = 30  # the fewest predictions or labels of a slice to report on
 _NAMED = 5  # keys and slices that a message names
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelLag:
-    """How labels come in a slice: the median delay in seconds, the share labelled, and the share still expected."""
+    """The labels of a slice: the median delay in seconds, the share labelled, and the share still expected."""
 
     task: str
     slice: str
@@ -44,12 +44,12 @@ class LabelLag:
 
 
 def problems(reader: Reader) -> Table[Problem]:
-    """What is not as it should be.
+    """All problems.
 
     Raises:
-        StoreError: the state cannot be used.
+        StoreError: the state is unusable.
     """
-    whole = list(integrity.of_store(reader))  # looked at before what is missing is counted anew without it
+    whole = list(integrity.of_store(reader))  # examined before what is missing is counted again without it
     found = list(integrity.quarantined(reader.quarantine.entries()))
     found += _dropped(reader)
     found += uncountable(reader)
@@ -65,18 +65,18 @@ def problems(reader: Reader) -> Table[Problem]:
         found += _answered(stream, functools.partial(_of_keys, reader, stream))
     for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no word of it').splitlines()[-1]}"
+            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
 
 
 def _dropped(reader: Reader) -> Iterator[Problem]:
-    """The processes that have dropped records, each with the newest total that it told."""
+    """The processes that have dropped records, each with the newest total that it reported."""
     for total in reader.quarantine.dropped():
         if total.project == reader.project:
             told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
             text = (
-                f"{total.records:,} records were dropped, as told at {told}: they came faster than they could be "
+                f"{total.records:,} records were dropped, as reported at {told}: they came faster than they could be "
                 "written, or the store could not be written"
             )
             advice = (
@@ -87,7 +87,7 @@ def _dropped(reader: Reader) -> Iterator[Problem]:
 
 
 def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Problem]:
-    """What a question tells; one that cannot be answered keeps the others from nothing."""
+    """The problems that a question finds; if it fails, the other questions go on."""
     try:
         return list(ask())
     except StateError:
@@ -108,7 +108,7 @@ def _of_keys(reader: Reader, stream: str) -> Iterator[Problem]:
 
 
 def uncountable(reader: Reader) -> list[Problem]:
-    """What is declared in a way that shows to be wrong only on the records."""
+    """Declarations that turn out to be wrong only on the records."""
     advice = "correct the declaration; what was counted before stays"
     found = {
         (job.owner.name, f"{job.metric or 'slices'} by {str(job.dimension) or 'all'}: {why}")
@@ -118,7 +118,7 @@ def uncountable(reader: Reader) -> list[Problem]:
 
 
 def label_lag(reader: Reader, task: Task, dimension: Dimension) -> list[LabelLag]:
-    """How labels come in each slice of a dimension (with ``ALL``: in all), as far as there are enough predictions."""
+    """The labels of each slice of a dimension (``ALL``: of all records) that has enough predictions."""
     by = dimension.names or None
     delays = metric(reader, task.name, "label_delay(0.5)", by=by)
     shares = metric(reader, task.name, "coverage", by=by)
@@ -133,12 +133,12 @@ def label_lag(reader: Reader, task: Task, dimension: Dimension) -> list[LabelLag
 def _of_streams(task: Task, streams: list[str]) -> Iterator[Problem]:
     for stream in task.streams:
         if stream not in streams:
-            advice = f"log to it, or correct the task; there are the streams {', '.join(streams) or '(none yet)'}"
+            advice = f"log to it, or correct the task; the streams are {', '.join(streams) or '(none yet)'}"
             yield Problem("missing_stream", task.name, f"stream {stream!r} has no records", advice)
 
 
 def _of_columns(reader: Reader, task: Task) -> Iterator[Problem]:
-    """What is declared over columns that no record of the stream has, so that all of it is null."""
+    """Declarations over columns that no record of the stream has, so that all their values are null."""
     wanted = [("prediction", task.prediction), ("label", task.label)]
     wanted += [("outcome", task.outcome)] if task.outcome is not None else []
     stream = task.prediction.stream
@@ -154,12 +154,12 @@ def _of_columns(reader: Reader, task: Task) -> Iterator[Problem]:
             near = difflib.get_close_matches(source.column.casefold(), known, n=1)
             hint = f"; did you mean {known[near[0]]!r}?" if near else ""
             text = f"{field}: no record of {source.stream!r} has a column {source.column!r}{hint}"
-            advice = f"log it, or correct the task; there are {', '.join(known.values())}"
+            advice = f"log it, or correct the task; the columns are {', '.join(known.values())}"
             yield Problem("missing_column", task.name, text, advice)
 
 
 def _of_retention(reader: Reader, task: Task) -> Iterator[Problem]:
-    """Predictions that are forgotten while their labels can still come; records of a time that is closed."""
+    """Predictions that are erased while their labels can still come; records for a closed time."""
     kept = reader.retention.get(task.prediction.stream)
     if kept is not None and kept < task.horizon:
         text = f"{task.prediction.stream!r} is kept for {kept // DAY} days; labels may come for {task.horizon // DAY}"
@@ -168,7 +168,7 @@ def _of_retention(reader: Reader, task: Task) -> Iterator[Problem]:
 
 
 def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
-    """Labels that join nothing, come too late, or are many for one prediction; groups whose labels are late."""
+    """Labels that join nothing, come too late, or repeat for one prediction; groups with late labels."""
     orphans = metric(reader, task.name, "orphan_labels").value
     if orphans.value:
         keys = ", ".join(map(repr, itertools.islice(_orphans(reader, task), _NAMED)))
@@ -181,8 +181,8 @@ def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
         yield Problem("expired_labels", task.name, f"{expired.value:.0f} expired labels", advice)
     fan = metric(reader, task.name, "fan_out").value
     if fan.value is not None and fan.value > 1.01:
-        text = f"a plain join of its streams makes {fan.value:.3g} rows of each key"
-        advice = "keys are repeated or corrected; fourfold counts each once, a join of your own would not"
+        text = f"a plain join of its streams has {fan.value:.3g} rows per key"
+        advice = "keys are repeated or corrected; fourfold counts each once, your own join would not"
         yield Problem("fan_out", task.name, text, advice)
     whole = label_lag(reader, task, Dimension())
     for dimension in task.slices if whole else ():
@@ -191,7 +191,7 @@ def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
 
 
 def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
-    """Labels that the task cannot take, and which these are."""
+    """Labels that the task cannot use, with their values."""
     found, _ = by_window(CurrentCounts(reader, Owner.of_task(task.name)), "", (task.kind,), (), [EVER], DAY, bins=False)
     number = sum(entry.tally("invalid_label") for _, entry in found)
     if number > 0:
@@ -226,11 +226,13 @@ def _of_slices(reader: Reader, task: Task) -> Iterator[Problem]:
             levels = catalogue.levels(connection, reader.project, task.prediction.stream, dimension)
         if levels.full:
             text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
-            yield Problem("many_slices", task.name, text, "slice by something coarser, or by an expression that groups")
+            yield Problem(
+                "many_slices", task.name, text, "slice by a coarser column, or an expression that groups values"
+            )
 
 
 def _orphans(reader: Reader, task: Task) -> Iterator[str]:
-    """The keys of labels that were never predicted."""
+    """Keys of labels that were never predicted."""
     bare = dataclasses.replace(task, sums=())
     logs = {stream: reader.log(stream).whole() for stream in task.streams}
     with reader.database.read() as connection:

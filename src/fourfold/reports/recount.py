@@ -1,4 +1,4 @@
-"""Counting from the logs again, into memory, and comparing with what the state holds."""
+"""Counts the logs again in memory, and compares with the state."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fourfold.store import Store
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Counts of an owner that are not those of its logs, or that could not be compared: in words."""
+    """How an owner's counts differ from its logs, or why they could not be compared."""
 
     owner: Owner
     text: str
 
 
 def differences(reader: Reader, report: Callable[[float], None] = lambda share: None) -> Iterator[Difference]:
-    """What of the counts differs from a count of the logs as they are.
+    """The counts that differ from a new count of the logs.
 
-    Each data file is read. ``report`` is told what share of the owners is done. Extremes, distinct counts and sums
-    are not compared: the first two keep what was deleted, the last depend on the order of adding.
+    Each data file is read. ``report`` receives the share of owners that are done. Extremes, distinct counts and sums
+    are not compared: the first two keep deleted values, the last depend on the order of adding.
     """
     with reader.database.read() as connection:
         known = workloads(connection, reader.project)
@@ -41,17 +41,17 @@ def differences(reader: Reader, report: Callable[[float], None] = lambda share: 
             yield from _of_owner(reader, work)
         except StateError:
             raise
-        except Exception as error:  # whatever a damaged file makes of the engine's reading
+        except Exception as error:  # any error that a damaged file causes in the engine
             yield Difference(work.owner, f"cannot be counted from its log: {str(error).splitlines()[0]}")
     report(1.0)
 
 
 def recounted(store: Store) -> Iterator[str]:
-    """Count anew what differs from the logs, telling of each owner."""
+    """Count again what differs from the logs, and say so for each owner."""
     store.writer.fold()
     for owner in {difference.owner for difference in differences(store.reader)}:
         store.writer.recount(owner)
-        yield f"{owner} was counted anew from the log"
+        yield f"{owner} was counted again from the log"
 
 
 def _of_owner(reader: Reader, work: Workload) -> Iterator[Difference]:
@@ -70,7 +70,7 @@ def _of_owner(reader: Reader, work: Workload) -> Iterator[Difference]:
     for job in jobs:
         wanted.setdefault(job.dimension, []).append(job.metric)
     extent, since = Extent(), series.FIRST
-    if closed is not None:  # of what the logs have forgotten, and of lone labels for a horizon, nothing can be told
+    if closed is not None:  # erased records, and lone labels within the horizon, cannot be compared
         extent = Extent(closed=closed * 1_000_000)
         since = closed if work.task is None else -(-(closed + work.task.horizon) // DAY) * DAY
     if work.task is None:
@@ -102,12 +102,12 @@ def _told(owner: Owner, stored: pa.Table, counted: pa.Table) -> Iterator[Differe
     columns = {row["column"] for row in wrong}
     yield Difference(
         owner,
-        f"{len(wrong):,} counts of {len(columns)} columns are not those of its log, such as {column} on {day}: {by}",
+        f"{len(wrong):,} counts of {len(columns)} columns differ from its log, such as {column} on {day}: {by}",
     )
 
 
 def _matters(row: dict[str, object]) -> bool:
-    """Whether counts differ by more than which of too many labels were kept, which depends on the order of adding."""
+    """Whether counts differ in more than the choice of kept labels, which depends on the order of adding."""
     kind = KINDS[str(row["kind"])]
     if not kind.capped:
         return True

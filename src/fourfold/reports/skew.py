@@ -18,18 +18,18 @@ from fourfold.state import catalogue
 def skew(
     reader: Reader, reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None
 ) -> Table[ColumnSkew]:  # fmt: skip
-    """What differs between two streams that should be alike, column by column, the worst first.
+    """The differences between two streams that should be alike, column by column, the worst first.
 
     Args:
         reader: where to look.
-        reference: the stream to compare with, such as "train.features"; all that there is of it.
-        current: the stream that is asked about, such as "predict".
-        start: the first day of ``current``; without it: all there is.
+        reference: the baseline stream, such as "train.features", with all its records.
+        current: the stream to check, such as "predict".
+        start: the first day of ``current``. Default: its first record.
         end: its end, exclusive.
 
     Raises:
-        UnknownNameError: no such stream; the message lists what there is.
-        InputError: the window is empty or not of whole days.
+        UnknownNameError: no such stream; the message lists the known ones.
+        InputError: the window is empty or not in whole days.
     """
     window = _window(start, end)
     for stream in (reference, current):
@@ -45,21 +45,21 @@ def discrepancies(
 ) -> Table[Discrepancy]:  # fmt: skip
     """The same keys in two streams, such as features computed online and offline, compared value by value.
 
-    Of several records of a key, the newest by log time stands. The first row (column "") compares the keys
+    If a key has several records, the newest by log time counts. The first row (column "") compares the keys
     themselves; then each column that both have, the worst first. Reads the log.
 
     Args:
         reader: where to look.
         reference: a logged stream, such as the features computed offline.
-        current: the one that is compared with it.
-        columns: the columns to compare; without them, all that both have.
-        relative: numbers match that differ by no more than this share of the reference's value …
+        current: the stream to compare with it.
+        columns: the columns to compare. Default: all that both have.
+        relative: numbers match if they differ by at most this share of the reference's value …
         absolute: … plus this.
-        examples: how many keys to name of each kind.
+        examples: the number of example keys of each kind.
 
     Raises:
         UnknownNameError: no such stream or column.
-        InputError: a stream is not logged with keys, or a tolerance is negative.
+        InputError: a stream has no keys, or a tolerance is negative.
     """
     if min(relative, absolute) < 0 or examples < 0:
         raise InputError(f"relative={relative}, absolute={absolute}, examples={examples}: give nothing below zero")
@@ -80,7 +80,7 @@ def discrepancies(
 
 
 def _columns(entry: ColumnSkew) -> dict[str, object]:
-    """A column's row in the table: what differs, and each distance with what chance alone would make of it."""
+    """A column's row in the table: the findings, and each distance with its expected value under no change."""
     row: dict[str, object] = {"column": entry.column, "findings": entry.words, "severity": entry.severity}
     for name, value in entry.distances.items():
         row |= {name: value.value, f"{name}_expected": value.expected}

@@ -1,4 +1,4 @@
-"""Which slices of many to look at: those that differ most from the whole beyond what chance makes."""
+"""Which slices to look at first: those that differ most from the whole beyond sampling noise."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _DEVIATIONS = 1.96  # standard errors in the half of a 95 % interval
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SliceView:
-    """A slice by the values that make it ("AA × JFK"), and its metrics by name."""
+    """A slice, named by its values ("AA × JFK"), and its metrics by name."""
 
     name: str
     values: Mapping[str, Value]
 
 
 def strongest(slices: Sequence[SliceView], whole: Mapping[str, Value], most: int = MOST_SHOWN) -> list[SliceView]:
-    """The slices with the strongest evidence against being like the whole; up to ``most`` of them all, as they came."""
+    """The ``most`` slices with the strongest evidence of differing from the whole; all, as given, if they are few."""
     if len(slices) <= most:
         return list(slices)
     return sorted(slices, key=lambda entry: -evidence(entry.values, whole))[:most]
 
 
 def evidence(values: Mapping[str, Value], whole: Mapping[str, Value]) -> float:
-    """How far a slice is from the whole, in standard errors, by the metric in which it is furthest.
+    """The distance of a slice from the whole, in standard errors, in its furthest metric.
 
-    A standard error is 1/1.96 of what the slice's 95 % interval holds between its value and the side on which the whole
-    lies. The distance is taken as a Student's t with n − 1 degrees of freedom and turned into the normal deviate of the
-    same probability (Wallace's approximation, Annals of Mathematical Statistics 30, 1959), so that few records do not
-    win by a chance. Better counts as worse does. All slices are compared by the same metrics, so that the order is
-    that of their probabilities corrected for the number of comparisons, too.
+    A standard error is 1/1.96 of the distance from the slice's value to the end of its 95 % interval on the whole's
+    side. The distance is treated as a Student's t with n − 1 degrees of freedom and converted to the normal deviate of
+    the same probability (Wallace's approximation, Annals of Mathematical Statistics 30, 1959), so that slices with few
+    records do not win by chance. Better and worse count alike. All slices are compared by the same metrics, so the
+    order also holds after a correction for multiple comparisons.
     """
     return max((_deviate(value, whole[name]) for name, value in values.items()), default=0.0)
 

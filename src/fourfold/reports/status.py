@@ -16,7 +16,7 @@ from fourfold.reports.tasks import TaskView, tasks
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class StatusReport:
-    """The components and their health, each task's main metrics, joins, drift, and what needs attention."""
+    """The components and their health, each task's main metrics, joins, drift, and problems."""
 
     components: Table[ComponentView]
     tasks: Table[TaskView]

@@ -16,7 +16,7 @@ _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamView:
-    """A stream: its records and columns, and the days they are from. ``logged`` is False for counts only."""
+    """A stream: its records, columns and days. ``logged`` is False if only counts are kept."""
 
     name: str
     key: str | None
@@ -26,12 +26,12 @@ class StreamView:
     last_day: int | None
     columns: tuple[tuple[str, str], ...]  # name and kind
     forgotten_before: int | None = None  # a midnight, in seconds since 1970
-    retention: int | None = None  # seconds, as this process has it from fourfold.toml
+    retention: int | None = None  # seconds, from this process's fourfold.toml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ColumnView:
-    """A column: its main metrics over all there is, and its most frequent values with their shares."""
+    """A column: its main metrics over all records, and its most frequent values with their shares."""
 
     name: str
     kind: str
@@ -40,12 +40,12 @@ class ColumnView:
 
     @property
     def missing(self) -> float:
-        """The share of nulls and NaNs; pandas has one for the other."""
+        """The share of nulls and NaNs; pandas does not tell them apart."""
         return sum(self.values[name].value or 0.0 for name in ("null_rate", "nan_rate") if name in self.values)
 
 
 def streams(reader: Reader) -> Table[StreamView]:
-    """All streams, those of which only counts are kept among them."""
+    """All streams, including those with counts only."""
     versions = reader.log_versions()
     out = []
     with reader.database.read() as connection:
@@ -68,7 +68,7 @@ def streams(reader: Reader) -> Table[StreamView]:
 
 
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:
-    """What each column of a stream looks like."""
+    """A summary of each column of a stream."""
     out = []
     source = CurrentCounts(reader, Owner.of_stream(stream))
     for column, kinds in totals(reader, stream).items():

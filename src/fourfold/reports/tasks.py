@@ -19,9 +19,9 @@ _EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DimensionView:
-    """The slices of a task by one dimension: of many, those that differ most from the whole (``slices.strongest``).
+    """The slices of a task by one dimension; if there are many, those that differ most from the whole.
 
-    ``left_out`` is how many more there are.
+    ``left_out`` is the number of slices not shown.
     """
 
     dimension: str
@@ -31,7 +31,7 @@ class DimensionView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task's main metrics: over all there is, over time, and by each slice column.
+    """A task's main metrics: over all records, over time, and by each slice column.
 
     ``history`` holds each metric's values over windows of length ``every``.
     """
@@ -52,7 +52,7 @@ def tasks(reader: Reader) -> Table[TaskView]:
 
 
 def _columns(view: TaskView) -> dict[str, object]:
-    """A task's row in the table: what it is, and its main metrics."""
+    """A task's row in the table: its definition and main metrics."""
     task = view.task
     values = {name: value.value for name, value in view.values.items()}
     return {"task": task.name, "kind": task.kind, "prediction": task.prediction, "label": task.label, **values}
@@ -80,12 +80,12 @@ def _by_slice(reader: Reader, task: Task, dimension: Dimension, whole: Mapping[s
 
 
 def headlines(task: Task) -> tuple[str, ...]:
-    """The metrics that tell the most about a task."""
+    """The main metrics of a task."""
     return tuple(metrics.headlines(task.kind, max(task.cutoffs, default=0)))
 
 
 def targets(reader: Reader) -> list[tuple[str, str, str | None]]:
-    """All that a metric can be asked of: kind, target, and of a task its kind."""
+    """All targets of metrics: kind, target, and a task's kind."""
     with reader.database.read() as connection:
         tasks = catalogue.tasks(connection, reader.project)
     known: list[tuple[str, str, str | None]] = [("task", name, task.kind) for name, task in tasks.items()]

@@ -1,4 +1,4 @@
-"""The path of one record through the components: what was logged of its key, by which run, and how usual it was."""
+"""The path of one record through the components: its logged values, their runs, and how usual the values are."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from fourfold.state import catalogue, runs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TracedValue:
-    """A value, and where it lies among all values of its column.
+    """A value, and its position among all values of its column.
 
-    ``position`` is, of a number, the share of values below it (half of those in its own bin counted); of a category,
-    the share of records that have it. None where the column is not counted in a form that says so.
+    For a number, ``position`` is the share of values below it (with half of its own bin); for a category, the share of
+    records with it; None if the column's counts do not say.
     """
 
     column: str
@@ -40,7 +40,7 @@ class TracedValue:
 
     @property
     def unusual(self) -> bool:
-        """Whether it lies in the outer hundredth of its column."""
+        """Whether it lies in the outermost 1 % of its column."""
         if self.position is None:
             return False
         return self.position < 0.01 or (self.kind == "numeric" and self.position > 0.99)
@@ -58,8 +58,8 @@ class TracedValue:
 class Step:
     """One logged record of the key.
 
-    ``roles`` are what the record is to the tasks: ("late", "prediction"); ``notes`` what became of it there.
-    ``delay`` is, of a label or an outcome, the seconds since its prediction, by event time.
+    ``roles`` are its roles in tasks: ("late", "prediction"); ``notes`` say how each task counts it. For a label or an
+    outcome, ``delay`` is the seconds since its prediction, by event time.
     """
 
     stream: str
@@ -75,7 +75,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Trace(Tabular):
-    """All that is known of a key, in the order of its event times. As a table: a row for each value of each step."""
+    """All records of a key, by event time. As a table: a row for each value of each step."""
 
     key: str
     steps: tuple[Step, ...]
@@ -121,7 +121,7 @@ def trace(reader: Reader, key: str) -> Trace:
         key: the key as ``ff.log`` keeps it (see ``fourfold.sdk.batch.key_text``).
 
     Raises:
-        InputError: no stream has logged this key; says which streams there are.
+        InputError: no stream has logged this key; the message lists the logged streams.
     """
     with reader.database.read() as connection:
         streams = list(catalogue.streams(connection, reader.project))
@@ -133,7 +133,7 @@ def trace(reader: Reader, key: str) -> Trace:
     found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
         logged = [stream for stream in streams if reader.log(stream).version is not None]
-        raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or 'there is none'}")
+        raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or '(none yet)'}")
     with reader.database.read() as connection:
         made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])
     places = {stream: _Places(reader, stream) for stream in {stream for stream, _ in found}}
@@ -172,7 +172,7 @@ def _roles(task: Task, stream: str) -> list[str]:
 
 
 class _Fate:
-    """What a task made of a key, as its counts have it: the joined records of the key are asked of the engine."""
+    """How a task counts a key, from the engine's join of the key's records."""
 
     def __init__(self, engine: Engine, task: Task, logs: Mapping[str, Changes], labels: pa.Table, key: str) -> None:
         self.task = task
@@ -187,40 +187,40 @@ class _Fate:
 
     @property
     def predicted(self) -> dict[str, Any] | None:
-        """The joined record of the prediction that was served, if there is one."""
+        """The joined record of the prediction that was served, if any."""
         return next((row for row in self._joined if not row["orphan"]), None)
 
     def notes(self, role: str, record: Mapping[str, Any]) -> Iterator[str]:
-        """What became of a record of the log in its role."""
+        """How the task counts a logged record in its role."""
         side = role if role in ("prediction", "outcome") else "label"
         joined = next((row for row in self._joined if row[f"{side}_id"] == _id(record)), None)
         if role == "prediction":
             if joined is None:
-                yield "repeated, the first prediction stands"
+                yield "repeated; the first prediction counts"
             elif not joined.get("served", True):
-                yield "another version predicted this key first; counted in slices by version only"
+                yield "another version predicted this key first; it counts only in slices by version"
         elif self.predicted is None:
             yield "an orphan, this key was never predicted"
         elif joined is None:
-            yield f"superseded, a later {role} stands"
+            yield f"replaced by a later {role}"
         elif role == "outcome":
             if joined["outcome"] is None or joined["outcome"] != joined["outcome"]:  # NaN
                 yield "withdrawn"
         elif joined["withdrawn"]:
             yield "withdrawn"
         elif joined["late"]:
-            yield f"expired, it came after the horizon of {_span(self.task.horizon)}"
+            yield f"expired; it came after the horizon of {_span(self.task.horizon)}"
         elif _id(record) in self._of_no_use:
-            yield f"of no use, a label must be {LABELS[self.task.kind]}"
+            yield f"unusable, a label must be {LABELS[self.task.kind]}"
 
 
 def _id(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a record of a log from all others."""
+    """The identity of a record within a log."""
     return {name: record[name] for name in (LOG_TIME, BATCH, ROW)}
 
 
 def _span(seconds: int) -> str:
-    """A length of time in the largest unit that it is a whole number of."""
+    """A duration in the largest unit that divides it."""
     unit, size = next(
         (u, n) for u, n in (("day", DAY), ("hour", HOUR), ("minute", 60), ("second", 1)) if not seconds % n
     )
@@ -228,7 +228,7 @@ def _span(seconds: int) -> str:
 
 
 class _Places:
-    """Where values lie among all of their columns in one stream."""
+    """The positions of values among all values of their columns in one stream."""
 
     def __init__(self, reader: Reader, stream: str) -> None:
         self._totals, self._source = totals(reader, stream), CurrentCounts(reader, Owner.of_stream(stream))

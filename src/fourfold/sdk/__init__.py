@@ -1,6 +1,6 @@
-"""The part of fourfold that runs in the user's process: it tracks, logs and asks, and never gets in the way.
+"""The part of fourfold that runs in the user's process: it tracks, logs and asks, and never disturbs it.
 
-What logs is imported here; ``questions`` and ``history`` load the engines and are imported when they are asked.
+This module imports what logging needs; ``questions`` and ``history`` load the engines and are imported on first use.
 """
 
 from fourfold.sdk.component import component

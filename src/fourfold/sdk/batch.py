@@ -24,11 +24,11 @@ from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-UNREADABLE = "unreadable_time"  # the column in which a time that is none is kept
+UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
 
 
 class Record(NamedTuple):
-    """One record as it was handed to ``ff.log``; worked on later, in the background."""
+    """One record as given to ``ff.log``; processed later, in the background."""
 
     stream: str
     data: dict[str, Any] | None
@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A batch without its identity, the names that its key and time columns had, and how many times were no times."""
+    """A batch without its identity, the names of its key and time columns, and the number of unreadable times."""
 
     table: pa.Table
     key: str | None
@@ -70,7 +70,7 @@ def prepare(
     run: str | None,
     times: Plausible = PLAUSIBLE,
 ) -> Found:
-    """Whatever ``ff.log`` was given as data, as batches: a list of dicts record by record, all else as one frame.
+    """The data given to ``ff.log`` as batches: a list of dicts record by record, all else as one frame.
 
     Raises:
         InputError: see ``from_frame``.
@@ -84,10 +84,10 @@ def prepare(
 
 
 def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Found:
-    """Records of one stream as batches; whatever values they hold, nothing is raised and no record costs another.
+    """Records of one stream as batches; no value raises an error, and no record affects another.
 
-    Where values of a column do not go together, records of the same types become batches of their own; one that
-    cannot be held at all comes as text, with the error. Records of one key stay in their order.
+    If the types of a column conflict, records of the same types become separate batches; a record that Arrow cannot
+    hold comes as text, with the error. Records of one key stay in order.
     """
     rows: list[_Row] = []
     found: Found = []
@@ -116,17 +116,17 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
     for together in _alike(good):
         try:
             found.append((_batch(together, times), None))
-        except BaseException as error:  # each can be held, but not together: lists of numbers and lists of texts, say
+        except BaseException as error:  # Arrow holds each, but not all: lists of numbers and lists of texts, say
             let_end(error)
             found += [(_batch([row], times), None) for row in together]
     return found
 
 
 def _alike(rows: Sequence[_Row]) -> Iterable[list[_Row]]:
-    """Records whose values are of the same types, together.
+    """Groups of records with the same value types.
 
-    Of the records of a key that were logged at one moment, the batch says which came first: where a key comes more
-    than once, only records that follow each other are put together.
+    The batch decides which of several records of a key logged at one moment came first: if a key repeats, only
+    consecutive records are grouped.
     """
     keys = [row.key for row in rows if row.key is not None]
     if len(set(keys)) < len(keys):
@@ -146,17 +146,17 @@ class _RunId(NamedTuple):
 
 
 def _plain_record(record: Record) -> _Row:
-    """A record's values without what Arrow cannot be trusted with.
+    """A record's values in containers that are safe for Arrow.
 
     Raises:
-        InputError: a value holds itself, or a column of the key is missing.
+        InputError: a value contains itself, or a column of the key is missing.
     """
     row = {_name(name): value for name, value in record.data.items()} if record.data is not None else {}
     key, time, key_name, time_name = record.key, record.time, None, None
     if record.data is not None:  # key and time name fields of the data
         if isinstance(key, str):
             key_name, key = key, row.pop(key, None)
-        elif isinstance(key, (list, tuple)):  # their columns stay: a query is one
+        elif isinstance(key, (list, tuple)):  # their columns stay: a query is also a column
             missing = [part for part in key if part not in row]
             if missing:
                 raise InputError(f"key={missing[0]!r} is not a column of the record; there are {sorted(row)}")
@@ -210,9 +210,9 @@ def _name(name: Any) -> str:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """A value in plain containers; Arrow would follow one that holds itself until the process dies."""
+    """A value in plain containers; with one that contains itself, Arrow would recurse until the process dies."""
     if depth > DEEPEST:
-        raise InputError(f"a value is nested more than {DEEPEST} deep, or holds itself")
+        raise InputError(f"a value is nested more than {DEEPEST} deep, or contains itself")
     if type(value) in _SCALARS or isinstance(value, (bytes, np.generic, dt.date, dt.time, dt.timedelta)):
         return None if type(value).__name__ == "NaTType" else value
     if isinstance(value, enum.Enum):
@@ -239,10 +239,10 @@ def from_frame(
     run: str | None,
     plausible_times: Plausible = PLAUSIBLE,
 ) -> Prepared:
-    """A dataframe as one batch; the columns of a key of several parts stay among the record's.
+    """A dataframe as one batch; the columns of a multi-part key stay in the record.
 
     Raises:
-        InputError: where the key or time column does not exist, or times cannot be read.
+        InputError: the key or time column does not exist, or times cannot be read.
     """
     try:
         table = to_arrow(data)
@@ -287,7 +287,7 @@ def _check_named(key: str | Sequence[str] | None, time: Any, columns: Sequence[s
 
 
 def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
-    """The table with the times that are none, as they were given."""
+    """The table with its unreadable times as they were given."""
     names = unique_names([*table.column_names, UNREADABLE])
     return pa.table([*table.columns, said], names=names)
 
@@ -299,12 +299,12 @@ def with_batch(table: pa.Table, batch: str) -> pa.Table:
 
 
 def key_text(key: Any) -> str | None:
-    """A key as the log keeps it: its text, a whole float as an integer's, and nothing for null or NaN.
+    """A key as the log keeps it: its text; a whole float as an integer, null and NaN as None.
 
-    It is the same in a single record and in a frame: a boolean as "true", a moment in ISO form in UTC (a date as its
-    midnight), a length of time in seconds, bytes as the text they hold, else in hexadecimal digits.
+    A single record and a frame give the same text: a boolean as "true", a moment in ISO form in UTC (a date as its
+    midnight), a duration in seconds, bytes as the text they hold, else in hexadecimal digits.
 
-    A key of several parts is a JSON list of their texts; one whose part is missing is missing.
+    A multi-part key is a JSON list of its parts' texts; if a part is missing, so is the key.
 
     >>> key_text(5.0), key_text("AA1"), key_text(float("nan")), key_text(("q1", 3))
     ('5', 'AA1', None, '["q1", "3"]')
@@ -343,7 +343,7 @@ def _bytes_text(value: bytes) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as text, whatever it does when asked for it."""
+    """A value as text, even if its ``repr`` fails."""
     try:
         return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
     except BaseException as error:
@@ -352,7 +352,7 @@ def shown(value: Any) -> str:
 
 
 def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:
-    """The table with fourfold's own columns; a user's column of such a name is renamed, not lost."""
+    """The table with fourfold's columns; a user's column with such a name is renamed, not lost."""
     own = [f"column{n}" if n.casefold().startswith("_ff_") else n for n in table.column_names]
     table = table.rename_columns(unique_names(own))
     columns = {name: table[name] for name in table.column_names}

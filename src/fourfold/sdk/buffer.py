@@ -1,4 +1,4 @@
-"""The records that wait to be sent: a buffer with bounds, to which adding costs microseconds."""
+"""The records that wait to be sent: a bounded buffer; adding a record costs microseconds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from fourfold.sdk.batch import Record
 
 LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
-WAKE_AT = 20_000  # records in the buffer, at which the sender does not wait any longer; as many are sent at once
+WAKE_AT = 20_000  # records in the buffer that wake the sender at once; also the most records in a message
 
 
 class Buffer:
-    """The records that ``ff.log`` was given one by one, the oldest first.
+    """The records given to ``ff.log`` one by one, the oldest first.
 
     ``records`` is appended to and taken from without a lock, as a deque may be; ``wake`` wakes the sender.
     """
@@ -27,7 +27,7 @@ class Buffer:
         self._wait = wait
 
     def add(self, record: tuple[Any, ...]) -> None:
-        """Add a record, the fields of a ``Record``; where there is no room, it is dropped and counted."""
+        """Add a record, given the fields of a ``Record``; if the buffer is full, it is dropped and counted."""
         waiting = len(self.records)
         if waiting < LIMIT or self._room():
             self.records.append(record)
@@ -35,7 +35,7 @@ class Buffer:
                 self.wake.set()
 
     def take(self, most: int) -> list[Record]:
-        """The oldest records, which are then no longer here; a signal's handler may take some meanwhile."""
+        """Remove and return the oldest records; a signal's handler may take some meanwhile."""
         taken: list[Record] = []
         with contextlib.suppress(IndexError):
             while len(taken) < most:
@@ -49,7 +49,7 @@ class Buffer:
         self.dropped = 0
 
     def _room(self) -> bool:
-        """Whether there is room after all, once the sender had a moment to make some."""
+        """Whether there is room after giving the sender a moment to make some."""
         self.wake.set()
         until = monotonic() + self._wait
         while len(self.records) >= LIMIT:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def code_version(function: Callable[..., Any] | None) -> dict[str, Any]:
-    """What is known of the code of a function, or of the working folder where there is none."""
+    """The version of a function's code, or of the working folder's without a function."""
     version: dict[str, Any] = {}
     try:
         if function is None:
@@ -27,7 +27,7 @@ def code_version(function: Callable[..., Any] | None) -> dict[str, Any]:
 
 
 def _source(function: Callable[..., Any]) -> bytes | None:
-    """A function's source; its bytecode where there is none, or none that can be read."""
+    """A function's source, or its bytecode if the source is missing or unreadable."""
     try:
         return inspect.getsource(function).encode()
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -37,7 +37,7 @@ def _source(function: Callable[..., Any]) -> bytes | None:
 
 @functools.lru_cache(maxsize=64)
 def _git(folder: str) -> dict[str, Any]:
-    """The commit and whether anything is changed; asked once a process and folder, nothing where there is no git."""
+    """The commit and whether the tree is dirty, read once per process and folder; empty without git."""
     try:
         commit = _run(folder, "rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_run(folder, "status", "--porcelain", "--untracked-files=no"))}

@@ -21,7 +21,7 @@ from fourfold.sdk.tracking import Tracked, check_name, check_share
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_PLAIN = frozenset({str, int, float, bool, type(None)})  # what is a parameter as it is, and never an artifact
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # recorded as parameters, never as artifacts
 
 
 @overload
@@ -45,7 +45,7 @@ def component(
     by: Sequence[str] = (),
     share: float | None = None,
 ) -> Any:
-    """Track each call of a function as a run of a component, named after the function or as given.
+    """Track each call of a function as a run of a component, named after the function unless a name is given.
 
     Dataframes, models and ``pathlib.Path`` files among the arguments and the result are recorded as inputs and
     outputs, plain values as parameters. Works on functions, methods, coroutines, generators and async generators.
@@ -53,9 +53,9 @@ def component(
     Args:
         function: the function; or the component's name.
         at: the parameter that holds the run's logical time.
-        time: the event-time column of the dataframes, where they have it.
-        by: columns by which the dataframes are counted too, where they have them.
-        share: of dataframes, count only so many records, drawn at random; see ``ff.run``.
+        time: the event-time column of the dataframes, if they have it.
+        by: columns by which the dataframes are counted too, if they have them.
+        share: count only this share of a dataframe's records, drawn at random; see ``ff.run``.
     """
 
     def decorate(target: Callable[P, R]) -> Callable[P, R]:
@@ -67,7 +67,7 @@ def component(
 
 
 class _Component:
-    """What a decorated function does around each call."""
+    """The work around each call of a decorated function."""
 
     def __init__(
         self,
@@ -81,7 +81,9 @@ class _Component:
         check_name(name)
         check_share(name, share)
         self.function, self.name, self.at, self.time, self.by, self.share = function, name, at, time, by, share
-        self._code = functools.cache(lambda: code_version(function))  # of the first call: to read a source takes long
+        self._code = functools.cache(
+            lambda: code_version(function)
+        )  # read at the first call, since reading a source is slow
         self._signature = inspect.signature(function)
         if at is not None and at not in self._signature.parameters:
             raise ConfigError(
@@ -130,7 +132,7 @@ class _Component:
 
     @contextlib.contextmanager
     def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tracked]:
-        """The run of one call. Arguments that do not fit are left for the function itself to refuse."""
+        """The run of one call. The function itself rejects arguments that do not fit."""
         try:
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
@@ -156,7 +158,7 @@ class _Component:
         self._artifacts(tracked, "output", named)
 
     def _artifacts(self, tracked: Tracked, direction: str, named: Mapping[str, Any]) -> None:
-        """Record those of the values that are frames, files or models."""
+        """Record the values that are frames, files or models."""
         for name, value in named.items():
             if type(value) in _PLAIN:
                 continue
@@ -174,7 +176,8 @@ def _params(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(value: Any) -> float | None:
-    """The logical time that an argument gives; none where it is no moment, for a call must not fail by it."""
+    """The logical time in an argument; None if it is no moment, since that must not make a call fail."""
+
     if value is None or isinstance(value, bool):
         return None
     try:

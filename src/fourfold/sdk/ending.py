@@ -1,10 +1,9 @@
-"""SIGTERM, where it would end the process at once (as a ``Pool`` ends its workers): something is done first.
+"""Flush before SIGTERM ends the process (as a ``Pool`` ends its workers).
 
-Python runs a signal's handler in the main thread, between two steps of Python, whatever these hold: a lock, a module
-that is half imported. So the handler only begins a thread that does the rest while the main thread goes on. And a main
-thread that waits for a lock, or is in native code for long, would never come to the handler at all, and the process
-could not be ended. So the signal is noted in a pipe too, and a thread that looks there now and then takes the place of
-the main thread.
+Python runs a signal's handler in the main thread, between two bytecodes, which may hold a lock or a half imported
+module. So the handler only starts a thread, which does the rest while the main thread goes on. A main thread that waits
+for a lock, or stays in native code, would never reach the handler, and the process could not end. So the signal is
+also written to a pipe, and a thread that polls it takes the place of the main thread.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from time import monotonic, sleep
 
 try:
     import fcntl
-except ImportError:  # Windows, where signals are no matter of ours
+except ImportError:  # Windows, where fourfold does not handle signals
     fcntl = None  # type: ignore[assignment]
 
-GRACE = 0.3  # seconds that the main thread has to come to the handler
+GRACE = 0.3  # seconds that the main thread has to reach the handler
 LONGEST = 60.0  # seconds that the end of the main thread waits for that of the process
-_HIGH = 500  # the descriptors of the pipe: a daemon that closes all that is open does not open these again
+_HIGH = 500  # the descriptors of the pipe; a daemon that closes all descriptors does not reopen these
 _first: Callable[[int], None] | None = None
 _pipe: tuple[int, int] | None = None
-_identity: tuple[int, int] | None = None  # of the pipe's reading end, should the host have closed it
+_identity: tuple[int, int] | None = None  # of the pipe's reading end, in case the host has closed it
 _noted: float | None = None  # when a signal was seen in the pipe
 _begun = False  # whether somebody is ending the process
 
 
 def do_first(action: Callable[[int], None]) -> None:
-    """Call something with the signal's number before it ends the process; it has to end in ``die``.
+    """Call a function with the signal's number before the process ends; it must end in ``die``.
 
-    Nothing is changed where the host has a handler of its own, or in another than the main thread.
+    If the host has its own handler, or outside the main thread, this changes nothing.
     """
     global _first
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGTERM"):
@@ -48,7 +47,7 @@ def do_first(action: Callable[[int], None]) -> None:
 
 
 def attend() -> None:
-    """From a thread, now and then: end the process where the main thread does not come to it."""
+    """Called from a thread now and then: end the process if the main thread does not."""
     global _noted, _pipe
     if _pipe is None or _first is None or signal.getsignal(signal.SIGTERM) is not _handle:
         return
@@ -65,7 +64,7 @@ def attend() -> None:
 
 
 def before_fork() -> None:
-    """What a child receives in its first moments must not reach the parent's pipe."""
+    """A signal in a child's first moments must not reach the parent's pipe."""
     if _pipe is not None and threading.current_thread() is threading.main_thread():
         signal.set_wakeup_fd(-1)
 
@@ -91,37 +90,37 @@ def after_fork_in_child() -> None:
 
 
 def wait() -> None:
-    """At the end of the main thread: where a signal is ending the process, let it."""
+    """At the end of the main thread: if a signal is ending the process, let it."""
     give_up = monotonic() + LONGEST
     while _begun and monotonic() < give_up:
         sleep(0.01)
 
 
 def die(number: int) -> None:
-    """End the process by the signal, as if nobody had handled it; from any thread."""
+    """End the process by the signal, as if it were not handled; from any thread."""
     try:
-        ctypes.CDLL(None).signal(number, None)  # Python's own way is for the main thread only
+        ctypes.CDLL(None).signal(number, None)  # Python's ``signal.signal`` works in the main thread only
     except (OSError, AttributeError, TypeError):
         os._exit(128 + number)
     os.kill(os.getpid(), number)
 
 
 def _listen() -> None:
-    """Have Python's own handler, which runs at once in whichever thread, note signals in a pipe."""
+    """Let Python's C handler, which runs at once in any thread, write signals to a pipe."""
     global _pipe, _identity
-    if "trio" in sys.modules or os.name == "nt":  # which takes a listener that it finds for a mistake
+    if "trio" in sys.modules or os.name == "nt":  # trio treats another listener as a mistake
         return
     low = os.pipe()
     try:
         pipe = _moved_up(low[0]), _moved_up(low[1])
-    except OSError:  # so many descriptors are not allowed here
+    except OSError:  # the process has too many open descriptors
         _close(low)
         return
     _close(low)
     for end in pipe:
         os.set_blocking(end, False)
     previous = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
-    if previous != -1:  # somebody else listens: let them
+    if previous != -1:  # another library listens: leave it
         signal.set_wakeup_fd(previous)
         _close(pipe)
         return

@@ -1,4 +1,4 @@
-"""Fingerprints: what tells, across processes, that one run's output is another run's input."""
+"""Fingerprints: they show, across processes, that one run's output is another run's input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SAMPLED_ROWS = 64
 
 
 def of_frame(table: pa.Table) -> str:
-    """A frame's fingerprint: its column names, how many rows, and the values of 64 rows spread over it.
+    """A frame's fingerprint: its column names, its number of rows, and the values of 64 rows spread over it.
 
-    The same data has the same fingerprint as pandas, Polars or Arrow, and after a file in between.
+    The same data has the same fingerprint in pandas, Polars or Arrow, and after a round trip through a file.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((table.column_names, table.num_rows)).encode())
@@ -28,7 +28,7 @@ def of_frame(table: pa.Table) -> str:
 
 
 def of_file(path: Path) -> tuple[str, dict[str, Any]]:
-    """A file's fingerprint, by its path, size and modification time, and these."""
+    """A file's fingerprint from its path, size and modification time, with these details."""
     status = path.stat()
     details = {"path": str(path.resolve()), "size": status.st_size, "modified": status.st_mtime}
     return f"file:{details['path']}:{status.st_size}:{status.st_mtime_ns}", details
@@ -37,7 +37,7 @@ def of_file(path: Path) -> tuple[str, dict[str, Any]]:
 def of_model(model: object) -> str:
     """A model's fingerprint: a hash of its pickled bytes.
 
-    Of the bytes after one round trip: only then are those of a model equal to those of its copy from a file.
+    The bytes are those after one round trip: only then do a model and its copy from a file have equal bytes.
     """
     copy = pickle.loads(pickle.dumps(model, protocol=5))
     return f"model:{hashlib.blake2b(pickle.dumps(copy, protocol=5), digest_size=16).hexdigest()}"

@@ -1,4 +1,4 @@
-"""What a component's earlier runs looked like, for use inside the present one."""
+"""The data of a component's earlier runs, for use inside the current run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fourfold.store import is_store
 
 @dataclasses.dataclass(frozen=True)
 class ColumnHistory:
-    """One column's counts in earlier runs, the oldest first; asked of all these runs together, or of each."""
+    """One column's counts in earlier runs, the oldest first: of all runs together, or of each."""
 
     name: str
     counts: Sequence[Counts]
@@ -53,7 +53,7 @@ class ColumnHistory:
     def _value(self, name: str, entry: Counts) -> Value:
         question = parse(name, "column")
         if question.metric.distance or entry.kind not in question.metric.kinds:
-            raise InputError(f"{name} cannot be asked of {self.name!r}, which is counted as {entry.kind}")
+            raise InputError(f"{name} does not apply to {self.name!r}, which is counted as {entry.kind}")
         value = question.of(entry)
         assert isinstance(value, Value)
         return value
@@ -78,7 +78,7 @@ class History:
         """A column of the frames that these runs wrote, or else read.
 
         Raises:
-            UnknownNameError: no frame of theirs has such a column; lists those there are.
+            UnknownNameError: none of their frames has such a column; the message lists the known ones.
         """
         if self._reader is None or not self.runs:
             return ColumnHistory(name, [])
@@ -105,11 +105,11 @@ class History:
 
 
 def history(component: str) -> History:
-    """The earlier runs of a component: those that succeeded, without the run that asks.
+    """The earlier successful runs of a component, without the current one.
 
     ``ff.history("featurize").last(10).column("age").quantile(0.9)``
 
-    Before a project's first run there are none, and perhaps no project and no store yet: that is no error.
+    Before a project's first run the history is empty; a missing project or store is no error.
 
     Args:
         component: the component's name.

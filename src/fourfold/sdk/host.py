@@ -1,4 +1,4 @@
-"""The host's side: an error of ours becomes a warning in its log, each once a process."""
+"""The host process: an error of ours becomes a warning in its log, once per process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Host:
         self._warned: set[str] = set()
 
     def warn(self, message: str, *, once: str | None = None) -> None:
-        """Tell the host's log; the same thing once a process."""
+        """Warn in the host's log; each message once per process."""
         if (once or message) not in self._warned:
             self._warned.add(once or message)
             logger.warning("%s", message)
 
     def never_raise(self, what: str, action: Callable[[], object]) -> None:
-        """Do something that must not disturb the host: an error becomes a warning."""
+        """Run code that must not disturb the host: an error becomes a warning."""
         try:
             action()
         except BaseException as error:
@@ -32,7 +32,7 @@ class Host:
 
 
 def error_text(error: BaseException) -> str:
-    """An error's text, whatever it does when asked for it."""
+    """An error's text, even if its ``str`` fails."""
     try:
         return str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
     except BaseException as error:

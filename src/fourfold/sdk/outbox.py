@@ -1,4 +1,4 @@
-"""The messages of this process to a store: each has a number, and is kept where the disk does not take it."""
+"""The messages of this process to a store: numbered, and kept in memory while the disk cannot be written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fourfold.log import Inbox, messages, new_writer
 from fourfold.sdk.batch import with_batch
 from fourfold.sdk.host import Host, error_text
 
-MOST_UNSENT = 256 << 20  # bytes of messages that wait for a disk that takes them
+MOST_UNSENT = 256 << 20  # bytes of messages kept while the disk cannot be written
 
 
 class Outbox:
-    """What this process, one writer, puts into an inbox.
+    """The messages that this process, one writer, puts into an inbox.
 
-    ``lock`` guards the sequence; ``dropped`` is how many records no message could hold, or memory could not keep.
+    ``lock`` guards the sequence; ``dropped`` counts records that no message could hold, or memory could not keep.
     """
 
     def __init__(self, inbox: Inbox, host: Host) -> None:
@@ -30,14 +30,14 @@ class Outbox:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Be a writer of its own, with nothing to send: in a new process, or the child of a fork."""
+        """Start as a new writer with nothing to send: in a new process, or the child of a fork."""
         self.lock = threading.RLock()
         self.dropped = 0
         self.sequence, self._writer = 0, new_writer()
         self._unsent.clear()
 
     def post(self, header: messages.Header, table: pa.Table | None = None) -> None:
-        """Write a message to the inbox, or keep it for the next time where the disk does not take it."""
+        """Write a message to the inbox, or keep it for the next time if the disk cannot be written."""
         with self.lock:
             self.sequence += 1
             self.has_sent = True
@@ -47,7 +47,7 @@ class Outbox:
             self.post_unsent()
 
     def post_unsent(self) -> None:
-        """Write what was kept, the oldest first, as far as the disk takes it."""
+        """Write the kept messages, the oldest first, as long as the disk can be written."""
         while self._unsent:
             sequence, header, table = self._unsent[0]
             try:
@@ -68,7 +68,7 @@ class Outbox:
         return not self._unsent
 
     def check(self) -> None:
-        """That all is written.
+        """Check that all is written.
 
         Raises:
             StoreError: the store's folder cannot be written.
@@ -77,7 +77,7 @@ class Outbox:
             raise StoreError(f"{self._why}. {len(self._unsent)} messages are kept and sent as soon as it can be")
 
     def _bound_unsent(self) -> None:
-        """Drop what is more than memory may hold, the oldest first, and count it."""
+        """Drop the oldest messages beyond the memory limit, and count their records."""
         while sum(table.nbytes for _, _, table in self._unsent if table is not None) > MOST_UNSENT:
             _, _, table = self._unsent.popleft()
             self.dropped += table.num_rows if table is not None else 0

@@ -1,7 +1,7 @@
-"""The counts of a frame that a run reads or writes, made where it is: only these travel.
+"""The counts of a frame that a run reads or writes: the frame is counted in place, and only its counts travel.
 
-They are made in the caller's thread, before ``input`` or the component goes on: the host may change the frame in place
-afterwards, and to let another thread count it would take a copy of all of it first.
+The caller's thread counts it before ``input`` or the component goes on: the host may change the frame in place
+afterwards, so another thread would need a copy of all of it first.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from fourfold.log import messages
 from fourfold.model import Run
 from fourfold.sdk.session import Session
 
-SAMPLE = ".sample"  # what the name of a frame ends with of which a share of the records is counted
+SAMPLE = ".sample"  # the end of a frame's name if only a share of its records is counted
 
 
 def sample(table: pa.Table, share: float) -> pa.Table:
-    """Each record with a probability of ``share``."""
+    """A sample that holds each record with the probability ``share``."""
     return table.filter(pa.array(np.random.default_rng().random(table.num_rows) < share))
 
 
 def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | None, by: Sequence[str]) -> None:
-    """Count a frame as the stream ``component.name``, at the run's time or at a column's, and have the counts sent."""
+    """Count a frame as the stream ``component.name``, at the run's time or a column's times, and send the counts."""
+
     stream = f"{run.component}.{name}"
     if time is not None and table[time].null_count == 0:
         event = event_seconds(table[time])

@@ -1,4 +1,4 @@
-"""Questions: each brings what this process has logged into the store, and asks it."""
+"""Questions: each first sends what this process has logged, and then asks the store."""
 
 from __future__ import annotations
 
@@ -53,27 +53,27 @@ def metric(
     Args:
         target: a task ("late"), a stream ("predict") or a column ("predict.score").
         metric: a metric with its parameters ("recall", "quantile(0.9)"), or several; docs/metrics.md lists them.
-        start: the first moment, inclusive; what has no time zone is UTC. Without it: all there is.
-        end: the last moment, exclusive.
-        by: the slice to split by, one that a task on the stream declares; of a crossed one, all its columns.
-        every: the length of a window: "1h", "1d", "7d". Without it: one window.
-        against: for a distance, the reference: another column, or a (start, end) of this one. Without it: all
-            that was before the window.
-        as_of: answer with what was known at this moment, by the time at which records were logged.
-        estimate: for a task, estimate what the missing labels will say.
-        estimate_error: how far such an estimate, made before any label was there, was from what came true.
+        start: the start, inclusive; without a time zone it is UTC. Default: the first record.
+        end: the end, exclusive. Default: after the last record.
+        by: the slice to split by, as declared by a task on the stream; for a crossed one, all its columns.
+        every: the length of a window: "1h", "1d", "7d". Default: one window.
+        against: for a distance, the reference: another column, or a (start, end) of this one. Default: everything
+            before the window.
+        as_of: answer with the records that were logged by this moment.
+        estimate: for a task, estimate the missing labels.
+        estimate_error: the error of such an estimate, made before any label came, against the final value.
         versions: two model versions: the first's metric − the second's, on the keys that both predicted.
-        patience: after how many seconds to answer from what is counted so far, *provisional*; without it the answer
-            waits until all that was logged is counted.
+        patience: seconds after which to answer from the records counted so far, *provisional*. Default: wait until
+            all logged records are counted.
 
     Returns:
         A ``Result``: a row per metric, window and slice, each with a ``Value``.
 
     Raises:
-        StoreError: there is no store; asking makes none.
-        UnknownNameError: no such target, metric or slice; the message lists what there is.
-        InputError: an argument has no meaning here.
-        ConfigError: the task cannot be counted, because of what it declares.
+        StoreError: there is no store; a question creates none.
+        UnknownNameError: no such target, metric or slice; the message lists the known ones.
+        InputError: an argument is invalid or does not apply.
+        ConfigError: the task cannot be counted, because its declaration is wrong.
     """
     return store_to_ask().metric(
         target,
@@ -95,16 +95,16 @@ def status() -> StatusReport:
     """The pipeline at a glance: components, tasks with their main metrics, joins, drift, problems.
 
     Raises:
-        StoreError: there is no store; asking makes none.
+        StoreError: there is no store; a question creates none.
     """
     return read_status(_reader())
 
 
 def problems() -> Table[Problem]:
-    """What needs attention, and what to do about it, as ``fourfold doctor`` tells.
+    """The problems that need attention, and what to do about each, as in ``fourfold doctor``.
 
     Raises:
-        StoreError: there is no store; asking makes none.
+        StoreError: there is no store; a question creates none.
     """
     return find_problems(_reader())
 
@@ -113,7 +113,7 @@ def streams() -> Table[StreamView]:
     """All streams with their number of records, first and last day, and columns.
 
     Raises:
-        StoreError: there is no store; asking makes none.
+        StoreError: there is no store; a question creates none.
     """
     return list_streams(_reader())
 
@@ -122,27 +122,27 @@ def runs(component: str | None = None, *, limit: int = 20) -> Table[Run]:
     """The newest runs, the newest first.
 
     Args:
-        component: of this component; without it, of all.
-        limit: how many at most.
+        component: only this component's runs. Default: all.
+        limit: the most runs to return.
 
     Raises:
-        StoreError: there is no store; asking makes none.
+        StoreError: there is no store; a question creates none.
     """
     return recent_runs(_reader(), component, limit)
 
 
 def delete(stream: str, keys: Iterable[Any]) -> int:
-    """Delete all records of some keys from a stream's log, and take them out of the counts.
+    """Delete all records of some keys from a stream's log, and subtract them from the counts.
 
-    Extremes and distinct counts cannot be taken back and stay. ``fourfold forget`` erases more: every copy, in all
+    Extremes and distinct counts cannot be subtracted and stay. ``fourfold forget`` erases more: every copy, in all
     streams.
 
     Args:
         stream: the stream's name.
-        keys: the keys as they were given to ``ff.log``: texts, numbers, or tuples for keys of several parts.
+        keys: the keys as given to ``ff.log``: texts, numbers, or tuples for multi-part keys.
 
     Returns:
-        How many records were deleted.
+        The number of deleted records.
 
     Raises:
         UnknownNameError: no such stream.
@@ -157,10 +157,10 @@ def trace(key: Any) -> Trace:
     Reads the log.
 
     Args:
-        key: what was given to ``ff.log``: a text, a number, or a tuple for a key of several parts.
+        key: the key as given to ``ff.log``: a text, a number, or a tuple for a multi-part key.
 
     Raises:
-        InputError: no stream has logged this key; says which streams there are.
+        InputError: no stream has logged this key; the message lists the logged streams.
     """
     return find_trace(_reader(), key_text(key) or "")
 
@@ -173,29 +173,29 @@ def compare(
     ``ff.compare({"carrier": "AA"}, {"carrier": "UA"}, ("2013-06-01", "2013-07-01"))``
 
     Args:
-        a: one slice of predictions, by the columns that a task declares as slices or that the stream has.
-        b: the other slice, of the same columns.
-        window: (start, end) of the predictions' event times; without it: all there is.
+        a: one slice of predictions, by columns of the stream or slices that a task declares.
+        b: the other slice, with the same columns.
+        window: (start, end) of the predictions' event times. Default: all predictions.
 
     Raises:
-        InputError: the slices are not of the same columns, are equal, or one holds no record.
+        InputError: the slices have different columns, are equal, or one is empty.
         UnknownNameError: no logged stream has these columns.
     """
     return compare_slices(_reader(), a, b, window)
 
 
 def skew(reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None) -> Table[ColumnSkew]:
-    """What differs between two streams that should be alike, such as "train.features" and "predict", in words.
+    """The differences, in words, between two streams that should be alike, such as "train.features" and "predict".
 
     Args:
-        reference: the stream to compare with; all that there is of it.
-        current: the stream that is asked about.
-        start: the first day of ``current``; without it: all there is.
+        reference: the baseline stream, with all its records.
+        current: the stream to check.
+        start: the first day of ``current``. Default: its first record.
         end: its end, exclusive.
 
     Raises:
-        UnknownNameError: no such stream; the message lists what there is.
-        InputError: the window is empty or not of whole days.
+        UnknownNameError: no such stream; the message lists the known ones.
+        InputError: the window is empty or not in whole days.
     """
     return find_skew(_reader(), reference, current, start=start, end=end)
 
@@ -211,20 +211,20 @@ def discrepancies(
 ) -> Table[Discrepancy]:
     """The same keys in two streams, such as features computed offline and online, compared value by value.
 
-    Of several records of a key, the newest by log time counts. The first row (column "") compares the keys
+    If a key has several records, the newest by log time counts. The first row (column "") compares the keys
     themselves; then each column that both streams have, the worst first. Reads the log.
 
     Args:
         reference: a logged stream, such as the features computed offline.
-        current: the one that is compared with it.
-        columns: the columns to compare; without them, all that both have.
-        relative: numbers match that differ by no more than this share of the reference's value …
+        current: the stream to compare with it.
+        columns: the columns to compare. Default: all that both have.
+        relative: numbers match if they differ by at most this share of the reference's value …
         absolute: … plus this.
-        examples: how many keys to name of each kind.
+        examples: the number of example keys of each kind.
 
     Raises:
         UnknownNameError: no such stream or column.
-        InputError: a stream is not logged with keys, or a tolerance is negative.
+        InputError: a stream has no keys, or a tolerance is negative.
     """
     return find_discrepancies(
         _reader(),
@@ -238,11 +238,11 @@ def discrepancies(
 
 
 def store_to_ask() -> Store:
-    """The store, with all that this process has logged, for the project that is meant.
+    """The store, with all that this process has logged, for the chosen project or the only one.
 
     Raises:
-        StoreError: there is no store; asking makes none.
-        UnknownNameError: the project is not there, or there are several and none was chosen.
+        StoreError: there is no store; a question creates none.
+        UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
     now = session()
     now.flush()

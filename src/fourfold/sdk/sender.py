@@ -1,11 +1,11 @@
-"""From the buffers to the inbox: a thread sends what waits, at least every second, and whoever flushes does.
+"""From the buffers to the inbox: a thread sends what waits at least every second, and so does ``flush``.
 
 After a fork, parent and child each send their own.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - Arrow may load what needs it in the last flush, too late to be loaded
+import concurrent.futures.thread  # noqa: F401 - Arrow may need it in the last flush, when it is too late to load it
 import contextlib
 import functools
 import os
@@ -30,19 +30,19 @@ from fourfold.sdk.outbox import Outbox
 from fourfold.sdk.runs import RunQueue
 
 SEND_EVERY = 0.5  # seconds
-END_WITHIN = 1.5  # seconds that the end of a process waits for a sender that gets nowhere
-LONGEST_END = 30.0  # seconds that it waits for one that does
+END_WITHIN = 1.5  # seconds that the end of a process waits for a sender without progress
+LONGEST_END = 30.0  # seconds that it waits for one with progress
 
 
 class Sender:
-    """What this process has for a project of a store, and the thread that sends it."""
+    """What this process has to send to a project of a store, and the thread that sends it."""
 
     def __init__(self, project: str, inbox: Inbox, times: Plausible, host: Host, wait: float = 0.0) -> None:
         self.project = project
         self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, host), RunQueue()
         self._times, self._host = times, host
         self._process = os.getpid()
-        self._told = self._warned_of = 0  # how many of the dropped records the store, and the host, were told of
+        self._told = self._warned_of = 0  # how many of the dropped records were reported to the store, and to the host
         self._begin()
 
     @property
@@ -54,7 +54,7 @@ class Sender:
         """Send a message; when this returns it is safe.
 
         Raises:
-            StoreError: it cannot be written now; it is kept, and sent with what comes next.
+            StoreError: it cannot be written now; it is kept, and sent with the next message.
         """
         with self.outbox.lock:
             self.outbox.post(header)
@@ -65,7 +65,7 @@ class Sender:
     ) -> None:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason.
 
-        ``logged`` is when it was handed over, in nanoseconds since 1970; ``run`` is the run in which it was, if any.
+        ``logged`` is when it was logged, in nanoseconds since 1970; ``run`` is the run that logged it, if any.
         """
         try:
             batches = prepare(data, key, time, logged, run.id if run else None, self._times)
@@ -77,19 +77,19 @@ class Sender:
         self.outbox.check()
 
     def send_counts(self, header: messages.Header, table: pa.Table) -> None:
-        """Have the counts of a run's frame sent."""
+        """Queue the counts of a run's frame."""
         self.runs.count(header, table)
         self._make_room()
 
     def end_run(self, run: Run) -> None:
-        """Have the end of a run sent."""
+        """Queue the end of a run."""
         self.runs.end(run)
         self._make_room()
 
     def flush(self, lasting: float = 0.0) -> None:
         """Send all that waits; when this returns it is safe.
 
-        Of the runs that have not ended, those are told of that have lasted so many seconds.
+        Runs that have not ended are sent if they have lasted so many seconds.
 
         Raises:
             StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
@@ -144,12 +144,12 @@ class Sender:
         while not stop.is_set():
             self.buffer.wake.wait(SEND_EVERY)
             self.buffer.wake.clear()
-            with contextlib.suppress(BaseException):  # whatever an object of the host's raises: this thread goes on
+            with contextlib.suppress(BaseException):  # whatever the host's objects raise, this thread goes on
                 self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
                 self._host.never_raise("ending the process", ending.attend)
 
     def _finish(self) -> bool:
-        """Send what is left: as long as the sender, which may be at it, gets on with it. Whether that was all."""
+        """Send the rest while the sender, which may be at it, makes progress; return whether all was sent."""
         give_up, progress = monotonic() + LONGEST_END, (-1, -1)
         while not self.outbox.lock.acquire(timeout=END_WITHIN):
             left = len(self.buffer.records)
@@ -201,14 +201,14 @@ class Sender:
                 self.outbox.post(messages.rejected(self.project, stream, error_text(error)), prepared.table)
 
     def _make_room(self) -> None:
-        """Where more runs wait than the sender would let: wake it, or send them here."""
+        """If too many runs wait, wake the sender, or send them here."""
         if len(self.runs) >= runs.WAKE_AT:
             self.buffer.wake.set()
         if self.runs.is_full():
             self.flush(lasting=runs.LASTING)
 
     def _send_ended(self) -> None:
-        """Send what was counted, and then the runs that have ended: who reads of a run finds its counts."""
+        """Send the counts, and then the runs that have ended, so that a run's reader finds its counts."""
         counted, ended = self.runs.take()
         for header, table in counted:
             self.outbox.post(header, table)
@@ -227,7 +227,7 @@ class Sender:
             self.outbox.post(messages.runs(self.project, texts))
 
     def _tell_dropped(self, *, last: bool = False) -> None:
-        """Tell the store how many records were dropped, and the host when their number has doubled, and at the end."""
+        """Report dropped records to the store, and to the host when their number has doubled, and at the end."""
         if (dropped := self.dropped) > self._told and (last or self.outbox.is_empty()):
             self._told = dropped
             text = (
@@ -242,13 +242,13 @@ class Sender:
 
 
 def stream_name(stream: Any) -> str:
-    """A stream's name as text, whatever was given for it."""
+    """A stream's name as text, whatever was given."""
     text = str.__str__(stream) if issubclass(type(stream), str) else shown(stream)
     return (text or shown(stream)).encode("utf-8", "backslashreplace").decode()
 
 
 def _is_single(record: Record) -> bool:
-    """Whether a record is one, and not columns; one that cannot be told is left to be set aside as one."""
+    """Whether data is one record and not columns; unreadable data counts as a record, to be set aside as one."""
     try:
         return is_record(record.data, record.key)
     except BaseException as error:
@@ -257,7 +257,7 @@ def _is_single(record: Record) -> bool:
 
 
 def _as_kept(data: Any) -> pa.Table:
-    """Whatever was handed over, in a form that can be kept."""
+    """Any data in a form that can be kept."""
     try:
         return to_arrow(data)
     except BaseException as error:

@@ -1,7 +1,7 @@
-"""One process's session: what ``ff.init`` chose, the sender of what is logged, and the stores that are asked.
+"""One process's session: the settings of ``ff.init``, the sender, and the stores to ask.
 
-What the host calls costs microseconds and never raises after set-up: records and runs go to buffers, and a thread
-turns them into messages at least every second.
+After set-up, the host's calls cost microseconds and never raise: records and runs go to buffers, and a thread turns
+them into messages at least every second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run"
 
 
 class Session(Host):
-    """What ``ff.init`` sets up; a process has one. Until it asks, it writes messages only, and no engine runs in it."""
+    """The session that ``ff.init`` sets up, one per process. Until a question, it only writes messages, and no engine
+    runs in it.
+    """
 
     def __init__(self, settings: config.Settings, *, durability: str = "process", wait: float = 0.0) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class Session(Host):
         return self.store_of(self.project)
 
     def store_of(self, project: str) -> Store:
-        """The store, to be asked about a project; opened, and what it needs loaded, when it is first asked."""
+        """The store for questions to a project; the first question opens it and loads what it needs."""
         from fourfold.store import Store
 
         with self._lock:
@@ -72,7 +74,7 @@ class Session(Host):
             return self._stores[project]
 
     def plan(self, stream: str) -> Plan:
-        """What is fixed of a stream's columns: as this process fixed it, else as the store knows it."""
+        """The plan of a stream's columns: as this process fixed it, else as the store knows it."""
         if stream not in self._plans:
             self._plans[stream] = self.store.reader.plan(stream)
         return self._plans[stream]
@@ -82,7 +84,7 @@ class Session(Host):
         self._plans[stream] = plan
 
     def flush(self) -> None:
-        """Send all that waits; see ``ff.flush``."""
+        """Send everything that waits; see ``ff.flush``."""
         self.sender.flush()
 
     def close(self) -> None:
@@ -105,7 +107,7 @@ class Session(Host):
         self.sender.send(messages.task(self.project, task))
 
     def hold(self) -> None:
-        """Before a fork: let no message be half written, and no store be half opened."""
+        """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()
         self.sender.outbox.lock.acquire()
 
@@ -134,15 +136,14 @@ def init(
 
     Args:
         store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
-        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". Questions of a process
-            that has chosen none and logged nothing go to the only project that the store has.
+        project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". A process that has
+            chosen none and logged nothing asks the store's only project.
         durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
-            loss of power ("disk": every message waits for the disk).
-        wait: for how many seconds ``ff.log`` may wait for room in a buffer that is full, before it drops the record;
-            by default it never waits.
-        earliest: event times before this are taken for mistakes; else FOURFOLD_EARLIEST, else fourfold.toml's
-            ``earliest``, else 1970. Such a record counts as of when it was logged, and keeps what was given.
-        ahead: so are event times further ahead than this, "12h" or "400d", of the moment of logging; else
+            power failure ("disk": every message waits for the disk).
+        wait: for how many seconds ``ff.log`` may wait for room in a full buffer before it drops the record; 0: never.
+        earliest: event times before this are treated as mistakes; else FOURFOLD_EARLIEST, else fourfold.toml's
+            ``earliest``, else 1970. Such a record counts at its log time, and keeps the given time.
+        ahead: event times further ahead of the log time than this, "12h" or "400d", are treated likewise; else
             FOURFOLD_AHEAD, else fourfold.toml's ``ahead``, else 366 days.
 
     Raises:
@@ -164,7 +165,7 @@ def init(
 
 
 def session() -> Session:
-    """The process's session, set up with what the environment says where ``init`` was not called."""
+    """The process's session, set up from the environment if ``init`` was not called."""
     return _session if _session is not None else init()
 
 
@@ -172,15 +173,15 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     """Log records of a stream: one, as keywords or a dict, or a dataframe as one batch.
 
     One record costs microseconds: it goes to a buffer that a thread sends at least every second. A frame is sent
-    before this returns. Nothing is raised after set-up: what cannot be logged is warned of and kept aside.
+    before this returns. After set-up it never raises: data that cannot be logged goes to quarantine, with a warning.
 
     Args:
         stream: the stream's name, such as the component's.
         data: a pandas, Polars, PyArrow or DuckDB frame, a list of dicts, a dict; or None, with keywords.
-        key: what identifies the record: the key's column where ``data`` is given, else the key itself. A key of
-            several parts is a list of columns, or a tuple of values: of a ranked item, its query and itself.
-        time: when it happened: the column's name where ``data`` is given, else the moment; default: now.
-            A moment without a time zone is UTC; a number is seconds since 1970.
+        key: the record's identity: the key's column if ``data`` is given, else the key itself. A multi-part key is a
+            list of columns, or a tuple of values, such as the query and the item of a ranking.
+        time: the event time: the column's name if ``data`` is given, else the moment. Default: now. A moment
+            without a time zone is UTC; a number is seconds since 1970.
         **fields: the record's other columns.
     """
     now = _session or session()
@@ -192,7 +193,7 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
 
 
 def flush() -> None:
-    """Send what is in the buffer; when this returns, it survives the death of this process.
+    """Send the buffer; when this returns, its records survive the death of this process.
 
     Raises:
         StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.

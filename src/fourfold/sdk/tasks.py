@@ -31,30 +31,30 @@ def task(
 
     Args:
         name: the task's name, for ``ff.metric``.
-        prediction: "stream.column" of what was predicted: a score (binary, ranking), a class (multiclass), a list of
-            classes (multilabel), a number (regression), or what was recommended (decision).
-        label: "stream.column" of what it turned out to be: 0 or 1, a boolean, or these as words (binary; for others see
-            ``positive``), a class, a list of classes, a number, how relevant the item was (ranking), or what was done
-            (decision). Labels of no use to the task are counted, and said in each answer's reason.
+        prediction: "stream.column" of the prediction: a score (binary, ranking), a class (multiclass), a list of
+            classes (multilabel), a number (regression), or the recommended action (decision).
+        label: "stream.column" of the label: 0 or 1, a boolean, or these as text (binary; for others see
+            ``positive``), a class, a list of classes, a number, the item's relevance (ranking), or the action taken
+            (decision). Unusable labels are counted, and each answer's reason says how many.
         kind: "binary", "multiclass", "multilabel", "regression", "ranking" or "decision".
-        threshold: a score at or above it decides "positive" (binary: 0.5 without it). Of a decision with a threshold
-            the prediction is a score, and what was done a boolean.
+        threshold: a score at or above it decides "positive" (binary: 0.5 by default). A decision task with a threshold
+            has a score as its prediction, and a boolean as the action taken.
         slices: how metrics can be split: columns of the prediction stream; {"column": "distance", "buckets": 4}, a
             number's quantile buckets; {"name": "night", "sql": "hour < 6"}, an expression; or a list of these, crossed.
-            A mapping of names to expressions, {"night": "hour < 6"}, is as good as a list of these.
+            A mapping of names to expressions, {"night": "hour < 6"}, also works.
         horizon: how long after its prediction a label still counts, by the two event times.
-        version: the prediction stream's column of the model version: metrics by version, and of two on the same keys.
+        version: the prediction stream's column of the model version, for metrics by version or of two versions.
         probabilities: multiclass: the prediction stream's column of class probabilities, a dict or a list.
         classes: multiclass: the classes, in the order of these lists.
-        query: ranking: the prediction stream's column that says to which query an item belongs.
-        cutoffs: ranking: the ranks k at which lists are judged; default: 1, 5, 10.
-        outcome: decision: "stream.column" of what came of it, a number such as 0 or 1.
-        values: what a record is worth: {"true_positive": 10, "false_positive": -1} (binary), or
+        query: ranking: the prediction stream's column of the item's query.
+        cutoffs: ranking: the ranks k at which lists are evaluated. Default: 1, 5, 10.
+        outcome: decision: "stream.column" of the outcome, a number such as 0 or 1.
+        values: the worth of a record: {"true_positive": 10, "false_positive": -1} (binary), or
             {predicted: {actual: worth}} (multiclass).
         positive: binary: the label that is positive, such as "yes" or 2; any other is negative.
 
     Raises:
-        ConfigError: names the field, its value and what is expected.
+        ConfigError: the message names the field, its value and what is expected.
     """
     declared = config.make_task(
         name, prediction=prediction, label=label, kind=kind, threshold=threshold, slices=slices, horizon=horizon,

@@ -1,4 +1,4 @@
-"""Moments as they are given: in text, as a number in a unit of its magnitude, as an object of some library."""
+"""Moments as users give them: text, a number whose unit follows from its magnitude, an object of some library."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fourfold.errors import InputError
 from fourfold.fold.arrays import numbers
 
 INSTANT = pa.timestamp("us", "UTC")
-_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))  # below what a number is in s, ms, µs, ns
+_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))  # limits below which a number is in s, ms, µs, ns
 
 
 def micros_of(time: Any) -> int | None:
-    """A moment in microseconds since 1970; None where there is none.
+    """A moment in microseconds since 1970; None for a missing one.
 
     A number below 1e11 is in seconds, below 1e14 in milliseconds, below 1e17 in microseconds, else in nanoseconds.
 
@@ -57,7 +57,7 @@ def instant_text(micros: int) -> str:
 
 
 def time_column(column: pa.ChunkedArray, logged: int, name: str) -> pa.ChunkedArray:
-    """Event times; seconds since 1970 where they are numbers, the log time where there is none.
+    """Event times: numbers are seconds since 1970, and a missing time is the log time.
 
     Raises:
         InputError: its values cannot be read as times.

@@ -1,4 +1,4 @@
-"""Runs of components: what a run is while it lasts. ``ff.run`` makes one, and so does each call of a component."""
+"""Runs of components while they last. ``ff.run`` starts one, and so does each call of a component."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OUR_OWN = (os.path.dirname(__file__), contextlib.__file__)  # left out at the s
 class Tracked:
     """A run while it lasts: record what it reads, writes and measures. Made by ``ff.run`` and ``@ff.component``.
 
-    A run is told of when it ends, or once it has lasted a fraction of a second, or when ``ff.flush`` is called.
+    A run is sent when it ends, or once it has lasted a fraction of a second, or when ``ff.flush`` is called.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Tracked:
     def input(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
         """Record what the run reads: a dataframe, a file's path, or a model.
 
-        A dataframe is counted where it is, by the columns of ``by`` too, at the run's time or at the times in the
-        column ``time``; only the counts travel.
+        A dataframe is counted in place, also by the columns of ``by``, at the run's time or at the times in the column
+        ``time``; only the counts travel.
         """
         self._add("input", name, value, time, by)
 
@@ -117,7 +117,7 @@ class Tracked:
         self._session.never_raise("recording a run", lambda: self._session.sender.end_run(ended))
 
     def record(self, direction: str, name: str, value: Any, time: str | None, by: Sequence[str]) -> None:
-        """Record a value if it is an artifact, by those of the columns that it has."""
+        """Record a value if it is an artifact, by the given columns that it has."""
 
         def record_artifact() -> None:
             if is_frame(value):
@@ -173,20 +173,20 @@ def run(
 ) -> Tracked:
     """Track a run of a component: ``with ff.run("train", params={...}) as run: ...``.
 
-    Its status, start, duration, exception, code version, parameters, inputs and outputs are recorded; an
-    exception is recorded and goes on.
+    It records status, start, duration, exception, code version, parameters, inputs and outputs; an exception is
+    recorded and raised again.
 
     Args:
         component: the component's name.
-        params: what the run was called with.
-        at: the logical time: which hour's or day's data the run is about; default: now.
-        share: of dataframes, count only so many records, drawn at random: 0.1 is one in ten. What is counted is then
-            no longer the frame but its sample, and is named so: "train.features.sample". Rates, means, quantiles and
-            distances hold for the frame, with the wider interval of fewer records; ``rows``, ``distinct`` and extremes
-            are the sample's. How many records the frame has stands in the run.
+        params: the run's parameters.
+        at: the logical time: the hour or day whose data the run processes. Default: now.
+        share: count only this share of a dataframe's records, drawn at random: 0.1 is one in ten. The counts are then
+            those of a sample, named "train.features.sample". Rates, means, quantiles and distances hold for the frame,
+            with the wider intervals of fewer records; ``rows``, ``distinct`` and extremes are the sample's. The run
+            records the frame's number of records.
 
     Raises:
-        ConfigError: the component has no name, or ``share`` is no share.
+        ConfigError: the component has no name, or ``share`` is not above 0 and at most 1.
     """
     check_name(component)
     check_share(component, share)
@@ -195,19 +195,19 @@ def run(
 
 
 def check_name(name: object) -> None:
-    """Reject what is no name of a component."""
+    """Reject an invalid component name."""
     if not isinstance(name, str) or not name:
         raise ConfigError(f"component name {name!r}: give a text that is not empty")
 
 
 def check_share(component: str, share: object) -> None:
-    """Reject what is no share of records."""
+    """Reject an invalid share of records."""
     if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1):
         raise ConfigError(f"component {component!r}: share={share!r}: give a number above 0, at most 1")
 
 
 def _described(error: BaseException) -> str:
-    """The exception with its traceback, from the host's own code on."""
+    """The exception with its traceback, starting at the host's code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OUR_OWN):
         trace = trace.tb_next
@@ -215,7 +215,7 @@ def _described(error: BaseException) -> str:
 
 
 def _recordable(value: Any) -> Any:
-    """A parameter as JSON can hold it, else as its text."""
+    """A parameter as a JSON value, else as text."""
     try:
         return json.loads(json.dumps(value))
     except BaseException as error:

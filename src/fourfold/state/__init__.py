@@ -1,4 +1,4 @@
-"""What is remembered: catalogue, runs and counts, in SQLite.
+"""The state: catalogue, runs and counts, in SQLite.
 
 ``Database`` opens it; the modules ``catalogue``, ``series``, ``adding`` and ``runs`` are the queries, each a function
 of a connection, so that several of them make one transaction.

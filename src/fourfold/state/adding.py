@@ -28,24 +28,24 @@ Identity = tuple[int, int, int]  # of a stored row: the series, the bucket and t
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """What the days that were added to come to: numbered counts, and of each owner the numbers of its series."""
+    """The totals of the days that were added to: numbered counts, and the numbers of each owner's series."""
 
     totals: pa.Table
     numbers: Mapping[Owner, Mapping[SeriesName, int]]
 
 
 def add(connection: Connection, project: str, owner: Owner, level: int, delta: pa.Table) -> None:
-    """Add a counts table to what is stored at a level; what comes to zero is removed."""
+    """Add a counts table to the stored counts of a level; zero rows are removed."""
     known = find_all(connection, project, [owner])
     numbers = _numbers(connection, project, known, {owner: [delta]})
     _add(connection, level, [_numbered(delta, numbers[owner])])
 
 
 def add_levels(connection: Connection, project: str, hourly: Mapping[Owner, pa.Table]) -> Added:
-    """Add owners' counts by hour to the hours and the days; hours of which 60 days are over are dropped.
+    """Add owners' counts by hour to the hours and the days; hours older than 60 days are dropped.
 
-    "Over" is by the owner's own newest data, so that a replay of last year is kept like this year's. A record that is
-    dated in the future ends nothing.
+    The age is relative to the owner's newest data, so that a replay of last year is kept like this year's. A record
+    dated in the future drops nothing.
     """
     hourly = {owner: table for owner, table in hourly.items() if table.num_rows}
     known = find_all(connection, project, list(hourly))

@@ -1,4 +1,4 @@
-"""What is declared and known: streams, tasks, binnings, and how far each fold has come."""
+"""The catalogue: streams, tasks, binnings, and how far each fold has come."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fourfold.state.tables import (
 )  # fmt: skip
 
 Connection = sa.Connection
-ANEW = 2**61  # as the version up to which something was counted: the log has not come so far, it is counted anew
+ANEW = 2**61  # as the last counted version: beyond any log, so that it is counted again
 
 
 def streams(connection: Connection, project: str) -> dict[str, tuple[str | None, str | None]]:
@@ -49,7 +49,7 @@ def projects(connection: Connection) -> list[str]:
 
 
 def any_stream(connection: Connection) -> bool:
-    """Whether any stream is known, of whichever project."""
+    """Whether any stream is known, in any project."""
     return connection.execute(sa.select(stream.c.name).limit(1)).first() is not None
 
 
@@ -75,14 +75,14 @@ def tasks(connection: Connection, project: str) -> dict[str, Task]:
 
 
 def set_custom(connection: Connection, project: str, task_name: str, sums: Sums) -> None:
-    """Define a custom metric of a task, or define it anew."""
+    """Define or redefine a custom metric of a task."""
     text = json.dumps(sums.expressions, ensure_ascii=False)
     row = {"project": project, "task": task_name, "metric": sums.metric, "expressions": text}
     upsert(connection, custom, row)
 
 
 def levels(connection: Connection, project: str, stream_name: str, of: Dimension) -> Levels:
-    """What is fixed of a way to split a stream."""
+    """The fixed levels of a way to split a stream."""
     text = connection.scalar(
         sa.select(dimension.c.levels).where(
             dimension.c.project == project, dimension.c.stream == stream_name, dimension.c.definition == of.to_json()
@@ -93,7 +93,7 @@ def levels(connection: Connection, project: str, stream_name: str, of: Dimension
 
 
 def levels_of(connection: Connection, project: str, streams: Sequence[str]) -> dict[tuple[str, str], Levels]:
-    """What is fixed of all ways to split some streams: by stream and definition."""
+    """The fixed levels of all ways to split some streams, by stream and definition."""
     found = {}
     for batch in chunked(streams):
         query = sa.select(dimension.c.stream, dimension.c.definition, dimension.c.levels).where(
@@ -128,7 +128,7 @@ def drop_levels_of(connection: Connection, project: str, texts: Collection[str])
 
 
 def set_task(connection: Connection, project: str, definition: Task) -> None:
-    """Declare a task, or declare it anew."""
+    """Declare or redeclare a task."""
     text = definition.to_json()
     upsert(connection, task, {"project": project, "name": definition.name, "definition": text, "created": time.time()})
 
@@ -162,7 +162,7 @@ def identifiers(connection: Connection, project: str, owner: Owner) -> dict[str,
 
 
 def set_identifiers(connection: Connection, project: str, owner: Owner, starts: Mapping[str, int]) -> None:
-    """Take text columns for identifiers from event times on; the earliest that was ever said stands."""
+    """Treat text columns as identifiers from event times on; the earliest time ever given counts."""
     known = identifiers(connection, project, owner)
     rows = [
         {"project": project, "owner": owner, "column": column, "identifier_from": start}
@@ -198,7 +198,7 @@ def _of_owners(table: sa.Table, project: str, owners: Sequence[Owner]) -> sa.Sel
 
 
 def closed_streams(connection: Connection, project: str) -> dict[str, int]:
-    """The streams of which the older counts stay as they are, and the moment before which they do."""
+    """The closed streams, and the moment before which their counts stay as they are."""
     query = sa.select(closed.c.stream, closed.c.before).where(closed.c.project == project)
     return {row.stream: row.before for row in connection.execute(query)}
 
@@ -227,7 +227,8 @@ def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
 
 
 def counted_to(connection: Connection, project: str) -> dict[str, int]:
-    """Up to which version of each stream's log something was counted; ``ANEW`` where it is to be counted anew."""
+    """The last counted version of each stream's log; ``ANEW`` if it must be counted again."""
+
     found: dict[str, int] = {}
     for positions in cursors(connection, project).values():
         for name, version in positions.items():

@@ -18,19 +18,19 @@ from fourfold.state import sqlite
 from fourfold.state.tables import metadata
 
 HEAD = "0004"  # the newest migration; a test compares it with the folder
-_MEND = "'fourfold doctor --mend' sets a damaged state aside and makes it anew from the logs"
+_MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
 T = TypeVar("T")
 
 
 class StateError(StoreError):
-    """The state cannot be used: damaged, locked for long, full or out of reach."""
+    """The state is unusable: damaged, locked for long, full or out of reach."""
 
 
 class Database:
     """The state of one store: SQLite in WAL mode, which several processes read and write at once.
 
-    Where its folder cannot be written, it can be read (``writable`` is False). A file that was replaced, as by
-    ``fourfold doctor --mend``, is opened anew; one that was removed is an error until it is back.
+    If its folder cannot be written, it can still be read (``writable`` is False). A replaced file, as after
+    ``fourfold doctor --mend``, is reopened; a removed one is an error until it is back.
 
     Raises:
         StateError: from each method too, where the file cannot be used; it says what to do.
@@ -67,7 +67,7 @@ class Database:
         return self.remember((read, *arguments), work)
 
     def remember(self, key: Hashable, work: Callable[[], T]) -> T:
-        """What is worked out from the state: once, for as long as nothing is written, by whichever process.
+        """A result computed from the state, cached until any process writes.
 
         What it gives is shared and must not be changed.
         """
@@ -89,7 +89,7 @@ class Database:
             yield connection
 
     def erase_deleted(self) -> bool:
-        """Write the file anew without the bytes of what was deleted; False where a reader holds on to them."""
+        """Rewrite the file without the deleted bytes; False if a reader still uses them."""
         with self.engine.connect() as connection:
             return sqlite.erase_deleted(connection)
 
@@ -99,7 +99,7 @@ class Database:
             self._close()
 
     def faults(self) -> list[str]:
-        """What is not as it should be in the file: pages that contradict each other, and tables that are missing."""
+        """Damage in the file: inconsistent pages, and missing tables."""
         with self._explained(), self.engine.connect() as connection:
             found = sqlite.faults(connection)
             present = set(sa.inspect(connection).get_table_names())
@@ -157,7 +157,7 @@ class Database:
         if version == HEAD:
             return
         if not self.writable:
-            raise StateError(f"{self.path} is of an older version; ask once as a user who can write there")
+            raise StateError(f"{self.path} has an older version; ask once as a user who can write there")
         with FileLock(self.path.with_suffix(".lock")):
             version = self._version()
             if version == HEAD:
@@ -175,7 +175,7 @@ class Database:
                     command.upgrade(alembic_config(connection), "head")
                     connection.commit()
             except CommandError as error:
-                raise StateError(f"{self.path} has no version that is known here: {error}. {_MEND}") from error
+                raise StateError(f"{self.path} has an unknown version: {error}. {_MEND}") from error
 
     def _version(self) -> str | None:
         with self.engine.connect() as connection:
@@ -187,7 +187,7 @@ class Database:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Around what is made of a row: one that makes no sense is damage to the state, not a mistake of the caller's."""
+    """Around the decoding of a row: an invalid one is damage to the state, not a mistake of the caller's."""
     try:
         yield
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -219,5 +219,5 @@ def _what_to_do(why: object) -> str:
     if "locked" in text or "busy" in text:
         return "Another process holds it for long; try again"
     if "full" in text or isinstance(why, OSError) or "readonly" in text or "unable to open" in text:
-        return "See to the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
+        return "Check the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
     return _MEND

@@ -1,4 +1,4 @@
-"""Jobs: what is counted with a position of its own in the logs. One that is declared late starts from the start."""
+"""Jobs: each is counted with its own position in the logs. One that is declared late begins at the start."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from fourfold.model import ALL, Dimension, Owner, Part, Sums, Task
 from fourfold.state import catalogue
 
-# Which rules tasks are counted by. With another number all tasks are counted anew from their logs, for what was counted
-# by other rules cannot be taken back by these.
+# The version of the rules for counting tasks. With another number all tasks are counted again from their logs, since
+# these rules cannot subtract the counts of other rules.
 _RULES = 2
 
 
@@ -82,7 +82,7 @@ def progress(connection: sa.Connection, project: str) -> dict[Job, float]:
 
 
 def failures(connection: sa.Connection, project: str) -> dict[Job, str]:
-    """What could not be counted when it was last tried, with the reason."""
+    """The owners that could not be counted at the last try, with the reason."""
     known = catalogue.failures(connection, project)
     return {Job.from_key(key): failure.reason for key, failure in known.items()}
 

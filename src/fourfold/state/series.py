@@ -141,8 +141,7 @@ def forget(
 ) -> None:
     """Remove all counts of an owner, or those in slices of some names.
 
-    Of these, ``custom`` picks those of one custom metric; "" picks what is none. What is in buckets before ``since``
-    stays.
+    ``custom`` selects those of one custom metric; "" those of none. Counts in buckets before ``since`` stay.
     """
     ids = [
         entry.id

@@ -1,4 +1,4 @@
-"""What is SQLite's own: how it is opened, its locks and its pragmas."""
+"""SQLite: how it is opened, its locks and its pragmas."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def faults(connection: sa.Connection) -> list[str]:
 
 
 def erase_deleted(connection: sa.Connection) -> bool:
-    """Write the file anew without the bytes of what was deleted; False where a reader holds on to them."""
+    """Rewrite the file without the deleted bytes; False if a reader still uses them."""
     driver: Any = connection.connection.driver_connection
     driver.execute("VACUUM")
     busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -1,4 +1,4 @@
-"""What the state store holds. The migrations make these tables; a test compares the two."""
+"""The tables of the state. The migrations create them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ cursor = Table(  # up to which version of a stream's log a fold has counted
     Column("version", BigInteger, nullable=False),
 )
 
-failure = Table(  # what could not be counted: why, how often it was tried, and when it is tried again
+failure = Table(  # owners that could not be counted: why, the number of tries, and the time of the next
     "failure",
     metadata,
     Column("project", String, primary_key=True),

@@ -19,7 +19,7 @@ from fourfold.errors import ConfigError
 from fourfold.model import Dimension
 
 LEAST_SECONDS = 10.0  # that users' expressions may take, however few the records
-ROWS_A_SECOND = 20_000  # beyond; the slowest that is still taken for counting and not for a mistake
+ROWS_A_SECOND = 20_000  # beyond; slower than this counts as a mistake
 BATCH_ROWS = 1 << 18
 
 
@@ -27,15 +27,15 @@ BATCH_ROWS = 1 << 18
 def connected(
     what: str = "", dimension: Dimension | None = None, seconds: float | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with temporary tables of its own, which takes what has no time zone for UTC.
+    """A connection with its own temporary tables; times without a time zone are UTC.
 
     Args:
-        what: what is asked, for errors about users' expressions; none are expected without it.
-        dimension: the dimension whose expressions alone may be at fault.
+        what: the question, for errors about users' expressions; without it, none are expected.
+        dimension: the only dimension whose expressions may fail.
         seconds: after which it is interrupted; None: never.
 
     Raises:
-        ConfigError: DuckDB refuses a user's expression.
+        ConfigError: DuckDB rejects a user's expression.
         TooSlowError: it took too long.
     """
     with stopping.stoppable(_database().cursor()) as connection, _bounded(connection, seconds):
@@ -62,12 +62,12 @@ def batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Ta
 
 
 def seconds_for(rows: int) -> float:
-    """How long users' expressions may take on so many records."""
+    """The time limit of users' expressions on so many records, in seconds."""
     return LEAST_SECONDS + rows / ROWS_A_SECOND
 
 
 def expression_seconds(logs: Iterable[ChangedLog], *dimensions: Dimension, sums: bool = False) -> float | None:
-    """How long counting these logs may take where users' expressions are evaluated on them; None where none are."""
+    """The time limit for counting these logs with users' expressions; None without such expressions."""
     if not sums and not any(part.sql for dimension in dimensions for part in dimension.parts):
         return None
     return seconds_for(sum(log.rows() for log in logs))

@@ -1,9 +1,9 @@
 """The join of a task's streams, as SQL for DuckDB, in three stages.
 
 Of a key's predictions the first is *chosen*, of its labels (and outcomes) the last, both by log time. A change adds
-records to the logs and removes records from them; each record may be there *before* it, *after* it, or both. For every
-key that a change touches, the joined records are worked out as they were before it and as they are after it: what is
-late, repeated, corrected or removed needs no case of its own.
+records to the logs and removes records from them; each record may exist *before* it, *after* it, or both. For every
+key in a change, the join computes the records as they were before it and as they are after it: late, repeated,
+corrected or removed records need no special case.
 
 An example. Of key A there was a prediction of 0.9; now a label comes, and key B is predicted twice.
 
@@ -21,7 +21,7 @@ An example. Of key A there was a prediction of 0.9; now a label comes, and key B
        A    0.9    true           true          1              1
        B    0.2    false          true          0              2
 
-3. They are joined once for each side. What was before is taken back, what is after is counted::
+3. They are joined once for each side. The side before is subtracted, the side after is added::
 
        before:  A  0.9  no label                after:  A  0.9  1
                                                         B  0.2  no label

@@ -15,7 +15,7 @@ from fourfold.model import Part, Task
 
 
 def parts_sql(schema: pa.Schema, splits: Splits) -> dict[str, str]:
-    """What the parts of dimensions make of a record: ``slice_I_J`` is part J of dimension I (see ``Batch``)."""
+    """The values of the dimensions' parts: ``slice_I_J`` is part J of dimension I (see ``Batch``)."""
     return {
         f"slice_{i}_{j}": part_sql(part, schema, levels)
         for i, (dimension, levels) in enumerate(splits.items())
@@ -35,7 +35,7 @@ def listed(columns: Mapping[str, str]) -> str:
 
 
 def part_sql(part: Part, schema: pa.Schema, levels: Levels) -> str:
-    """What a part of a dimension makes of a record, as text."""
+    """The value of a dimension's part, as text."""
     if part.sql:
         wanted = {name[0].casefold() for name in columns_of(part.sql)}
         if not wanted <= {name.casefold() for name in schema.names}:  # a column that was not logged yet is null
@@ -86,7 +86,7 @@ def value_sql(task: Task, column: str, schema: pa.Schema) -> str:
 
 
 def label_sql(task: Task, schema: pa.Schema) -> str:
-    """A label as the kind of task takes it; of a binary one 1 is positive, 0 negative and all else of no use."""
+    """A label as the kind of task uses it; for a binary one 1 is positive, 0 negative and all else unusable."""
     column = task.label.column
     if task.kind == "binary":
         return _truth_sql(column, schema, task.positive)
@@ -98,7 +98,7 @@ def label_sql(task: Task, schema: pa.Schema) -> str:
 
 
 def usable_sql(task: Task, schema: pa.Schema) -> str:
-    """Whether a label says something: it is missing, or is one that the kind of task can take."""
+    """Whether the kind of task can use a label; a missing label counts as usable."""
     label = label_sql(task, schema)
     match task.kind:
         case "binary":
@@ -136,7 +136,7 @@ def literal(text: str) -> str:
 
 
 def missing_sql(column: str, schema: pa.Schema) -> str:
-    """Whether a column says nothing: it is null, or NaN."""
+    """Whether a value is missing: null or NaN."""
     if column not in schema.names:
         return "true"
     nan = f" OR isnan({quoted(column)})" if pa.types.is_floating(schema.field(column).type) else ""

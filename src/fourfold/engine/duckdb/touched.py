@@ -1,4 +1,4 @@
-"""The records of one side of a join that a change touches: what came or went, and what was there before of its keys."""
+"""The records of one side of a join in a change: added and removed ones, and the earlier records of their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks of every kind: joined records to counts. A kind says what to count of a record; here it is counted.
+"""Tasks of every kind: joined records to counts. A kind says what to count; this module counts it.
 
 To add a kind, write its ``plan`` and ``measure``, name them in ``_KINDS``, and name its tallies and sums in
 ``counts.KINDS``.
@@ -38,7 +38,7 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def judged(task: Task, table: pa.Table) -> pa.Table:
-    """Joined records as they are counted: of a ranking task the queries, else the records themselves."""
+    """Joined records as they are counted: the queries for a ranking task, else the records themselves."""
     return ranking.judge(table, task) if task.kind == "ranking" else table
 
 
@@ -54,13 +54,13 @@ def fold_task(
 ) -> Iterator[pa.Table]:
     """The counts of joined records, in each of the dimensions.
 
-    Orphans are counted among all records only. A prediction is served that is the first of its key over all model
-    versions; only slices by version hold the others.
+    Orphans are counted among all records only. The served prediction is the first of its key over all model versions;
+    only slices by version hold the others.
 
     Args:
-        records: the records; of a ranking task the queries.
-        splits: how they are split by each dimension but ``ALL``.
-        wanted: for each dimension what is counted: "" for the task itself, else the names of custom metrics.
+        records: the records; for a ranking task the queries.
+        splits: how they are split by each dimension except ``ALL``.
+        wanted: what to count in each dimension: "" for the task itself, else the names of custom metrics.
         plan: the binnings.
     """
     if not records.table.num_rows:
@@ -85,7 +85,7 @@ def fold_task(
 
 
 def fold_pairs(records: Joined, plan: Plan) -> Iterator[pa.Table]:
-    """The counts of keys that two model versions predicted, in a slice for each two versions."""
+    """The counts of keys that two model versions predicted, in a slice for each pair of versions."""
     if not records.table.num_rows:
         return
     seconds = event_seconds(records.table["time"])

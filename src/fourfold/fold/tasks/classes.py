@@ -98,7 +98,7 @@ def multilabel(records: Joined, known: Plan, moment: int) -> Measured:
 
 
 def decision(records: Joined, known: Plan, moment: int) -> Measured:
-    """What was recommended against what was done, and what came of it where that is known."""
+    """The recommended action against the action taken, with the outcome if it is known."""
     predicted, done = records.texts("prediction"), records.texts("label")
     if records.task.threshold is not None:
         score = records.numbers("prediction")

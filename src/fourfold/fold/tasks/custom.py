@@ -16,7 +16,7 @@ def column_of(metric: int, expression: int) -> str:
 
 
 def measure(records: Joined, number: int, sums: Sums, labelled: Mask) -> Measured:
-    """What is counted of each labelled record; one in which an expression is null adds nothing but to a count."""
+    """What is counted of each labelled record; a record with a null expression only adds to a count."""
     names = [column_of(number, i) for i in range(len(sums.expressions))]
     values = [records.numbers(name) for name in names]
     defined = labelled & np.logical_and.reduce([np.isfinite(v) for v in values])

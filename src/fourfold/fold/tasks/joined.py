@@ -1,4 +1,4 @@
-"""Predictions joined with their labels: what became of each, and how a kind of task says what to count."""
+"""Predictions joined with their labels: the outcome of each, and how a kind of task says what to count."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Joined:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What is to be counted of each of n records: the one thing that a kind of task has to work out.
+    """What to count of each of n records, as a kind of task decides.
 
     ``tallies`` are masks, or numbers, of n; ``sums`` are n numbers, zero where a record adds nothing. Entry i counts
     the bin ``codes[i]``, or the label ``names[codes[i]]``, for the record ``records[i]``. ``series`` are numeric
@@ -128,7 +128,7 @@ def count(measured: Measured, groups: Groups, plan: Plan, moment: int) -> list[p
 
 
 def _by_size(measured: Measured, groups: Groups) -> Iterator[tuple[int, Measured, Groups]]:
-    """The records by the size of their addends: those of another than the usual are counted in rows of their own."""
+    """The records by the size of their addends: those of an unusual size are counted in separate rows."""
     if not measured.magnitudes:
         yield 0, measured, groups
         return

@@ -1,8 +1,7 @@
-"""Ranking tasks: the items of a query in the order of their scores, judged as a whole once one of them is labelled.
+"""Ranking tasks: the items of a query ordered by score, evaluated as a whole once one of them is labelled.
 
-An item without a label is taken as not relevant. Items of equal score are taken in the order of their keys, except
-for NDCG, which averages over their orders as scikit-learn's ``ndcg_score`` does. A query without a relevant item
-scores 0, and is counted as such.
+An item without a label is not relevant. Items of equal score are ordered by key, except for NDCG, which averages over
+their orders as scikit-learn's ``ndcg_score`` does. A query without a relevant item scores 0, and is counted as such.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def series_of(task: Task) -> list[str]:
 
 
 def plan(records: Joined, known: Plan) -> Plan:
-    """All that is counted of a query is from 0 to 1."""
+    """All values of a query are between 0 and 1."""
     return known.adding({name: SHARES for name in series_of(records.task) if name not in known.binnings})
 
 
@@ -58,8 +57,8 @@ def measure(records: Joined, known: Plan, moment: int) -> Measured:
 def judge(items: pa.Table, task: Task) -> pa.Table:
     """Queries out of their items: a row each, with what ``measure`` counts.
 
-    A query happens when its first item does, and has that item's slices; its label's delay is that of the first
-    label. Labels without a prediction stay rows of their own.
+    A query has the time and the slices of its first item; its label's delay is that of the first label. Labels without
+    a prediction stay separate rows.
     """
     orphan = items["orphan"].combine_chunks().to_numpy(zero_copy_only=False)
     found = [_queries(items.filter(pa.array(~orphan)), task)]

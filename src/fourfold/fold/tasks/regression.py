@@ -32,7 +32,7 @@ def plan(records: Joined, known: Plan) -> Plan:
 
 
 def measure(records: Joined, known: Plan, moment: int) -> Measured:
-    """What is counted of each record; a prediction or label that is not finite cannot be judged."""
+    """What is counted of each record; a prediction or label that is not finite is unusable."""
     predicted, actual, labelled = _values(records)
     scored = ~records.flags("orphan") & np.isfinite(predicted)
     outcomes = records.outcomes(scored, np.isfinite(actual))

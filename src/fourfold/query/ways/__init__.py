@@ -1,4 +1,4 @@
-"""The ways to answer a question about a metric: from counts, estimated, of two versions, or read from the log."""
+"""The ways to answer a question about a metric: from counts, estimated, for two versions, or from the log."""
 
 from fourfold.query.ways.counted import counted
 from fourfold.query.ways.estimated import estimated

@@ -33,11 +33,11 @@ def counted(query: Query, against: str | tuple[Moment, Moment] | None) -> Result
             f"{' or '.join(question.metric.kinds)}"
         )
     references = _references(query, against)
-    # each row's counts are asked as they are read and then let go, so that a long answer holds values only
+    # each row's counts are evaluated as they are read and then freed, so that a long answer holds values only
     answers = _of_panel(query, by_place) if isinstance(by_place, Panel) else None
     if answers is None:
         answers = {key: _answer(query, entry, references, key[0]) for key, entry in by_place}
-    if found.task is not None and question.metric.series:  # a series knows nothing of what has no label
+    if found.task is not None and question.metric.series:  # a series has no counts of unlabelled predictions
         tallies, slices = by_window(
             query.source, "", (found.task.kind,), query.names, query.windows, query.level, bins=False
         )
@@ -48,7 +48,7 @@ def counted(query: Query, against: str | tuple[Moment, Moment] | None) -> Result
 
 
 def _of_panel(query: Query, panel: Panel) -> dict[Place, Any] | None:
-    """The metric of all rows, of one that answers for many at once; None of others."""
+    """The metric of all rows, if it answers for many rows at once; else None."""
     answers = query.question.of_panel(panel)
     if answers is None:
         return None
@@ -58,7 +58,7 @@ def _of_panel(query: Query, panel: Panel) -> dict[Place, Any] | None:
 
 
 def _answer(query: Query, found: Counts, references: Sequence[Counts | None], window: int) -> Any:
-    """The metric of one window and slice; of a curve, its values by name."""
+    """The metric of one window and slice; for a curve, its values by name."""
     if not query.question.metric.distance:
         return _noted(query, query.of(found), found)
     if found.kind == "category" and query.source.is_identifier(found.column):  # some of its past may be labelled
@@ -70,7 +70,7 @@ def _answer(query: Query, found: Counts, references: Sequence[Counts | None], wi
 
 
 def _noted(query: Query, answer: Any, found: Counts) -> Any:
-    """Of a task's counts, the answer with how many records it leaves out."""
+    """The answer from a task's counts, with the number of records that it leaves out."""
     if query.target.task is None or query.question.metric.series:
         return answer
     if isinstance(answer, list):
@@ -79,17 +79,17 @@ def _noted(query: Query, answer: Any, found: Counts) -> Any:
 
 
 def _references(query: Query, against: str | tuple[Moment, Moment] | None) -> list[Counts | None]:
-    """For a distance, each window's reference; nothing for other metrics."""
+    """Each window's reference, for a distance; None for other metrics."""
     if not query.question.metric.distance:
         if against is not None:
-            raise InputError(f"against= is for distances between distributions; {query.question.metric.name} is none")
+            raise InputError(f"against= is for distances between distributions, not for {query.question.metric.name}")
         return []
 
     def total(of: Target, source: OwnerCounts, window: Window) -> Counts | None:
         found, _ = by_window(source, of.column, query.question.metric.kinds, (), [window], query.level)
         return pooled(entry for _, entry in found)
 
-    if against is None:  # all that was before
+    if against is None:  # everything before
         return [total(query.target, query.source, Window(EVER.start, window.start)) for window in query.windows]
     if isinstance(against, str):
         other = resolve(query.reader, against)

@@ -1,12 +1,12 @@
-"""A metric as it will be once all labels are there, and how far such estimates were off.
+"""A metric as expected once all labels are in, and the errors of such estimates.
 
-What an estimate is made from is *settled*: of a day that no label can still come for. That is so when the horizon is
-over, or, whatever the horizon, from when on every prediction of the day had its label. An estimate of a window takes
-what was settled when the window ended, of the days before it, and so can be held against what came true.
+An estimate uses *settled* days, for which no more labels can come: the horizon is over, or every prediction of the day
+has its label. The estimate of a window uses the earlier days that were settled when the window ended, and so can be
+compared with the final value.
 
-Such past errors widen the next interval by what chance does not explain of them: the mean of error² − variance, which
-without drift is about zero (the between-study variance of DerSimonian & Laird, Controlled Clinical Trials 7 (1986),
-177–188, with equal weights).
+Past errors beyond sampling noise widen the next interval: the mean of error² − variance, which without drift is about
+zero (the between-study variance of DerSimonian & Laird, Controlled Clinical Trials 7 (1986), 177–188, with equal
+weights).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from fourfold.query.ways.maturity import unanswered
 from fourfold.query.ways.query import Query
 from fourfold.query.ways.rows import rows
 
-_PAST = 8  # earlier estimates that are compared with what came true
-_LEARN = 300  # labels that are settled, from which on a slice is its own example
+_PAST = 8  # earlier estimates that are compared with their final values
+_LEARN = 300  # settled labels from which on a slice is estimated from itself
 
 
 def estimated(query: Query, *, error: bool) -> Result:
-    """The metric as it will be once all labels are there; or, of settled windows, how far the estimate was off."""
+    """The metric as expected once all labels are in; or, for settled windows, the error of the estimate."""
     task, question = query.target.task, query.question
     if task is None or task.kind not in estimate.KINDS_OF_TASK or question.metric.series or question.metric.curve:
         raise InputError(
-            f"estimate= is for metrics of {', '.join(estimate.KINDS_OF_TASK)} tasks that are read off the whole task, "
+            f"estimate= is for metrics of {', '.join(estimate.KINDS_OF_TASK)} tasks that use the whole task, "
             f"not for {question.text} of {query.target.owner}"
         )
     found, slices = by_window(query.source, "", (task.kind,), query.names, query.windows, query.level)
@@ -52,14 +52,14 @@ def estimated(query: Query, *, error: bool) -> Result:
 
 
 class _Error(NamedTuple):
-    """How far an estimate was from what came true, and the variance that its interval stated."""
+    """An estimate's error, and the variance that its interval stated."""
 
     off: float
     variance: float
 
 
 def _drift(past: Sequence[_Error]) -> float:
-    """What estimates err by beyond chance, as a standard deviation; the fewer were seen, the larger it may be."""
+    """The standard deviation of estimates' errors beyond sampling noise; the fewer errors, the larger it may be."""
     if not past:
         return 0.0
     beyond = sum(e.off**2 - e.variance for e in past) / len(past)
@@ -67,7 +67,7 @@ def _drift(past: Sequence[_Error]) -> float:
 
 
 class _Estimates:
-    """The estimates of a task's metric, and what they are made of."""
+    """The estimates of a task's metric, and their inputs."""
 
     def __init__(self, query: Query, task: Task) -> None:
         self._asked, self._task = query, task
@@ -77,7 +77,7 @@ class _Estimates:
         self._errors: dict[Window, dict[str, _Error]] = {}
 
     def of(self, key: str, number: int, found: Counts) -> Value:
-        """The metric of a slice in a window, of which all labels are there or are estimated."""
+        """The metric of a slice in a window, with its missing labels estimated."""
         window = self._asked.windows[number]
         if self._is_settled(window, found):
             value: Value = self._asked.of(found)
@@ -90,10 +90,10 @@ class _Estimates:
         return self._value(guess, found, self._past_errors(key, window))
 
     def error_of(self, key: str, number: int, found: Counts) -> Value:
-        """How far the estimate of a settled window was off."""
+        """The error of a settled window's estimate."""
         window = self._asked.windows[number]
         if not self._is_settled(window, found):
-            why = "labels can still come: what was estimated cannot be judged yet"
+            why = "labels can still come: the estimate cannot be checked yet"
             return Value.no_data(why, coverage=covered(found))
         error = self._error(key, window, found)
         if error is None:
@@ -104,9 +104,9 @@ class _Estimates:
         return window.end <= self._settled_until or not unanswered(found)
 
     def _value(self, guess: estimate.Estimated, found: Counts, past: Sequence[_Error]) -> Value:
-        """The metric of the counts that were estimated, its interval widened by how far past estimates were off."""
+        """The metric of the estimated counts, its interval widened by past estimates' errors."""
         n, coverage = found.tally("labelled"), covered(found)
-        missing = 1 - (coverage or 0.0)  # past estimates were made without any label; here only these are guessed
+        missing = 1 - (coverage or 0.0)  # past estimates had no labels at all; here only the missing ones are estimated
         value = estimate.value(guess, self._asked.of, missing * _drift(past))
         reason = guess.reason
         if value.value is None:
@@ -118,11 +118,11 @@ class _Estimates:
         return Value(value.value, value.low, value.high, n, coverage, Status.ESTIMATED, reason)
 
     def _expected(self, key: str, window: Window, found: Counts) -> estimate.Estimated:
-        """The estimate that could be made when a window ended, before any of its labels was there."""
+        """The estimate at the end of a window, before any of its labels came."""
         return estimate.expected(found, self._settled(key, window), self._task, self._residuals)
 
     def _past_errors(self, key: str, window: Window) -> list[_Error]:
-        """How far estimates of earlier, settled windows of the same length were from what came true."""
+        """The errors of estimates of earlier, settled windows of the same length."""
         errors = []
         for past in self._earlier(window.start // DAY * DAY, window.end - window.start):
             if past not in self._errors:
@@ -131,7 +131,7 @@ class _Estimates:
         return errors
 
     def _earlier(self, before: int, length: int) -> list[Window]:
-        """The newest windows of a length, in steps of it, of which every day is settled by now."""
+        """The newest windows of a length, in steps of it, whose days are all settled by now."""
         starts, since = self._days
         settled = since <= (self._asked.clock or 0)
         known = starts[settled & (starts < before)]
@@ -147,7 +147,7 @@ class _Estimates:
         return found
 
     def _errors_of(self, window: Window) -> dict[str, _Error]:
-        """How far the estimates of a settled window were off, by slice."""
+        """The errors of a settled window's estimates, by slice."""
         found, _ = by_window(self._asked.source, "", (self._task.kind,), self._asked.names, [window], DAY)
         errors = {key: self._error(key, window, entry) for (_, key), entry in found}
         return {key: error for key, error in errors.items() if error is not None}
@@ -160,7 +160,7 @@ class _Estimates:
         return _Error(guess.value - true.value, (half / Z) ** 2)
 
     def _settled(self, key: str, window: Window) -> Counts | None:
-        """What was settled of a slice when a window ended; of all records where that is little."""
+        """The settled counts of a slice when a window ended; those of all records if they are few."""
         days = self._settled_days(window)
         total = None
         for names, of in ((self._asked.names, key), ((), EVERYTHING)):
@@ -172,7 +172,7 @@ class _Estimates:
         return total
 
     def _settled_days(self, window: Window) -> tuple[Window, ...]:
-        """The stretches of days before a window that were settled when it ended."""
+        """The ranges of days before a window that were settled when it ended."""
         starts, since = self._days
         taken = np.concatenate([[False], (since <= window.end) & (starts + DAY <= window.start), [False]])
         first, last = np.flatnonzero(taken[1:-1] & ~taken[:-2]), np.flatnonzero(taken[1:-1] & ~taken[2:])
@@ -181,7 +181,7 @@ class _Estimates:
         )
 
     def _total(self, names: tuple[str, ...], days: Sequence[Window]) -> dict[str, Counts]:
-        """What was counted in some stretches of days, by slice."""
+        """The counts of some ranges of days, by slice."""
         parts: dict[str, list[Counts]] = {}
         for stretch in days:
             for (_, key), entry in by_window(self._asked.source, "", (self._task.kind,), names, [stretch], DAY)[0]:
@@ -212,7 +212,7 @@ class _Estimates:
 
     @functools.cached_property
     def _strata(self) -> dict[int, dict[str, Counts]]:
-        """For all records of each window, what to stratify by: the slices whose coverage differs the most."""
+        """The slices to stratify each window's records by: those whose coverage differs most."""
         best: dict[int, tuple[float, dict[str, Counts]]] = {}
         for dimension in self._task.slices if not self._asked.names else ():
             found, _ = by_window(

@@ -23,13 +23,11 @@ from fourfold.state import catalogue
 
 
 def from_log(query: Query, dimension: Dimension) -> Result:
-    """A metric that is not additive: its function of the labelled records of each window and slice."""
+    """A non-additive metric: its function of the labelled records of each window and slice."""
     task, custom = query.target.task, query.question.metric
     assert task is not None and isinstance(custom, FromLog)
     if task.kind not in ("binary", "multiclass", "regression"):
-        raise InputError(
-            f"{custom.name} is a function of labels and predictions; a {task.kind} task has no pairs of these"
-        )
+        raise InputError(f"{custom.name} is a function of labels and predictions; a {task.kind} task has no such pairs")
     reader = query.reader
     with reader.database.read() as connection:
         splits = {
@@ -48,7 +46,7 @@ def from_log(query: Query, dimension: Dimension) -> Result:
         window = number_of(query.windows, time)
         keys = _slice_keys(table, dimension, splits)
         here = ~records.flags("orphan")
-        if task.version and dimension != task.by_version:  # only slices by version hold what was not served
+        if task.version and dimension != task.by_version:  # only slices by version hold unserved predictions
             here &= records.flags("served")
         for place in sorted(set(zip(window[here].tolist(), keys[here].tolist(), strict=True))):
             mask = here & (window == place[0]) & (keys == place[1])
@@ -74,7 +72,7 @@ def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarra
 
 
 def _pairs(records: Joined, mask: np.ndarray) -> tuple[Any, Any]:
-    """The labels and the predictions of the records that can be judged."""
+    """The labels and the predictions of the records that have both."""
     if records.task.kind == "multiclass":
         actual, said = (np.array(records.texts(name).to_pylist(), object) for name in ("label", "prediction"))
         usable = np.array([a is not None and s is not None for a, s in zip(actual, said, strict=True)], bool)
@@ -96,7 +94,7 @@ def _of_function(function: Any, actual: Any, said: Any, sample: int | None, pred
     try:
         with np.errstate(all="ignore"):
             found = float(function(actual, said))
-    except Exception as error:  # it is the user's: whatever it does of some records, the other windows are answered
+    except Exception as error:  # a user's function may raise anything; the other windows are answered
         return Value.no_data(f"the function raised {type(error).__name__}: {error}", n, share)
     if not math.isfinite(found):
         return Value.no_data(f"the function gave {found}", n, share)

@@ -1,4 +1,4 @@
-"""What windows can still expect: which are settled, and the share of labels that is awaited."""
+"""Which windows are settled, and the share of predictions whose label is still expected."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fourfold.query.counts import OwnerCounts, Place, by_window, number_of
 from fourfold.query.ways.query import Query
 from fourfold.query.windows import OLDER, is_older
 
-_HISTORY = 5  # horizons before now, from which it is learned how late labels are
-_BY_HOUR = 10 * DAY  # horizons up to which lateness is looked at by the hour, not by the day
-_ENOUGH = 30  # labels of a slice, from which on it has a curve of its own
+_HISTORY = 5  # recent horizons from which label delays are learned
+_BY_HOUR = 10 * DAY  # horizons up to which delays are measured by the hour, not by the day
+_ENOUGH = 30  # labels from which on a slice has its own curve
 
 
 class Maturity:
-    """What a task's windows can still expect, worked out for those that are not settled."""
+    """The labels that a task's unsettled windows can still expect."""
 
     def __init__(self, query: Query) -> None:
         self._asked, self._clock = query, query.clock
@@ -31,7 +31,7 @@ class Maturity:
         counting = [share for job, share in progress.items() if job.dimension.names in ((), query.names)]
         self._counting = f"being counted from the start: {min(counting):.0%} done" if counting else ""
         if not counting and query.reader.standing.behind and query.as_of is None:
-            self._counting = "records that were sent are still to be counted"
+            self._counting = "sent records are not counted yet"
 
     def of(self, value: Value, window: Window, place: Place) -> Value:
         """The value, provisional while labels can still come (they may until the horizon is over)."""
@@ -77,7 +77,7 @@ class Maturity:
         return found
 
     def _curves(self, names: tuple[str, ...], now: int) -> dict[str, LabelCurve]:
-        """How late labels have come lately, by slice; the same for all metrics of a task."""
+        """The delays of recent labels, by slice; the same for all metrics of a task."""
         query, task = self._asked, self._asked.target.task
         assert task is not None
         work = functools.partial(label_curves, query.source, task.kind, names, now, task.horizon)
@@ -93,7 +93,7 @@ def _provisional(value: Value) -> Status:
 def label_curves(
     source: OwnerCounts, kind: str, names: tuple[str, ...], now: int, horizon: int
 ) -> dict[str, LabelCurve]:  # fmt: skip
-    """How late labels came in the last horizons, by slice; a slice with few labels has no curve."""
+    """The delays of labels in the last horizons, by slice; a slice with few labels has no curve."""
     step = _step(horizon)
     first = (now - _HISTORY * horizon) // step * step
     delays, _ = by_window(source, "delay", ("numeric",), names, [Window(first, now)], step)
@@ -115,11 +115,11 @@ def _step(horizon: int) -> int:
 
 
 def _age(window: Window, now: int) -> float:
-    """How old the predictions of a window are on average, as far as labels have come."""
+    """The mean age of a window's predictions at the newest label."""
     return max(now - (window.start + window.end) / 2, 0.0)
 
 
 def unanswered(entry: Counts) -> int:
-    """Predictions that a label can still come for: neither judged nor judged to be of no use."""
+    """Predictions whose label can still come: neither labelled nor with an unusable label."""
     gone = sum(entry.tally(name) for name in ("labelled", "expired", "invalid_label", "unscored"))
     return max(entry.tally("predicted") - gone, 0)

@@ -1,4 +1,4 @@
-"""A question with all that answering it needs."""
+"""The question about a metric."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fourfold.query.target import Target
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """A question with all that answering it needs."""
+    """A question with all that its answer needs."""
 
     reader: Reader
     target: Target
@@ -41,10 +41,10 @@ class Query:
 
     @functools.cached_property
     def clock(self) -> int | None:
-        """The newest hour of the labels, by their own event times; None where the target has no labels, or none yet."""
+        """The newest hour of the labels, by their own event times; None without labels."""
         task = self.target.task
         return None if task is None else newest(self.reader, task.label.stream, self.as_of)
 
     def of(self, found: Counts, reference: Counts | None = None) -> Any:
-        """The metric of some counts; of a curve, its values by name."""
+        """The metric of some counts; for a curve, its values by name."""
         return self.question.of(found, reference, self.target.task)

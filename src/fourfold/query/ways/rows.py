@@ -1,4 +1,4 @@
-"""Answers as rows of a result, each with how mature it is."""
+"""Answers as rows of a result, each with its maturity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fourfold.query.ways.query import Query
 
 
 def noting(query: Query, answers: dict[Place, Value]) -> dict[Place, Value]:
-    """Answers that were not read off the task's own counts, each with how many records it leaves out."""
+    """Answers not from the task's own counts, each with the number of records that it leaves out."""
     task = query.target.task
     assert task is not None
     found, _ = by_window(query.source, "", (task.kind,), query.names, query.windows, query.level, bins=False)
@@ -25,7 +25,7 @@ def noting(query: Query, answers: dict[Place, Value]) -> dict[Place, Value]:
 def rows(
     query: Query, answers: dict[Place, Any], slices: Sequence[str], *, text: str = ""
 ) -> Result:  # fmt: skip
-    """The rows, each with how mature it is."""
+    """The rows, each with its maturity."""
     curve = query.question.metric.curve
     empty: Any = Value.no_data(f"no {'predictions' if query.target.kind == 'task' else 'records'} in this window")
     if curve:

@@ -18,7 +18,7 @@ def of_versions(query: Query, versions: tuple[str, str]) -> Result:
     """The first version's metric − the second's."""
     task = query.target.task
     if task is None or not task.version:
-        raise InputError("versions= is for tasks that declare version=, the column that says which model predicted")
+        raise InputError("versions= is for tasks that declare version=, the column of the model version")
     if len(versions) != 2 or versions[0] == versions[1]:
         raise InputError(f"versions={versions!r}: give two different ones")
     metric = query.question.metric
@@ -34,7 +34,7 @@ def of_versions(query: Query, versions: tuple[str, str]) -> Result:
     if key not in known:
         pairs = sorted({f"{json.loads(k)[version]} and {json.loads(k)[against]}" for k in known})
         raise InputError(
-            f"no key was predicted by both {first!r} and {second!r}; there are {', '.join(pairs) or 'none'}"
+            f"no key was predicted by both {first!r} and {second!r}; known pairs: {', '.join(pairs) or 'none'}"
         )
     answers: dict[Place, Value] = {}
     for (i, slice_), entry in found:
