@@ -104,7 +104,7 @@ class CodeCounter:
         self._dense = groups.size * self._width <= 2 * len(groups.ids) + (1 << 20)
         self._table = np.zeros(groups.size * self._width if self._dense else 0, np.int64)
         self._kept: list[Ints] = []
-        self._index = np.empty(CHUNK, np.int64)
+        self._index = np.empty(min(CHUNK, len(groups.ids)), np.int64)
 
     def count(self, chunk: Chunk, code: Ints) -> None:
         """Add a chunk's codes, which are in the chunk's order; ``code`` is used up."""
@@ -161,20 +161,20 @@ def counts_table(
 ) -> pa.Table:
     """A counts table from per-group matrices (groups × tallies, groups × sums) and flat bins or labels."""
     size = groups.size
-    nothing, none = np.full(size, np.nan), np.zeros(size + 1, np.int64)
+    nothing, none = pa.array(np.full(size, np.nan)), np.zeros(size + 1, np.int64)
     entries = registers if registers is not None else np.zeros(0, np.int64)
     ends = offsets_of(register_sizes) if register_sizes is not None else none
     return pa.table(
         [
-            pa.array([column], pa.string()).take(pa.array(np.zeros(size, np.int64))),
-            pa.array([kind], pa.string()).take(pa.array(np.zeros(size, np.int64))),
-            pa.array(groups.slices, pa.string()),
-            pa.array(groups.buckets, pa.int64()),
-            pa.array(np.full(size, binning, np.int64)),
+            pa.repeat(column, size),
+            pa.repeat(kind, size),
+            groups.slice_array,
+            groups.bucket_array,
+            pa.repeat(binning, size),
             ragged(tallies.ravel(), np.arange(size + 1) * tallies.shape[1], pa.int64()),
             ragged(sums.ravel(), np.arange(size + 1) * sums.shape[1], pa.float64()),
-            pa.array(low if low is not None else nothing),
-            pa.array(high if high is not None else nothing),
+            pa.array(low) if low is not None else nothing,
+            pa.array(high) if high is not None else nothing,
             ragged(bins, none if labels is not None else offsets_of(sizes), pa.int64()),
             ragged(
                 labels if labels is not None else pa.array([], pa.string()),
@@ -217,7 +217,8 @@ def _measure(values: Floats, groups: Groups, binning: Binning, *, exact: bool = 
     counter = CodeCounter(groups, first, last)
     centre, scale = binning.centre or -0.0, binning.scale  # x − (−0.0) makes of −0.0 a +0.0
     shift, bias = 52 - binning.bits, 1023 << binning.bits
-    t_buffer, x_buffer, sign_buffer = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, np.int64)
+    room = min(CHUNK, len(values))
+    t_buffer, x_buffer, sign_buffer = np.empty(room), np.empty(room), np.empty(room, np.int64)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for chunk in groups.chunks:
             x = values[chunk.records]
