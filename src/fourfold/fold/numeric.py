@@ -11,10 +11,10 @@ import dataclasses
 import math
 
 import numpy as np
-import pyarrow as pa
 
-from fourfold.counts import KINDS, SCHEMA, offsets_of, ragged
+from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning, Floats, Ints, bins_of
+from fourfold.fold.counted import Counted
 from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}
@@ -63,8 +63,8 @@ def needs_new_binning(values: Floats, current: Binning) -> Binning | None:
     return fresh if len(np.unique(bins_of(values, fresh))) in range(FEW_BINS, MANY_BINS + 1) else None
 
 
-def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, column: str, binning: Binning) -> pa.Table:
-    """The counts table of a float column: one row a group.
+def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, column: str, binning: Binning) -> Counted:
+    """The counts of a float column in each group.
 
     ``valid`` marks the records that are not null (None: all are).
     """
@@ -86,10 +86,19 @@ def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, colum
         assert measured is not None
     tallies[:, TALLIES["negative"]] = measured.negative
     tallies[:, TALLIES["zero"]] = measured.zero
-    return counts_table(
-        column, "numeric", groups, tallies, measured.sums, measured.bins, measured.counts, measured.sizes,
-        low=measured.low, high=measured.high, binning=binning.version,
-    )  # fmt: skip
+    return Counted(
+        column,
+        "numeric",
+        groups,
+        tallies,
+        measured.sums,
+        measured.low,
+        measured.high,
+        binning.version,
+        bins=measured.bins,
+        counts=measured.counts,
+        sizes=measured.sizes,
+    )
 
 
 class CodeCounter:
@@ -140,52 +149,6 @@ def count_codes(codes: Ints, groups: Groups) -> tuple[Ints, Ints, Ints]:
         code = codes[chunk.records]
         counter.count(chunk, code.take(chunk.order) if chunk.order is not None else code.copy())
     return counter.result()
-
-
-def counts_table(
-    column: str,
-    kind: str,
-    groups: Groups,
-    tallies: Ints,
-    sums: Floats,
-    bins: Ints,
-    counts: Ints,
-    sizes: Ints,
-    *,
-    low: Floats | None = None,
-    high: Floats | None = None,
-    binning: int = 0,
-    labels: pa.Array | None = None,
-    registers: Ints | None = None,
-    register_sizes: Ints | None = None,
-) -> pa.Table:
-    """A counts table from per-group matrices (groups × tallies, groups × sums) and flat bins or labels."""
-    size = groups.size
-    nothing, none = pa.array(np.full(size, np.nan)), np.zeros(size + 1, np.int64)
-    entries = registers if registers is not None else np.zeros(0, np.int64)
-    ends = offsets_of(register_sizes) if register_sizes is not None else none
-    return pa.table(
-        [
-            pa.repeat(column, size),
-            pa.repeat(kind, size),
-            groups.slice_array,
-            groups.bucket_array,
-            pa.repeat(binning, size),
-            ragged(tallies.ravel(), np.arange(size + 1) * tallies.shape[1], pa.int64()),
-            ragged(sums.ravel(), np.arange(size + 1) * sums.shape[1], pa.float64()),
-            pa.array(low) if low is not None else nothing,
-            pa.array(high) if high is not None else nothing,
-            ragged(bins, none if labels is not None else offsets_of(sizes), pa.int64()),
-            ragged(
-                labels if labels is not None else pa.array([], pa.string()),
-                offsets_of(sizes) if labels is not None else none,
-                pa.string(),
-            ),
-            ragged(counts, offsets_of(sizes), pa.int64()),
-            ragged(entries, ends, pa.int32()),
-        ],
-        schema=SCHEMA,
-    )
 
 
 @dataclasses.dataclass
