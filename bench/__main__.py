@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from bench import durability, estimates, joins, kernel, mext, questions, record
-from bench.measure import Report
+from bench import durability, estimates, joins, kernel, mext, record, small
+from bench.measure import RESULTS, Report
 
 
 def main() -> None:
@@ -20,8 +19,9 @@ def main() -> None:
     mext.run(report)
     record.run(report)
     durability.run(report)
-    questions.run(report)
-    report.write(Path(__file__).parent / "RESULTS.md")
+    small.run(report)
+    report.write(RESULTS)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
@@ -39,23 +41,22 @@ class Report:
     """The sections of RESULTS.md, printed as they come."""
 
     def __init__(self) -> None:
-        self._lines = [
-            "# Benchmarks",
-            "",
-            "Written by `make bench`. The machine is shared, so read the ratios, not the times: all rows of a table",
-            "were measured in turn in one run. CPU time is of all threads of the process.",
-            "",
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, "
-            + ", ".join(
-                f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "pyarrow", "duckdb", "deltalake")
-            ),
+        versions = [
+            f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "pyarrow", "duckdb", "deltalake")
         ]
-        print("\n".join(self._lines[2:]))
+        machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+        print(", ".join([machine, *versions]))
+        self._parts = [
+            "# Benchmarks\n\n"
+            "Written by `make bench`. The machine is shared, so read the ratios, not the times: all rows of a table\n"
+            "were measured in turn in one run. CPU time is of all threads of the process.\n\n"
+            + ", ".join([machine, *versions])
+        ]
 
     def section(self, title: str, lines: list[str]) -> None:
         """A section; its lines are printed at once."""
-        self._lines += ["", f"## {title}", "", *lines]
-        print("\n".join(["", f"## {title}", "", *lines]), flush=True)
+        self._parts.append("\n".join([title, "", *lines]))
+        print("", f"## {self._parts[-1]}", sep="\n", flush=True)
 
     def table(self, title: str, head: list[str], rows: list[list[str]], note: str = "") -> None:
         """A section that is a table."""
@@ -64,8 +65,14 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the file."""
-        path.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        path.write_text("\n\n## ".join(self._parts) + "\n", encoding="utf-8")
         print(f"\nwritten to {path}")
+
+    def update(self, path: Path) -> None:
+        """Write the sections of this report into the file, instead of those with the same titles or at its end."""
+        parts = {part.split("\n")[0]: part for part in path.read_text(encoding="utf-8").rstrip().split("\n\n## ")}
+        self._parts = list((parts | {part.split("\n")[0]: part for part in self._parts[1:]}).values())
+        self.write(path)
 
 
 def milliseconds(seconds: float) -> str:

@@ -168,3 +168,24 @@ def test_bins_rise_with_the_values() -> None:
         np.concatenate([np.linspace(-50, 50, 4001), np.geomspace(1e-9, 1e9, 999), -np.geomspace(1e-9, 1e9, 999)])
     )
     assert (np.diff(bins_of(x, Binning(3.0, 0.7))) >= 0).all()
+
+
+def test_more_values_than_a_list_column_can_hold_are_refused() -> None:
+    with pytest.raises(OverflowError, match="2,147,483,648 values"):
+        counts.ragged(np.zeros(0, np.int64), np.array([0, 1 << 31]), pa.int64())
+
+
+def test_columns_of_unlike_kinds_are_one_table_that_says_what_each_alone_does() -> None:
+    table = pa.table(
+        {
+            "x": pa.array([1.5, None, float("nan"), -2.0]),
+            "carrier": pa.array(["AA", None, "BB", "AA"]),
+            "items": pa.array([[1], [], None, [1, 2]]),
+            "nothing": pa.nulls(4),
+        }
+    )
+    together = fold(table, by=["carrier"])
+    alone = [fold(table.select([*{name, "carrier"}]), by=["carrier"]) for name in table.column_names]
+    for name, part in zip(table.column_names, alone, strict=True):
+        mine = [pc.equal(pc.list_element(pc.split_pattern(t["column"], "."), 0), name) for t in (together, part)]
+        assert comparable(together.filter(mine[0])) == comparable(part.filter(mine[1])) != comparable(counts.empty())

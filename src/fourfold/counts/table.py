@@ -133,7 +133,7 @@ def drop_zero(table: pa.Table) -> pa.Table:
     for name in ("tallies", "counts"):
         flat, lengths = lists(table[name])
         alive |= np.bincount(np.repeat(np.arange(len(lengths)), lengths)[flat != 0], minlength=len(lengths)) > 0
-    return table.filter(pa.array(alive))
+    return table if alive.all() else table.take(pa.array(np.flatnonzero(alive)))
 
 
 def without_negative_labels(table: pa.Table) -> pa.Table:

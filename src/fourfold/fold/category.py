@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from fourfold import counts
 from fourfold.counts import KINDS, RANK_BITS, REGISTER_BITS
 from fourfold.counts.binning import Ints
+from fourfold.fold.counted import Counted
 from fourfold.fold.groups import CHUNK, Groups
-from fourfold.fold.numeric import count_codes, counts_table
+from fourfold.fold.numeric import count_codes
 from fourfold.model import LONGEST_LABEL, label_of
 
 TALLIES = {name: i for i, name in enumerate(KINDS["category"].tallies)}
@@ -26,8 +27,8 @@ _BYTE_WORDS = _RANDOM.integers(0, 1 << 63, 256, dtype=np.uint64) * np.uint64(2) 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
-def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
-    """The counts table of a text column (a string array, nulls allowed): one row a group."""
+def fold_category(texts: pa.Array, groups: Groups, column: str) -> Counted:
+    """The counts of a text column (a string array, nulls allowed) in each group."""
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     tallies[:, TALLIES["rows"]] = groups.sizes
     if texts.null_count:
@@ -50,13 +51,20 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
             kept[window] = _heaviest(counted[window], labels, codes[window])
         tallies[:, TALLIES["other"]] = np.bincount(group[~kept], counted[~kept], groups.size)
         codes, counted, sizes = codes[kept], counted[kept], np.minimum(sizes, counts.MAX_CATEGORIES)
-    return counts_table(
-        column, "category", groups, tallies, np.zeros((groups.size, 0)), codes, counted, sizes,
-        labels=labels.take(pa.array(codes)), registers=registers, register_sizes=register_sizes,
-    )  # fmt: skip
+    return Counted(
+        column,
+        "category",
+        groups,
+        tallies,
+        labels=labels.take(pa.array(codes)),
+        counts=counted,
+        sizes=sizes,
+        registers=registers,
+        register_sizes=register_sizes,
+    )
 
 
-def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
+def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> Counted:
     """As ``fold_category``, for a column of nearly distinct values: counts them as *other*, and the distinct ones."""
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     tallies[:, TALLIES["rows"]] = groups.sizes
@@ -65,11 +73,7 @@ def fold_identifier(texts: pa.Array, groups: Groups, column: str) -> pa.Table:
     tallies[:, TALLIES["other"]] = np.bincount(there, minlength=groups.size)
     tallies[:, TALLIES["null"]] = groups.sizes - tallies[:, TALLIES["other"]]
     registers, register_sizes = _registers(_entries(labels_of(texts.drop_null())), there, groups.size)
-    none = np.zeros(0, np.int64)
-    return counts_table(
-        column, "category", groups, tallies, np.zeros((groups.size, 0)), none, none, np.zeros(groups.size, np.int64),
-        labels=pa.array([], pa.string()), registers=registers, register_sizes=register_sizes,
-    )  # fmt: skip
+    return Counted(column, "category", groups, tallies, registers=registers, register_sizes=register_sizes)
 
 
 def labels_of(texts: pa.StringArray) -> pa.StringArray:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold import counts
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.errors import InputError
 from fourfold.fold.category import fold_category, fold_identifier
+from fourfold.fold.counted import Counted, counts_table
 from fourfold.fold.frames import Frame, to_arrow
 from fourfold.fold.groups import Groups, event_seconds, group_records
-from fourfold.fold.numeric import choose_binning, counts_table, fold_numeric, needs_new_binning
+from fourfold.fold.numeric import choose_binning, fold_numeric, needs_new_binning
 from fourfold.fold.vector import is_vector, vector_parts
 from fourfold.model import DAY, HOUR
 
@@ -143,15 +142,18 @@ def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan:
             parts.append(fold_columns(part, seconds[mask], [g.where(mask).used() for g in groups], plan))
         return pa.concat_tables(parts)
     moment = int(seconds[0]) if len(seconds) else 0
-    parts = []
-    for name in table.column_names:
-        parts += _fold_column(name, table[name].combine_chunks(), seconds, moment, groups, plan)
-    return pa.concat_tables(parts).combine_chunks() if parts else counts.empty()
+    return counts_table(
+        [
+            part
+            for name in table.column_names
+            for part in _fold_column(name, table[name].combine_chunks(), seconds, moment, groups, plan)
+        ]
+    )
 
 
 def _fold_column(
     name: str, array: pa.Array, seconds: Ints, moment: int, groups: Sequence[Groups], plan: Plan
-) -> Iterator[pa.Table]:
+) -> Iterator[Counted]:
     """The counts of one column in each of the groups, as it is counted at one moment."""
     texts = _texts(name, array, plan)
     numeric = list(_numeric_series(name, array, seconds))
@@ -241,13 +243,9 @@ def _is_identifier(column: pa.ChunkedArray) -> bool:
     return nearly_all_distinct(values, pc.count_distinct(column).as_py())
 
 
-def _fold_opaque(array: pa.Array, groups: Groups, name: str) -> pa.Table:
+def _fold_opaque(array: pa.Array, groups: Groups, name: str) -> Counted:
     """A nested or vector column itself: how many records, and how many are null."""
     size = groups.size
     nulls = np.bincount(groups.ids[array.is_null().to_numpy(zero_copy_only=False)], minlength=size)
-    nothing: Any = np.zeros(0, np.int64)
     assert KINDS["opaque"].tallies == ("rows", "null")
-    return counts_table(
-        name, "opaque", groups, np.column_stack([groups.sizes, nulls]), np.zeros((size, 0)),
-        nothing, nothing, np.zeros(size, np.int64),
-    )  # fmt: skip
+    return Counted(name, "opaque", groups, np.column_stack([groups.sizes, nulls]))

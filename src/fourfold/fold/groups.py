@@ -52,6 +52,16 @@ class Groups:
         return np.bincount(self.ids, minlength=self.size)
 
     @functools.cached_property
+    def slice_array(self) -> pa.StringArray:
+        """The slices as an Arrow array: made once, for each column's counts hold them."""
+        return pa.array(self.slices, pa.string())
+
+    @functools.cached_property
+    def bucket_array(self) -> pa.Int64Array:
+        """The buckets as an Arrow array."""
+        return pa.array(self.buckets)
+
+    @functools.cached_property
     def chunks(self) -> list[Chunk]:
         """The records in chunks: worked out once, for every column needs them."""
         return list(self._make_chunks())

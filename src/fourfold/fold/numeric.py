@@ -11,10 +11,10 @@ import dataclasses
 import math
 
 import numpy as np
-import pyarrow as pa
 
-from fourfold.counts import KINDS, SCHEMA, offsets_of, ragged
+from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning, Floats, Ints, bins_of
+from fourfold.fold.counted import Counted
 from fourfold.fold.groups import CHUNK, Chunk, Groups
 
 TALLIES = {name: i for i, name in enumerate(KINDS["numeric"].tallies)}
@@ -63,8 +63,8 @@ def needs_new_binning(values: Floats, current: Binning) -> Binning | None:
     return fresh if len(np.unique(bins_of(values, fresh))) in range(FEW_BINS, MANY_BINS + 1) else None
 
 
-def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, column: str, binning: Binning) -> pa.Table:
-    """The counts table of a float column: one row a group.
+def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, column: str, binning: Binning) -> Counted:
+    """The counts of a float column in each group.
 
     ``valid`` marks the records that are not null (None: all are).
     """
@@ -86,10 +86,19 @@ def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, colum
         assert measured is not None
     tallies[:, TALLIES["negative"]] = measured.negative
     tallies[:, TALLIES["zero"]] = measured.zero
-    return counts_table(
-        column, "numeric", groups, tallies, measured.sums, measured.bins, measured.counts, measured.sizes,
-        low=measured.low, high=measured.high, binning=binning.version,
-    )  # fmt: skip
+    return Counted(
+        column,
+        "numeric",
+        groups,
+        tallies,
+        measured.sums,
+        measured.low,
+        measured.high,
+        binning.version,
+        bins=measured.bins,
+        counts=measured.counts,
+        sizes=measured.sizes,
+    )
 
 
 class CodeCounter:
@@ -104,7 +113,7 @@ class CodeCounter:
         self._dense = groups.size * self._width <= 2 * len(groups.ids) + (1 << 20)
         self._table = np.zeros(groups.size * self._width if self._dense else 0, np.int64)
         self._kept: list[Ints] = []
-        self._index = np.empty(CHUNK, np.int64)
+        self._index = np.empty(min(CHUNK, len(groups.ids)), np.int64)
 
     def count(self, chunk: Chunk, code: Ints) -> None:
         """Add a chunk's codes, which are in the chunk's order; ``code`` is used up."""
@@ -142,52 +151,6 @@ def count_codes(codes: Ints, groups: Groups) -> tuple[Ints, Ints, Ints]:
     return counter.result()
 
 
-def counts_table(
-    column: str,
-    kind: str,
-    groups: Groups,
-    tallies: Ints,
-    sums: Floats,
-    bins: Ints,
-    counts: Ints,
-    sizes: Ints,
-    *,
-    low: Floats | None = None,
-    high: Floats | None = None,
-    binning: int = 0,
-    labels: pa.Array | None = None,
-    registers: Ints | None = None,
-    register_sizes: Ints | None = None,
-) -> pa.Table:
-    """A counts table from per-group matrices (groups × tallies, groups × sums) and flat bins or labels."""
-    size = groups.size
-    nothing, none = np.full(size, np.nan), np.zeros(size + 1, np.int64)
-    entries = registers if registers is not None else np.zeros(0, np.int64)
-    ends = offsets_of(register_sizes) if register_sizes is not None else none
-    return pa.table(
-        [
-            pa.array([column], pa.string()).take(pa.array(np.zeros(size, np.int64))),
-            pa.array([kind], pa.string()).take(pa.array(np.zeros(size, np.int64))),
-            pa.array(groups.slices, pa.string()),
-            pa.array(groups.buckets, pa.int64()),
-            pa.array(np.full(size, binning, np.int64)),
-            ragged(tallies.ravel(), np.arange(size + 1) * tallies.shape[1], pa.int64()),
-            ragged(sums.ravel(), np.arange(size + 1) * sums.shape[1], pa.float64()),
-            pa.array(low if low is not None else nothing),
-            pa.array(high if high is not None else nothing),
-            ragged(bins, none if labels is not None else offsets_of(sizes), pa.int64()),
-            ragged(
-                labels if labels is not None else pa.array([], pa.string()),
-                offsets_of(sizes) if labels is not None else none,
-                pa.string(),
-            ),
-            ragged(counts, offsets_of(sizes), pa.int64()),
-            ragged(entries, ends, pa.int32()),
-        ],
-        schema=SCHEMA,
-    )
-
-
 @dataclasses.dataclass
 class _Measured:
     """What one pass over the values finds in each group."""
@@ -217,7 +180,8 @@ def _measure(values: Floats, groups: Groups, binning: Binning, *, exact: bool = 
     counter = CodeCounter(groups, first, last)
     centre, scale = binning.centre or -0.0, binning.scale  # x − (−0.0) makes of −0.0 a +0.0
     shift, bias = 52 - binning.bits, 1023 << binning.bits
-    t_buffer, x_buffer, sign_buffer = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, np.int64)
+    room = min(CHUNK, len(values))
+    t_buffer, x_buffer, sign_buffer = np.empty(room), np.empty(room), np.empty(room, np.int64)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for chunk in groups.chunks:
             x = values[chunk.records]

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Ints
+from fourfold.fold.counted import Counted, counts_table
 from fourfold.fold.groups import Groups
-from fourfold.fold.numeric import counts_table
 
 TALLIES = {name: i for i, name in enumerate(KINDS["stream"].tallies)}
 
@@ -23,18 +23,11 @@ def fold_keys(keys: pa.Array | None, groups: Groups) -> pa.Table:
     if keys is not None:
         null = keys.is_null().to_numpy(zero_copy_only=False)
         tallies[:, TALLIES["null_key"]] = np.bincount(groups.ids[null], minlength=groups.size)
-    return _table(tallies, groups)
+    return counts_table([Counted("", "stream", groups, tallies)])
 
 
 def fold_duplicates(sign: Ints, groups: Groups) -> pa.Table:
     """The number of records that repeat a key; ``sign`` is +1 to add one and −1 to subtract one."""
     tallies = np.zeros((groups.size, len(TALLIES)), np.int64)
     np.add.at(tallies[:, TALLIES["duplicate_key"]], groups.ids, sign)
-    return _table(tallies, groups)
-
-
-def _table(tallies: Ints, groups: Groups) -> pa.Table:
-    none = np.zeros(0, np.int64)
-    return counts_table(
-        "", "stream", groups, tallies, np.zeros((groups.size, 0)), none, none, np.zeros(groups.size, np.int64)
-    )
+    return counts_table([Counted("", "stream", groups, tallies)])

@@ -20,9 +20,9 @@ class Value:
     """A metric's answer: the number, its 95 % interval, and how much it is based on.
 
     ``value`` is None exactly when ``status`` is NO_DATA, and then ``reason`` says why. ``n`` is the number of records
-    behind behind the value; ``coverage`` is labelled / predicted, for metrics that need labels, and ``expected_labels`` the
-    share of the predictions whose label is still expected; for a distance, ``expected`` is its mean under no
-    change at this sample size. For an estimate, ``reason`` says what it assumes. ``float(value)`` is the number.
+    behind the value; ``coverage`` is labelled / predicted, for metrics that need labels, and ``expected_labels`` the
+    share of the predictions whose label is still expected; for a distance, ``expected`` is its mean under no change at
+    this sample size. For an estimate, ``reason`` says what it assumes. ``float(value)`` is the number.
     """
 
     value: float | None

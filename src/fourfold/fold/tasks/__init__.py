@@ -81,7 +81,7 @@ def fold_task(
             continue
         grouping = group_records(starts[mask])[0] if dimension == ALL else splits[dimension].groups(starts, mask)
         for name in names:
-            yield from count(every[name].where(mask), grouping, plan, moment)
+            yield count(every[name].where(mask), grouping, plan, moment)
 
 
 def fold_pairs(records: Joined, plan: Plan) -> Iterator[pa.Table]:
@@ -102,4 +102,4 @@ def fold_pairs(records: Joined, plan: Plan) -> Iterator[pa.Table]:
     code = np.array([place[key] for key in keys], np.int64) * len(buckets) + at_bucket
     used, ids = np.unique(code, return_inverse=True)
     groups = Groups(ids.astype(np.int64), [distinct[c // len(buckets)] for c in used], buckets[used % len(buckets)])
-    yield from count(measured, groups, plan, moment)
+    yield count(measured, groups, plan, moment)

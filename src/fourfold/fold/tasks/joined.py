@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from fourfold.counts import KINDS, LARGEST, OUTCOMES, SIZED, sizes_of
 from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.fold.columns import Plan
+from fourfold.fold.counted import Counted, counts_table
 from fourfold.fold.groups import Groups
-from fourfold.fold.numeric import count_codes, counts_table, fold_numeric
+from fourfold.fold.numeric import count_codes, fold_numeric
 from fourfold.model import Task
 
 Mask = npt.NDArray[np.bool_]
@@ -117,14 +118,14 @@ class Measured:
         )
 
 
-def count(measured: Measured, groups: Groups, plan: Plan, moment: int) -> list[pa.Table]:
+def count(measured: Measured, groups: Groups, plan: Plan, moment: int) -> pa.Table:
     """The counts of the records in their groups: for the task, for each size of its addends; for its series."""
-    tables = [_counted(part, into, plan, moment, size) for size, part, into in _by_size(measured, groups)]
+    parts = [_counted(part, into, plan, moment, size) for size, part, into in _by_size(measured, groups)]
     for name, (series, valid) in measured.series.items():
         if valid.any():
             used = groups.where(valid).used()
-            tables.append(fold_numeric(series[valid], None, used, name, plan.binning(name, moment)))
-    return tables
+            parts.append(fold_numeric(series[valid], None, used, name, plan.binning(name, moment)))
+    return counts_table(parts)
 
 
 def _by_size(measured: Measured, groups: Groups) -> Iterator[tuple[int, Measured, Groups]]:
@@ -138,7 +139,7 @@ def _by_size(measured: Measured, groups: Groups) -> Iterator[tuple[int, Measured
         yield size, measured.where(mask), groups if mask.all() else groups.where(mask).used()
 
 
-def _counted(measured: Measured, groups: Groups, plan: Plan, moment: int, addends: int) -> pa.Table:
+def _counted(measured: Measured, groups: Groups, plan: Plan, moment: int, addends: int) -> Counted:
     """The task's counts of records whose addends are of one size."""
     kind, size = KINDS[measured.kind], groups.size
     tallies = np.zeros((size, len(kind.tallies)), np.int64)
@@ -155,10 +156,18 @@ def _counted(measured: Measured, groups: Groups, plan: Plan, moment: int, addend
     entries = Groups(groups.ids[measured.records], groups.slices, groups.buckets)
     codes, counted, sizes = count_codes(measured.codes, entries)
     labels = measured.names.take(pa.array(codes)) if measured.names is not None else None
-    return counts_table(
-        measured.column, measured.kind, groups, tallies, sums, codes, counted, sizes, labels=labels,
+    return Counted(
+        measured.column,
+        measured.kind,
+        groups,
+        tallies,
+        sums,
         binning=plan.binning(measured.column, moment).version + SIZED * addends,
-    )  # fmt: skip
+        bins=codes if labels is None else None,
+        labels=labels,
+        counts=counted,
+        sizes=sizes,
+    )
 
 
 def delays(records: Joined, labelled: Mask) -> dict[str, tuple[Floats, Mask]]:
