@@ -65,6 +65,7 @@ def test_only_row_groups_that_hold_a_key_are_read(files: list[str]) -> None:
         lambda content, other: b"",
         lambda content, other: content[:100] + bytes([content[100] ^ 1]) + content[101:],
         lambda content, other: other,
+        lambda content, other: content[:32] + np.frombuffer(content[32:], np.uint64)[::-1].tobytes(),
     ],
 )
 def test_an_index_that_is_damaged_or_of_another_file_is_made_anew(files: list[str], damage: Any) -> None:

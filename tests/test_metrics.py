@@ -22,6 +22,7 @@ from fourfold.fold import Plan, fold
 from fourfold.metrics import METRICS, parse
 from fourfold.metrics.intervals import absolute_distances, wilson
 from fourfold.model import Status, Value
+from fourfold.sdk import Session
 from tests.support import fold_joined
 
 Floats = Any
@@ -348,3 +349,16 @@ def test_the_interval_of_a_share_holds_the_share_whatever_rounding_does(n: int) 
     for hits in (0, n // 2, n):
         low, high = wilson(hits, n)
         assert 0.0 <= low <= hits / n <= high <= 1.0
+
+
+def test_round_scores_on_the_edges_of_reliability_bins_count_above_them(session: Session) -> None:
+    random = np.random.default_rng(5)
+    score = random.integers(0, 11, 400) / 10
+    label = random.random(400) < score**2
+    ff.task("round", prediction="p.score", label="l.y")
+    ff.log("p", {"id": np.arange(400), "score": score}, key="id")
+    ff.log("l", {"id": np.arange(400), "y": label}, key="id")
+    place = np.minimum((score * 10).round(9).astype(int), 9)
+    parts = [(place == i) for i in range(10) if (place == i).any()]
+    expected = sum(abs(label[part].mean() - score[part].mean()) * part.mean() for part in parts)
+    assert ff.metric("round", "expected_calibration_error").value.value == pytest.approx(expected, abs=0.01)

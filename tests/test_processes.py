@@ -23,7 +23,7 @@ KILLS = 50
 VICTIM = """
 import os, sys, time
 import fourfold as ff
-import fourfold.query.read, fourfold.engine  # what a fold needs is loaded before the fork
+import fourfold.store, fourfold.engine  # what a fold needs is loaded before the fork
 
 store, acknowledged, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)

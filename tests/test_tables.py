@@ -83,6 +83,47 @@ def test_a_value_is_a_number_where_there_is_one() -> None:
 @pytest.mark.usefixtures("hostile")
 def test_runs_and_streams_are_listed_with_their_names() -> None:
     (run,) = ff.runs(HOSTILE)
-    assert run.component == HOSTILE and ff.runs("other").to_dicts() == []
+    assert run.component == HOSTILE
+    with pytest.raises(ff.UnknownNameError, match="other"):
+        ff.runs("other")
     rows = {view.name: view.rows for view in ff.streams()}
     assert rows["predict"] == rows["arrivals"] == 40
+
+
+@pytest.mark.usefixtures("hostile")
+def test_a_text_that_no_record_can_hold_is_told_to_be_none() -> None:
+    surrogate = "\ud800"
+    for ask in (
+        lambda: ff.trace(surrogate),
+        lambda: ff.delete(surrogate, ["k"]),
+        lambda: ff.compare({"carrier": surrogate}, {"carrier": "AA"}),
+        lambda: ff.runs(surrogate),
+        lambda: ff.metric("late", [1]),  # type: ignore[list-item]
+        lambda: ff.metric("late", None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((ff.InputError, ff.UnknownNameError)):
+            ask()
+
+
+@pytest.mark.usefixtures("session")
+def test_slices_that_are_called_as_a_column_of_the_answer_keep_their_values() -> None:
+    names = ["value", "metric", "start", "status"]
+    ff.task("t", prediction="p.score", label="l.y", slices=names)
+    for i in range(4):
+        ff.log("p", key=i, score=0.5, **{name: f"{name}{i % 2}" for name in names})
+        ff.log("l", key=i, y=i % 2)
+    for name in names:
+        frame = ff.metric("t", "accuracy", by=name).to_pandas()
+        assert frame[f"slice_{name}"].tolist() == [f"{name}0", f"{name}1"]
+        assert frame["value"].tolist() == [0.0, 1.0] and frame["metric"].unique().tolist() == ["accuracy"]
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize(
+    "name", ["roc_auc", "average_precision", "expected_calibration_error", "calibration_curve", "recall"]
+)
+@pytest.mark.parametrize("more", [{}, {"by": "carrier"}, {"every": "1d"}])
+def test_a_time_without_records_has_no_data(name: str, more: dict[str, Any]) -> None:
+    for start, end in (("2001-01-01", "2001-01-03"), ("2100-01-01", "2100-01-02")):
+        for row in ff.metric("late", name, start=start, end=end, **more):
+            assert row.value.value is None and row.value.reason

@@ -140,7 +140,8 @@ def _mapped(path: str, size: int, own_size: int, written: int) -> Words | None:
     if (magic, of_size, _HEADER.size + 8 * count) != (_MAGIC, size, own_size):
         return None
     index = np.memmap(path, np.uint64, "r", _HEADER.size).view(np.ndarray) if count else np.zeros(0, np.uint64)
-    return index if _sum(index) == total else None
+    whole = _sum(index) == total and bool((index[1:] >= index[:-1]).all())  # a sum alone is blind to their order
+    return index if whole else None
 
 
 def _sum(index: Words) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fourfold.counts import Counts, Panel
-from fourfold.counts.binning import Floats
+from fourfold.counts.binning import Floats, Ints
 from fourfold.metrics.declared import Curve, Share, metric
 from fourfold.metrics.intervals import (
     absolute_distances,
@@ -381,16 +381,20 @@ def _reliability(panel: Panel, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Rows × bins of probability: the number of records, of positives, and the sum of the predictions."""
     sums = np.zeros((3, len(panel) * n_bins))
     score_of = OfScore(panel, lambda score: np.clip(score, 0.0, 1.0))
-    place_of = OfScore(panel, lambda score: np.minimum(np.clip(score, 0, 1) * n_bins, n_bins - 1).astype(np.int64))
+
+    def place(score: Floats) -> Ints:
+        return np.minimum(np.clip(score, 0, 1) * n_bins, n_bins - 1).astype(np.int64)
+
+    place_of = OfScore(panel, place, at_end=True)  # a round score on an edge, such as 0.1, is in the bin above it
     for block in panel.blocks():
         bins, state = block.bins >> 2, block.bins & 3
         labelled, positives = block.counts * (state < 2), block.counts * (state == 1)
-        place = (place_of(bins) + block.rows[:, None] * n_bins).ravel()
+        places = (place_of(bins) + block.rows[:, None] * n_bins).ravel()
         first = np.flatnonzero(
-            np.append(True, place[1:] != place[:-1])
+            np.append(True, places[1:] != places[:-1])
         )  # scores rise, so each bin's records are adjacent
         for found, weights in zip(sums, (labelled, positives, score_of(bins) * labelled), strict=True):
-            np.add.at(found, place[first], np.add.reduceat(weights.ravel(), first))
+            np.add.at(found, places[first], np.add.reduceat(weights.ravel(), first))
     n, happened, predicted = sums.reshape(3, len(panel), n_bins)
     return n, happened, predicted
 

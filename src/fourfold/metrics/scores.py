@@ -39,10 +39,10 @@ def score_blocks(panel: Panel) -> Iterator[Scores]:
 
 
 class OfScore:
-    """A function of the score of each bin, by look-up if few bins are in use."""
+    """A function of the score of each bin (its middle, or its end), by look-up if few bins are in use."""
 
-    def __init__(self, panel: Panel, function: Callable[[Floats], npt.NDArray[Any]]) -> None:
-        self._binning, self._function, self._first = panel.binning, function, 0
+    def __init__(self, panel: Panel, function: Callable[[Floats], npt.NDArray[Any]], *, at_end: bool = False) -> None:
+        self._binning, self._function, self._first, self._at_end = panel.binning, function, 0, at_end
         self._listed: npt.NDArray[Any] | None = None
         ends = [packed for row in panel.bins if row for packed in (row[:4], row[-4:])]
         if not ends or self._binning is None:
@@ -50,14 +50,19 @@ class OfScore:
         bins = np.frombuffer(b"".join(ends), "<i4").astype(np.int64) >> 2
         self._first = int(bins.min())
         if bins.max() - self._first < _LISTED:
-            self._listed = function(self._binning.middles(np.arange(self._first, bins.max() + 1)))
+            self._listed = function(self._scores(np.arange(self._first, bins.max() + 1)))
 
     def __call__(self, bins: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Of the middle of each bin."""
+        """The function of each bin's score."""
         assert self._binning is not None
         if self._listed is None:
-            return self._function(self._binning.middles(bins.astype(np.int64)))
+            return self._function(self._scores(bins.astype(np.int64)))
         return self._listed.take(bins - self._first, mode="clip")
+
+    def _scores(self, bins: Ints) -> Floats:
+        """The middle of each bin, or the last score before its end."""
+        assert self._binning is not None
+        return np.nextafter(self._binning.edges(bins)[1], -np.inf) if self._at_end else self._binning.middles(bins)
 
 
 def score_counts(counts: Counts) -> tuple[Floats, Floats, Floats]:

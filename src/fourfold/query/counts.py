@@ -216,6 +216,8 @@ def _panel(
     source: OwnerCounts, wanted: Sequence[Series], windows: Sequence[Window], level: int, *, bins: bool
 ) -> Found:  # fmt: skip
     panel = source.panel(wanted, level, windows[0].start, windows[-1].end, bins=bins)
+    if not len(panel):
+        return []
     panel = panel.rebucket(number_of(windows, panel.buckets))
     return panel if panel.is_aligned else _each_once(panel)
 

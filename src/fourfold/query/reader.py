@@ -47,7 +47,9 @@ class Reader:
     def open(
         cls, address: str | os.PathLike[str], project: str, *, retention: Mapping[str, int] | None = None
     ) -> Reader:
-        """A reader without a writer, which needs no write permission for the store's folder.
+        """A reader without a writer, which needs no write permission for the folder.
+
+        With one, SQLite may put empty side files beside the state.
 
         Raises:
             ConfigError: this version cannot use the address.

@@ -16,6 +16,10 @@ from fourfold.query.table import Tabular
 
 Slice = Mapping[str, str | None]
 _COLUMNS = ("_windows", "_slices", "_values", "_metrics")
+_FIXED = (
+    "start", "end", "metric", "value", "low", "high", "n", "coverage", "status", "reason",
+    "expected_labels", "expected",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Result(Tabular, Sequence[Row]):
 
     As a table its columns are ``start, end, <slice columns>, metric, value, low, high, n, coverage, status, reason``;
     while labels can still come also ``expected_labels``, the share of predictions whose label is still expected; and
-    for distances ``expected``, the mean under no change at this sample size.
+    for distances ``expected``, the mean under no change at this sample size. A slice whose
+    name is one of these is in ``slice_NAME``.
     """
 
     def __init__(
@@ -109,7 +114,8 @@ class Result(Tabular, Sequence[Row]):
             "end": pa.array([window.end for window in self._windows], pa.int64()).cast(instant),
         }
         for name in self.by:
-            columns[name] = pa.array([place.get(name) for place in self._slices], pa.string())
+            column = f"slice_{name}" if name in _FIXED else name
+            columns[column] = pa.array([place.get(name) for place in self._slices], pa.string())
         columns |= {
             "metric": pa.array(self._metrics, pa.string()),
             "value": pa.array([v.value for v in values], pa.float64()),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fourfold.config import is_text
+from fourfold.errors import InputError, suggest
 from fourfold.reports.compare import Comparison
 from fourfold.reports.compare import compare as compare_slices
 from fourfold.reports.components import recent_runs
@@ -18,6 +20,7 @@ from fourfold.reports.trace import Trace
 from fourfold.reports.trace import trace as find_trace
 from fourfold.sdk.batch import key_text
 from fourfold.sdk.session import session
+from fourfold.state.runs import components as components_of
 from fourfold.store import Store, folder_to_ask, project_to_ask
 
 if TYPE_CHECKING:
@@ -127,8 +130,13 @@ def runs(component: str | None = None, *, limit: int = 20) -> Table[Run]:
 
     Raises:
         StoreError: there is no store; a question creates none.
+        UnknownNameError: no such component; the message lists the known ones.
     """
-    return recent_runs(_reader(), component, limit)
+    reader = _reader()
+    known = reader.recall(components_of)
+    if component is not None and component not in known:
+        raise suggest("component", component, list(known))
+    return recent_runs(reader, component, limit)
 
 
 def delete(stream: str, keys: Iterable[Any]) -> int:
@@ -148,7 +156,9 @@ def delete(stream: str, keys: Iterable[Any]) -> int:
         UnknownNameError: no such stream.
         StoreError: the store cannot be written.
     """
-    return store_to_ask().writer.delete(stream, [text for key in keys if (text := key_text(key)) is not None])
+    return store_to_ask().writer.delete(
+        _text("stream", stream), [text for key in keys if (text := key_text(key)) is not None]
+    )
 
 
 def trace(key: Any) -> Trace:
@@ -162,7 +172,7 @@ def trace(key: Any) -> Trace:
     Raises:
         InputError: no stream has logged this key; the message lists the logged streams.
     """
-    return find_trace(_reader(), key_text(key) or "")
+    return find_trace(_reader(), _text("key", key_text(key) or ""))
 
 
 def compare(
@@ -181,6 +191,9 @@ def compare(
         InputError: the slices have different columns, are equal, or one is empty.
         UnknownNameError: no logged stream has these columns.
     """
+    for name, value in (*a.items(), *b.items()):
+        _text("slice", name)
+        _text(name, "" if value is None else str(value))
     return compare_slices(_reader(), a, b, window)
 
 
@@ -248,6 +261,12 @@ def store_to_ask() -> Store:
     now.flush()
     folder_to_ask(now.settings)
     return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))
+
+
+def _text(field: str, value: str) -> str:
+    if not is_text(value):
+        raise InputError(f"{field}={value!r}: give a text without lone surrogates; no record can hold such a one")
+    return value
 
 
 def _reader() -> Reader:
