@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fourfold as ff
 from fourfold import config
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning
+from fourfold.metrics.custom import REGISTERED
 from fourfold.model import DAY, HOUR, Owner
 from fourfold.state import catalogue
 from fourfold.store import Store
@@ -303,3 +305,23 @@ def test_counts_survive_that_the_log_between_two_folds_is_gone(store: Store) -> 
     assert log.compact(at_least=2, keep_hours=0)
     assert store.metric("predict", "rows").value.value == 3.0
     assert store.metric("late", "recall").value.n == 3
+
+
+@pytest.mark.usefixtures("session")
+def test_sums_follow_labels_that_are_corrected_within_their_bins_withdrawn_and_deleted() -> None:
+    ff.task("t", prediction="p.x", label="l.z", kind="regression")
+    ff.metrics.register("total", sums={"z": "actual"}, value=lambda sums: sums["z"])
+    try:
+        for i in range(3):
+            ff.log("p", key=f"k{i}", x=10.0 * i)
+            ff.log("l", key=f"k{i}", z=1.0)
+        answers = [ff.metric("t", "total").value.value]
+        for label in ({"key": "k0", "z": 5.0}, {"key": "k1", "z": None}, {"key": "k2", "z": 1.0001}):
+            ff.log("l", **label)
+            answers.append(ff.metric("t", "total").value.value)
+        ff.delete("l", ["k0"])
+        answers.append(ff.metric("t", "total").value.value)
+        assert answers == pytest.approx([3.0, 7.0, 6.0, 6.0001, 1.0001], abs=1e-12)
+        assert ff.metric("t", "bias").value.value == pytest.approx(1.0001 - 20.0, abs=1e-9)
+    finally:
+        REGISTERED.pop("total")

@@ -10,6 +10,7 @@ import pytest
 import fourfold as ff
 from fourfold.sdk import Session
 
+api: Any = ff  # for wrong arguments, which the types forbid
 HOSTILE = '<script>alert("x")</script>\n\x00'
 
 
@@ -60,7 +61,7 @@ def test_several_metrics_are_asked_in_one_call() -> None:
     with pytest.raises(ff.InputError, match="name one metric, or several"):
         ff.metric("late", [])
     with pytest.raises(ff.InputError, match="metric=5"):
-        ff.metric("late", 5)  # type: ignore[arg-type]
+        api.metric("late", 5)
 
 
 @pytest.mark.usefixtures("hostile")
@@ -98,8 +99,8 @@ def test_a_text_that_no_record_can_hold_is_told_to_be_none() -> None:
         lambda: ff.delete(surrogate, ["k"]),
         lambda: ff.compare({"carrier": surrogate}, {"carrier": "AA"}),
         lambda: ff.runs(surrogate),
-        lambda: ff.metric("late", [1]),  # type: ignore[list-item]
-        lambda: ff.metric("late", None),  # type: ignore[arg-type]
+        lambda: api.metric("late", [1]),
+        lambda: api.metric("late", None),
     ):
         with pytest.raises((ff.InputError, ff.UnknownNameError)):
             ask()
@@ -127,3 +128,29 @@ def test_a_time_without_records_has_no_data(name: str, more: dict[str, Any]) -> 
     for start, end in (("2001-01-01", "2001-01-03"), ("2100-01-01", "2100-01-02")):
         for row in ff.metric("late", name, start=start, end=end, **more):
             assert row.value.value is None and row.value.reason
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: api.metric(None, "rows"),
+        lambda: api.metric("late", "recall", by=3),
+        lambda: api.metric("late", "recall", every=3),
+        lambda: api.delete("predict", "AA1"),
+        lambda: api.delete("predict", ("a", "b")),
+        lambda: api.delete("predict", 3),
+        lambda: api.compare(1, 2),
+        lambda: api.compare({"carrier": "AA"}, {"carrier": "UA"}, 3),
+        lambda: api.skew(1, 2),
+        lambda: api.discrepancies(1, 2),
+        lambda: api.runs(limit="x"),
+        lambda: api.runs(limit=0),
+        lambda: api.history(HOSTILE).last("x"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_deletes_nothing(ask: Any) -> None:
+    before = ff.metric("predict", "rows").value.value
+    with pytest.raises(ff.InputError):
+        ask()
+    assert ff.metric("predict", "rows").value.value == before

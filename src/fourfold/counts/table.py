@@ -125,12 +125,15 @@ def add(*tables: pa.Table) -> pa.Table:
     )
 
 
-def drop_zero(table: pa.Table) -> pa.Table:
-    """The counts without rows whose tallies and bins are all zero."""
+def drop_zero(table: pa.Table, *, changes: bool = False) -> pa.Table:
+    """The counts without rows whose tallies and bins are all zero.
+
+    With ``changes``, rows whose sums are not zero stay too: a corrected record may change nothing else.
+    """
     if table.num_rows == 0:
         return table
     alive = np.zeros(table.num_rows, bool)
-    for name in ("tallies", "counts"):
+    for name in ("tallies", "counts", *(["sums"] if changes else [])):
         flat, lengths = lists(table[name])
         alive |= np.bincount(np.repeat(np.arange(len(lengths)), lengths)[flat != 0], minlength=len(lengths)) > 0
     return table if alive.all() else table.take(pa.array(np.flatnonzero(alive)))

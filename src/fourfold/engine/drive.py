@@ -114,7 +114,7 @@ class Engine(abc.ABC):
                 adder.add(1, fold_duplicates(np.full(len(starts), batch.sign), grouping))
         if newest is not None and ALL in splits:
             plan = plan.adding(better_binnings(*newest, plan), (int(newest[1].max()) // DAY + 1) * DAY)
-        return Folded(counts.drop_zero(adder.total()), plan)
+        return Folded(counts.drop_zero(adder.total(), changes=True), plan)
 
     def fold_task(
         self,
@@ -145,7 +145,7 @@ class Engine(abc.ABC):
             into = dict(zip(divided, _splits_of(records.table, divided), strict=True))
             for table in fold_task(records, into, wanted, plan):
                 adder.add(batch.sign, table)
-        return Folded(counts.drop_zero(adder.total()), plan)
+        return Folded(counts.drop_zero(adder.total(), changes=True), plan)
 
 
 class _Adder:

@@ -70,8 +70,8 @@ class History:
 
     def last(self, n: int) -> History:
         """Only the n newest of these runs."""
-        if n < 1:
-            raise InputError(f"last({n}): give a number of runs, at least 1")
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise InputError(f"last({n!r}): give a number of runs, at least 1")
         return History(self._reader, self.component, self.runs[-n:])
 
     def column(self, name: str) -> ColumnHistory:

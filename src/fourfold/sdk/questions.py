@@ -78,6 +78,8 @@ def metric(
         InputError: an argument is invalid or does not apply.
         ConfigError: the task cannot be counted, because its declaration is wrong.
     """
+    for field, value in (("target", target), ("every", every or ""), *(("by", name) for name in _listed(by))):
+        _text(field, value)
     return store_to_ask().metric(
         target,
         metric,
@@ -132,6 +134,8 @@ def runs(component: str | None = None, *, limit: int = 20) -> Table[Run]:
         StoreError: there is no store; a question creates none.
         UnknownNameError: no such component; the message lists the known ones.
     """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InputError(f"limit={limit!r}: give a number of runs, at least 1")
     reader = _reader()
     known = reader.recall(components_of)
     if component is not None and component not in known:
@@ -147,18 +151,20 @@ def delete(stream: str, keys: Iterable[Any]) -> int:
 
     Args:
         stream: the stream's name.
-        keys: the keys as given to ``ff.log``: texts, numbers, or tuples for multi-part keys.
+        keys: a list of keys as given to ``ff.log``: texts, numbers, or tuples for multi-part keys.
 
     Returns:
         The number of deleted records.
 
     Raises:
         UnknownNameError: no such stream.
+        InputError: the keys are no list, or none.
         StoreError: the store cannot be written.
     """
-    return store_to_ask().writer.delete(
-        _text("stream", stream), [text for key in keys if (text := key_text(key)) is not None]
-    )
+    if isinstance(keys, (str, bytes, tuple, Mapping)) or not isinstance(keys, Iterable):
+        raise InputError(f"keys={keys!r}: give a list of keys, such as ['AA1'], or [('q1', 'item')] of several parts")
+    texts = [text for key in keys if (text := key_text(key)) is not None]
+    return store_to_ask().writer.delete(_text("stream", stream), texts)
 
 
 def trace(key: Any) -> Trace:
@@ -191,6 +197,12 @@ def compare(
         InputError: the slices have different columns, are equal, or one is empty.
         UnknownNameError: no logged stream has these columns.
     """
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        raise InputError(
+            f"compare {a!r} with {b!r}: give two slices, such as {{'carrier': 'AA'}} and {{'carrier': 'UA'}}"
+        )
+    if window is not None and not (isinstance(window, (tuple, list)) and len(window) == 2):
+        raise InputError(f"window={window!r}: give (start, end)")
     for name, value in (*a.items(), *b.items()):
         _text("slice", name)
         _text(name, "" if value is None else str(value))
@@ -210,6 +222,7 @@ def skew(reference: str, current: str, *, start: Moment | None = None, end: Mome
         UnknownNameError: no such stream; the message lists the known ones.
         InputError: the window is empty or not in whole days.
     """
+    _text("reference", reference), _text("current", current)
     return find_skew(_reader(), reference, current, start=start, end=end)
 
 
@@ -239,6 +252,7 @@ def discrepancies(
         UnknownNameError: no such stream or column.
         InputError: a stream has no keys, or a tolerance is negative.
     """
+    _text("reference", reference), _text("current", current)
     return find_discrepancies(
         _reader(),
         reference,
@@ -263,10 +277,14 @@ def store_to_ask() -> Store:
     return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))
 
 
-def _text(field: str, value: str) -> str:
+def _text(field: str, value: object) -> str:
     if not is_text(value):
-        raise InputError(f"{field}={value!r}: give a text without lone surrogates; no record can hold such a one")
+        raise InputError(f"{field}={value!r}: give a text (without lone surrogates, which no record can hold)")
     return value
+
+
+def _listed(by: str | Sequence[str] | None) -> Sequence[object]:
+    return by if isinstance(by, (list, tuple)) else [] if by is None else [by]
 
 
 def _reader() -> Reader:

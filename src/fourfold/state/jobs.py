@@ -14,7 +14,7 @@ from fourfold.state import catalogue
 
 # The version of the rules for counting tasks. With another number all tasks are counted again from their logs, since
 # these rules cannot subtract the counts of other rules.
-_RULES = 2
+_RULES = 3
 
 
 @dataclasses.dataclass(frozen=True)
