@@ -110,3 +110,29 @@ def test_every_question_is_answered_without_writing_and_without_a_lock(read_only
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) > 60
     assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before
+
+
+def test_a_state_whose_newest_counts_cannot_be_read_is_an_error_and_no_older_answer(
+    read_only: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(read_only, tmp_path / "copy"))
+    copy.chmod(0o755)
+    for path in copy.glob("state.db-*"):
+        path.unlink()
+    script = (
+        "import os, sys, fourfold.query.reader as q, fourfold.state as s\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "try:\n    q.Reader.open(sys.argv[1], 'test')\n    print('read')\n"
+        "except s.StateError as error:\n    print('newer counts' in str(error))\n"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        answers = []
+        for content in (b"", b"x" * 32):
+            folder = Path(shutil.copytree(copy, Path(place, f"store{len(content)}")))
+            (folder / "state.db-wal").write_bytes(content)
+            folder.chmod(0o555)
+            done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True)
+            answers.append(done.stdout.strip() or done.stderr)
+            folder.chmod(0o755)
+    assert answers == ["read", "True"]

@@ -57,8 +57,14 @@ def _read_only(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even beside the file.
 
     Without the files of the write-ahead log, which a reader cannot make, the state is read as it is on the disk.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be read, or the write-ahead log holds what would then be missing.
     """
+    log = Path(f"{path}-wal")
     for how in ("mode=ro", "immutable=1"):
+        if how == "immutable=1" and log.exists() and log.stat().st_size:
+            raise sqlite3.OperationalError(f"{log.name} holds newer counts, and its index {path.name}-shm is missing")
         connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False, timeout=BUSY_SECONDS)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
