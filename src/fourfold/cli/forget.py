@@ -59,7 +59,7 @@ def command(
 
 def _forget(
     writer: Writer, keys: list[str], streams: list[str] | None, before: str | None, counts: bool, force: bool
-) -> Forgotten:  # fmt: skip
+) -> Forgotten:
     if before is None:
         return writer.forget_keys(keys, streams, force=force)
     assert streams is not None

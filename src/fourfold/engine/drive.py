@@ -70,9 +70,14 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def discrepancies(
-        self, here: ChangedLog, there: ChangedLog, columns: Sequence[str], relative: float, absolute: float,
+        self,
+        here: ChangedLog,
+        there: ChangedLog,
+        columns: Sequence[str],
+        relative: float,
+        absolute: float,
         examples: int,
-    ) -> list[Discrepancy]:  # fmt: skip
+    ) -> list[Discrepancy]:
         """The newest records of each key in two streams, compared: the keys first, then each column."""
 
     @abc.abstractmethod

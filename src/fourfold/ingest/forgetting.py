@@ -57,7 +57,7 @@ class Forgetter:
 
     def __init__(
         self, project: str, database: Database, logs: Logs, inbox: Inbox, quarantine: Quarantine, folds: Counter
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._project, self._database, self._logs, self._inbox = project, database, logs, inbox
         self._quarantine, self._folds = quarantine, folds
 
@@ -143,7 +143,7 @@ class Forgetter:
 
     def present(
         self, streams: Iterable[str] | None, keys: Iterable[str] = (), before: int | None = None
-    ) -> dict[str, int]:  # fmt: skip
+    ) -> dict[str, int]:
         """How many records of each stream's log have one of the keys, or happened before a moment's midnight."""
         if before is None:
             which = pc.field(KEY).isin(sorted(_checked(keys)))

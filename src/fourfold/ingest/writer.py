@@ -47,9 +47,12 @@ class Writer:
     """
 
     def __init__(
-        self, address: str | os.PathLike[str], project: str, engine: Engine | None = None,
+        self,
+        address: str | os.PathLike[str],
+        project: str,
+        engine: Engine | None = None,
         retention: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder, self.project = store_folder(address), project
         self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
         try:
@@ -225,16 +228,14 @@ class Writer:
         with self._settled():
             return self._forgetter.keys(keys, streams, force=force)
 
-    def forget_before(
-        self, stream: str, moment: Moment, *, counts: bool = False, force: bool = False
-    ) -> Forgotten:  # fmt: skip
+    def forget_before(self, stream: str, moment: Moment, *, counts: bool = False, force: bool = False) -> Forgotten:
         """Erase a stream's records that are older than a moment, with every copy; see ``Forgetter.before``."""
         with self._settled():
             return self._forgetter.before(stream, seconds(moment, "before"), counts=counts, force=force)
 
     def forgettable(
         self, streams: Iterable[str] | None = None, *, keys: Iterable[str] = (), before: Moment | None = None
-    ) -> dict[str, int]:  # fmt: skip
+    ) -> dict[str, int]:
         """How many records of each stream ``forget_keys``, or ``forget_before``, would erase from its log."""
         self.catch_up()
         return self._forgetter.present(streams, keys, None if before is None else seconds(before, "before"))

@@ -53,7 +53,7 @@ class Quarantine:
 
     def keep(
         self, stream: str, batch: str, table: pa.Table, reason: str, *, project: str = "", column: str = ""
-    ) -> Quarantined:  # fmt: skip
+    ) -> Quarantined:
         """Put a batch into quarantine; twice, it is there once.
 
         Raises:

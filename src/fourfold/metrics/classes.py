@@ -264,9 +264,11 @@ def _vectors(cells: dict[tuple[str, str], int]) -> tuple[list[str], Floats, Floa
 
 
 def _smooth(
-    counts: Counts, of: Of, interval: Callable[[float, float, float], Interval] = effective,
+    counts: Counts,
+    of: Of,
+    interval: Callable[[float, float, float], Interval] = effective,
     why: str = "labels without a class",
-) -> Value:  # fmt: skip
+) -> Value:
     """A metric with an interval by the delta method: its change with one more record in each used cell."""
     empty = unlabelled(counts)
     if empty is not None:

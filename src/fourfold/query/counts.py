@@ -88,7 +88,7 @@ class PastCounts:
 
     def __init__(
         self, reader: Reader, streams: Sequence[str], task: Task | None, dimensions: Sequence[Dimension], as_of: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         owner = Owner.of_task(task.name) if task is not None else Owner.of_stream(streams[0])
         with reader.database.read() as connection:
             plan = catalogue.plan(connection, reader.project, owner)
@@ -187,9 +187,7 @@ def by_window(
     return [], []
 
 
-def totals(
-    reader: Reader, stream: str, window: Window = EVER, *, bins: bool = True
-) -> dict[str, dict[str, Counts]]:  # fmt: skip
+def totals(reader: Reader, stream: str, window: Window = EVER, *, bins: bool = True) -> dict[str, dict[str, Counts]]:
     """The counts of all records of a stream, by column and kind."""
     source = CurrentCounts(reader, Owner.of_stream(stream))
     found: dict[str, dict[str, Counts]] = {}
@@ -214,7 +212,7 @@ def _with_labels(source: OwnerCounts, wanted: Sequence[Series], windows: Sequenc
 
 def _panel(
     source: OwnerCounts, wanted: Sequence[Series], windows: Sequence[Window], level: int, *, bins: bool
-) -> Found:  # fmt: skip
+) -> Found:
     panel = source.panel(wanted, level, windows[0].start, windows[-1].end, bins=bins)
     if not len(panel):
         return []

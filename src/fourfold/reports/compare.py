@@ -70,9 +70,7 @@ class Comparison(Tabular):
 _SHOWN = 10  # differences in a comparison's text
 
 
-def compare(
-    reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | None = None
-) -> Comparison:  # fmt: skip
+def compare(reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | None = None) -> Comparison:
     """Two slices side by side at every component, ranked by how much they differ. Reads the log.
 
     The slices are of predictions: of a stream that has these columns, or for which a task declares such a slice. Other
@@ -124,7 +122,7 @@ def compare(
 
 def _origin(
     reader: Reader, names: tuple[str, ...], streams: Sequence[str], tasks: Sequence[Task]
-) -> tuple[str, Dimension]:  # fmt: skip
+) -> tuple[str, Dimension]:
     """The slices' stream and dimension."""
     for task in tasks:
         for dimension in task.dimensions:
@@ -145,7 +143,7 @@ def _origin(
 
 def _of_stream(
     reader: Reader, stream: str, tasks: Sequence[Task], sides: Sequence[pa.Array], skip: set[str]
-) -> Iterator[Difference]:  # fmt: skip
+) -> Iterator[Difference]:
     """The differences in a stream between the records of two sets of keys."""
     log = reader.log(stream).whole()
     tables = [log.records(pc.field(KEY).isin(keys)) for keys in sides]

@@ -17,7 +17,7 @@ _ADVICE = "run fourfold doctor --mend; it repairs what it can, and deletes nothi
 
 def examine(
     folder: Path, project: str, *, deep: bool = False, report: Callable[[float], None] = lambda share: None
-) -> list[Problem]:  # fmt: skip
+) -> list[Problem]:
     """All problems of a store; ``deep`` counts its logs again and compares.
 
     ``report`` receives the share of this that is done.

@@ -208,12 +208,19 @@ def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[Lab
     late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
             and lag.delay.value > 3 * max(usual, 0.0) + 3600]  # fmt: skip
     for kind, what, words, usually in (
-        ("missing_labels", "labels are missing", [f"{lag.slice} {lag.final:.0%}" for lag in missing],
-         f"{whole.final:.0%} of all"),
-        ("late_labels", "labels are late (median delay)",
-         [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late],
-         f"{(usual or 0.0) / 3600:.3g} h for all"),
-    ):  # fmt: skip
+        (
+            "missing_labels",
+            "labels are missing",
+            [f"{lag.slice} {lag.final:.0%}" for lag in missing],
+            f"{whole.final:.0%} of all",
+        ),
+        (
+            "late_labels",
+            "labels are late (median delay)",
+            [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late],
+            f"{(usual or 0.0) / 3600:.3g} h for all",
+        ),
+    ):
         if words:
             named = ", ".join(words[:_NAMED]) + (", …" if len(words) > _NAMED else "")
             advice = f"see fourfold metrics {task.name} label_delay(0.5) --by {' --by '.join(dimension.names)}"

@@ -17,7 +17,7 @@ from fourfold.state import catalogue
 
 def skew(
     reader: Reader, reference: str, current: str, *, start: Moment | None = None, end: Moment | None = None
-) -> Table[ColumnSkew]:  # fmt: skip
+) -> Table[ColumnSkew]:
     """The differences between two streams that should be alike, column by column, the worst first.
 
     Args:
@@ -40,9 +40,15 @@ def skew(
 
 
 def discrepancies(
-    reader: Reader, reference: str, current: str, *, columns: Sequence[str] | None = None, relative: float = 1e-6,
-    absolute: float = 0.0, examples: int = 5,
-) -> Table[Discrepancy]:  # fmt: skip
+    reader: Reader,
+    reference: str,
+    current: str,
+    *,
+    columns: Sequence[str] | None = None,
+    relative: float = 1e-6,
+    absolute: float = 0.0,
+    examples: int = 5,
+) -> Table[Discrepancy]:
     """The same keys in two streams, such as features computed online and offline, compared value by value.
 
     If a key has several records, the newest by log time counts. The first row (column "") compares the keys

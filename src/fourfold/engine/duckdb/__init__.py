@@ -91,9 +91,14 @@ class DuckDB(Engine):
             yield from Join(connection, task, logs, splits, extent).joined()
 
     def discrepancies(
-        self, here: ChangedLog, there: ChangedLog, columns: Sequence[str], relative: float, absolute: float,
+        self,
+        here: ChangedLog,
+        there: ChangedLog,
+        columns: Sequence[str],
+        relative: float,
+        absolute: float,
         examples: int,
-    ) -> list[Discrepancy]:  # fmt: skip
+    ) -> list[Discrepancy]:
         """See ``Engine.discrepancies``."""
         with connected() as connection:
             return discrepancies(connection, here, there, columns, relative, absolute, examples)

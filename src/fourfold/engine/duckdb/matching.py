@@ -18,9 +18,14 @@ _FIELDS = ("matched", "mismatched", "only_current", "only_reference")
 
 
 def discrepancies(
-    connection: duckdb.DuckDBPyConnection, here: ChangedLog, there: ChangedLog, columns: Sequence[str], relative: float,
-    absolute: float, examples: int,
-) -> list[Discrepancy]:  # fmt: skip
+    connection: duckdb.DuckDBPyConnection,
+    here: ChangedLog,
+    there: ChangedLog,
+    columns: Sequence[str],
+    relative: float,
+    absolute: float,
+    examples: int,
+) -> list[Discrepancy]:
     """See ``Engine.discrepancies``."""
     numeric = [all(_is_number(log.schema.field(name).type) for log in (here, there)) for name in columns]
     for side, log in (("a", here), ("b", there)):
@@ -57,7 +62,7 @@ def discrepancies(
 
 def _compared(
     connection: duckdb.DuckDBPyConnection, column: str, conditions: Sequence[str], examples: int
-) -> Discrepancy:  # fmt: skip
+) -> Discrepancy:
     counted = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
     row = connection.execute(f"SELECT {counted} FROM both_sides").fetchone()
     assert row is not None

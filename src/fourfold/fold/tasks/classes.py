@@ -70,8 +70,10 @@ def multilabel(records: Joined, known: Plan, moment: int) -> Measured:
         said, true = predicted[i] or frozenset(), actual[i] or frozenset()
         both = said & true
         for cell, classes in (
-            ("true_positive", both), ("false_positive", said - true), ("false_negative", true - said),
-        ):  # fmt: skip
+            ("true_positive", both),
+            ("false_positive", said - true),
+            ("false_negative", true - said),
+        ):
             places += [i] * len(classes)
             cells += [(label_of(name), cell) for name in sorted(classes)]
         exact[i] = said == true

@@ -92,7 +92,7 @@ def _provisional(value: Value) -> Status:
 
 def label_curves(
     source: OwnerCounts, kind: str, names: tuple[str, ...], now: int, horizon: int
-) -> dict[str, LabelCurve]:  # fmt: skip
+) -> dict[str, LabelCurve]:
     """The delays of labels in the last horizons, by slice; a slice with few labels has no curve."""
     step = _step(horizon)
     first = (now - _HISTORY * horizon) // step * step

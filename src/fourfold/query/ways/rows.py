@@ -22,9 +22,7 @@ def noting(query: Query, answers: dict[Place, Value]) -> dict[Place, Value]:
     return {**answers, **{place: noted(answers[place], entry) for place, entry in found if place in answers}}
 
 
-def rows(
-    query: Query, answers: dict[Place, Any], slices: Sequence[str], *, text: str = ""
-) -> Result:  # fmt: skip
+def rows(query: Query, answers: dict[Place, Any], slices: Sequence[str], *, text: str = "") -> Result:
     """The rows, each with its maturity."""
     curve = query.question.metric.curve
     empty: Any = Value.no_data(f"no {'predictions' if query.target.kind == 'task' else 'records'} in this window")
