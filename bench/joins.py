@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from bench.measure import Report, Timing, in_turn, milliseconds
 from fourfold import config
 from fourfold.engine import DuckDB
-from fourfold.fold import Levels, Plan
+from fourfold.fold import KeptSlices, Plan
 from fourfold.log import Changes
 from fourfold.model import ALL, DAY, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
@@ -33,7 +33,7 @@ def run(report: Report, rounds: int = 3) -> None:
         plan = _warm(bare, predictions, labels)
 
         def fold(task: Task) -> None:
-            splits = {dimension: Levels() for dimension in (ALL, *task.slices)}
+            splits = {dimension: KeptSlices() for dimension in (ALL, *task.slices)}
             DuckDB().fold_task(task, {"predict": predictions, "labels": labels}, splits, plan)
 
         timings = in_turn(
@@ -96,7 +96,7 @@ def _table(
 def _warm(task: Task, predictions: Changes, labels: Changes) -> Plan:
     """The plan as it is once the predictions have been counted."""
     logs = {"predict": Changes(0, predictions.schema, added=predictions.before[:1]), "labels": Changes(-1, META)}
-    return DuckDB().fold_task(task, logs, {ALL: Levels()}, Plan()).plan
+    return DuckDB().fold_task(task, logs, {ALL: KeptSlices()}, Plan()).plan
 
 
 def _join(predictions: Changes, labels: Changes) -> None:

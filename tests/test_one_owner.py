@@ -42,13 +42,13 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
     monkeypatch.setattr("fourfold.ingest.failures.REST", 1e9)
     tried = []
     engine = session.store.reader.engine
-    levels = engine.levels
+    kept_slices = engine.kept_slices
 
     def counted(log: Any, dimension: Any, known: Any) -> Any:
         tried.append(str(dimension))
-        return levels(log, dimension, known)
+        return kept_slices(log, dimension, known)
 
-    monkeypatch.setattr(engine, "levels", counted)
+    monkeypatch.setattr(engine, "kept_slices", counted)
     ff.task("t", prediction="p.score", label="l.y", slices=[{"name": "s", "sql": "name::INTEGER"}])
     ff.log("p", key="a", score=0.5, name="x")
     assert ff.metric("t", "predictions").value.value == 1.0

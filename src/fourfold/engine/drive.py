@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from fourfold import counts
 from fourfold.counts.binning import Ints
-from fourfold.engine.protocol import EVERYTHING, Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
+from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
 from fourfold.fold import (
     Groups,
-    Levels,
+    KeptSlices,
     Plan,
     Split,
     better_binnings,
@@ -42,7 +42,7 @@ class Engine(abc.ABC):
         """Stop a thread's count with a ``StoppedError``, discarding its results, and wait for it."""
 
     @abc.abstractmethod
-    def levels(self, log: ChangedLog, dimension: Dimension, known: Levels) -> Levels:
+    def kept_slices(self, log: ChangedLog, dimension: Dimension, known: KeptSlices) -> KeptSlices:
         """The values of a dimension that have their own slice, and the bucket edges, once ``log`` is counted."""
 
     @abc.abstractmethod
@@ -64,7 +64,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def joined(
-        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = EVERYTHING
+        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = WHOLE
     ) -> Iterator[pa.Table]:
         """The joined records as they are, as ``fold.tasks.Joined`` describes them, with their parts (see ``Batch``)."""
 
@@ -90,11 +90,16 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def keys(
-        self, log: ChangedLog, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
+        self,
+        log: ChangedLog,
+        dimension: Dimension,
+        kept_slices: KeptSlices,
+        value: Sequence[str | None],
+        extent: Extent,
     ) -> pa.Array:
         """The keys of the records that have a value in a dimension, within an extent of time."""
 
-    def fold_stream(self, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent = EVERYTHING) -> Folded:
+    def fold_stream(self, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent = WHOLE) -> Folded:
         """Count the changed records of a stream and their columns, by each of the dimensions.
 
         Of the extent, ``as_of`` and ``closed`` have a meaning.
@@ -127,7 +132,7 @@ class Engine(abc.ABC):
         logs: Mapping[str, ChangedLog],
         splits: Splits,
         plan: Plan,
-        extent: Extent = EVERYTHING,
+        extent: Extent = WHOLE,
         wanted: Wanted | None = None,
     ) -> Folded:
         """Join and count the changes in the task's streams: the old records are subtracted, the new ones added.
@@ -173,7 +178,7 @@ class _Adder:
 
 def _divided(splits: Splits) -> Splits:
     """The dimensions that split records: all but ``ALL``."""
-    return {dimension: levels for dimension, levels in splits.items() if dimension.parts}
+    return {dimension: kept_slices for dimension, kept_slices in splits.items() if dimension.parts}
 
 
 def _groups(starts: Ints, parts: pa.Table, splits: Splits) -> list[Groups]:
@@ -188,7 +193,7 @@ def _splits_of(parts: pa.Table, splits: Splits) -> list[Split]:
         Split(
             tuple(part.name for part in dimension.parts),
             tuple(parts[f"slice_{i}_{j}"].combine_chunks() for j in range(len(dimension.parts))),
-            levels.kept if levels.full else None,
+            kept_slices.kept if kept_slices.full else None,
         )
-        for i, (dimension, levels) in enumerate(splits.items())
+        for i, (dimension, kept_slices) in enumerate(splits.items())
     ]

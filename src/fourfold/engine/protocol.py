@@ -9,7 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from fourfold.errors import ConfigError
-from fourfold.fold import Levels, Plan
+from fourfold.fold import KeptSlices, Plan
 from fourfold.model import Dimension
 
 
@@ -113,6 +113,6 @@ class Discrepancy:
         return self.mismatched + self.only_current + self.only_reference
 
 
-EVERYTHING = Extent()
-Splits = Mapping[Dimension, Levels]
+WHOLE = Extent()
+Splits = Mapping[Dimension, KeptSlices]
 Wanted = Mapping[Dimension, Collection[str]]

@@ -15,14 +15,14 @@ from fourfold.fold.columns import (
 )
 from fourfold.fold.frames import is_frame, to_arrow
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
-from fourfold.fold.levels import Levels, bucket_names
+from fourfold.fold.kept_slices import KeptSlices, bucket_names
 from fourfold.fold.numeric import choose_binning
 from fourfold.fold.stream import fold_duplicates, fold_keys
 
 __all__ = [
     "NEVER",
     "Groups",
-    "Levels",
+    "KeptSlices",
     "Plan",
     "Split",
     "better_binnings",

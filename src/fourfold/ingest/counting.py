@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fourfold.engine import Engine, Extent, Folded, Splits, StoppedError
 from fourfold.errors import StoreError
-from fourfold.fold import Levels, Plan
+from fourfold.fold import KeptSlices, Plan
 from fourfold.ingest.failures import Failures, versions
 from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.ingest.progress import (
@@ -178,14 +178,14 @@ class Counter:
         if not newest or not fresh.jobs:
             return
         whole = {stream: self._log(stream).whole(newest.get(stream)) for stream in work.streams}
-        levels = self._levels(self._known([fresh]), fresh, whole)
+        kept_slices = self._kept_slices(self._known([fresh]), fresh, whole)
         rows = sum(self._log(stream).rows for stream in newest)
         pieces = 1 if work.task is not None and work.task.query else 1 + rows // PIECE_ROWS
         if work.task is None:
             pieces = min(pieces, max(len(whole[work.streams[0]].added), 1))
         progress = Backfill(tuple(sorted(newest.items())), 0, pieces)
         with self._database.write() as connection:
-            self._set_levels(connection, work, levels)
+            self._set_kept_slices(connection, work, kept_slices)
             for job in fresh.jobs:
                 catalogue.set_backfill(connection, self._project, job.key, progress)
 
@@ -232,7 +232,7 @@ class Counter:
             logs = {stream: _nth(log, progress.piece, progress.pieces) for stream, log in logs.items()}
         elif progress.pieces > 1:
             piece = (progress.piece, progress.pieces)
-        counted = self._counted(known, work, logs, known.extent(work, piece), known.levels_of(work))
+        counted = self._counted(known, work, logs, known.extent(work, piece), known.kept_slices_of(work))
         last = progress.piece + 1 == progress.pieces
         with self._database.write() as connection:
             self._add(connection, [counted])
@@ -245,34 +245,43 @@ class Counter:
     # both -----------------------------------------------------------------------------------------------------------
 
     def _counted(
-        self, known: Known, work: Workload, logs: Mapping[str, Changes], extent: Extent, levels: Splits | None = None
+        self,
+        known: Known,
+        work: Workload,
+        logs: Mapping[str, Changes],
+        extent: Extent,
+        kept_slices: Splits | None = None,
     ) -> Counted:
-        """Count changes; without ``levels``, these are fixed by them as far as they are not."""
-        before = known.levels_of(work)
-        levels = self._levels(known, work, logs) if levels is None else levels
+        """Count changes; without ``kept_slices``, these are fixed by them as far as they are not."""
+        before = known.kept_slices_of(work)
+        kept_slices = self._kept_slices(known, work, logs) if kept_slices is None else kept_slices
         plan = known.plans[work.owner]
-        folded = self._fold(work, logs, levels, plan, extent)
-        new = {dimension: after for dimension, after in levels.items() if after != before[dimension]}
+        folded = self._fold(work, logs, kept_slices, plan, extent)
+        new = {dimension: after for dimension, after in kept_slices.items() if after != before[dimension]}
         at = {stream: log.version for stream, log in logs.items() if log.version >= 0}
         return Counted(work, folded.counts, plan, folded.plan, new, at)
 
-    def _fold(self, work: Workload, logs: Mapping[str, Changes], levels: Splits, plan: Plan, extent: Extent) -> Folded:
+    def _fold(
+        self, work: Workload, logs: Mapping[str, Changes], kept_slices: Splits, plan: Plan, extent: Extent
+    ) -> Folded:
         if work.task is None:
-            return self._engine.fold_stream(logs[work.streams[0]], levels, plan, extent)
+            return self._engine.fold_stream(logs[work.streams[0]], kept_slices, plan, extent)
         wanted: dict[Dimension, list[str]] = {}
         for job in work.jobs:
             wanted.setdefault(job.dimension, []).append(job.metric)
         sums: dict[str, Sums] = {job.metric: job.sums for job in work.jobs if job.sums is not None}
         task = dataclasses.replace(work.task, sums=tuple(sums.values()))
-        return self._engine.fold_task(task, logs, levels, plan, extent, wanted)
+        return self._engine.fold_task(task, logs, kept_slices, plan, extent, wanted)
 
-    def _levels(self, known: Known, work: Workload, logs: Mapping[str, Changes]) -> dict[Dimension, Levels]:
+    def _kept_slices(self, known: Known, work: Workload, logs: Mapping[str, Changes]) -> dict[Dimension, KeptSlices]:
         """What is fixed of the jobs' dimensions, once these changes are counted."""
         stream = work.streams[0]
         log = logs[stream]
         return {
-            d: levels if (stream, d, log.added) in known.fixed_by else self._engine.levels(log, d, levels)
-            for d, levels in known.levels_of(work).items()
+            d: kept_slices
+            if (stream, d, log.added) in known.fixed_by
+            else self._engine.kept_slices(log, d, kept_slices)
+            for d, kept_slices in known.kept_slices_of(work).items()
         }
 
     def _add(self, connection: sa.Connection, results: Sequence[Counted]) -> None:
@@ -297,12 +306,12 @@ class Counter:
         catalogue.add_small_integers(connection, self._project, owner, plan.small - counted.before.small)
         if plan.identifiers != counted.before.identifiers:
             catalogue.set_identifiers(connection, self._project, owner, plan.identifiers)
-        self._set_levels(connection, counted.work, counted.levels)
+        self._set_kept_slices(connection, counted.work, counted.kept_slices)
 
-    def _set_levels(self, connection: sa.Connection, work: Workload, levels: Splits) -> None:
-        for dimension, fixed in levels.items():
+    def _set_kept_slices(self, connection: sa.Connection, work: Workload, kept_slices: Splits) -> None:
+        for dimension, fixed in kept_slices.items():
             if dimension != ALL:
-                catalogue.set_levels(connection, self._project, work.streams[0], dimension, fixed)
+                catalogue.set_kept_slices(connection, self._project, work.streams[0], dimension, fixed)
 
     def _set_cursors(self, connection: sa.Connection, counted: Counted) -> None:
         """Write down how far jobs have come; they could be counted, whatever had kept them from it."""

@@ -83,7 +83,7 @@ class Forgetter:
         with self._database.write() as connection:
             adding.erase_labels(connection, self._project, labels)
             series.drop_unused(connection, self._project)
-            catalogue.drop_levels_of(connection, self._project, labels)
+            catalogue.drop_kept_slices_of(connection, self._project, labels)
             left = [f"run {run} mentions a key: it is kept with its parameters and error"
                     for run in runs.mentioning(connection, self._project, wanted)]  # fmt: skip
             left += [f"the slice {key} of {owner} has other records"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from fourfold.engine import Extent, Splits
-from fourfold.fold import Levels, Plan
+from fourfold.fold import KeptSlices, Plan
 from fourfold.log import Changes
 from fourfold.model import Dimension, Owner
 from fourfold.state import catalogue
@@ -43,7 +43,7 @@ class Counted:
     counts: pa.Table
     before: Plan
     plan: Plan
-    levels: Splits  # of the dimensions of which more was fixed
+    kept_slices: Splits  # of the dimensions of which more was fixed
     versions: Mapping[str, int]
 
     @property
@@ -58,7 +58,7 @@ class Known:
 
     cursors: dict[str, Mapping[str, int]]  # by job
     plans: dict[Owner, Plan]  # by owner
-    levels: dict[tuple[str, str], Levels]  # by stream and dimension
+    kept_slices: dict[tuple[str, str], KeptSlices]  # by stream and dimension
     closed: dict[str, int]  # by stream, the second before which its counts stay as they are
     fixed_by: set[tuple[str, Dimension, tuple[str, ...]]] = dataclasses.field(default_factory=set)  # of which files
 
@@ -68,14 +68,14 @@ class Known:
         return Known(
             dict(catalogue.cursors(connection, project)),
             catalogue.plans(connection, project, [work.owner for work in workloads]),
-            catalogue.levels_of(connection, project, list(dict.fromkeys(work.streams[0] for work in workloads))),
+            catalogue.kept_slices_of(connection, project, list(dict.fromkeys(work.streams[0] for work in workloads))),
             catalogue.closed_streams(connection, project),
         )
 
-    def levels_of(self, work: Workload) -> dict[Dimension, Levels]:
+    def kept_slices_of(self, work: Workload) -> dict[Dimension, KeptSlices]:
         """What is fixed of the dimensions of a workload's jobs."""
         dimensions = dict.fromkeys(job.dimension for job in work.jobs)
-        return {d: self.levels.get((work.streams[0], d.to_json()), Levels()) for d in dimensions}
+        return {d: self.kept_slices.get((work.streams[0], d.to_json()), KeptSlices()) for d in dimensions}
 
     def extent(self, work: Workload, piece: tuple[int, int] | None = None) -> Extent:
         """What of an owner's records is not closed."""
@@ -97,7 +97,9 @@ class Known:
         self.cursors |= dict.fromkeys(counted.keys, counted.versions)
         self.plans[counted.work.owner] = counted.plan
         stream = counted.work.streams[0]
-        self.levels |= {(stream, dimension.to_json()): levels for dimension, levels in counted.levels.items()}
+        self.kept_slices |= {
+            (stream, dimension.to_json()): kept_slices for dimension, kept_slices in counted.kept_slices.items()
+        }
         self.fixed_by |= {(stream, job.dimension, log.added) for job in counted.work.jobs}
 
 

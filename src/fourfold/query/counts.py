@@ -93,7 +93,7 @@ class PastCounts:
         with reader.database.read() as connection:
             plan = catalogue.plan(connection, reader.project, owner)
             splits = {
-                d: catalogue.levels(connection, reader.project, streams[0], d)
+                d: catalogue.kept_slices(connection, reader.project, streams[0], d)
                 for d in dict.fromkeys((ALL, *dimensions))
             }
         logs = {stream: reader.log(stream).whole() for stream in streams}

@@ -14,7 +14,7 @@ from fourfold import counts
 from fourfold.counts import Counts
 from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
-from fourfold.fold import Levels, Plan, event_seconds, fold_columns, group_records, plan_columns
+from fourfold.fold import KeptSlices, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import Dimension, Owner, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
@@ -99,11 +99,11 @@ def compare(reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | 
         extent = Extent(start=start, end=end)
     stream, dimension = _origin(reader, tuple(sorted(a)), streams, tasks)
     with reader.database.read() as connection:
-        levels = catalogue.levels(connection, reader.project, stream, dimension)
+        kept_slices = catalogue.kept_slices(connection, reader.project, stream, dimension)
     log = reader.log(stream).whole()
     sides = [
         reader.engine.keys(
-            log, dimension, levels, [None if v is None else str(v) for _, v in sorted(of.items())], extent
+            log, dimension, kept_slices, [None if v is None else str(v) for _, v in sorted(of.items())], extent
         )
         for of in (a, b)
     ]
@@ -115,7 +115,7 @@ def compare(reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | 
         found += _of_stream(reader, name, tasks, sides, skip=set(a))
     for task in tasks:
         if task.prediction.stream == stream:
-            found += _of_task(reader, task, dimension, levels, (a, b), extent)
+            found += _of_task(reader, task, dimension, kept_slices, (a, b), extent)
     found.sort(key=lambda difference: -difference.size)
     return Comparison(dict(a), dict(b), (len(sides[0]), len(sides[1])), tuple(found))
 
@@ -207,14 +207,19 @@ def _shares(values: Sequence[object]) -> dict[str, float]:
 
 
 def _of_task(
-    reader: Reader, task: Task, dimension: Dimension, levels: Levels, slices: tuple[Slice, Slice], extent: Extent
+    reader: Reader,
+    task: Task,
+    dimension: Dimension,
+    kept_slices: KeptSlices,
+    slices: tuple[Slice, Slice],
+    extent: Extent,
 ) -> Iterator[Difference]:
     """A task's main metrics in the two slices."""
     with reader.database.read() as connection:
         plan = catalogue.plan(connection, reader.project, Owner.of_task(task.name))
     logs = {stream: reader.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
-    folded = reader.engine.fold_task(bare, logs, {dimension: levels}, plan, extent)
+    folded = reader.engine.fold_task(bare, logs, {dimension: kept_slices}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))
     series = list(zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True))
     keys = [slice_key({name: None if v is None else label_of(str(v)) for name, v in of.items()}) for of in slices]

@@ -230,8 +230,8 @@ def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[Lab
 def _of_slices(reader: Reader, task: Task) -> Iterator[Problem]:
     for dimension in task.slices:
         with reader.database.read() as connection:
-            levels = catalogue.levels(connection, reader.project, task.prediction.stream, dimension)
-        if levels.full:
+            kept_slices = catalogue.kept_slices(connection, reader.project, task.prediction.stream, dimension)
+        if kept_slices.full:
             text = f"slices by {dimension} have more than {MOST_SLICES} values; the rest is counted as '(other)'"
             yield Problem(
                 "many_slices", task.name, text, "slice by a coarser column, or an expression that groups values"

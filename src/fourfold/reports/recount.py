@@ -60,7 +60,8 @@ def _of_owner(reader: Reader, work: Workload) -> Iterator[Difference]:
         jobs = [job for job in work.jobs if job.key in cursors]
         plan = catalogue.plan(connection, reader.project, work.owner)
         splits = {
-            job.dimension: catalogue.levels(connection, reader.project, work.streams[0], job.dimension) for job in jobs
+            job.dimension: catalogue.kept_slices(connection, reader.project, work.streams[0], job.dimension)
+            for job in jobs
         }
         closed = catalogue.closed_before(connection, reader.project, work.streams)
     if not jobs:

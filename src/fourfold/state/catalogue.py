@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fourfold.counts.binning import Binning
-from fourfold.fold import Levels, Plan
+from fourfold.fold import KeptSlices, Plan
 from fourfold.model import Dimension, Owner, Sums, Task, slice_key
 from fourfold.state import tables
 from fourfold.state.database import readable
@@ -81,7 +81,7 @@ def set_custom(connection: Connection, project: str, task_name: str, sums: Sums)
     upsert(connection, custom, row)
 
 
-def levels(connection: Connection, project: str, stream_name: str, of: Dimension) -> Levels:
+def kept_slices(connection: Connection, project: str, stream_name: str, of: Dimension) -> KeptSlices:
     """The fixed levels of a way to split a stream."""
     text = connection.scalar(
         sa.select(dimension.c.levels).where(
@@ -89,10 +89,10 @@ def levels(connection: Connection, project: str, stream_name: str, of: Dimension
         )
     )
     with readable("what is fixed of a slice"):
-        return Levels() if text is None else Levels.from_json(text)
+        return KeptSlices() if text is None else KeptSlices.from_json(text)
 
 
-def levels_of(connection: Connection, project: str, streams: Sequence[str]) -> dict[tuple[str, str], Levels]:
+def kept_slices_of(connection: Connection, project: str, streams: Sequence[str]) -> dict[tuple[str, str], KeptSlices]:
     """The fixed levels of all ways to split some streams, by stream and definition."""
     found = {}
     for batch in chunked(streams):
@@ -101,23 +101,23 @@ def levels_of(connection: Connection, project: str, streams: Sequence[str]) -> d
         )
         for name, definition, text in connection.execute(query):
             with readable("what is fixed of a slice"):
-                found[name, definition] = Levels.from_json(text)
+                found[name, definition] = KeptSlices.from_json(text)
     return found
 
 
-def set_levels(connection: Connection, project: str, stream_name: str, of: Dimension, new: Levels) -> None:
+def set_kept_slices(connection: Connection, project: str, stream_name: str, of: Dimension, new: KeptSlices) -> None:
     """Fix more of a way to split a stream."""
     row = {"project": project, "stream": stream_name, "definition": of.to_json(), "levels": new.to_json()}
     upsert(connection, dimension, row)
 
 
-def drop_levels_of(connection: Connection, project: str, texts: Collection[str]) -> None:
+def drop_kept_slices_of(connection: Connection, project: str, texts: Collection[str]) -> None:
     """Let no way to split a stream keep a slice for some values, where nothing is counted in it any more."""
     used = set(connection.scalars(sa.select(series.c.slice).where(series.c.project == project).distinct()))
     query = sa.select(dimension).where(dimension.c.project == project)
     for row in connection.execute(query).fetchall():
         names = [part[0] for part in json.loads(row.definition)]
-        known = Levels.from_json(row.levels)
+        known = KeptSlices.from_json(row.levels)
         gone = {
             value for value in known.kept
             if set(value) & set(texts) and slice_key(dict(zip(names, value, strict=True))) not in used

@@ -17,8 +17,8 @@ from fourfold.engine.duckdb.files import needed, read, register, tables
 from fourfold.engine.duckdb.joins import Join
 from fourfold.engine.duckdb.matching import discrepancies
 from fourfold.engine.duckdb.repeated import repetitions
-from fourfold.engine.protocol import EVERYTHING, Batch, ChangedLog, Discrepancy, Extent, Splits
-from fourfold.fold import Levels, labels_of
+from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Discrepancy, Extent, Splits
+from fourfold.fold import KeptSlices, labels_of
 from fourfold.model import LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
 from fourfold.model.records import EVENT_TIME, KEY
 
@@ -32,7 +32,7 @@ class DuckDB(Engine):
         """See ``Engine.stop``."""
         stopping.stop(thread)
 
-    def levels(self, log: ChangedLog, dimension: Dimension, known: Levels) -> Levels:
+    def kept_slices(self, log: ChangedLog, dimension: Dimension, known: KeptSlices) -> KeptSlices:
         """See ``Engine.levels``."""
         if not log.added or not dimension.parts:
             return known
@@ -84,7 +84,7 @@ class DuckDB(Engine):
             yield from Join(connection, task, logs, splits, extent).records(pairs)
 
     def joined(
-        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = EVERYTHING
+        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = WHOLE
     ) -> Iterator[pa.Table]:
         """See ``Engine.joined``."""
         with connected(f"task {task.name!r}") as connection:
@@ -122,12 +122,17 @@ class DuckDB(Engine):
             return [(str(text), int(n)) for text, n in rows]
 
     def keys(
-        self, log: ChangedLog, dimension: Dimension, levels: Levels, value: Sequence[str | None], extent: Extent
+        self,
+        log: ChangedLog,
+        dimension: Dimension,
+        kept_slices: KeptSlices,
+        value: Sequence[str | None],
+        extent: Extent,
     ) -> pa.Array:
         """See ``Engine.keys``."""
         with connected() as connection:
             register(connection, "log", log, log.added)
-            parts = sql.parts_sql(log.schema, {dimension: levels})
+            parts = sql.parts_sql(log.schema, {dimension: kept_slices})
             # narrowed by the characters that a label keeps in any case, then held against whole labels
             conditions = "".join(
                 f" AND left({part}, {LABEL_PREFIX}) IS NOT DISTINCT FROM left(?, {LABEL_PREFIX})"

@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import Extent, Splits
-from fourfold.fold import Levels, bucket_names
+from fourfold.fold import KeptSlices, bucket_names
 from fourfold.model import Part, Task
 
 
 def parts_sql(schema: pa.Schema, splits: Splits) -> dict[str, str]:
     """The values of the dimensions' parts: ``slice_I_J`` is part J of dimension I (see ``Batch``)."""
     return {
-        f"slice_{i}_{j}": part_sql(part, schema, levels)
-        for i, (dimension, levels) in enumerate(splits.items())
+        f"slice_{i}_{j}": part_sql(part, schema, kept_slices)
+        for i, (dimension, kept_slices) in enumerate(splits.items())
         for j, part in enumerate(dimension.parts)
     }
 
@@ -34,7 +34,7 @@ def listed(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 
-def part_sql(part: Part, schema: pa.Schema, levels: Levels) -> str:
+def part_sql(part: Part, schema: pa.Schema, kept_slices: KeptSlices) -> str:
     """The value of a dimension's part, as text."""
     if part.sql:
         wanted = {name[0].casefold() for name in columns_of(part.sql)}
@@ -44,7 +44,7 @@ def part_sql(part: Part, schema: pa.Schema, levels: Levels) -> str:
     if not part.buckets:
         return text_sql(part.name, schema)
     value = number_sql(part.name, schema)
-    edges = levels.edges.get(part.name, ())
+    edges = kept_slices.edges.get(part.name, ())
     names = [text.replace("'", "''") for text in bucket_names(edges)]
     steps = " ".join(f"WHEN {value} < {edge!r} THEN '{name}'" for edge, name in zip(edges, names, strict=False))
     return f"CASE WHEN {value} IS NULL OR isnan({value}) THEN NULL {steps} ELSE '{names[-1]}' END"

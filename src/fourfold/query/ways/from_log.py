@@ -31,7 +31,9 @@ def from_log(query: Query, dimension: Dimension) -> Result:
     reader = query.reader
     with reader.database.read() as connection:
         splits = {
-            d: catalogue.levels(connection, reader.project, task.prediction.stream, d) for d in [dimension] if d.parts
+            d: catalogue.kept_slices(connection, reader.project, task.prediction.stream, d)
+            for d in [dimension]
+            if d.parts
         }
     logs = {stream: reader.log(stream).whole() for stream in task.streams}
     bare = dataclasses.replace(task, sums=())
@@ -64,10 +66,12 @@ def _slice_keys(table: pa.Table, dimension: Dimension, splits: Any) -> np.ndarra
     """Each record's slice."""
     if dimension == ALL:
         return np.full(table.num_rows, EVERYTHING, object)
-    levels = splits[dimension]
+    kept_slices = splits[dimension]
     names = tuple(part.name for part in dimension.parts)
     values = tuple(table[f"slice_0_{j}"].combine_chunks() for j in range(len(names)))
-    groups = Split(names, values, levels.kept if levels.full else None).groups(np.zeros(table.num_rows, np.int64))
+    groups = Split(names, values, kept_slices.kept if kept_slices.full else None).groups(
+        np.zeros(table.num_rows, np.int64)
+    )
     return np.array(groups.slices, object)[groups.ids]
 
 

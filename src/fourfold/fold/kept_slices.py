@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from fourfold.model import MOST_SLICES
 
-Value = tuple[str | None, ...]
+SliceValues = tuple[str | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Levels:
+class KeptSlices:
     """The fixed choices of a dimension.
 
     ``edges`` holds, for each bucketed part, the buckets' inner edges, chosen from the first data seen. ``kept`` are the
@@ -21,10 +21,10 @@ class Levels:
     """
 
     edges: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    kept: frozenset[Value] = frozenset()
+    kept: frozenset[SliceValues] = frozenset()
     full: bool = False
 
-    def admitting(self, heaviest: Sequence[Value]) -> Levels:
+    def admitting(self, heaviest: Sequence[SliceValues]) -> KeptSlices:
         """With further values, the most frequent first, as far as there is room; those already kept stay.
 
         The first values to fill the room keep it, so that earlier counts stay correct: if all come at once, as in the
@@ -42,11 +42,11 @@ class Levels:
         return json.dumps({"edges": dict(self.edges), "kept": kept, "full": self.full}, ensure_ascii=False)
 
     @staticmethod
-    def from_json(text: str) -> Levels:
+    def from_json(text: str) -> KeptSlices:
         """The inverse of ``to_json``."""
         fields = json.loads(text)
         edges = {name: tuple(values) for name, values in fields["edges"].items()}
-        return Levels(edges, frozenset(map(tuple, fields["kept"])), fields["full"])
+        return KeptSlices(edges, frozenset(map(tuple, fields["kept"])), fields["full"])
 
 
 def bucket_names(edges: Sequence[float]) -> list[str]:
