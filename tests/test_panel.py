@@ -130,8 +130,10 @@ def test_the_calibration_of_many_rows_is_that_of_the_plain_form() -> None:
             assert answer.status is Status.NO_DATA and answer.reason
             assert curve == [(("",), curve[0][1])] and curve[0][1].reason == answer.reason
             continue
+        assert counts.binning is not None
+        end = np.nextafter(counts.binning.edges(bins_of(score, counts.binning))[1], -np.inf)  # the last score in a bin
+        place = np.minimum((np.clip(end, 0.0, 1.0) * 10).astype(int), 9)
         score = np.clip(score, 0.0, 1.0)
-        place = np.minimum((score * 10).astype(int), 9)
         sums = [np.bincount(place, weights, 10) for weights in (n, positives, score * n)]
         there = sums[0] > 0
         records, happened, predicted = (column[there] for column in sums)
