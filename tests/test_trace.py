@@ -214,3 +214,12 @@ def test_an_outcome_that_is_missing_or_late_is_told_as_it_is_counted(session: Se
 
 def notes_of(key: str) -> list[str]:
     return [note for step in ff.trace(key).steps for note in step.notes]
+
+
+def test_groups_are_compared_though_a_declared_version_was_never_logged(session: Session) -> None:
+    ff.task("t", prediction="p.s", label="l.y", version="nope", slices=["c"])
+    for i in range(10):
+        ff.log("p", key=i, s=0.5, c="ab"[i % 2])
+        ff.log("l", key=i, y=i % 2)
+    found = ff.compare({"c": "a"}, {"c": "b"})
+    assert found.n == (5, 5) and "nope" not in {difference.name for difference in found.differences}

@@ -297,7 +297,7 @@ def declare(connection: sa.Connection, project: str, task: Task) -> None:
         for key in list(catalogue.cursors(connection, project)) + list(catalogue.backfills(connection, project)):
             if Job.from_key(key).owner == Owner.of_task(task.name):
                 catalogue.forget_job(connection, project, key)
-    catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
+    catalogue.set_task(connection, project, task.without_sums)
 
 
 def _add_counts(

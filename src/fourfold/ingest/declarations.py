@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
@@ -56,7 +55,7 @@ def restore(connection: sa.Connection, project: str, folder: Path, is_logged: Ca
             task = Task.from_json(text)
         except (TypeError, ValueError, KeyError, AttributeError):
             continue
-        catalogue.set_task(connection, project, dataclasses.replace(task, sums=()))
+        catalogue.set_task(connection, project, task.without_sums)
         for sums in task.sums:
             catalogue.set_custom(connection, project, task.name, sums)
     streams = declared.get("streams")

@@ -103,6 +103,11 @@ class Task:
         """All dimensions of its counts, including the model version."""
         return tuple(dict.fromkeys((*self.slices, *([self.by_version] if self.by_version else []))))
 
+    @property
+    def without_sums(self) -> Task:
+        """The task without custom metrics."""
+        return dataclasses.replace(self, sums=())
+
     def to_json(self) -> str:
         """The definition as canonical JSON: equal definitions have equal text."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

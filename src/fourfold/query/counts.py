@@ -96,7 +96,7 @@ class PastCounts:
                 d: catalogue.kept_slices(connection, reader.project, streams[0], d)
                 for d in dict.fromkeys((ALL, *dimensions))
             }
-        logs = {stream: reader.log(stream).whole() for stream in streams}
+        logs = reader.whole(streams)
         if task is None:
             folded = reader.engine.fold_stream(logs[streams[0]], splits, plan, Extent(as_of=as_of))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fourfold.engine import DuckDB, Engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Inbox, Logs, Quarantine, StreamLog, store_folder
+from fourfold.log import Changes, Inbox, Logs, Quarantine, StreamLog, store_folder
 from fourfold.model import Owner, Standing
 from fourfold.state import Database, catalogue, jobs
 from fourfold.state.jobs import Job
@@ -71,6 +71,10 @@ class Reader:
     def log(self, stream: str) -> StreamLog:
         """The log of a stream."""
         return self._logs.get(self.project, stream)
+
+    def whole(self, streams: Iterable[str]) -> dict[str, Changes]:
+        """All records of some streams' logs."""
+        return {stream: self.log(stream).whole() for stream in dict.fromkeys(streams)}
 
     def plan(self, stream: str) -> Plan:
         """The plan of a stream's columns, for counting more of its data elsewhere."""

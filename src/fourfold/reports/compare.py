@@ -135,7 +135,7 @@ def _origin(
             columns = reader.log(stream).schema.names
             if set(names) <= set(columns):
                 return stream, Dimension(tuple(Part(name) for name in names))
-            known |= {name for name in columns if not name.startswith("_ff_")}
+            known |= set(users(columns))
     raise suggest(
         "column of a logged stream", next((n for n in names if n not in known), " × ".join(names)), sorted(known)
     )
@@ -163,7 +163,8 @@ def _of_stream(
         yield Difference(stream, "distribution", column, _words(both[0]), _words(both[1]), size)
     versions = dict.fromkeys(task.version for task in tasks if task.prediction.stream == stream and task.version)
     made = [_made_by(reader, table) for table in tables]
-    named = {"run": made} | {v: [_shares(table[v].to_pylist()) for table in tables] for v in versions}
+    logged = [version for version in versions if version in tables[0].column_names]
+    named = {"run": made} | {v: [_shares(table[v].to_pylist()) for table in tables] for v in logged}
     for name, (one, other) in named.items():
         if one or other:
             size = sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other}) / 2
@@ -217,8 +218,7 @@ def _of_task(
     """A task's main metrics in the two slices."""
     with reader.database.read() as connection:
         plan = catalogue.plan(connection, reader.project, Owner.of_task(task.name))
-    logs = {stream: reader.log(stream).whole() for stream in task.streams}
-    bare = dataclasses.replace(task, sums=())
+    logs, bare = reader.whole(task.streams), task.without_sums
     folded = reader.engine.fold_task(bare, logs, {dimension: kept_slices}, plan, extent)
     table = counts.rebucket(folded.counts, np.zeros(folded.counts.num_rows, np.int64))
     series = list(zip(table["column"].to_pylist(), table["slice"].to_pylist(), strict=True))

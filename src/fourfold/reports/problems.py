@@ -13,7 +13,7 @@ from fourfold.engine import Extent, columns_of_slice
 from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
 from fourfold.metrics.tasks import LABELS, unusable
-from fourfold.model import DAY, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
+from fourfold.model import DAY, HOUR, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
 from fourfold.model.records import users
 from fourfold.query.counts import EVER, CurrentCounts, by_window
 from fourfold.query.metric import metric
@@ -25,6 +25,9 @@ from fourfold.reports.problem import Problem as Problem
 from fourfold.state import StateError, catalogue
 
 _ENOUGH = 30  # the fewest predictions or labels of a slice to report on
+_FAN_OUT = 1.01  # rows a key of a plain join, from which on it is a problem
+_MISSING = 0.1  # of the predictions, by which a slice has fewer labels than the whole
+_LATE = 3  # times the usual delay, and an hour more
 _NAMED = 5  # keys and slices that a message names
 
 
@@ -180,7 +183,7 @@ def _of_labels(reader: Reader, task: Task) -> Iterator[Problem]:
         advice = "check time= of the label stream, or declare a longer horizon"
         yield Problem("expired_labels", task.name, f"{expired.value:.0f} expired labels", advice)
     fan = metric(reader, task.name, "fan_out").value
-    if fan.value is not None and fan.value > 1.01:
+    if fan.value is not None and fan.value > _FAN_OUT:
         text = f"a plain join of its streams has {fan.value:.3g} rows per key"
         advice = "keys are repeated or corrected; fourfold counts each once, your own join would not"
         yield Problem("fan_out", task.name, text, advice)
@@ -202,11 +205,11 @@ def _unusable(reader: Reader, task: Task) -> Iterator[Problem]:
 
 
 def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[LabelLag]) -> Iterator[Problem]:
-    missing = [lag for lag in slices if lag.coverage.high is not None and lag.final < whole.final - 0.1
-               and lag.coverage.high + (lag.coverage.expected_labels or 0.0) < whole.final - 0.1]  # fmt: skip
+    missing = [lag for lag in slices if lag.coverage.high is not None and lag.final < whole.final - _MISSING
+               and lag.coverage.high + (lag.coverage.expected_labels or 0.0) < whole.final - _MISSING]  # fmt: skip
     usual = whole.delay.value
     late = [lag for lag in slices if usual is not None and lag.delay.value is not None and lag.delay.n >= _ENOUGH
-            and lag.delay.value > 3 * max(usual, 0.0) + 3600]  # fmt: skip
+            and lag.delay.value > _LATE * max(usual, 0.0) + HOUR]  # fmt: skip
     for kind, what, words, usually in (
         (
             "missing_labels",
@@ -217,8 +220,8 @@ def _lagging(task: Task, dimension: Dimension, whole: LabelLag, slices: list[Lab
         (
             "late_labels",
             "labels are late (median delay)",
-            [f"{lag.slice} {(lag.delay.value or 0.0) / 3600:.3g} h" for lag in late],
-            f"{(usual or 0.0) / 3600:.3g} h for all",
+            [f"{lag.slice} {(lag.delay.value or 0.0) / HOUR:.3g} h" for lag in late],
+            f"{(usual or 0.0) / HOUR:.3g} h for all",
         ),
     ):
         if words:
@@ -240,8 +243,7 @@ def _of_slices(reader: Reader, task: Task) -> Iterator[Problem]:
 
 def _orphans(reader: Reader, task: Task) -> Iterator[str]:
     """Keys of labels that were never predicted."""
-    bare = dataclasses.replace(task, sums=())
-    logs = {stream: reader.log(stream).whole() for stream in task.streams}
+    logs, bare = reader.whole(task.streams), task.without_sums
     with reader.database.read() as connection:
         closed = catalogue.closed_before(connection, reader.project, task.streams)
     extent = Extent(closed=None if closed is None else closed * 1_000_000)

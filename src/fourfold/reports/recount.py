@@ -66,7 +66,7 @@ def _of_owner(reader: Reader, work: Workload) -> Iterator[Difference]:
         closed = catalogue.closed_before(connection, reader.project, work.streams)
     if not jobs:
         return
-    logs = {stream: reader.log(stream).whole() for stream in work.streams}
+    logs = reader.whole(work.streams)
     wanted: dict[object, list[str]] = {}
     for job in jobs:
         wanted.setdefault(job.dimension, []).append(job.metric)

@@ -8,6 +8,7 @@ from fourfold.engine import Discrepancy
 from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
 from fourfold.model import DAY, Window
+from fourfold.model.records import users
 from fourfold.query.counts import EVER, totals
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, seconds
@@ -76,7 +77,7 @@ def discrepancies(
         if not log.added:
             raise InputError(f"stream {stream!r} is counted but not logged; log its records with ff.log and a key")
         logs.append(log)
-    names = [[n for n in log.schema.names if not n.startswith("_ff_")] for log in logs]
+    names = [users(log.schema.names) for log in logs]
     shared = [name for name in names[0] if name in names[1]]
     for column in columns or ():
         if column not in shared:

@@ -18,7 +18,7 @@ from fourfold.fold.tasks import Joined
 from fourfold.log import Changes
 from fourfold.metrics.tasks import LABELS
 from fourfold.model import DAY, HOUR, Owner, Run, Task, label_of, percent
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN, users
 from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
 from fourfold.query.table import Tabular, arrow_of
@@ -127,7 +127,7 @@ def trace(reader: Reader, key: str) -> Trace:
         streams = list(catalogue.streams(connection, reader.project))
         tasks = list(catalogue.tasks(connection, reader.project).values())
     joined = [stream for task in tasks for stream in task.streams]
-    logs = {stream: reader.log(stream).whole() for stream in dict.fromkeys([*streams, *joined])}
+    logs = reader.whole([*streams, *joined])
     tables = {stream: log.records(pc.field(KEY) == key) for stream, log in logs.items()}
     rows = {stream: table.to_pylist() for stream, table in tables.items()}
     found = [(stream, row) for stream in streams for row in rows[stream]]
@@ -154,7 +154,7 @@ def trace(reader: Reader, key: str) -> Trace:
                     version = version or (str(row.get(task.version)) if row.get(task.version) is not None else None)
                 elif fate.predicted is not None:
                     delay = (row[EVENT_TIME] - fate.predicted["time"]).total_seconds()
-        values = tuple(places[stream].of(name, value) for name, value in row.items() if not name.startswith("_ff_"))
+        values = tuple(places[stream].of(name, row[name]) for name in users(row))
         steps.append(
             Step(
                 stream, row[EVENT_TIME], row[LOG_TIME], tuple(roles), values, made.get(row[RUN] or ""), version, delay,
@@ -176,7 +176,7 @@ class _Fate:
 
     def __init__(self, engine: Engine, task: Task, logs: Mapping[str, Changes], labels: pa.Table, key: str) -> None:
         self.task = task
-        bare = dataclasses.replace(task, sums=())
+        bare = task.without_sums
         self._joined: list[dict[str, Any]] = []
         for table in engine.joined(bare, {s: logs[s] for s in task.streams}, {}, Extent(keys=(key,))):
             late = Joined(table, bare).late.tolist()

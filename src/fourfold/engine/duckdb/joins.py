@@ -45,7 +45,7 @@ from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.errors import ConfigError
 from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Task
-from fourfold.model.records import KEY, LOG_TIME
+from fourfold.model.records import KEY, LOG_TIME, users
 
 _SIDES = (("before", -1), ("after", 1))
 
@@ -205,7 +205,7 @@ class Join:
         wanted = {column[1] for column in self._custom if column[0] == name and len(column) > 1}
         missing = sorted(wanted - set(log.schema.names))
         if missing:
-            known = [column for column in log.schema.names if not column.startswith("_ff_")]
+            known = users(log.schema.names)
             raise ConfigError(f"task {self._task.name!r}: {name}.{missing[0]} is not a column of its stream: {known}")
         if wanted:
             self._recorded.append(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -35,8 +34,7 @@ def from_log(query: Query, dimension: Dimension) -> Result:
             for d in [dimension]
             if d.parts
         }
-    logs = {stream: reader.log(stream).whole() for stream in task.streams}
-    bare = dataclasses.replace(task, sums=())
+    logs, bare = reader.whole(task.streams), task.without_sums
     parts: dict[Place, list[tuple[Any, Any]]] = {}
     predicted: dict[Place, int] = {}
     extent = Extent(
