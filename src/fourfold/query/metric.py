@@ -35,21 +35,7 @@ def metric(
 ) -> Result:
     """A metric by window and slice.
 
-    Args:
-        reader: where to look.
-        target: a task ("late"), a stream ("predict") or a column ("predict.score").
-        name: a metric, with its parameters ("quantile(0.9)").
-        start: the start, inclusive; without a time zone it is UTC. Default: the first record.
-        end: the end, exclusive. Default: after the last record.
-
-        by: the slice to split by, as declared by a task on the stream; for a crossed one, all its columns.
-        every: the length of a window: "1h", "1d", "7d". Default: one window.
-        against: for a distance, the reference: another column, or a (start, end) of this one. Default: everything
-            before the window.
-        as_of: answer with the records that were logged by this moment.
-        estimate: for a task, estimate the missing labels.
-        estimate_error: the error of such an estimate, made before any label came, against the final value.
-        versions: two model versions: the first's metric − the second's, on the keys that both predicted.
+    The arguments are those of ``ff.metric``; ``reader`` is where to look.
 
     Raises:
         UnknownNameError: no such target, metric or slice; the message lists the known ones.

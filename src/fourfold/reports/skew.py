@@ -21,12 +21,7 @@ def skew(
 ) -> Table[ColumnSkew]:
     """The differences between two streams that should be alike, column by column, the worst first.
 
-    Args:
-        reader: where to look.
-        reference: the baseline stream, such as "train.features", with all its records.
-        current: the stream to check, such as "predict".
-        start: the first day of ``current``. Default: its first record.
-        end: its end, exclusive.
+    The arguments are those of ``ff.skew``; ``reader`` is where to look.
 
     Raises:
         UnknownNameError: no such stream; the message lists the known ones.
@@ -55,14 +50,7 @@ def discrepancies(
     If a key has several records, the newest by log time counts. The first row (column "") compares the keys
     themselves; then each column that both have, the worst first. Reads the log.
 
-    Args:
-        reader: where to look.
-        reference: a logged stream, such as the features computed offline.
-        current: the stream to compare with it.
-        columns: the columns to compare. Default: all that both have.
-        relative: numbers match if they differ by at most this share of the reference's value …
-        absolute: … plus this.
-        examples: the number of example keys of each kind.
+    The arguments are those of ``ff.discrepancies``; ``reader`` is where to look.
 
     Raises:
         UnknownNameError: no such stream or column.
