@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fourfold.counts import KINDS, SCHEMA, lists, offsets_of, ragged
+from fourfold.counts import KINDS, SCHEMA, cut, lists, offsets_of, ragged
 from fourfold.counts.binning import Ints
 
 
@@ -30,19 +28,19 @@ class Packed(NamedTuple):
 def pack(table: pa.Table) -> Packed:
     """A table's counts in packed form: 32-bit bins and counts (64-bit where needed), 16-bit registers."""
     counts, sizes = lists(table["counts"])
-    bins = _cut(*lists(table["bins"]), "<i4")
+    bins = cut(*lists(table["bins"]), "<i4")
     if table["labels"].combine_chunks().flatten():
         labels = table["labels"].to_pylist()
         bins = [_pack_labels(texts) if texts else packed for texts, packed in zip(labels, bins, strict=True)]
     return Packed(
-        tallies=_cut(*lists(table["tallies"]), "<i8"),
-        sums=_cut(*lists(table["sums"]), "<f8"),
+        tallies=cut(*lists(table["tallies"]), "<i8"),
+        sums=cut(*lists(table["sums"]), "<f8"),
         low=_nullable(table["low"].to_numpy()),
         high=_nullable(table["high"].to_numpy()),
         size=sizes.tolist(),
         bins=bins,
         counts=_pack_counts(counts, sizes),
-        registers=_cut(*lists(table["registers"]), "<u2"),
+        registers=cut(*lists(table["registers"]), "<u2"),
     )
 
 
@@ -70,17 +68,10 @@ def unpack(keys: Sequence[Sequence[Any]], packed: Packed) -> pa.Table:
     return pa.table(arrays, schema=SCHEMA)
 
 
-def _cut(flat: npt.NDArray[Any], lengths: Ints, dtype: str) -> list[bytes]:
-    """The flat values of a list column as bytes, cut row by row."""
-    whole = flat.astype(dtype).tobytes()
-    ends = (offsets_of(lengths) * np.dtype(dtype).itemsize).tolist()
-    return [whole[start:end] for start, end in itertools.pairwise(ends)]
-
-
 def _pack_counts(counts: Ints, sizes: Ints) -> list[bytes]:
     narrow = np.iinfo(np.int32)
     if not len(counts) or (counts.max() <= narrow.max and counts.min() >= narrow.min):
-        return _cut(counts, sizes, "<i4")
+        return cut(counts, sizes, "<i4")
     rows = np.split(counts, np.cumsum(sizes)[:-1])
     return [
         row.astype("<i8" if len(row) and (row.max() > narrow.max or row.min() < narrow.min) else "<i4").tobytes()
