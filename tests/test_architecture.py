@@ -28,8 +28,9 @@ LEVELS = {
     "ingest": 5, "query": 5,
     "store": 6,
     "reports": 7,
-    "sdk": 8,
-    "cli": 9,
+    "watch": 8,
+    "sdk": 9,
+    "cli": 10,
 }  # fmt: skip
 PURE = ("model", "counts", "fold", "metrics")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}

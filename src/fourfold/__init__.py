@@ -20,7 +20,7 @@ from fourfold.sdk import component, flush, init, log, run, task
 if TYPE_CHECKING:
     from fourfold import metrics
     from fourfold.engine import Discrepancy
-    from fourfold.metrics.skew import ColumnSkew, Finding
+    from fourfold.metrics.skew import ColumnSkew, SkewFinding
     from fourfold.query.result import Result, Row
     from fourfold.query.table import Table
     from fourfold.reports.compare import Comparison, Difference
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _LATER = {  # by module: what asks loads the engines, which a service that only logs does without
     "engine": ("Discrepancy",),
-    "metrics.skew": ("ColumnSkew", "Finding"),
+    "metrics.skew": ("ColumnSkew", "SkewFinding"),
     "query.result": ("Result", "Row"),
     "query.table": ("Table",),
     "reports.compare": ("Comparison", "Difference"),
@@ -79,7 +79,6 @@ __all__ = [
     "DimensionView",
     "Discrepancy",
     "Drift",
-    "Finding",
     "FourfoldError",
     "History",
     "InputError",
@@ -90,6 +89,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "SchemaError",
+    "SkewFinding",
     "SliceView",
     "Status",
     "StatusReport",

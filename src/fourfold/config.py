@@ -46,6 +46,7 @@ class Settings:
     tasks: tuple[Task, ...] = ()
     retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds by stream
     times: Plausible = PLAUSIBLE
+    watch: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the section [watch], for ``watch.settings``
     named_by: str = ""
     option: str = IN_PYTHON
 
@@ -70,11 +71,14 @@ def load(
     declared = _read(file if file is not None else Path("fourfold.toml"))
     tasks = tuple(_task_of(name, fields) for name, fields in declared.pop("task", {}).items())
     retention = _retention(declared.pop("stream", {}))
+    watch = declared.pop("watch", {})
+    if not isinstance(watch, dict):
+        raise ConfigError(f"fourfold.toml: watch={watch!r} is not a section; write [watch]")
     unknown = declared.keys() - {"store", "project", "earliest", "ahead"}
     if unknown:
         raise ConfigError(
             f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; known are store, project, earliest, ahead, "
-            "[task.NAME] and [stream.NAME]"
+            "[task.NAME], [stream.NAME] and [watch]"
         )
     place, told_by = _chosen("store", store, option, environment, declared)
     chosen, named_by = _chosen("project", project, option, environment, declared)
@@ -86,7 +90,7 @@ def load(
             _chosen("earliest", earliest, option, environment, declared),
             _chosen("ahead", ahead, option, environment, declared),
         ),
-        named_by, option,
+        watch, named_by, option,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ _SAME_UNIT = 0.02  # a factor nearer to 1 than this is none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class SkewFinding:
     """One difference. ``kind`` is "schema", "type", "unit", "categories", "nulls" or "distribution"."""
 
     kind: str
@@ -47,7 +47,7 @@ class ColumnSkew:
     """A column in two places: the distance between its distributions, and the findings."""
 
     column: str
-    findings: tuple[Finding, ...]
+    findings: tuple[SkewFinding, ...]
     distances: Mapping[str, Value]
 
     def __repr__(self) -> str:
@@ -71,13 +71,13 @@ def column_skew(column: str, current: Mapping[str, Counts], reference: Mapping[s
     """The findings about a column, from its counts by kind; a missing column has none."""
     if not current or not reference:
         where = "the reference" if not current else "this stream"
-        return ColumnSkew(column, (Finding("schema", f"only in {where}"),), {})
+        return ColumnSkew(column, (SkewFinding("schema", f"only in {where}"),), {})
     shared = [kind for kind in ("category", "numeric") if kind in current and kind in reference]
     if (finding := _boolean(current, reference)) is not None:
         return ColumnSkew(column, (finding, *_nulls(current, reference)), {})
     if not shared or ("numeric" in current) != ("numeric" in reference):
         message = f"{_type(current)} here, {_type(reference)} in the reference"
-        return ColumnSkew(column, (Finding("type", message), *_nulls(current, reference)), {})
+        return ColumnSkew(column, (SkewFinding("type", message), *_nulls(current, reference)), {})
     distances = {}
     for metric in (metric for several in METRICS.values() for metric in several if metric.distance):
         kind = next((kind for kind in metric.kinds if kind in shared), None)
@@ -98,17 +98,17 @@ def _type(kinds: Mapping[str, Counts]) -> str:
     return "numbers" if "numeric" in kinds else "text" if "category" in kinds else "neither numbers nor text"
 
 
-def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> Finding | None:
+def _boolean(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> SkewFinding | None:
     """Whether one side has booleans and the other the same as text or as 1 and 0."""
     written = [_values(kinds) for kinds in (current, reference)]
     told = all(values and values <= {"true", "false"} for values in written)
     if told and ("numeric" in current) != ("numeric" in reference):
         words = ["booleans" if "numeric" in kinds else "text" for kinds in (current, reference)]
-        return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
+        return SkewFinding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
     for one, other in (written, written[::-1]):
         if one and other and one <= {"true", "false"} and other <= {"0", "1"}:
             words = ["true and false" if values is one else "1 and 0" for values in written]
-            return Finding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
+            return SkewFinding("type", f"the same values in another type: {words[0]} here, {words[1]} in the reference")
     return None
 
 
@@ -135,7 +135,7 @@ def _changed(current: Counts, reference: Counts) -> bool:
     return value.value is not None and value.value > _SHIFTED + 2 * (value.expected or 0.0)
 
 
-def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> list[Finding]:
+def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> list[SkewFinding]:
     """Whether the share of missing values differs by more than sampling noise and one in a hundred."""
     sides = []
     for kinds in (current, reference):
@@ -147,10 +147,10 @@ def _nulls(current: Mapping[str, Counts], reference: Mapping[str, Counts]) -> li
     (here, low, high), (there, other_low, other_high) = sides
     if abs(here - there) < 0.01 or (low <= other_high and other_low <= high):
         return []
-    return [Finding("nulls", f"{here:.1%} missing here, {there:.1%} in the reference")]
+    return [SkewFinding("nulls", f"{here:.1%} missing here, {there:.1%} in the reference")]
 
 
-def _unit(current: Counts, reference: Counts) -> Finding | None:
+def _unit(current: Counts, reference: Counts) -> SkewFinding | None:
     """A conversion (a factor, or a factor and an offset) after which the two distributions agree."""
     points = []
     for counts in (current, reference):
@@ -181,7 +181,7 @@ def _unit(current: Counts, reference: Counts) -> Finding | None:
         if after.value is not None and after.value <= _EXPLAINED + 3 * (after.expected or 0.0):
             words = f": {known[1]}?" if known else ""
             plus = f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else ""
-            return Finding("unit", f"another unit: values here are {factor:.4g} × the reference's{plus}{words}")
+            return SkewFinding("unit", f"another unit: values here are {factor:.4g} × the reference's{plus}{words}")
     return None
 
 
@@ -209,7 +209,7 @@ def _converted(counts: Counts, factor: float, offset: float) -> Counts:
     )  # fmt: skip
 
 
-def _categories(current: Counts, reference: Counts) -> Finding | None:
+def _categories(current: Counts, reference: Counts) -> SkewFinding | None:
     """New and lost values, and whether they are old ones in another spelling."""
     here, there = (_shares(counts) for counts in (current, reference))
     new = {label: share for label, share in here.items() if label not in there}
@@ -220,13 +220,13 @@ def _categories(current: Counts, reference: Counts) -> Finding | None:
     same = {label: spelled[_plain(label)] for label in new if _plain(label) in spelled}
     if sum(new[label] for label in same) > 0.5 * sum(new.values()):
         label = max(same, key=lambda one: new[one])
-        return Finding(
+        return SkewFinding(
             "categories", f"the same values in another spelling: {label!r} here, {same[label]!r} in the reference"
         )
     message = f"{len(new)} values are new ({sum(new.values()):.1%} of the records: {_some(new)})"
     if gone:
         message += f", {len(gone)} are gone ({sum(gone.values()):.1%} of the reference: {_some(gone)})"
-    return Finding("categories", message)
+    return SkewFinding("categories", message)
 
 
 def _shares(counts: Counts) -> dict[str, float]:
@@ -243,13 +243,13 @@ def _some(shares: Mapping[str, float]) -> str:
     return ", ".join(map(repr, heavy)) + (", …" if len(shares) > 3 else "")
 
 
-def _shift(current: Counts, reference: Counts) -> Finding:
+def _shift(current: Counts, reference: Counts) -> SkewFinding:
     if current.kind != "numeric":
         here, there = _shares(current), _shares(reference)
         most = max({*here, *there}, key=lambda label: abs(here.get(label, 0.0) - there.get(label, 0.0)))
         message = f"{most!r} is {here.get(most, 0.0):.1%} of the records, {there.get(most, 0.0):.1%} of the reference"
-        return Finding("distribution", f"other shares: {message}")
+        return SkewFinding("distribution", f"other shares: {message}")
     medians = [quality.quantile(counts, 0.5).value for counts in (current, reference)]
-    return Finding(
+    return SkewFinding(
         "distribution", f"another distribution: median {medians[0]:.4g} here, {medians[1]:.4g} in the reference"
     )

@@ -1,5 +1,6 @@
 """Frozen records that all layers share."""
 
+from fourfold.model.incident import Finding, Group, Incident, IncidentState, Severity, Where
 from fourfold.model.names import (
     EVERYTHING,
     LABEL_PREFIX,
@@ -14,6 +15,7 @@ from fourfold.model.names import (
     slice_key,
     slice_names,
 )
+from fourfold.model.objective import Objective
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
@@ -33,7 +35,12 @@ __all__ = [
     "VERSIONS",
     "Artifact",
     "Dimension",
+    "Finding",
+    "Group",
+    "Incident",
+    "IncidentState",
     "Moment",
+    "Objective",
     "Owner",
     "Part",
     "Plausible",
@@ -41,12 +48,14 @@ __all__ = [
     "RunStatus",
     "Series",
     "SeriesName",
+    "Severity",
     "Standing",
     "Status",
     "StreamColumn",
     "Sums",
     "Task",
     "Value",
+    "Where",
     "Window",
     "label_of",
     "percent",

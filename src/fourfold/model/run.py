@@ -47,6 +47,7 @@ class Run:
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
+    seen: float | None = None  # the newest sign of life, while it lasts
 
     @property
     def duration(self) -> float | None:

@@ -17,7 +17,7 @@ from fourfold.errors import StoreError
 from fourfold.state import sqlite
 from fourfold.state.tables import metadata
 
-HEAD = "0004"  # the newest migration; a test compares it with the folder
+HEAD = "0005"  # the newest migration; a test compares it with the folder
 _MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ def save(connection: Connection, project: str, record: Run) -> None:
     values = {
         "id": record.id, "project": project, "component": record.component, "status": record.status.value,
         "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent, "host": record.host,
-        "process": record.process,
+        "process": record.process, "seen": record.seen,
         "error": record.error, "code": _json(record.code), "params": _json(record.params),
         "metrics": _json(record.metrics),
     }  # fmt: skip
@@ -82,7 +82,7 @@ def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
             Run(
                 row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
                 row.host, row.process, row.error, json.loads(row.code), json.loads(row.params),
-                json.loads(row.metrics), tuple(artifacts.get(row.id, ())),
+                json.loads(row.metrics), tuple(artifacts.get(row.id, ())), row.seen,
             )
             for row in rows
         ]  # fmt: skip

@@ -194,6 +194,7 @@ run = Table(
     Column("parent", String),
     Column("host", String, nullable=False),
     Column("process", Integer, nullable=False),
+    Column("seen", Float),  # the newest sign of life of a run that lasts
     Column("error", Text),
     Column("code", Text, nullable=False),
     Column("params", Text, nullable=False),
@@ -212,4 +213,52 @@ artifact = Table(
     Column("rows", BigInteger),
     Column("details", Text, nullable=False),
     Index("ix_artifact_fingerprint", "fingerprint"),
+)
+
+# watching ---------------------------------------------------------------------------------------------------------
+
+objective = Table(
+    "objective",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+incident = Table(  # ``state`` and the times stand in the definition too; they are columns to select by
+    "incident",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("opened", Float, nullable=False),
+    Column("resolved", Float),
+    Column("definition", Text, nullable=False),
+    Index("ix_incident_state", "project", "state"),
+)
+
+memory = Table(  # what the watch remembers from one check to the next, such as a detector's history
+    "memory",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+notice = Table(  # what is to be sent to whom: the outbox
+    "notice",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("incident", Integer, nullable=False),
+    Column("event", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("again", Float, nullable=False),
+    Column("sent", Float),
+    Column("error", Text),
+    Index("ix_notice_sent", "project", "sent"),
 )

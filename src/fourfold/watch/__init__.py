@@ -1,0 +1,1 @@
+"""Judges: objectives, limits that set themselves, and the incidents that come of both."""
