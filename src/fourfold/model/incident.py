@@ -125,6 +125,13 @@ class Incident:
     confirmed: bool = False  # by a user
     until: float | None = None  # snoozed
     reopened: int = 0  # how often
+    clear: int = 0  # in how many buckets in a row nothing has fired
+    clear_at: float | None = None  # the end of the newest of them, in event time
+
+    @property
+    def seen(self) -> float:
+        """The newest event time at which something was wrong."""
+        return max((finding.seen for finding in self.findings), default=self.began)
 
     def to_json(self) -> str:
         """As text, for the state."""
