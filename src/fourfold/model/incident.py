@@ -95,6 +95,7 @@ class Finding:
     advice: str = ""
     owner: str = ""
     runbook: str = ""
+    source: str = ""  # which part of the watch found it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

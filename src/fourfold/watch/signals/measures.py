@@ -11,6 +11,8 @@ position   mean of F(x), in 0..1   1 / 12n, where F is the distribution of the f
 distance   Hellinger's, less what  1 / 16n
            chance makes of it
 plain      the metric itself       from its interval
+ratio      ln x                    from its interval
+duration   ln(1 + x), in seconds   from its interval
 ========== ======================= =============================================================================
 """
 
@@ -33,6 +35,7 @@ class Scale(Enum):
     DISTANCE = "distance"
     PLAIN = "plain"
     DURATION = "duration"
+    RATIO = "ratio"
 
     def back(self, value: float) -> float:
         """A working value in the measure's own unit.
@@ -45,6 +48,8 @@ class Scale(Enum):
                 return math.sin(min(max(value, 0.0), math.pi / 2)) ** 2
             case Scale.LOG | Scale.DURATION:
                 return max(math.expm1(min(value, 700.0)), 0.0)
+            case Scale.RATIO:
+                return math.exp(min(value, 700.0))
             case Scale.POSITION:
                 return min(max(value, 0.0), 1.0)
             case Scale.DISTANCE:
@@ -124,7 +129,10 @@ def of_task(metric: str, scale: Scale, least: float, side: int) -> Measure:
             return f"labels take {_length(value)} (median) instead of {_length(expected)}"
         return f"{title} {value:.3g} instead of {expected:.3g}"
 
-    return Measure(metric, scale, least, side, words, Group.STATEFUL_CROSS)
+    labels = metric.startswith(("coverage", "label_delay", "base_rate"))
+    return Measure(
+        metric, scale, least, side, words, Group.STATEFUL_CROSS, Severity.TICKET if labels else Severity.PAGE
+    )
 
 
 def _length(seconds: float) -> str:
