@@ -1,0 +1,105 @@
+"""How much a series usually differs from what was expected of it: by bucket, and by the mean of several buckets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fourfold.counts.binning import Floats, Ints
+from fourfold.watch.detect.memory import History
+from fourfold.watch.detect.robust import CONSISTENT, count, median
+
+SPANS = (1, 2, 4, 8, 16)  # buckets; a sudden change is seen in one, a slow one in the mean of many
+PRIOR = 10.0  # a family's variation counts like so many buckets of the series' own
+FLOOR = 1 / 20  # of the least change that matters: no series is steadier
+LIGHTEST, HEAVIEST = 40.0, 3.0  # degrees of freedom
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """By span: ``nat`` is the natural variance of the mean of so many errors, ``freedom`` the weight of its tails."""
+
+    nat: list[Floats]
+    freedom: list[Floats]
+
+    def one(self, noise: Floats) -> Floats:
+        """The standard deviation of one bucket."""
+        return np.asarray(np.sqrt(noise + self.nat[0]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """The mean of the errors of the last buckets, its sampling variance, and whether most of them are there."""
+
+    mean: Floats
+    noise: Floats
+    full: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def means(h: History, rows: Ints, span: int) -> Means:
+    """Of the newest ``span`` buckets."""
+    width = min(span, h.filled)
+    error = np.where(h.out[rows, -width:], np.nan, h.e[rows, -width:]).astype(np.float64)
+    valid = np.isfinite(error)
+    n = valid.sum(axis=1)
+    some = np.maximum(n, 1)
+    noise = np.where(valid, h.v[rows, -width:], 0).sum(axis=1) / some**2
+    return Means(np.where(valid, error, 0).sum(axis=1) / some, noise, (2 * n > span) & valid[:, -1])
+
+
+def usual(h: History, rows: Ints, least: Floats, error: Floats, noise: Floats) -> Spread:
+    """What the history before the newest bucket shows; ``error`` is the baseline's own, per unit variance."""
+    still = h.open[rows][:, None] & (h.times[None, :] >= h.began[rows][:, None])
+    errors = np.where(still, np.nan, h.e[rows])[:, :-1]
+    floor = (FLOOR * least) ** 2
+    family = h.family[rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = 1 / h.v[rows][:, :-1]
+        valid = np.isfinite(errors)
+        typical = valid.sum(axis=1) / np.where(valid, weight, 0).sum(axis=1)
+    typical = np.nan_to_num(typical, nan=0.0, posinf=0.0)
+    n = valid.sum(axis=1).astype(np.float64)
+    total = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
+    own = np.maximum(total - typical, 0)
+    siblings = _pooled(family, own + floor, n)
+    one = np.maximum((n * own + PRIOR * siblings) / (n + PRIOR), floor)
+    nat, freedom = [one * (1 + error)], []
+    squares = np.clip(errors**2 / (one + typical)[:, None], 0, 50)
+    heavy = np.nansum(squares, axis=1)
+    of_family = _sum(family, heavy) / np.maximum(_sum(family, n), 1)
+    tails = (heavy + PRIOR * np.maximum(of_family, 1)) / (n + PRIOR)
+    tail = np.clip(2 + 1.4 / np.maximum(tails - 1, 1e-3), HEAVIEST, LIGHTEST)
+    freedom.append(1 / (1 / tail + 1 / (PRIOR + 0.5 * n)))
+    filled = np.where(valid, errors, 0).astype(np.float32)
+    sums = np.concatenate([np.zeros((len(rows), 1), np.float32), np.cumsum(filled, axis=1)], axis=1)
+    counts = np.concatenate([np.zeros((len(rows), 1), np.int32), np.cumsum(valid, axis=1, dtype=np.int32)], axis=1)
+    for span in SPANS[1:]:
+        alone = one / span
+        stop = sums.shape[1] - span
+        if stop <= span:
+            nat.append(np.maximum(2 * alone, one * error + alone))
+            freedom.append(1 / (1 / tail + 1 / PRIOR) + 0 * n)
+            continue
+        stride = max(1, span // 2)
+        size = counts[:, span:stop:stride] - counts[:, : stop - span : stride]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            window = (sums[:, span:stop:stride] - sums[:, : stop - span : stride]) / np.where(2 * size > span, size, 0)
+        window = np.where(2 * size > span, window, np.nan)
+        blocks = count(window) * stride / span
+        emp = np.maximum(np.nan_to_num(CONSISTENT * median(np.abs(window))).astype(np.float64) ** 2 - typical / span, 0)
+        ratio = np.maximum(_pooled(family, (emp + alone / 10) / alone, blocks), 1)
+        nat.append(np.maximum((blocks * emp + PRIOR * ratio * alone) / (blocks + PRIOR), alone) + one * error)
+        freedom.append(1 / (1 / (tail * np.sqrt(span)) + 1 / (PRIOR + blocks)))
+    return Spread(nat, freedom)
+
+
+def _sum(family: Ints, values: Floats) -> Floats:
+    return np.asarray(np.bincount(family, values)[family])
+
+
+def _pooled(family: Ints, values: Floats, weight: Floats) -> Floats:
+    """The weighted geometric mean of each one's family, to which no single sibling matters much."""
+    mass = _sum(family, weight)
+    logs = _sum(family, weight * np.log(np.maximum(values, 1e-30)))
+    return np.where(mass > 0, np.exp(logs / np.maximum(mass, 1e-12)), values)
