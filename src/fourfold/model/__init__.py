@@ -1,6 +1,6 @@
 """Frozen records that all layers share."""
 
-from fourfold.model.incident import Finding, Group, Incident, IncidentState, Severity, Where
+from fourfold.model.incident import Finding, Group, Incident, IncidentState, Severity, Where, finding_from_plain
 from fourfold.model.names import (
     EVERYTHING,
     LABEL_PREFIX,
@@ -57,6 +57,7 @@ __all__ = [
     "Value",
     "Where",
     "Window",
+    "finding_from_plain",
     "label_of",
     "percent",
     "seconds",

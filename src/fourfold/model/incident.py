@@ -150,11 +150,12 @@ class Incident:
                 "group": Group(fields["group"]),
                 "where": Where(**fields["where"]),
                 "objectives": tuple(fields["objectives"]),
-                "findings": tuple(map(_finding, fields["findings"])),
+                "findings": tuple(map(finding_from_plain, fields["findings"])),
             }
         )
 
 
-def _finding(fields: Mapping[str, Any]) -> Finding:
+def finding_from_plain(fields: Mapping[str, Any]) -> Finding:
+    """A finding from its fields as JSON holds them."""
     enums = {"group": Group(fields["group"]), "severity": Severity(fields["severity"])}
     return Finding(**{**fields, **enums, "where": Where(**fields["where"])})

@@ -42,20 +42,23 @@ def of_streams(connection: sa.Connection, project: str) -> list[tuple[Owner, Ser
     return [(owner, Series(*fields)) for owner, *fields in connection.execute(query) if owner.kind == "stream"]
 
 
-def span(connection: sa.Connection, project: str, level: int) -> tuple[int, int] | None:
-    """The first and last bucket in which any stream has records."""
-    first, last = connection.execute(
-        sa.select(sa.func.min(counts.c.bucket), sa.func.max(counts.c.bucket))
+def buckets(connection: sa.Connection, project: str, level: int) -> list[int]:
+    """The buckets in which any stream has records, in order."""
+    query = (
+        sa.select(counts.c.bucket)
+        .distinct()
         .select_from(counts.join(series))
         .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
-    ).one()
-    return None if first is None else (first, last)
+        .order_by(counts.c.bucket)
+    )
+    return list(connection.scalars(query))
 
 
-def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, int]:
-    """Each stream's newest bucket."""
+def newest(connection: sa.Connection, project: str, level: int, *, first: bool = False) -> dict[Owner, int]:
+    """Each stream's newest bucket, or its first."""
+    extreme = sa.func.min if first else sa.func.max
     query = (
-        sa.select(series.c.owner, sa.func.max(counts.c.bucket))
+        sa.select(series.c.owner, extreme(counts.c.bucket))
         .select_from(counts.join(series))
         .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
         .group_by(series.c.owner)

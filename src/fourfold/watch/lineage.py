@@ -74,11 +74,9 @@ class Lineage:
 
 
 def _node(where: Where) -> Node:
-    if where.stream:
-        return "stream", where.stream
-    if where.task:
-        return "task", where.task
-    return "component", where.component
+    if where.component:
+        return "component", where.component
+    return ("stream", where.stream) if where.stream else ("task", where.task)
 
 
 def component_of(stream: str, components: Iterable[str]) -> str:

@@ -1,17 +1,16 @@
 """Streams and their columns as signals: every series of a project, bucket by bucket, as arrays.
 
-The first data of a column fix 16 cells (quantiles of a number, the most frequent values of a category), from which its
-location, spread and shape are read off. Nothing here grows with the number of records.
+The first data of a column fix 16 cells (quantiles of a number, the most frequent values of a category). A bucket's
+location, spread and shape are those of its cells against a reference that follows the column's recent buckets, so that
+seasons move it along, and a change does not. Nothing here grows with the number of records.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts.sizes import SIZED
-from fourfold.model import EVERYTHING, OTHER, VERSIONS, Owner, Series, slice_names
+from fourfold.model import DAY, EVERYTHING, OTHER, VERSIONS, Owner, Series, slice_names
 from fourfold.state.bulk import StoredCounts
 from fourfold.state.packing import unpack_counts, unpack_labels
 from fourfold.watch.signals import measures
@@ -30,6 +29,9 @@ ANCHOR_RECORDS, ANCHOR_BUCKETS = 200, 28  # records that fix a column's cells, a
 FEWEST = 30  # records of a bucket from which a distribution is judged
 _DECAY = 0.5 ** (1 / 14)  # of the reference of ``shape``: half after 14 buckets
 _KNOWN = 512  # categories remembered as seen
+_WORN = 0.4  # of the records in one cell
+_SINGLE = 0.98  # of the records have one value
+_COMPARED = ("location", "spread", "shape")  # with the reference
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,10 +43,13 @@ class Signal:
     slice: str
     measure: Measure
 
+    generation: int = 0  # how often what it is compared with has begun anew
+
     @property
     def key(self) -> str:
         """Its identity, the same in each check."""
-        return json.dumps(["stream", self.stream, self.column, self.slice, self.measure.name], ensure_ascii=False)
+        names = ["stream", self.stream, self.column, self.slice, self.measure.name]
+        return json.dumps([*names, *([self.generation] if self.generation else [])], ensure_ascii=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,22 +65,24 @@ class Readings:
 
 @dataclasses.dataclass
 class Anchor:
-    """What a column's first data fixed: the edges of its cells, or its most frequent labels and all labels seen."""
+    """The cells of a series, and what its buckets are compared with.
+
+    ``edges`` divide numbers; ``labels`` are a category's most frequent values, and ``seen`` all that it had.
+    ``reference`` are the cells of recent buckets, older ones counting less.
+    """
 
     edges: list[float] = dataclasses.field(default_factory=list)
     labels: list[str] = dataclasses.field(default_factory=list)
     seen: set[str] = dataclasses.field(default_factory=set)
     reference: Floats = dataclasses.field(default_factory=lambda: np.zeros(CELLS))
-    start: Floats = dataclasses.field(default_factory=lambda: np.zeros(CELLS))  # the first data's cells
+    coarse: bool = False  # some value is so frequent that no other cells would tell more
+    generation: int = 0
 
-    def to_plain(self) -> list[Any]:
-        """As JSON can hold it."""
-        return [self.edges, self.labels, sorted(self.seen), self.reference.tolist(), self.start.tolist()]
-
-    @staticmethod
-    def from_plain(fields: Sequence[Any]) -> Anchor:
-        """The inverse of ``to_plain``."""
-        return Anchor(list(fields[0]), list(fields[1]), set(fields[2]), np.array(fields[3]), np.array(fields[4]))
+    @property
+    def is_worn(self) -> bool:
+        """Whether the numbers have moved into so few of the cells that others would tell more."""
+        whole = float(self.reference.sum())
+        return bool(self.edges) and not self.coarse and float(self.reference.max()) > _WORN * whole > 0
 
 
 Identity = tuple[str, str, str, str]  # stream, column, kind, slice
@@ -88,6 +95,7 @@ class ColumnSignals:
         found: the series, with their owners.
         stored: their counts in ``buckets``, which follow each other without gaps.
         buckets: the buckets' starts.
+        spans: each stream's first and last bucket to judge.
         logged: the streams whose records are logged; of others, a bucket without records says nothing.
         binnings: by owner, column and version.
         anchors: what first data fixed, by series; changed here as buckets are learned.
@@ -98,29 +106,31 @@ class ColumnSignals:
         found: Sequence[tuple[Owner, Series]],
         stored: StoredCounts,
         buckets: Sequence[int],
-        logged: Mapping[str, tuple[int, int]],
+        spans: Mapping[str, tuple[int, int]],
+        logged: Collection[str],
         binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
         anchors: dict[Identity, Anchor],
     ) -> None:
         self.buckets = buckets
         self._found, self._anchors, self._logged = _judged(found), anchors, logged
         self._place = {series.id: i for i, (_, series) in enumerate(self._found)}
-        size, step = len(self._found), buckets[1] - buckets[0] if len(buckets) > 1 else 1
+        size = len(self._found)
         kept = np.array([id_ in self._place for id_ in stored.series.tolist()], bool)
         self._rows = np.flatnonzero(kept)
         self._at = np.array([self._place[id_] for id_ in stored.series[kept].tolist()], np.int64)
-        self._when = (stored.buckets[kept] - buckets[0]) // step
+        self._when = (stored.buckets[kept] - buckets[0]) // DAY
         self._tally = {name: np.zeros((size, len(buckets))) for name in _TALLIES}
         self._cells = np.zeros((size, len(buckets), CELLS), np.float32)
         self._labels: dict[tuple[int, int], list[str]] = {}
         self._fill(stored, binnings)
         known = [anchors.get(_identity(*entry)) or Anchor() for entry in self._found]
-        starts = np.array([anchor.start for anchor in known]).reshape(-1, CELLS)
-        self._start = starts / np.maximum(starts.sum(axis=1, keepdims=True), 1)
         self._reference = np.array([anchor.reference for anchor in known]).reshape(-1, CELLS)
-        spans = [logged.get(owner.name, (2**62, 0)) for owner, _ in self._found]
-        self._first, self._last = np.array(spans, np.int64).reshape(-1, 2).T
+        ends = [spans.get(owner.name, (2**62, 0)) for owner, _ in self._found]
+        self._first, self._last = np.array(ends, np.int64).reshape(-1, 2).T
         self._whole = self._wholes()
+        self._categorical = self._categories()
+        self._closed = np.array([0 < len(anchor.seen) < _KNOWN // 2 for anchor in known], bool)
+        self._closed &= self._reference[:, -1] <= self._reference.sum(axis=1) / 2
         self.signals, self._columns = self._signals()
         self._series = np.array([i for i, _ in self._columns], np.int64)
         self._of_measure: dict[str, list[int]] = {}
@@ -198,11 +208,12 @@ class ColumnSignals:
                     self._labels.setdefault((at, when), []).append(label)
 
     def _signals(self) -> tuple[list[Signal], list[tuple[int, Measure]]]:
-        both = {(owner, series.column) for owner, series in self._found if series.kind == "category"}
         signals, columns = [], []
         for i, (owner, series) in enumerate(self._found):
-            for measure in _measures(series, owner.name in self._logged, (owner, series.column) in both):
-                signals.append(Signal(owner.name, series.column, series.slice, measure))
+            anchor = self._anchors.get(_identity(owner, series)) or Anchor()
+            for measure in _measures(series, owner.name in self._logged, bool(self._categorical[i])):
+                generation = anchor.generation if measure.name in _COMPARED else 0
+                signals.append(Signal(owner.name, series.column, series.slice, measure, generation))
                 columns.append((i, measure))
         return signals, columns
 
@@ -214,6 +225,8 @@ class ColumnSignals:
             series = self._series[which]
             value, variance, count = by_measure[name]
             values[which], noise[which], n[which] = value[series], variance[series], count[series]
+        outside = (self.buckets[t] < self._first) | (self.buckets[t] > self._last)
+        values[outside[self._series]] = np.nan
         return Readings(self.buckets[t], self.signals, values, noise, n)
 
     def _by_measure(self, t: int) -> dict[str, tuple[Floats, Floats, Floats]]:
@@ -222,17 +235,19 @@ class ColumnSignals:
         cells = self._cells[:, t].astype(np.float64)
         within = cells.sum(axis=1)
         enough = within >= FEWEST
-        start, reference = self._start, self._reference
+        reference = self._reference
         with np.errstate(invalid="ignore", divide="ignore"):
             whole = rows[self._whole]
             nulls = self._tally["null"][:, t] + self._tally["nan"][:, t]
             infinite = self._tally["positive_infinity"][:, t] + self._tally["negative_infinity"][:, t]
             valued = rows - nulls
-            position = np.cumsum(start, axis=1) - start / 2
             share = cells / within[:, None]
+            old = reference / reference.sum(axis=1, keepdims=True)
+            constant = self._categorical & (np.fmax.reduce(share, axis=1) > _SINGLE) & (old.max(axis=1) > _SINGLE)
+            enough &= ~constant  # one value at a time, as a date or a version has: to have another is no drift
+            position = np.cumsum(old, axis=1) - old / 2
             location = np.where(enough, (share * position).sum(axis=1), np.nan)
             spread = np.where(enough, (share * np.abs(2 * position - 1)).sum(axis=1), np.nan)
-            old = reference / reference.sum(axis=1, keepdims=True)
             squared = ((np.sqrt(share) - np.sqrt(old)) ** 2).sum(axis=1) / 2
             used = np.maximum((np.maximum(share, old) > 0).sum(axis=1), 2)
             size = 1 / (1 / within + 1 / np.maximum(reference.sum(axis=1), 1))
@@ -246,21 +261,27 @@ class ColumnSignals:
                 "null_rate": _rate(nulls, rows),
                 "negative_rate": _rate(self._tally["negative"][:, t], valued),
                 "infinite_rate": _rate(infinite, valued),
-                "new_rate": _rate(self._tally["new"][:, t], np.where(within > 0, within, np.nan)),
+                "new_rate": _rate(self._tally["new"][:, t], np.where(self._closed & enough, within, np.nan)),
                 "location": (location, 1 / (12 * within), within),
                 "spread": (spread, 1 / (12 * within), within),
                 "shape": (shape, 1 / (16 * size), within),
             }
 
     def _rows_of(self, t: int, rows: Floats) -> tuple[Floats, Floats, Floats]:
-        """The volume: known to be nothing only between a stream's first bucket and the last that has come."""
-        known = (self._first <= self.buckets[t]) & (self.buckets[t] <= self._last)
+        """The volume; the noise of no records is that of the usual number."""
         usual = self._reference.sum(axis=1) * (1 - _DECAY)
-        value = np.where(known, np.log1p(rows), np.nan)
-        return value, 1 / np.maximum(np.maximum(rows, 0.05 * usual), 1.0), rows
+        return np.log1p(rows), 1 / np.maximum(np.maximum(rows, 0.05 * usual), 1.0), rows
 
-    def learn(self, t: int, changed: npt.NDArray[np.bool_]) -> None:
-        """Let the references move on to the t-th bucket, but for the series that have changed."""
+    def learn(self, t: int, changed: npt.NDArray[np.bool_], settled: npt.NDArray[np.bool_]) -> None:
+        """Let the references move on to the t-th bucket, but for the series that have changed.
+
+        What a series has settled at is from then on all that it is compared with.
+        """
+        compared = np.array([measure.name in _COMPARED for _, measure in self._columns], bool)
+        for i in np.unique(self._series[settled & compared]).tolist():
+            self._reference[i] = self._cells[i, t] / (1 - _DECAY)
+            if (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+                anchor.generation += 1
         moving = np.ones(len(self._found), bool)
         moving[self._series[changed]] = False
         streams = np.array([series.kind == "stream" for _, series in self._found], bool)
@@ -278,6 +299,11 @@ class ColumnSignals:
             if (anchor := self._anchors.get(_identity(*entry))) is not None:
                 anchor.reference = self._reference[i].copy()
 
+    def _categories(self) -> npt.NDArray[np.bool_]:
+        """Which series are of columns that are counted by value."""
+        columns = {(owner, series.column) for owner, series in self._found if series.kind == "category"}
+        return np.array([(owner, series.column) in columns for owner, series in self._found], bool)
+
     def _wholes(self) -> Ints:
         """For each series, the place of its stream's series of all records, for shares."""
         whole = {owner: i for i, (owner, s) in enumerate(self._found) if s.kind == "stream" and s.slice == EVERYTHING}
@@ -294,18 +320,36 @@ def anchored(
     stored: StoredCounts,
     binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
     anchors: dict[Identity, Anchor],
+    before: int,
 ) -> None:
-    """Fix the cells of series that have none yet, from their first data, where these are enough."""
+    """Fix the cells of series: those that have none from their first data, where these are enough; worn ones from
+    their newest before a bucket.
+    """
     places = {series.id: (owner, series) for owner, series in _judged(found)}
     rows: dict[int, list[int]] = {}
     for i in np.argsort(stored.buckets, kind="stable").tolist():
-        if (id_ := int(stored.series[i])) in places and _identity(*places[id_]) not in anchors:
+        if (id_ := int(stored.series[i])) in places:
             rows.setdefault(id_, []).append(i)
     for id_, which in rows.items():
         owner, series = places[id_]
+        known = anchors.get(_identity(owner, series))
+        if known is not None:
+            which = [i for i in which[::-1] if stored.buckets[i] < before]
         anchor = _anchor(owner, series, stored, which, binnings)
         if anchor is not None:
+            anchor.generation = known.generation if known else 0
             anchors[_identity(owner, series)] = anchor
+        elif known is not None:
+            known.coarse = True
+
+
+def without_anchor(
+    found: Sequence[tuple[Owner, Series]], anchors: Mapping[Identity, Anchor]
+) -> list[tuple[Owner, Series]]:
+    """The series whose cells are not fixed yet, or are worn."""
+    found = [entry for entry in _judged(found) if entry[1].kind != "opaque"]
+    known = ((entry, anchors.get(_identity(*entry))) for entry in found)
+    return [entry for entry, anchor in known if anchor is None or anchor.is_worn]
 
 
 def _anchor(
@@ -332,7 +376,7 @@ def _anchor_of_labels(stored: StoredCounts, rows: Sequence[int]) -> Anchor | Non
     cells = np.zeros(CELLS)
     for label, number in totals.items():
         cells[frequent.index(label) if label in frequent else CELLS - 1] += number
-    return Anchor([], frequent, set(totals), cells, cells)
+    return Anchor([], frequent, set(totals), cells)
 
 
 def _anchor_of_numbers(
@@ -355,7 +399,7 @@ def _anchor_of_numbers(
     values, reached = values[order], np.cumsum(counted[order])
     edges = values[np.searchsorted(reached, total * np.arange(1, CELLS) / CELLS)]
     cells = np.bincount(np.searchsorted(edges, values, side="right"), counted[order], CELLS).astype(np.float64)
-    return Anchor(edges.tolist(), reference=cells, start=cells)
+    return Anchor(edges.tolist(), reference=cells, coarse=float(cells.max()) > _WORN * total)
 
 
 def _judged(found: Sequence[tuple[Owner, Series]]) -> list[tuple[Owner, Series]]:
@@ -396,8 +440,3 @@ def _rate(part: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _counts(packed: bytes, size: int) -> Ints:
     return np.frombuffer(packed, "<i4" if len(packed) == 4 * size else "<i8").astype(np.int64)
-
-
-def steps(first: int, last: int, level: int) -> list[int]:
-    """The buckets from the first to the last, each."""
-    return list(itertools.takewhile(lambda b: b <= last, itertools.count(first, level)))

@@ -7,7 +7,7 @@ scale      working value           sampling variance
 ========== ======================= =============================================================================
 rate       asin √p                 1 / 4n  (Anscombe, Biometrika 35 (1948), 246–254)
 log        ln(1 + x)               1 / x
-position   mean of F(x), in 0..1   1 / 12n, where F is the distribution of the first data (Mann–Whitney)
+position   mean of F(x), in 0..1   1 / 12n, F that of recent data (Mann–Whitney)
 distance   Hellinger's, less what  1 / 16n
            chance makes of it
 plain      the metric itself       from its interval
@@ -74,6 +74,11 @@ class Measure:
     severity: Severity = Severity.TICKET
     advice: str = ""
 
+    @property
+    def kind(self) -> str:
+        """The kind of its findings."""
+        return {"location": "drift", "spread": "drift", "shape": "drift", "rows": "volume"}.get(self.name, self.name)
+
 
 def _share(what: str) -> Callable[[float, float], str]:
     return lambda value, expected: f"{percent(value)} {what} instead of {percent(expected)}"
@@ -81,13 +86,15 @@ def _share(what: str) -> Callable[[float, float], str]:
 
 def _position(value: float, expected: float) -> str:
     way = "up" if value > expected else "down"
-    return f"values moved {way}: on average to the {value:.0%} quantile of the first data instead of {expected:.0%}"
+    return f"values moved {way}: on average to the {value:.0%} quantile of recent data instead of {expected:.0%}"
 
 
 def _spread(value: float, expected: float) -> str:
-    return (
-        f"values are {'wider' if value > expected else 'narrower'} than usual (spread {value:.2f}, was {expected:.2f})"
-    )
+    return f"values spread {'more' if value > expected else 'less'} than usual ({value:.2f} instead of {expected:.2f})"
+
+
+def _shape(value: float, expected: float) -> str:
+    return f"the distribution changed: Hellinger distance {value:.2f} instead of {expected:.2f}"
 
 
 def _rows(value: float, expected: float) -> str:
@@ -106,9 +113,7 @@ NUMERIC = (
     Measure("infinite_rate", Scale.RATE, 0.04, 1, _share("are infinite")),
     Measure("location", Scale.POSITION, 0.04, 0, _position),
     Measure("spread", Scale.POSITION, 0.06, 0, _spread),
-    Measure(
-        "shape", Scale.DISTANCE, 0.05, 1, lambda v, e: f"the distribution changed (Hellinger {v:.2f}, was {e:.2f})"
-    ),
+    Measure("shape", Scale.DISTANCE, 0.05, 1, _shape),
 )
 CATEGORY = (
     NUMERIC[0],
@@ -127,7 +132,8 @@ def of_task(metric: str, scale: Scale, least: float, side: int) -> Measure:
     def words(value: float, expected: float) -> str:
         if scale is Scale.DURATION:
             return f"labels take {_length(value)} (median) instead of {_length(expected)}"
-        return f"{title} {value:.3g} instead of {expected:.3g}"
+        shown = percent if scale is Scale.RATE else "{:.3g}".format
+        return f"{title} {shown(value)} instead of {shown(expected)}"
 
     labels = metric.startswith(("coverage", "label_delay", "base_rate"))
     return Measure(

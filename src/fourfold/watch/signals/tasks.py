@@ -16,6 +16,7 @@ from fourfold.query.reader import Reader
 from fourfold.state import series
 from fourfold.watch.signals.measures import Measure, Scale, of_task
 
+FEWEST = 20  # records of a bucket from which it is judged
 AWAITED = 0.02  # the share of labels still expected up to which a bucket is mature
 _RATE, _PLAIN, _RATIO, _DURATION = Scale.RATE, Scale.PLAIN, Scale.RATIO, Scale.DURATION
 _LABELS = (("coverage", _RATE, 0.08, -1), ("label_delay(0.5)", _DURATION, math.log(1.5), 1))
@@ -121,7 +122,7 @@ def _readings(
 
 def _judged(value: Value, scale: Scale) -> tuple[float, float]:
     """The working value, and its variance from the 95 % interval."""
-    if value.value is None or value.n < 5:
+    if value.value is None or value.n < FEWEST:
         return math.nan, math.nan
     low = value.value if value.low is None else value.low
     high = value.value if value.high is None else value.high
