@@ -130,7 +130,6 @@ class ColumnSignals:
         self._whole = self._wholes()
         self._categorical = self._categories()
         self._closed = np.array([0 < len(anchor.seen) < _KNOWN // 2 for anchor in known], bool)
-        self._closed &= self._reference[:, -1] <= self._reference.sum(axis=1) / 2
         self.signals, self._columns = self._signals()
         self._series = np.array([i for i, _ in self._columns], np.int64)
         self._of_measure: dict[str, list[int]] = {}
@@ -251,6 +250,7 @@ class ColumnSignals:
             squared = ((np.sqrt(share) - np.sqrt(old)) ** 2).sum(axis=1) / 2
             used = np.maximum((np.maximum(share, old) > 0).sum(axis=1), 2)
             size = 1 / (1 / within + 1 / np.maximum(reference.sum(axis=1), 1))
+            closed = self._closed & (old[:, -1] <= 0.5)  # most values are those of the beginning still
             by_chance = np.sqrt((used - 1) / (8 * size))
             shape = np.where(enough & np.isfinite(squared), np.sqrt(squared) - by_chance, np.nan)
             return {
@@ -261,7 +261,7 @@ class ColumnSignals:
                 "null_rate": _rate(nulls, rows),
                 "negative_rate": _rate(self._tally["negative"][:, t], valued),
                 "infinite_rate": _rate(infinite, valued),
-                "new_rate": _rate(self._tally["new"][:, t], np.where(self._closed & enough, within, np.nan)),
+                "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
                 "location": (location, 1 / (12 * within), within),
                 "spread": (spread, 1 / (12 * within), within),
                 "shape": (shape, 1 / (16 * size), within),
