@@ -59,7 +59,7 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, noise: Floats) -
     guard = min(GUARD, h.filled // 4)  # what is being tested
     stop = h.filled - 1 - guard
     still = h.open[rows][:, None] & (h.times[None, :stop] >= h.began[rows][:, None])
-    errors = np.where(still, np.nan, h.e[rows, :stop])
+    errors = np.where(still | h.out[rows, :stop], np.nan, h.e[rows, :stop])
     floor = (FLOOR * least) ** 2
     family = h.family[rows]
     with np.errstate(divide="ignore", invalid="ignore"):
