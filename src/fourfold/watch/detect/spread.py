@@ -18,6 +18,8 @@ CHANCE = 5.4  # over n: the variance of the logarithm of a variance from n value
 GUARD = 28  # buckets: the newest, which are being tested, are no part of what is usual
 FLOOR = 1 / 20  # of the least change that matters: no series is steadier
 TAIL_PRIOR = 60.0  # the same for how heavy its tails are, which takes longer to see
+UNSEEN, TAILS = 200.0, 1.3  # before a family has shown so many buckets, its tails are taken to be those of t with 7
+PER_EXCESS = 1.2
 SURE = 1.0
 LIGHTEST, HEAVIEST = 100.0, 3.0  # degrees of freedom
 
@@ -75,9 +77,9 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, noise: Floats) -
     nat, freedom = [one * (1 + error)], []
     squares = np.clip(errors**2 / (one + typical)[:, None], 0, 50)
     heavy = np.nansum(squares, axis=1)
-    of_family = _sum(family, heavy) / np.maximum(_sum(family, n), 1)
+    of_family = (_sum(family, heavy) + UNSEEN * TAILS) / (_sum(family, n) + UNSEEN)
     tails = (heavy + TAIL_PRIOR * np.maximum(of_family, 1)) / (n + TAIL_PRIOR)
-    tail = np.clip(2 + 1.4 / np.maximum(tails - 1, 1e-3), HEAVIEST, LIGHTEST)
+    tail = np.clip(2 + PER_EXCESS / np.maximum(tails - 1, 1e-3), HEAVIEST, LIGHTEST)
     freedom.append(1 / (1 / tail + 1 / (PRIOR + SURE * n)))
     filled = np.where(valid, errors, 0).astype(np.float32)
     sums = np.concatenate([np.zeros((len(rows), 1), np.float32), np.cumsum(filled, axis=1)], axis=1)
