@@ -11,6 +11,7 @@ from fourfold.watch.detect.robust import count, median, spread
 
 DAY, HOUR = 86_400, 3_600
 RECENT = 42 * DAY  # the level is that of the last weeks; the season is that of all the history
+LAG = 14 * DAY  # but for the newest, into which a slow change would leak
 MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
 DOUBT = 2.0  # a season counts by how much it exceeds this many times what chance would show
 
@@ -45,7 +46,7 @@ def fit(times: Ints, values: Floats, bucket: int, level: int) -> Baseline:
         effect = _season(season(times), flat, int(season(here)[0]))
         flat, added = effect.rest, added + effect.here
     base = values - (values - median(values)[:, None] - flat)
-    recent = base[:, times > bucket - RECENT]
+    recent = base[:, (times > bucket - RECENT - LAG) & (times < bucket - LAG)]
     n = count(recent)
     if (n < 14).any():
         recent = np.where((n < 14)[:, None], np.nan, recent)
