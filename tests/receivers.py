@@ -82,7 +82,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         self.connection.close()
 
     def handle(self) -> None:
-        encrypted, sender, recipients = False, "", []
+        encrypted, sender, recipients = False, "", list[str]()
         self.say("220 here")
         while line := self.rfile.readline().decode().strip():
             verb = line.split(":")[0].split()[0].upper()
