@@ -33,6 +33,10 @@ class Notice:
     sent: float | None = None
     error: str | None = None
 
+    def is_claimed(self, now: float) -> bool:
+        """Whether a process is sending it, as far as is known."""
+        return self.sent is None and self.tries > 0 and self.error is None and self.again > now
+
 
 def add(connection: Connection, project: str, added: Sequence[Notice]) -> None:
     """Put notices into the outbox; one that is there already stays as it is."""
@@ -64,7 +68,7 @@ def of_incident(connection: Connection, project: str, incident: str) -> list[Not
 def claim(connection: Connection, id_: str, now: float, until: float) -> bool:
     """Whether this process may send the notice; no other may before ``until``. Commit before sending."""
     query = sa.update(notice).where(notice.c.id == id_, notice.c.sent.is_(None), notice.c.again <= now)
-    return connection.execute(query.values(again=until, tries=notice.c.tries + 1)).rowcount == 1
+    return connection.execute(query.values(again=until, tries=notice.c.tries + 1, error=None)).rowcount == 1
 
 
 def sent(connection: Connection, id_: str, now: float) -> None:
@@ -78,10 +82,15 @@ def failed(connection: Connection, id_: str, error: str, again: float) -> None:
     connection.execute(query.values(error=storable(error), again=again))
 
 
-def repeat(connection: Connection, id_: str, again: float) -> None:
-    """The notice has arrived, and is to be sent again later: its receiver forgets what is not repeated."""
+def postpone(connection: Connection, id_: str, again: float) -> None:
+    """The notice has arrived, and is to be sent again later."""
     query = sa.update(notice).where(notice.c.id == id_, notice.c.sent.is_(None))
     connection.execute(query.values(error=None, tries=0, again=again))
+
+
+def remove(connection: Connection, id_: str) -> None:
+    """The notice is no longer to be sent."""
+    connection.execute(sa.delete(notice).where(notice.c.id == id_))
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Notice:

@@ -1,0 +1,1 @@
+"""Other tools' formats and interfaces, one file each."""
