@@ -19,8 +19,9 @@ from fourfold.state import tables
 from fourfold.state.statements import upsert
 from fourfold.store import Store
 from fourfold.watch import runs as watched
+from fourfold.watch.runs.cadence import Start
 from fourfold.watch.runs.failed import raised
-from fourfold.watch.runs.history import History, Start
+from fourfold.watch.runs.history import History
 
 MONDAY = 1_700_438_400.0  # 20 November 2023, midnight
 DAY, HOUR = 86_400.0, 3_600.0
@@ -514,13 +515,15 @@ def test_fewer_tasks_than_usual_within_a_run_are_found() -> None:
     assert "6 runs of task instead of about 8" in finding.what
 
 
-def test_labels_that_come_in_after_the_data_have_ended_are_not_partial() -> None:
+def test_where_replayed_data_end_neither_their_last_day_nor_the_labels_after_it_are_partial() -> None:
     predict = replayed("predict", 60)
-    rows = [900] * 60 + [400, 200, 60]
+    rows = [900] * 59 + [90, 400, 200, 60]
     arrivals = [
         dataclasses.replace(r, artifacts=(frame("input", "known", f"k{i}", rows[i]),))
         for i, r in enumerate(replayed("arrivals", 63))
     ]
+    predict[-1] = dataclasses.replace(predict[-1], artifacts=(frame("input", "table", "p59", 88),))
+    predict[:-1] = [dataclasses.replace(r, artifacts=(frame("input", "table", r.id, 950),)) for r in predict[:-1]]
     of = history(predict, arrivals, labels={"arrivals": frozenset({"predict"})})
     assert kinds(of) == []
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from fourfold.model.incident import Finding
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue, runs
+from fourfold.watch.runs.cadence import Start
 from fourfold.watch.runs.code import discrepancies
 from fourfold.watch.runs.duration import overdue, slow
 from fourfold.watch.runs.failed import failed
 from fourfold.watch.runs.heartbeat import silent
-from fourfold.watch.runs.history import History, Start
+from fourfold.watch.runs.history import History
 from fourfold.watch.runs.inputs import stale, superseded
 from fourfold.watch.runs.missing import missing
 from fourfold.watch.runs.partial import partial

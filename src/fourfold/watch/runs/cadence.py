@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fourfold.watch.runs.history import Start
-
 FEW = 8  # gaps without which no cadence is known
 SHORTEST = 60.0  # seconds: what runs more often has no schedule; starts closer together are one
 _DAY, _HOUR = 86_400.0, 3_600.0
@@ -21,6 +19,14 @@ _REGULAR, _NEAR = 0.8, 0.25  # so many of the gaps are this near to the middle o
 _LATE = 0.1  # of a gap, that a run may be late
 _LIVE = 0.25  # of a gap, that the lag between logical and real time varies where a pipeline is live
 _NEWEST = 10  # runs that tell the lag
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """When a run started, and the logical time that it was about, in seconds since 1970."""
+
+    started: float
+    at: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,16 +7,9 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from fourfold.model import Run, RunStatus
+from fourfold.watch.runs.cadence import Cadence, Start, cadence
 
 FEW = 5  # earlier runs, below which a component has no habits yet
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Start:
-    """When a run started, and the logical time that it was about, in seconds since 1970."""
-
-    started: float
-    at: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +72,38 @@ class History:
         """When a run last started or ended."""
         ends = (max(run.started, run.ended or 0.0) for run in self.by_id.values())
         return max(ends, default=None)
+
+    @functools.cached_property
+    def cadences(self) -> dict[str, Cadence]:
+        """The cadences of the components that have a regular one."""
+        found = {name: cadence(self.starts.get(name, ())) for name in self.runs}
+        return {name: known for name, known in found.items() if known is not None}
+
+    def follows(self, name: str, other: str) -> bool:
+        """Whether one component only works on what another one made: it may go on for a while without it."""
+        waiting, seen = {name}, {name}
+        while waiting:
+            ups = {edge.upstream for edge in self.uses if edge.downstream in waiting}
+            ups |= {up for down in waiting for up in self.labels.get(down, ())}
+            if other in ups:
+                return True
+            waiting, seen = ups - seen, seen | ups
+        return False
+
+    def is_over(self, name: str, at: float, now: float) -> bool:
+        """Whether the period of a logical time is over, so that a component's run about it has all it can have.
+
+        In a replay, the newest period may be cut short where the data end, and labels go on to come for a while.
+        """
+        known = self.cadences.get(name)
+        if known is None or known.lag is not None:
+            return True
+        if 0 <= now - known.due <= 3 * known.limit:  # ``now`` goes with the data
+            return at + known.gap <= now
+        replayed = {peer: c.last for peer, c in self.cadences.items() if c.lag is None and peer != name}
+        furthest = max((last for peer, last in replayed.items() if not self.follows(peer, name)), default=known.last)
+        followed = [last for peer, last in replayed.items() if self.follows(name, peer)]
+        return at < max(known.last, furthest) and all(at < last for last in followed)
 
     def ended(self, component: str) -> list[Run]:
         """The runs of a component that have ended in some way."""

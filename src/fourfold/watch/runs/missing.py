@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from fourfold.model.incident import Finding, Group, Severity, Where
 from fourfold.model.run import RunStatus
-from fourfold.watch.runs.cadence import Cadence, cadence
+from fourfold.watch.runs.cadence import Cadence
 from fourfold.watch.runs.history import History
 from fourfold.watch.runs.telling import length
 
@@ -21,13 +21,13 @@ _RETIRED = 30 * 86_400.0, 10  # what has been silent for longer, and for so many
 
 def missing(history: History, now: float) -> list[Finding]:
     """Components with a regular cadence that did not run when they were due; one finding if none runs any more."""
-    known = {name: c for name in history.runs if (c := cadence(history.starts.get(name, ()))) is not None}
+    known = history.cadences
     late = {name: at for name, c in known.items() if (at := _late_at(history, known, name, c, now)) is not None}
     late = {name: at for name, at in late.items() if not _is_running(history, name)}
     live = [name for name, c in known.items() if _clock(c, now) is not None]
     if len(late) > 1 and len(late) == len(live) == len(known) and _nothing_since(history, known):
         return [_silent(known, late)]
-    return [_told(name, known[name], late[name], history) for name in late]
+    return [_told(name, known[name], late[name]) for name in late]
 
 
 def _clock(c: Cadence, now: float) -> float | None:
@@ -46,26 +46,12 @@ def _late_at(history: History, known: Mapping[str, Cadence], name: str, c: Caden
     others = [
         other.last
         for peer, other in known.items()
-        if peer != name and other.lag is None and not _follows(history, peer, name)
+        if peer != name and other.lag is None and not history.follows(peer, name)
     ]
     newest = max(others, default=c.last)
     # ``now`` may go with the data, as in a check after each day of a replay: then the period that is missed is over
     is_over = c.gap <= now - c.due <= 3 * c.limit and newest >= c.due
     return max(newest, c.due) if is_over or c.overdue(newest) else None
-
-
-def _follows(history: History, peer: str, name: str) -> bool:
-    """Whether one component only works on what another one made: it may go on for a while without it."""
-    if name in history.labels.get(peer, ()):
-        return True
-    ups = {edge.upstream for edge in history.uses if edge.downstream == peer}
-    seen: set[str] = set()
-    while ups:
-        if name in ups:
-            return True
-        seen |= ups
-        ups = {edge.upstream for edge in history.uses if edge.downstream in ups} - seen
-    return False
 
 
 def _is_running(history: History, name: str) -> bool:
@@ -81,8 +67,8 @@ def _nothing_since(history: History, known: Mapping[str, Cadence]) -> bool:
     return newest is None or newest <= due
 
 
-def _told(name: str, c: Cadence, clock: float, history: History) -> Finding:
-    missed = max(1, round((clock - c.last) / c.gap) - (0 if clock < c.due + c.gap else 0))
+def _told(name: str, c: Cadence, clock: float) -> Finding:
+    missed = max(1, round((clock - c.last) / c.gap))
     said = (
         f"{name} did not run when it was due: it runs every {length(c.gap)}, and last did {length(clock - c.last)} ago"
     )
@@ -96,7 +82,7 @@ def _told(name: str, c: Cadence, clock: float, history: History) -> Finding:
 
 def _silent(known: Mapping[str, Cadence], late: Mapping[str, float]) -> Finding:
     first = min(late, key=lambda name: known[name].due)
-    told = _told(first, known[first], late[first], History({}))
+    told = _told(first, known[first], late[first])
     names = ", ".join(sorted(late)[:5]) + (", …" if len(late) > 5 else "")
     said = f"Nothing runs any more: {names} were due, the first of them {length(late[first] - known[first].due)} ago"
     return dataclasses.replace(

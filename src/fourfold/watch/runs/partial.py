@@ -27,8 +27,8 @@ def partial(history: History, now: float) -> list[Finding]:
     """Frames of a component's newest run with far fewer rows than usual, and parents with fewer runs inside."""
     found = []
     for name in history.runs:
-        runs = history.succeeded(name)
-        if not runs or _is_tail(history, runs[-1]):
+        runs = [r for r in history.succeeded(name) if r.at is None or history.is_over(name, r.at, now)]
+        if not runs:
             continue
         frames = [(a.direction, a.name) for a in runs[-1].artifacts if a.rows is not None]
         findings = [f for frame in frames if (f := _fewer_rows(runs, *frame)) is not None]
@@ -100,19 +100,6 @@ def _fewer(counted: Sequence[tuple[Run, int]]) -> tuple[Sequence[Run], Run, int,
 def _is_holiday(number: float, quiet: float, usual: float) -> bool:
     """Whether a day was like the quiet day of the week, which has much less than this one usually has."""
     return quiet < 0.9 * usual and abs(number / quiet - 1) <= _HOLIDAY
-
-
-def _is_tail(history: History, newest: Run) -> bool:
-    """Whether a run is about a time that all other components with a logical time have not come to.
-
-    Where data end, labels go on to come for a while, fewer from day to day.
-    """
-    others = [
-        max(run.at for run in runs if run.at is not None)
-        for name, runs in history.runs.items()
-        if name != newest.component and len([run for run in runs if run.at is not None]) >= FEW
-    ]
-    return newest.at is not None and bool(others) and max(others) < newest.at
 
 
 def _told(fewer: Sequence[Run], before: Run, said: str, what: str, count: float, usual: Habit) -> Finding:
