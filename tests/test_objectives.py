@@ -16,14 +16,17 @@ from fourfold import config
 from fourfold.config.objectives import parse
 from fourfold.errors import ConfigError
 from fourfold.log import messages
-from fourfold.model import DAY, HOUR, Objective, ObjectiveStatus, Severity
+from fourfold.model import DAY, HOUR, Group, Objective, ObjectiveStatus, Run, RunStatus, Severity, Task, Where
+from fourfold.model.objective import length_text
 from fourfold.sdk import Session
 from fourfold.state import objectives
 from fourfold.store import Store
+from fourfold.watch.objectives import ObjectiveView, findings, report
 from fourfold.watch.objectives.budget import Bucket, Tally, budget, summed
 from fourfold.watch.objectives.burn import burns, is_certain, limit_of, onset, rules
 from fourfold.watch.objectives.judge import Standing, judge
 from fourfold.watch.objectives.windows import before, calendar, window_to
+from tests.support import START, Sender
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
 TALLIES = st.builds(
