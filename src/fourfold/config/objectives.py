@@ -51,14 +51,19 @@ def make_objective(
             raise ConfigError(f"{what}: {field}={text!r} is not a text without lone surrogates")
     if not isinstance(estimates, bool):
         raise ConfigError(f"{what}: estimates={estimates!r}: give True or False")
-    found = parse(target, what)
+    found, share = parse(target, what), _goal(goal, what)
+    if found.metric.startswith(f"{DURATION}("):
+        q = _duration_share(found.metric, what)
+        if share not in (None, q):
+            raise ConfigError(f"{what}: goal={goal!r} and q={q:g} are the same thing; give one of them")
+        found, share = found._replace(metric=DURATION), q
     length, calendar = _window(window, what)
     names = _names(by, what)
     metric = found.metric.partition("(")[0]
     if names and (metric in OF_RUNS or metric == FRESHNESS):
         raise ConfigError(f"{what}: by={list(names)!r}: {metric} has no slices")
     return Objective(
-        name, found.target, found.metric, found.op, found.bound, length, calendar, names, _goal(goal, what), owner,
+        name, found.target, found.metric, found.op, found.bound, length, calendar, names, share, owner,
         runbook, estimates, description,
     )  # fmt: skip
 
@@ -94,20 +99,19 @@ def _check(metric: str, parameters: str, op: str, bound: float, what: str) -> No
     if metric in (DURATION, FRESHNESS) and (op not in ("<=", "<") or bound <= 0):
         raise ConfigError(f"{what}: compare {metric} with <= and a length of time, such as '2h', or seconds")
     if metric == DURATION:
-        duration_share(f"{metric}({parameters})", what)
+        if parameters:
+            _duration_share(f"{metric}({parameters})", what)
     elif parameters and (metric in OF_RUNS or metric == FRESHNESS):
         raise ConfigError(f"{what}: {metric} has no parameters")
 
 
-def duration_share(metric: str, what: str = "objective") -> float | None:
-    """The q of ``duration(q=0.95)``, the share of the runs that must be as quick; None if it is not given.
+def _duration_share(metric: str, what: str = "objective") -> float:
+    """The q of ``duration(q=0.95)``: the share of the runs that must be as quick.
 
     Raises:
         ConfigError: it is no share.
     """
     text = metric.partition("(")[2].removesuffix(")").strip()
-    if not text:
-        return None
     match = re.fullmatch(r"(?:q\s*=\s*)?([0-9.]+)", text)
     share = _number(match[1]) if match else None
     if share is None or not 0 < share < 1:

@@ -10,6 +10,8 @@ OPERATORS = (">=", ">", "<=", "<")
 CALENDAR = ("day", "week", "month", "quarter", "year")
 SUCCESS_RATE, DURATION, FRESHNESS = "success_rate", "duration", "freshness"
 OF_RUNS = (SUCCESS_RATE, DURATION)  # whose target is a component
+SLICES_GOAL = 0.9  # of the time slices, for a metric that is no rate
+RUNS_GOAL = 0.95  # of the runs, as quick as a duration's bound
 _LENGTHS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -30,8 +32,8 @@ class Objective:
     ``op`` is one of ``>=``, ``>``, ``<=``, ``<``. ``window`` is a length in seconds; or, if ``calendar`` is set, one
     of "day", "week", "month", "quarter", "year", in UTC. ``by`` splits it: each slice has a budget of its own.
     ``goal`` is the share of the time slices (days or hours) that must meet the bound; without it, a rate is judged by
-    its events, and another metric has the goal of 90 % of the time slices. ``estimates`` is whether an estimate alone
-    may page.
+    its events, and another metric has the goal of 90 % of the time slices. For a duration it is the share of the runs
+    that must be as quick, without it 95 %. ``estimates`` is whether an estimate alone may page.
     """
 
     name: str

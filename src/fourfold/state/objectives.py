@@ -7,9 +7,9 @@ import time
 
 import sqlalchemy as sa
 
-from fourfold.model import EVERYTHING, HOUR, Objective, RunStatus
+from fourfold.model import EVERYTHING, HOUR, Objective, Owner, RunStatus
 from fourfold.state.database import readable
-from fourfold.state.statements import upsert
+from fourfold.state.statements import chunked, upsert
 from fourfold.state.tables import counts, objective, run, series
 
 Connection = sa.Connection
@@ -52,12 +52,14 @@ def ended_runs(connection: Connection, project: str, component: str) -> list[End
     ]
 
 
-def newest_hour(connection: Connection, project: str, before: int) -> int | None:
-    """The newest hour, by event time, in which any stream of a project has records, but not from ``before`` on."""
-    query = sa.select(sa.func.max(counts.c.bucket)).join(series).where(
-        series.c.project == project, series.c.column == "", series.c.slice == EVERYTHING,
-        series.c.kind == "stream", counts.c.level == HOUR,
-        counts.c.bucket < before,
-    )  # fmt: skip
-    found: int | None = connection.scalar(query)
-    return found
+def newest_hour(connection: Connection, project: str, before: int, streams: tuple[str, ...]) -> int | None:
+    """The newest hour, by event time, in which any of some streams has records, but not from ``before`` on."""
+    found: list[int] = []
+    for batch in chunked([Owner.of_stream(name) for name in streams]):
+        query = sa.select(sa.func.max(counts.c.bucket)).select_from(counts.join(series)).where(
+            series.c.project == project, series.c.owner.in_(batch), series.c.column == "",
+            series.c.slice == EVERYTHING, counts.c.level == HOUR, counts.c.bucket < before,
+        )  # fmt: skip
+        newest = connection.scalar(query)
+        found += [] if newest is None else [newest]
+    return max(found, default=None)

@@ -19,7 +19,7 @@ _STANDARD = (  # for a window of 30 days: 2 % of the budget in an hour, 5 % in s
     (Severity.PAGE, 6.0, 6 * HOUR, HOUR / 2),
     (Severity.TICKET, 1.0, 3 * DAY, 6 * HOUR),
 )
-_CHANCE = 0.001  # of a false alert in a window, over all slices
+CHANCE = 0.001  # of a false alert in a window, over all slices
 _LIKELY = 2.0  # onsets whose log-likelihood is no further from the best: about a 95 % interval
 
 
@@ -98,9 +98,9 @@ def burns(
 def limit_of(rule: Rule, allowed: float) -> float:
     """The share of bad events beyond which a rule fires.
 
-    Where much may be bad, no share can be 14.4 times as much: then it is halfway from what is allowed to all.
+    Where much may be bad, no share can be 14.4 times as much: then it is where a quarter of the wanted events is left.
     """
-    return min(rule.factor * allowed, (1 + allowed) / 2)
+    return min(rule.factor * allowed, 1 - (1 - allowed) / 4)
 
 
 def is_certain(tally: Tally, allowed: float, slices: int = 1) -> bool:
@@ -111,7 +111,7 @@ def is_certain(tally: Tally, allowed: float, slices: int = 1) -> bool:
     share = tally.bad_share
     if share <= allowed:
         return False
-    return tally.total * _divergence(share, allowed) > math.log(slices / _CHANCE)
+    return tally.total * _divergence(share, allowed) > math.log(slices / CHANCE)
 
 
 def onset(buckets: Sequence[Bucket], until: int, allowed: float) -> Onset | None:

@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-from fourfold.config.objectives import duration_share
 from fourfold.errors import FourfoldError, InputError
 from fourfold.metrics import parse
 from fourfold.metrics.intervals import Z, wilson
@@ -19,7 +18,7 @@ from fourfold.model import (
     Window,
     slice_key,
 )
-from fourfold.model.objective import DURATION, FRESHNESS, OF_RUNS
+from fourfold.model.objective import DURATION, FRESHNESS, OF_RUNS, RUNS_GOAL, SLICES_GOAL
 from fourfold.query.counts import CurrentCounts
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -31,7 +30,6 @@ from fourfold.watch.objectives.budget import Bucket, Tally, summed
 from fourfold.watch.objectives.burn import longest
 from fourfold.watch.objectives.judge import is_mature
 from fourfold.watch.objectives.reading import (
-    SLICES_GOAL,
     Reading,
     Sliced,
     grouped,
@@ -42,7 +40,6 @@ from fourfold.watch.objectives.reading import (
 )
 from fourfold.watch.objectives.windows import length, window_to
 
-_QUANTILE = 0.95  # the share of the runs that must be as quick as a duration's bound, unless said otherwise
 _EVERY = {HOUR: "1h", DAY: "1d"}
 _BY_HOUR = 35 * DAY  # the longest window that is judged by hours
 _SLICES_BY_DAY = 7 * DAY  # the shortest window whose time slices are days
@@ -90,12 +87,12 @@ def _of_metric(reader: Reader, objective: Objective, now: float) -> Reading:
     window = window_to(objective, end, unit)
     ask = functools.partial(metric, reader, objective.target, objective.metric, by=list(objective.by) or None)
     first = min(window.start, end - longest(length(objective), unit))
+    values = {slice_key(row.slice): row for row in ask(start=window.start, end=end)}
     rows = []
     for row in ask(start=first, end=end, every=_EVERY[unit]):
-        tally, mature = of_value(objective, row.value, events=events)
+        tally, mature = of_value(objective, row.value, events=events, slices=len(values))
         rows.append((row.slice, Bucket(row.window.start, row.window.end, tally, mature)))
     buckets = grouped(rows, slice_key)
-    values = {slice_key(row.slice): row for row in ask(start=window.start, end=end)}
     awaited = any(not is_mature(row.value) for row in values.values())
     estimates = _estimates(ask, window, end) if awaited else {}
     slices = [
@@ -147,8 +144,7 @@ def _of_runs(reader: Reader, objective: Objective, now: float) -> Reading:
         by_time.setdefault(int(run.at) // unit * unit, []).append(run)
     events = duration or objective.goal is None
     if duration:
-        share = duration_share(objective.metric)
-        goal = share if share is not None else _QUANTILE if objective.goal is None else objective.goal
+        goal = RUNS_GOAL if objective.goal is None else objective.goal
         value = _quantile(sorted(run.seconds for run in inside), goal)
     else:
         goal, value = share_goal(objective, events=events), _success(inside)
@@ -191,7 +187,7 @@ def _of_freshness(reader: Reader, objective: Objective, now: float) -> Reading:
         hours[0] // DAY * DAY <= days[0] or hours[0] <= int(now) - length(objective)
     )
     unit, oldest = (HOUR, hours[0]) if by_hour else (DAY, days[0])
-    end = _clock(reader, objective, now, unit)
+    end = _clock(reader, objective, stream, now, unit)
     window = window_to(objective, end, unit)
     first = max(min(window.start, end - longest(length(objective), unit)), oldest)
     if first >= end:
@@ -218,14 +214,17 @@ def _stream(reader: Reader, target: str) -> str:
     return resolve(reader, target).stream
 
 
-def _clock(reader: Reader, objective: Objective, now: float, unit: int) -> int:
+def _clock(reader: Reader, objective: Objective, stream: str, now: float, unit: int) -> int:
     """The moment at which freshness is asked.
 
     It is now, if anything at all has come within a window before now. Else the data are history that is replayed, and
-    it is the end of the newest data of the project, in any stream.
+    it is the end of the newest data in any stream that has event times (others are as of when they were logged), but
+    for labels, which come later than what they are about.
     """
     present = int(now) // unit * unit + unit
-    newest = reader.recall(newest_hour, present)
+    labels = {name for task in reader.recall(catalogue.tasks).values() for name in task.streams[1:]}
+    timed = {name for name, (_, time) in reader.recall(catalogue.streams).items() if time is not None} - labels
+    newest = reader.recall(newest_hour, present, tuple(sorted(timed | {stream})))
     if newest is None or newest >= now - length(objective):
         return int(now) // unit * unit
     return newest // unit * unit + unit

@@ -72,7 +72,7 @@ def interval(standing: Standing) -> tuple[float, float]:
 
 def is_mature(value: Value, most: float = _AWAITED) -> bool:
     """Whether (nearly) all labels that will come are in: at most the share ``most`` of them is still awaited."""
-    if value.status is Status.SETTLED or (value.value is None and value.coverage is None):
+    if value.status is Status.SETTLED or (value.value is None and value.coverage in (None, 1.0)):
         return True
     if value.expected_labels is None:
         return False

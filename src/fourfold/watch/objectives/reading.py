@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
+from fourfold.metrics.intervals import Z
 from fourfold.model import Objective, Value, Window
+from fourfold.model.objective import SLICES_GOAL
 from fourfold.watch.objectives.budget import Bucket, Tally, summed
+from fourfold.watch.objectives.burn import CHANCE
 from fourfold.watch.objectives.judge import is_mature
 
-SLICES_GOAL = 0.9  # of the time slices, for a metric that is no rate
 _COVERED = 0.005  # a coverage is only known once the labels are in
 RATES = {  # the metrics that are a share of n events, by kind of task, or for any task, a stream or a column
     "binary": ("accuracy", "precision", "recall", "specificity", "base_rate"),
@@ -79,8 +82,12 @@ def is_known(objective: Objective, value: Value) -> bool:
     return is_mature(value, _COVERED) if objective.name_of_metric == "coverage" else is_mature(value)
 
 
-def of_value(objective: Objective, value: Value, *, events: bool) -> tuple[Tally, bool]:
-    """The good and bad events of one bucket, and whether (nearly) all its labels are in."""
+def of_value(objective: Objective, value: Value, *, events: bool, slices: int = 1) -> tuple[Tally, bool]:
+    """The good and bad events of one bucket, and whether (nearly) all its labels are in.
+
+    A bad time slice is doubtful if chance explains it: if the bound lies within so many standard errors that only one
+    in ``1 / CHANCE`` buckets of so many slices is beyond them (by Chernoff's bound for the normal distribution).
+    """
     mature = is_known(objective, value)
     if value.value is None:
         return Tally(), mature
@@ -88,9 +95,10 @@ def of_value(objective: Objective, value: Value, *, events: bool) -> tuple[Tally
         if objective.is_met_by(value.value):
             return Tally(good=1.0), mature
         better = value.high if objective.at_least else value.low
-        return Tally(
-            bad=1.0, doubtful=float(not mature or (better is not None and objective.is_met_by(better)))
-        ), mature
+        if better is not None:
+            better = value.value + (better - value.value) * math.sqrt(2 * math.log(slices / CHANCE)) / Z
+        doubtful = not mature or (better is not None and objective.is_met_by(better))
+        return Tally(bad=1.0, doubtful=float(doubtful)), mature
     hits = float(round(value.value * value.n))
     good = hits if objective.at_least else value.n - hits
     return Tally(good, value.n - good), mature

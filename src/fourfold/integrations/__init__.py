@@ -1,0 +1,1 @@
+"""Other systems' formats, in and out; each needs an extra of its own."""
