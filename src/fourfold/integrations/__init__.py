@@ -1,1 +1,1 @@
-"""Other tools' formats and interfaces, one file each."""
+"""What other systems read and write: OpenSLO, Prometheus. Each file is data in, text out, or the reverse."""

@@ -15,7 +15,7 @@ from fourfold.model.names import (
     slice_key,
     slice_names,
 )
-from fourfold.model.objective import Objective
+from fourfold.model.objective import Objective, ObjectiveStatus
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
@@ -41,6 +41,7 @@ __all__ = [
     "IncidentState",
     "Moment",
     "Objective",
+    "ObjectiveStatus",
     "Owner",
     "Part",
     "Plausible",
