@@ -117,9 +117,13 @@ def _session(store: Path, clock: SimulatedClock) -> Iterator[SimulatedClock]:
 def _check(now: float) -> None:
     from fourfold.sdk.session import session
     from fourfold.watch.check import check
+    from fourfold.watch.settings import watch_settings
 
-    check(session().store, session().settings, now)
+    check(session().store, watch_settings(session().settings.watch), now)
 
 
 def _incidents() -> list[Incident]:
-    return []
+    from fourfold.sdk.session import session
+    from fourfold.watch.incidents import incidents
+
+    return list(incidents(session().store.reader, active=False))

@@ -96,13 +96,13 @@ class Synthetic:
         random = np.random.default_rng([self.seed, 2, int(day), len(component)])
         return float(LENGTHS[component] * random.lognormal(0, 0.1))
 
-    def _prepare(
-        self, raw: pd.DataFrame, day: float, fault: Injection, clock: SimulatedClock
-    ) -> pd.DataFrame | None:
+    def _prepare(self, raw: pd.DataFrame, day: float, fault: Injection, clock: SimulatedClock) -> pd.DataFrame | None:
         """Ingest, clean and featurize; the served features, or None if nothing ran."""
         arrived = raw[RAW]
         clean = arrived.assign(weekend=arrived["time"].dt.weekday >= 5)
-        if not self._job("ingest", day, fault, clock, lambda run: run.output("raw", arrived, time="time", by=["worker"])):
+        if not self._job(
+            "ingest", day, fault, clock, lambda run: run.output("raw", arrived, time="time", by=["worker"])
+        ):
             return None
 
         def tidy(run: Any) -> None:
@@ -217,5 +217,3 @@ def _none() -> Injection:
     """No fault."""
     never = float("inf")
     return Injection(Truth(never, never, (Where(),)), np.random.default_rng(0))
-
-

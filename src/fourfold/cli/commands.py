@@ -9,6 +9,7 @@ import sys
 import typer
 
 from fourfold.cli import (
+    check,
     compare,
     demo,
     doctor,
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 for command in (
-    demo, status, incidents, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
+    demo, check, incidents, status, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -79,6 +80,11 @@ def _list(reader: Reader, every: bool, json: bool) -> None:
     if json:
         print_json([row(incident) for incident in found])
         return
+    draw_list(reader, found)
+
+
+def draw_list(reader: Reader, found: Sequence[Incident]) -> None:
+    """Incidents, with how good the alarms have been."""
     known = asked.incidents(reader, active=False)
     screen = console()
     if not found:
