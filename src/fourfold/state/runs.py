@@ -70,6 +70,18 @@ def newest_starts(connection: Connection, project: str, limit: int) -> dict[str,
     return found
 
 
+def expectations(connection: Connection, project: str) -> dict[str, Any]:
+    """What each component's newest run says that the values of columns are to be, by column."""
+    found = {}
+    for name in _names(connection, project):
+        query = sa.select(run.c.code).where(run.c.project == project, run.c.component == name)
+        with readable("a run"):
+            code = json.loads(connection.scalar(query.order_by(run.c.started.desc()).limit(1)) or "{}")
+        if isinstance(declared := code.get("expects"), dict):
+            found[name] = declared
+    return found
+
+
 def _names(connection: Connection, project: str) -> list[str]:
     """The components that have run; each is found by one step in the index, however many runs there are."""
     names: list[str] = []
