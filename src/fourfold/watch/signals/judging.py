@@ -153,13 +153,17 @@ def _streams(
         families = [_family(signal) for signal in signals.signals]
         least = _least(signals.signals, dismissed)
         side = np.array([signal.measure.side for signal in signals.signals])
+        gone = {key for key in memory.firing if key.startswith('["stream"')} - set(keys)  # compared anew since
+        for key in gone:
+            memory.firing.pop(key)
         for t, bucket in enumerate(chunk):
             readings = signals.readings(t)
             verdicts = detector.judge(bucket, keys, readings.values, readings.noise, least, side, families)
             signals.learn(t, verdicts.status == Status.CHANGED, verdicts.status == Status.SETTLED)
             memory.last[STREAMS] = bucket
             _learning(memory, STREAMS, verdicts)
-            yield _step(memory, bucket, signals.signals, places, readings.values, readings.n, verdicts)
+            step = _step(memory, bucket, signals.signals, places, readings.values, readings.n, verdicts)
+            yield dataclasses.replace(step, settled=step.settled | gone)
         signals.keep()
 
 
