@@ -16,8 +16,8 @@ from fourfold.query.reader import Reader
 from fourfold.state import StateError, bulk, catalogue, incidents, runs
 from fourfold.state import memory as memories
 from fourfold.store import Store
+from fourfold.watch import constraints, lifecycle, notify
 from fourfold.watch import incidents as asked
-from fourfold.watch import lifecycle, notify
 from fourfold.watch import runs as runs_now
 from fourfold.watch.grouping import SLACK, Book
 from fourfold.watch.lifecycle import News
@@ -79,7 +79,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
             firing = _unmuted(memory.firing.values(), settings)
             if firing or any(incident.state.is_active for incident in book.incidents):
                 book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
-        others = _others(reader, settings, book, now)
+        others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, book, now)]
         book.advance(_unmuted([*memory.firing.values(), *others], settings), now, now)
         for incident in book.incidents:
             if incident.state.is_active:
@@ -96,6 +96,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
 
 _SOURCES: Mapping[str, Callable[[Reader, WatchSettings, float], list[Finding]]] = {
     "runs": lambda reader, settings, now: runs_now.findings(reader, now),
+    "constraints": lambda reader, settings, now: constraints.findings(reader, now, expects=settings.expects),
     "objectives": lambda reader, settings, now: objective_findings(reader, now),
 }
 
@@ -115,6 +116,13 @@ def _others(reader: Reader, settings: WatchSettings, book: Book, now: float) -> 
             logger.warning("watching %s: %s", source, error)
             found += [finding for finding in _others_of(book) if finding.source == source]
     return found
+
+
+def _with_component(finding: Finding, loggers: Mapping[str, str]) -> Finding:
+    where = finding.where
+    if where.component or not loggers.get(where.stream):
+        return finding
+    return dataclasses.replace(finding, where=dataclasses.replace(where, component=loggers[where.stream]))
 
 
 def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
