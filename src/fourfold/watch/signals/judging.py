@@ -102,9 +102,10 @@ def _judge_task(
     dismissed: Mapping[str, int],
 ) -> Step:
     detector = _detector(memory, _name(task), settings, days)
+    keys = [signal.key for signal in readings.signals]
     verdicts = detector.judge(
         readings.bucket,
-        [signal.key for signal in readings.signals],
+        keys,
         readings.values,
         readings.noise,
         _least(readings.signals, dismissed),
@@ -114,7 +115,7 @@ def _judge_task(
     memory.last[_name(task)] = readings.bucket
     _learning(memory, _name(task), verdicts)
     places = [Where(task=task.name, slice=_slice(signal)) for signal in readings.signals]
-    return _step(memory, readings.bucket, readings.signals, places, readings.values, readings.n, verdicts)
+    return _step(memory, readings.bucket, keys, readings.signals, places, readings.values, readings.n, verdicts)
 
 
 def _streams(
@@ -162,7 +163,7 @@ def _streams(
             signals.learn(t, verdicts.status == Status.CHANGED, verdicts.status == Status.SETTLED)
             memory.last[STREAMS] = bucket
             _learning(memory, STREAMS, verdicts)
-            step = _step(memory, bucket, signals.signals, places, readings.values, readings.n, verdicts)
+            step = _step(memory, bucket, keys, signals.signals, places, readings.values, readings.n, verdicts)
             yield dataclasses.replace(step, settled=step.settled | gone)
         signals.keep()
 
@@ -199,6 +200,7 @@ def _learning(memory: Memory, name: str, verdicts: Verdicts) -> None:
 def _step(
     memory: Memory,
     bucket: int,
+    keys: Sequence[str],
     signals: Sequence[Signal] | Sequence[TaskSignal],
     places: Sequence[Where],
     values: Floats,
@@ -206,15 +208,17 @@ def _step(
     verdicts: Verdicts,
 ) -> Step:
     settled = set()
-    for j in np.flatnonzero((verdicts.status == Status.CHANGED) | (verdicts.status == Status.SETTLED)).tolist():
-        key = signals[j].key
-        if verdicts.status[j] == Status.SETTLED:
-            settled.add(key)
-            memory.firing.pop(key, None)
-        elif np.isfinite(values[j]) and (key not in memory.firing or _is_outside(j, values, verdicts)):
-            memory.firing[key] = _finding(signals[j], places[j], bucket, j, values, n, verdicts)
-    for j in np.flatnonzero(np.isfinite(values) & (verdicts.status != Status.CHANGED)).tolist():
-        memory.firing.pop(signals[j].key, None)
+    for j in np.flatnonzero(verdicts.status == Status.SETTLED).tolist():
+        settled.add(keys[j])
+    changed = np.flatnonzero((verdicts.status == Status.CHANGED) & np.isfinite(values)).tolist()
+    for j in changed:
+        if keys[j] not in memory.firing or _is_outside(j, values, verdicts):
+            memory.firing[keys[j]] = _finding(signals[j], places[j], bucket, j, values, n, verdicts)
+    place = {key: j for j, key in enumerate(keys)} if memory.firing else {}
+    for key in [key for key in memory.firing if key in place]:
+        j = place[key]
+        if key in settled or (np.isfinite(values[j]) and verdicts.status[j] != Status.CHANGED):
+            memory.firing.pop(key)
     return Step(bucket + DAY, frozenset(settled))
 
 
