@@ -99,13 +99,13 @@ def panel(
 def summaries(
     connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
 ) -> list[sa.Row[Any]]:
-    """Rows of (series, bucket, tallies, low, high, size) without what is packed large; the tallies are packed still.
+    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large, and the tallies packed still.
 
     A bucket has a row for each binning that its counts use. ``size`` is the number of bins or labels.
     """
     found: list[sa.Row[Any]] = []
     for chunk in chunked([entry.id for entry in wanted]):
-        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end}).fetchall()
+        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end})
     return found
 
 

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from fourfold.counts.binning import Floats, Ints
 from fourfold.watch.constraints.rule import Constraint, Rule, Status
 
 FEW_DAYS, DAYS = 7, 14  # to learn a rule from, at least: of signs and nulls; of ranges and sets
@@ -21,11 +21,9 @@ MOST_DAYS = 256  # of a history that are looked at
 MOST_VALUES = 40  # of a set
 _RARE = 3  # a value seen less often says that there are others not seen yet
 _SLACK, _SPAN = 5.0, 0.5  # beyond the extremes: so often the variation of daily extremes, and this much of the range
+_TAIL = 10.0  # scales of the distribution: once in 20,000 days
 _TREND = 0.8  # rank correlation of daily extremes with time
 _ZEROS, _NEAR = 0.1, 0.1  # share of days that have a zero; how near to zero the lowest values come, in highest ones
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +49,6 @@ class Days:
         return Days(*(getattr(self, field.name)[start:end] for field in dataclasses.fields(self)))
 
 
-Learned = tuple[float | None, tuple[str, ...]]  # a limit, or values
 Learn = Callable[[Days], float | None]
 Keeps = Callable[[float, Days, Days], bool]
 
@@ -163,7 +160,21 @@ def _slack(days: Days) -> float | None:
     low, high = days.low[np.isfinite(days.low)], days.high[np.isfinite(days.high)]
     if len(high) < FEW_DAYS or not np.isfinite(span := float(high.max() - low.min())) or span <= 0:
         return None
-    return _SLACK * float(high.max() - np.median(high)) + _SPAN * span
+    even = _SLACK * float(high.max() - np.median(high)) + _SPAN * span
+    return max(even, _heavy_tail(high, min(float(low.min()), 0.0)) - float(high.max()))
+
+
+def _heavy_tail(high: Floats, zero: float) -> float:
+    """The value that the largest of a day hardly ever exceeds where its logarithm varies as Gumbel's distribution.
+
+    The scale is that of the quartiles, which lie 1.573 scales apart (Coles, An Introduction to Statistical Modeling of
+    Extreme Values, 2001, section 3.1).
+    """
+    above = high[high > zero] - zero
+    if not len(above):
+        return -math.inf
+    quartiles = np.quantile(np.log(above), [0.25, 0.5, 0.75])
+    return zero + math.exp(min(float(quartiles[1] + _TAIL * (quartiles[2] - quartiles[0]) / 1.573), 700.0))
 
 
 def _keeps_below(limit: float, learned: Days, later: Days) -> bool:

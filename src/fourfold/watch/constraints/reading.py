@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
 from fourfold import counts
 from fourfold.counts import KINDS, Counts
+from fourfold.counts.binning import Ints
 from fourfold.model import DAY, EVERYTHING, Owner, Series
 from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
@@ -45,23 +47,23 @@ def columns(reader: Reader, stream: str) -> Columns:
     }
     with reader.database.read() as connection:
         rows = series.summaries(connection, list(known.values()), DAY)
-    by_series: dict[int, list[sa.Row[tuple[object, ...]]]] = {}
+    by_series: dict[int, list[sa.Row[Any]]] = {}
     for row in rows:
-        by_series.setdefault(row[0], []).append(row)
+        by_series.setdefault(row.series_id, []).append(row)
     found, most = {}, {}
     for place, entry in known.items():
         if entry.id in by_series:
             found[place] = _days(place[1], by_series[entry.id])
-            most[place] = max(int(row[5]) for row in by_series[entry.id])
+            most[place] = max(int(row.size) for row in by_series[entry.id])
     return Columns(stream, known, found, most)
 
 
-def _days(kind: str, rows: Sequence[sa.Row[tuple[object, ...]]]) -> Days:
+def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
     names = KINDS[kind].tallies
-    tallies = np.frombuffer(b"".join(row[2] for row in rows), "<i8").reshape(len(rows), len(names))  # type: ignore[misc]
-    buckets, where = np.unique(np.array([row[1] for row in rows], np.int64), return_inverse=True)
+    tallies = np.frombuffer(b"".join(row.tallies for row in rows), "<i8").reshape(len(rows), len(names))
+    buckets, where = np.unique(np.array([row.bucket for row in rows], np.int64), return_inverse=True)
 
-    def added(*wanted: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def added(*wanted: str) -> Ints:
         total = np.zeros(len(buckets), np.int64)
         for name in wanted:
             if name in names:
@@ -69,8 +71,8 @@ def _days(kind: str, rows: Sequence[sa.Row[tuple[object, ...]]]) -> Days:
         return total
 
     low, high = np.full(len(buckets), np.nan), np.full(len(buckets), np.nan)
-    np.fmin.at(low, where, np.array([row[3] for row in rows], np.float64))
-    np.fmax.at(high, where, np.array([row[4] for row in rows], np.float64))
+    np.fmin.at(low, where, np.array([row.low for row in rows], np.float64))
+    np.fmax.at(high, where, np.array([row.high for row in rows], np.float64))
     missing = added("duplicate_key") if kind == "stream" else added("null", "nan")
     return Days(buckets, added("rows"), missing, added("negative", "negative_infinity"), low, high)
 

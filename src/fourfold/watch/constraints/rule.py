@@ -121,7 +121,7 @@ def breach(constraint: Constraint, kinds: Iterable[Counts]) -> Breach | None:
 def told(constraint: Constraint, found: Breach, began: float, before: float, seen: float) -> Finding:
     """A violation as a finding; times in seconds since 1970."""
     kind = "negative_values" if (constraint.rule, constraint.limit) == (Rule.MIN, 0) else _KINDS[constraint.rule]
-    limits = {"low": constraint.limit} if constraint.rule is Rule.MIN else {"high": constraint.limit}
+    low, high = (constraint.limit, None) if constraint.rule is Rule.MIN else (None, constraint.limit)
     severity = Severity.NOTICE if found.share < 0.001 else Severity.TICKET if found.share < 0.2 else Severity.PAGE
     if constraint.rule is Rule.VALUES and severity is Severity.PAGE and constraint.status is Status.ACTIVE:
         severity = Severity.TICKET
@@ -132,7 +132,7 @@ def told(constraint: Constraint, found: Breach, began: float, before: float, see
         where=Where(stream=constraint.stream, column=constraint.column),
         began=began, began_low=before, began_high=began, seen=seen,
         value=found.value if found.value is not None else float(found.records), n=found.n,
-        expected=None, **limits, weight=1.0 + 10 * found.share,
+        low=low, high=high, weight=1.0 + 10 * found.share,
         advice="'fourfold suggest' shows the line that changes or mutes it.",
     )  # fmt: skip
 
