@@ -77,9 +77,11 @@ def _objective(views: Sequence[ObjectiveView], out: Console) -> None:
     out.print(Words(_about(first), style="dim"))
     by, slices = first.objective.by, first.unit in ("hours", "days")
     constants = any(view.baseline.value is not None for view in views)
+    labelled = any(view.coverage is not None for view in views)
     table = Grid(
         *map(Column, by), "status", right("value"), *([right(f"good {first.unit}")] if slices else []), "budget left",
-        right("burn"), *([spare("constant")] if constants else []), spare("labelled"), keys=len(by) + 1,
+        right("burn"), *([spare("constant")] if constants else []), *([spare("labelled")] if labelled else []),
+        keys=len(by) + 1,
     )  # fmt: skip
     for view in sorted(views, key=_worst_first):
         mark, colour = _MARKS[view.status]
@@ -87,10 +89,11 @@ def _objective(views: Sequence[ObjectiveView], out: Console) -> None:
         table.add_row(
             *(Words(str(view.slice.get(part, "–"))) for part in by), Words(mark, style=colour), _value(view),
             *([f"{view.good:,.0f} of {view.total:,.0f}"] if slices else []), _bar(view), _burn(view),
-            *(["–" if constant is None else number(constant)] if constants else []), percent(view.coverage),
+            *(["–" if constant is None else number(constant)] if constants else []),
+            *([percent(view.coverage)] if labelled else []),
         )  # fmt: skip
     out.print(table)
-    notes = [view.reason for view in views if view.value.value is None]
+    notes = [view.reason for view in views] if all(view.value.value is None for view in views) else []
     notes += [_estimated(view) for view in views if view.status is ObjectiveStatus.AT_RISK and view.estimate]
     notes += [_previous(view) for view in views if view.previous is not None and len(views) == 1]
     notes += [f"the best constant predictor: {first.baseline.words}" if first.baseline.words else ""]
@@ -107,7 +110,8 @@ def _worst_first(view: ObjectiveView) -> tuple[int, float, str]:
 def _about(view: ObjectiveView) -> str:
     window = view.objective.window_text if view.objective.calendar else f"rolling {view.objective.window_text}"
     over = f", {view.elapsed:.0%} of it over" if view.elapsed < 1 else ""
-    goal = f", in {100 * view.goal:g} % of the {view.unit}" if view.unit != "records" else ""
+    plain = view.unit in ("records", "runs") and view.objective.name_of_metric != DURATION
+    goal = f", in {100 * view.goal:g} % of the {view.unit}" if not plain else ""
     owner = f", owner {view.objective.owner}" if view.objective.owner else ""
     return f"{view.expression}{goal}; {window} to {_moment(view.end)}{over}{owner}"
 

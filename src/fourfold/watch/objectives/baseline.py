@@ -7,9 +7,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from fourfold.errors import FourfoldError
-from fourfold.model import Task, slice_key
+from fourfold.model import EVERYTHING, Owner, Task, Window, slice_key
 from fourfold.model.objective import FRESHNESS, OF_RUNS
+from fourfold.query.counts import CurrentCounts, by_window, pooled
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
@@ -73,10 +76,12 @@ def baselines(reader: Reader, reading: Reading) -> dict[str, Baseline]:
         return {}
 
     def ask(name: str) -> Result:
-        window = {"start": reading.window.start, "end": reading.end}
-        return metric(reader, task.name, name, by=list(objective.by) or None, **window)
+        by = list(objective.by) or None
+        return metric(reader, task.name, name, start=reading.window.start, end=reading.end, by=by)
 
     try:
+        if (task.kind, objective.name_of_metric, objective.by) == ("regression", "mean_absolute_error", ()):
+            return _of_median(reader, reading, task)
         found = _constants(task, objective.name_of_metric, ask)
     except FourfoldError:
         found = {}
@@ -118,6 +123,20 @@ def _variances(ask: Callable[[str], Result]) -> dict[str, float]:
         if squared is not None and r2 is not None and r2 < 1:
             found[slice_key(error.slice)] = squared / (1 - r2)
     return found
+
+
+def _of_median(reader: Reader, reading: Reading, task: Task) -> dict[str, Baseline]:
+    """The mean distance of the labels to their median, from the bins of their own stream, by their own times."""
+    source = CurrentCounts(reader, Owner.of_stream(task.label.stream))
+    window = Window(reading.window.start, reading.end)
+    found, _ = by_window(source, task.label.column, ("numeric",), (), [window], reading.unit)
+    total = pooled(entry for _, entry in found)
+    if total is None or total.binning is None or not total.counts.sum():
+        return {}
+    middles, weights = total.binning.middles(total.bins), total.counts
+    median = middles[np.searchsorted(np.cumsum(weights), weights.sum() / 2)]
+    error = float(np.average(np.abs(middles - median), weights=weights))
+    return {EVERYTHING: Baseline(error, "always their median (of the labels of this window by their own times)")}
 
 
 def _entropy(shares: list[float]) -> float:
