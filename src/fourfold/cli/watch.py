@@ -20,7 +20,7 @@ from fourfold.integrations.prometheus import Watched, families
 from fourfold.model import Incident, StreamColumn
 from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
-from fourfold.reports.streams import newest
+from fourfold.reports.streams import spans
 from fourfold.state import notices
 from fourfold.store import Store, open_project
 from fourfold.watch.lifecycle import News
@@ -97,7 +97,8 @@ def watch_once(
         with reader.database.read() as connection:
             waiting = sum(notice.event != FIRING for notice in notices.waiting(connection, reader.project))
         found = _histograms(reader, columns)
-        return Watched(reader.project, now, checked.incidents, (), newest(reader), waiting, found)
+        newest = {stream: float(end) for stream, (_, end) in spans(reader).items()}
+        return Watched(reader.project, now, checked.incidents, (), newest, waiting, found)
 
 
 def _check(store: Store, settings: Settings, now: float) -> Checked:

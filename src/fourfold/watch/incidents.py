@@ -147,11 +147,10 @@ def feedback(reader: Reader) -> dict[str, int]:
     return dict(found)
 
 
-def record(known: Sequence[Incident], now: float) -> Record:
-    """How good the alarms were, of all incidents that people were told of."""
+def record(known: Sequence[Incident], seconds: float) -> Record:
+    """How good the alarms were, of all incidents that people were told of in so many seconds of data."""
     told = [each for each in known if each.state is not IncidentState.PENDING and each.reason != PASSED]
-    first = min((each.opened for each in told), default=now)
-    weeks = max((now - first) / (7 * DAY), 1.0)
+    weeks = max(seconds / (7 * DAY), 1.0)
     delays = [max(each.opened - each.began, 0.0) for each in told]
     return Record(
         sum(each.confirmed for each in told), sum(each.state is IncidentState.DISMISSED for each in told), len(told),
