@@ -20,7 +20,7 @@ from fourfold.cli.listen import Board, listening, place_of
 from fourfold.cli.loop import repeat
 from fourfold.cli.watch import watch_once
 from fourfold.errors import InputError, StoreError
-from fourfold.integrations.prometheus import Family, Sample, families
+from fourfold.integrations.prometheus import Family, ObjectiveState, Sample, families
 from fourfold.model import HOUR, Incident, StreamColumn
 from fourfold.state import incidents as kept
 from fourfold.store import Store
@@ -108,6 +108,10 @@ class Found:
     news: Sequence[tuple[Incident, News]]
 
 
+def no_objectives(reader: object, now: float) -> list[ObjectiveState]:
+    return []
+
+
 def test_a_round_checks_prints_and_delivers(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     sent = [{"key": str(i), "time": START + 60 * i, "log_time": START, "score": i / 10} for i in range(100)]
     Sender(store).records("predict", sent)
@@ -121,7 +125,7 @@ def test_a_round_checks_prints_and_delivers(store: Store, capsys: pytest.Capture
         return Found([opened], [(opened, News.OPENED)])
 
     settings = config.load(store.folder, "test")
-    watched = watch_once(check, settings, [ops], [StreamColumn("predict", "score")], NOW + HOUR)
+    watched = watch_once(check, no_objectives, settings, [ops], [StreamColumn("predict", "score")], NOW + HOUR)
     assert ops.got == ["test-1-opened-1"]
     out = capsys.readouterr().out
     assert out.startswith("ticket 1 opened: <!channel>")
@@ -141,7 +145,7 @@ def test_a_histogram_of_what_is_no_number_is_a_mistake(store: Store) -> None:
         return Found([], [])
 
     with pytest.raises(InputError, match=r"predict\.name: it is not numeric"):
-        watch_once(check, settings, [], [StreamColumn("predict", "name")], NOW)
+        watch_once(check, no_objectives, settings, [], [StreamColumn("predict", "name")], NOW)
 
 
 # what it serves -------------------------------------------------------------------------------------------------------
