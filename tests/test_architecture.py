@@ -30,7 +30,8 @@ LEVELS = {
     "reports": 7,
     "watch": 8,
     "sdk": 9,
-    "cli": 10,
+    "integrations": 10,
+    "cli": 11,
 }  # fmt: skip
 PURE = ("model", "counts", "fold", "metrics")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
 from fourfold.model import Artifact, Run, RunStatus, Status, Task, Value, Window
-from fourfold.sdk import component, flush, init, log, run, task
+from fourfold.sdk import component, flush, init, log, objective, run, task
 
 if TYPE_CHECKING:
     from fourfold import metrics
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fourfold.reports.tasks import DimensionView, TaskView
     from fourfold.reports.trace import Step, Trace, TracedValue
     from fourfold.sdk.history import ColumnHistory, History, history
+    from fourfold.sdk.objectives import objectives
     from fourfold.sdk.questions import (
         compare,
         delete,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         streams,
         trace,
     )
+    from fourfold.watch.objectives import ObjectiveView
 
 __version__ = "0.1.0"
 _LATER = {  # by module: what asks loads the engines, which a service that only logs does without
@@ -64,6 +66,8 @@ _LATER = {  # by module: what asks loads the engines, which a service that only 
     "reports.tasks": ("DimensionView", "TaskView"),
     "reports.trace": ("Step", "Trace", "TracedValue"),
     "sdk.history": ("ColumnHistory", "History", "history"),
+    "sdk.objectives": ("objectives",),
+    "watch.objectives": ("ObjectiveView",),
     "sdk.questions": (
         "compare", "delete", "discrepancies", "metric", "problems", "runs", "skew", "status", "streams", "trace",
     ),
@@ -83,6 +87,7 @@ __all__ = [
     "History",
     "InputError",
     "Join",
+    "ObjectiveView",
     "Problem",
     "Result",
     "Row",
@@ -114,6 +119,8 @@ __all__ = [
     "log",
     "metric",
     "metrics",
+    "objective",
+    "objectives",
     "problems",
     "run",
     "runs",

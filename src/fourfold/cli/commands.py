@@ -8,14 +8,30 @@ import sys
 
 import typer
 
-from fourfold.cli import compare, demo, doctor, fold, forget, metrics, runs, skew, status, streams, trace
+from fourfold.cli import (
+    compare,
+    demo,
+    doctor,
+    fold,
+    forget,
+    incidents,
+    metrics,
+    runs,
+    skew,
+    status,
+    streams,
+    trace,
+    watch,
+)
 from fourfold.cli.failures import EXPECTED, exit_code, tell
 
 app = typer.Typer(
     help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold, forget, doctor):
+for command in (
+    demo, status, incidents, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
+):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 
 

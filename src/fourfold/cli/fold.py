@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
@@ -11,16 +9,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fourfold.cli.failures import EXPECTED, tell
+from fourfold.cli.loop import repeat
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.config import Settings, interval_of
 from fourfold.reports.problems import Problem, uncountable
 from fourfold.store import Store, projects_to_fold
-
-
-class _EndedError(Exception):
-    """A signal came in the middle of a count, which continues from there the next time."""
 
 
 def command(
@@ -58,34 +52,18 @@ def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]
 
 
 def _count_for_ever(settings: Settings, seconds: int, json: bool) -> None:
-    """Count every so many seconds until a signal comes. Errors are reported, and the next round tries again."""
-    ended = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
-        ended.set()
-
-    def report(share: float) -> None:
-        if ended.is_set():
-            raise _EndedError
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    """Count every so many seconds until a signal comes; say what cannot be counted when that changes."""
     told = ""
-    while not ended.is_set():
-        try:
-            failed = _count(settings, report)
-            news = "\n".join(problem.message for problem in failed)
-            if json or news != told:
-                _tell(failed, json)
-            told = news
-        except _EndedError:
-            return
-        except EXPECTED as error:  # no store yet, a full disk: the next round may succeed
-            if str(error) != told:
-                tell(error)
-            told = str(error)
-        ended.wait(seconds)
+
+    def count(report: Callable[[float], None]) -> None:
+        nonlocal told
+        failed = _count(settings, report)
+        news = "\n".join(problem.message for problem in failed)
+        if json or news != told:
+            _tell(failed, json)
+        told = news
+
+    repeat(seconds, count)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.log import Conflict, DamagedMessageError, Inbox, Logs, Message, Quarantine, StreamLog, faults, messages
 from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
-from fourfold.state import Database, StateError, adding, catalogue, runs, series
+from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series
 from fourfold.state.jobs import Job
 
 logger = logging.getLogger("fourfold")
@@ -251,6 +251,8 @@ class Collector:
                                 runs.save(connection, content.project, run)
                         case messages.Declared():
                             declare(connection, content.project, content.task)
+                        case messages.Aimed():
+                            objectives.set_one(connection, content.project, content.name, content.objective)
                         case messages.Counted():
                             place = content.project, content.stream
                             counted.setdefault(place, []).append((message.table, content))

@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fourfold.model import Task
-from fourfold.state import catalogue
+from fourfold.model import Objective, Task
+from fourfold.state import catalogue, objectives
 
 LOST = (
-    "The logs are counted again, with the tasks and custom metrics declared beside them; runs, incidents and the "
-    "counts of frames that components passed on were only in the state, and are lost."
+    "The logs are counted again, with the tasks, objectives and custom metrics declared beside them; runs, incidents "
+    "and the counts of frames that components passed on were only in the state, and are lost."
 )
 _FILE = "_declarations.json"  # no stream's folder has a name that begins so
 _NOTES = "state.notes.json"
@@ -24,11 +24,12 @@ Declared = dict[str, Any]
 
 
 def of(connection: sa.Connection, project: str) -> Declared:
-    """What is declared in a project: tasks with their custom metrics, and how the streams name keys and times."""
+    """What is declared in a project: tasks with their custom metrics, objectives, the streams' keys and times."""
     return {
         "format": 1,
         "project": project,
         "tasks": [task.to_json() for task in catalogue.tasks(connection, project).values()],
+        "objectives": [objective.to_json() for objective in objectives.listed(connection, project).values()],
         "streams": {name: list(named) for name, named in catalogue.streams(connection, project).items()},
     }
 
@@ -58,6 +59,12 @@ def restore(connection: sa.Connection, project: str, folder: Path, is_logged: Ca
         catalogue.set_task(connection, project, task.without_sums)
         for sums in task.sums:
             catalogue.set_custom(connection, project, task.name, sums)
+    for text in declared.get("objectives", ()):
+        try:
+            objective = Objective.from_json(text)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            continue
+        objectives.set_one(connection, project, objective.name, objective)
     streams = declared.get("streams")
     for name, named in streams.items() if isinstance(streams, dict) else ():
         sound = isinstance(named, list) and len(named) == 2 and all(isinstance(n, (str, type(None))) for n in named)

@@ -13,7 +13,7 @@ from typing import Any
 from fourfold.counts.binning import Binning
 from fourfold.errors import FourfoldError
 from fourfold.fold import Plan
-from fourfold.model import Artifact, Run, RunStatus, Task
+from fourfold.model import Artifact, Objective, Run, RunStatus, Task
 
 FORMAT = 1
 Header = dict[str, Any]
@@ -88,7 +88,16 @@ class Declared:
     task: Task
 
 
-Content = Records | Rejected | Dropped | Counted | Runs | Declared
+@dataclasses.dataclass(frozen=True)
+class Aimed:
+    """The declaration of an objective; or, without one, that the objective of this name is no longer wanted."""
+
+    project: str
+    name: str
+    objective: Objective | None
+
+
+Content = Records | Rejected | Dropped | Counted | Runs | Declared | Aimed
 
 
 def records(project: str, stream: str, key: str | None, time: str | None) -> Header:
@@ -133,6 +142,16 @@ def runs(project: str, texts: Sequence[str]) -> Header:
 def task(project: str, definition: Task) -> Header:
     """The header of ``Declared``."""
     return _header("task", project, task=definition.to_json())
+
+
+def objective(project: str, definition: Objective) -> Header:
+    """The header of ``Aimed``."""
+    return _header("objective", project, name=definition.name, objective=definition.to_json())
+
+
+def no_objective(project: str, name: str) -> Header:
+    """The header of ``Aimed`` that withdraws an objective."""
+    return _header("objective", project, name=name, objective=None)
 
 
 def decode(header: Mapping[str, Any]) -> Content:
@@ -201,6 +220,12 @@ def _task(text: str) -> Task:
     return Task.from_json(json.dumps(_encodable(json.loads(text))))
 
 
+def _aimed(header: Mapping[str, Any]) -> Aimed:
+    text = header["objective"]
+    found = None if text is None else Objective.from_json(json.dumps(_encodable(json.loads(text))))
+    return Aimed(_text(header, "project"), _text(header, "name"), found)
+
+
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "records": lambda h: Records(_text(h, "project"), _text(h, "stream"), _name(h, "key"), _name(h, "time")),
     "rejected": _rejected,
@@ -208,6 +233,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "run": lambda h: _runs(h, [h["run"]]),  # as older versions sent it, two for each run
     "runs": lambda h: _runs(h, [_encodable(json.loads(text)) for text in h["runs"]]),
     "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
+    "objective": _aimed,
 }
 
 

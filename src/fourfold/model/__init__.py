@@ -1,6 +1,6 @@
 """Frozen records that all layers share."""
 
-from fourfold.model.incident import Finding, Group, Incident, IncidentState, Severity, Where
+from fourfold.model.incident import Finding, Group, Incident, IncidentState, Severity, Where, finding_from_plain
 from fourfold.model.names import (
     EVERYTHING,
     LABEL_PREFIX,
@@ -15,7 +15,7 @@ from fourfold.model.names import (
     slice_key,
     slice_names,
 )
-from fourfold.model.objective import Objective
+from fourfold.model.objective import Objective, ObjectiveStatus
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
@@ -41,6 +41,7 @@ __all__ = [
     "IncidentState",
     "Moment",
     "Objective",
+    "ObjectiveStatus",
     "Owner",
     "Part",
     "Plausible",
@@ -57,6 +58,7 @@ __all__ = [
     "Value",
     "Where",
     "Window",
+    "finding_from_plain",
     "label_of",
     "percent",
     "seconds",

@@ -95,6 +95,7 @@ class Finding:
     advice: str = ""
     owner: str = ""
     runbook: str = ""
+    source: str = ""  # which part of the watch found it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,6 +126,13 @@ class Incident:
     confirmed: bool = False  # by a user
     until: float | None = None  # snoozed
     reopened: int = 0  # how often
+    clear: int = 0  # in how many buckets in a row nothing has fired
+    clear_at: float | None = None  # the end of the newest of them, in event time
+
+    @property
+    def seen(self) -> float:
+        """The newest event time at which something was wrong."""
+        return max((finding.seen for finding in self.findings), default=self.began)
 
     def to_json(self) -> str:
         """As text, for the state."""
@@ -142,11 +150,12 @@ class Incident:
                 "group": Group(fields["group"]),
                 "where": Where(**fields["where"]),
                 "objectives": tuple(fields["objectives"]),
-                "findings": tuple(map(_finding, fields["findings"])),
+                "findings": tuple(map(finding_from_plain, fields["findings"])),
             }
         )
 
 
-def _finding(fields: Mapping[str, Any]) -> Finding:
+def finding_from_plain(fields: Mapping[str, Any]) -> Finding:
+    """A finding from its fields as JSON holds them."""
     enums = {"group": Group(fields["group"]), "severity": Severity(fields["severity"])}
     return Finding(**{**fields, **enums, "where": Where(**fields["where"])})

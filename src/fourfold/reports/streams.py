@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from fourfold.metrics import parse
-from fourfold.model import DAY, EVERYTHING, Owner, Value, percent
+from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Value, percent
 from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table, moment
@@ -65,6 +65,19 @@ def streams(reader: Reader) -> Table[StreamView]:
             closed = catalogue.closed_before(connection, reader.project, [name])
             out.append(dataclasses.replace(view, forgotten_before=closed, retention=reader.retention.get(name)))
     return Table(out, _columns_of_stream)
+
+
+def newest(reader: Reader) -> dict[str, int]:
+    """The end of the newest hour with records of each stream, in event time; of a stream with days only, of the day."""
+    found = {}
+    with reader.database.read() as connection:
+        for name in catalogue.streams(connection, reader.project):
+            for level in (HOUR, DAY):
+                span = series.span(connection, reader.project, Owner.of_stream(name), level)
+                if span is not None:
+                    found[name] = span[1] + level
+                    break
+    return found
 
 
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:

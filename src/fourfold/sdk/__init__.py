@@ -4,8 +4,9 @@ This module imports what logging needs; ``questions`` and ``history`` load the e
 """
 
 from fourfold.sdk.component import component
+from fourfold.sdk.objectives import objective
 from fourfold.sdk.session import Session, flush, init, log
 from fourfold.sdk.tasks import task
 from fourfold.sdk.tracking import Tracked, run
 
-__all__ = ["Session", "Tracked", "component", "flush", "init", "log", "run", "task"]
+__all__ = ["Session", "Tracked", "component", "flush", "init", "log", "objective", "run", "task"]

@@ -19,7 +19,7 @@ from fourfold import config
 from fourfold.errors import ConfigError
 from fourfold.fold import Plan
 from fourfold.log import DURABILITIES, Inbox, messages, store_folder
-from fourfold.model import Task
+from fourfold.model import Objective, Task
 from fourfold.model.time import Moment
 from fourfold.sdk import ending
 from fourfold.sdk.host import Host
@@ -106,6 +106,14 @@ class Session(Host):
             check_expression(part.sql, f"task {task.name!r}: slices")
         self.sender.send(messages.task(self.project, task))
 
+    def aim(self, objective: Objective) -> None:
+        """Declare an objective.
+
+        Raises:
+            StoreError: the store's folder cannot be written now.
+        """
+        self.sender.send(messages.objective(self.project, objective))
+
     def hold(self) -> None:
         """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()
@@ -161,6 +169,8 @@ def init(
         previous.close()
     for declared in settings.tasks:
         _session.declare(declared)
+    for objective in settings.objectives:
+        _session.aim(objective)
     return _session
 
 

@@ -43,8 +43,8 @@ def streams(connection: Connection, project: str) -> dict[str, tuple[str | None,
 
 
 def projects(connection: Connection) -> list[str]:
-    """The projects that have streams, tasks or runs, by name."""
-    found = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run)))
+    """The projects that have streams, tasks, runs or objectives, by name."""
+    found = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run, tables.objective)))
     return sorted(connection.scalars(found))
 
 

@@ -51,6 +51,36 @@ def recent(connection: Connection, project: str, component: str | None = None, l
     return _read(connection, query.order_by(run.c.started.desc(), run.c.id).limit(limit))
 
 
+def newest(connection: Connection, project: str, limit: int) -> dict[str, list[Run]]:
+    """The newest runs of each component, by when they started, the oldest first."""
+    found = {}
+    for name in _names(connection, project):
+        query = sa.select(run).where(run.c.project == project, run.c.component == name)
+        found[name] = _read(connection, query.order_by(run.c.started.desc(), run.c.id).limit(limit))[::-1]
+    return found
+
+
+def newest_starts(connection: Connection, project: str, limit: int) -> dict[str, list[tuple[float, float | None]]]:
+    """When each component's newest runs started, and their logical times, the oldest first."""
+    found = {}
+    for name in _names(connection, project):
+        query = sa.select(run.c.started, run.c.at).where(run.c.project == project, run.c.component == name)
+        rows = connection.execute(query.order_by(run.c.started.desc()).limit(limit)).fetchall()
+        found[name] = [(row.started, row.at) for row in reversed(rows)]
+    return found
+
+
+def _names(connection: Connection, project: str) -> list[str]:
+    """The components that have run; each is found by one step in the index, however many runs there are."""
+    names: list[str] = []
+    while True:
+        after = [run.c.component > names[-1]] if names else []
+        found = connection.scalar(sa.select(sa.func.min(run.c.component)).where(run.c.project == project, *after))
+        if found is None:
+            return names
+        names.append(found)
+
+
 def by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Run]:
     """The runs of these ids, as far as they are known."""
     return {found.id: found for found in _read(connection, sa.select(run).where(run.c.id.in_(set(ids))))}

@@ -1,23 +1,14 @@
-"""Settings: from arguments, the environment, and ``fourfold.toml`` in the working folder, in this order."""
+"""Tasks, from their declarations."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import math
-import numbers
-import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-from fourfold.errors import ConfigError, InputError
-from fourfold.model import DAY, HOUR, Dimension, Part, Plausible, StreamColumn, Sums, Task
-from fourfold.model.time import Moment, seconds
+from fourfold.config.values import is_finite, is_text, is_whole, seconds_of
+from fourfold.errors import ConfigError
+from fourfold.model import Dimension, Part, StreamColumn, Sums, Task
 
-DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
 CUTOFFS = (1, 5, 10)
 CELLS = {  # the names of a binary task's cells in values=: decided, actual
     "true_positive": ("1", "1"), "false_positive": ("1", "0"), "false_negative": ("0", "1"),
@@ -28,113 +19,7 @@ _ONLY = {  # declarations that apply to some kinds only
     "query": ("ranking",), "cutoffs": ("ranking",), "outcome": ("decision",), "values": ("binary", "multiclass"),
     "version": ("binary", "multiclass", "multilabel", "regression"), "positive": ("binary",),
 }  # fmt: skip
-IN_PYTHON, ON_THE_COMMAND_LINE = "ff.init({}=...)", "--{}"  # how a setting is given
-PLAUSIBLE = Plausible()
 TASK_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking", "decision")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The place of a project's data, and the tasks that ``fourfold.toml`` declares.
-
-    ``named_by`` says what named the project, such as "FOURFOLD_PROJECT"; it is empty for the default project.
-    ``option`` is the way to give a setting here, for messages.
-    """
-
-    store: str
-    project: str
-    tasks: tuple[Task, ...] = ()
-    retention: Mapping[str, int] = dataclasses.field(default_factory=dict)  # seconds by stream
-    times: Plausible = PLAUSIBLE
-    watch: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the section [watch], for ``watch.settings``
-    named_by: str = ""
-    option: str = IN_PYTHON
-
-
-def load(
-    store: str | os.PathLike[str] | None = None,
-    project: str | None = None,
-    *,
-    earliest: Moment | None = None,
-    ahead: str | None = None,
-    option: str = IN_PYTHON,
-    environment: Mapping[str, str] | None = None,
-    file: Path | None = None,
-) -> Settings:
-    """The settings in force.
-
-    Raises:
-        ConfigError: fourfold.toml cannot be read, or has unknown settings; or the store is no path, or the project no
-            name.
-    """
-    environment = os.environ if environment is None else environment
-    declared = _read(file if file is not None else Path("fourfold.toml"))
-    tasks = tuple(_task_of(name, fields) for name, fields in declared.pop("task", {}).items())
-    retention = _retention(declared.pop("stream", {}))
-    watch = declared.pop("watch", {})
-    if not isinstance(watch, dict):
-        raise ConfigError(f"fourfold.toml: watch={watch!r} is not a section; write [watch]")
-    unknown = declared.keys() - {"store", "project", "earliest", "ahead"}
-    if unknown:
-        raise ConfigError(
-            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; known are store, project, earliest, ahead, "
-            "[task.NAME], [stream.NAME] and [watch]"
-        )
-    place, told_by = _chosen("store", store, option, environment, declared)
-    chosen, named_by = _chosen("project", project, option, environment, declared)
-    return Settings(
-        DEFAULT_STORE if place is None else _path(place, told_by),
-        DEFAULT_PROJECT if chosen is None else _name(chosen, named_by),
-        tasks, retention,
-        _plausible(
-            _chosen("earliest", earliest, option, environment, declared),
-            _chosen("ahead", ahead, option, environment, declared),
-        ),
-        watch, named_by, option,
-    )  # fmt: skip
-
-
-def _chosen(
-    setting: str, given: Any, option: str, environment: Mapping[str, str], declared: Mapping[str, Any]
-) -> tuple[Any, str]:
-    """A setting's value and its source: an argument, else the environment, else the file, else none."""
-    variable = f"FOURFOLD_{setting.upper()}"
-    if given is not None:
-        return given, option.format(setting)
-    if environment.get(variable):
-        return environment[variable], variable
-    return declared.get(setting), "fourfold.toml" if setting in declared else ""
-
-
-def _plausible(earliest: tuple[Any, str], ahead: tuple[Any, str]) -> Plausible:
-    """The range of plausible event times; each setting comes with its source."""
-    bounds = {}
-    if earliest[0] is not None:
-        try:
-            bounds["earliest"] = seconds(earliest[0], "earliest")
-        except InputError as error:
-            raise ConfigError(f"{error} (from {earliest[1]})") from error
-    if ahead[0] is not None:
-        bounds["ahead"] = seconds_of(ahead[0], f"{ahead[1]}: ahead")
-    return Plausible(**bounds)
-
-
-def _path(value: Any, told_by: str) -> str:
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str) or not path:
-        raise ConfigError(f"store {value!r} (from {told_by}) is no path; give a folder, such as '.fourfold'")
-    return path
-
-
-def _name(value: Any, named_by: str) -> str:
-    if not isinstance(value, str) or not value.strip() or re.search("[\ud800-\udfff\0]", value):
-        raise ConfigError(
-            f"project {value!r} (from {named_by}) is no name; give a text that is not empty and that UTF-8 can hold, "
-            "such as 'flights'"
-        )
-    return value
-
-
 Slicing = str | Mapping[str, Any]
 
 
@@ -190,7 +75,7 @@ def make_task(
     if kind == "ranking" and not query:
         raise ConfigError(f"{what}: kind='ranking' needs query=, the column of the item's query")
     for cutoff in cutoffs or ():
-        if not _is_whole(cutoff, 1, 2**31):
+        if not is_whole(cutoff, 1, 2**31):
             raise ConfigError(f"{what}: cutoffs={list(cutoffs or ())!r}: {cutoff!r} is not a rank from 1 up")
     predicted = _source(what, "prediction", prediction)
     columns = {
@@ -206,21 +91,6 @@ def make_task(
         outcome=_source(what, "outcome", outcome) if outcome is not None else None,
         values=_values(what, kind, values or {}), sums=tuple(sums), positive=_positive(what, positive),
     )  # fmt: skip
-
-
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value is a text that UTF-8 can hold: without lone surrogates."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def is_finite(value: object) -> bool:
-    """Whether a value is a finite number, of Python or NumPy."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:  # a whole number that is larger than any float
-        return False
 
 
 def _positive(what: str, given: Any) -> str | None:
@@ -278,7 +148,7 @@ def _part(what: str, entry: Any) -> Part:
         fields = dict(entry)
         texts = {name: value for name, value in fields.items() if is_text(value) and value}
         match sorted(map(str, fields)):
-            case ["buckets", "column"] if "column" in texts and _is_whole(fields["buckets"], 2, 100):
+            case ["buckets", "column"] if "column" in texts and is_whole(fields["buckets"], 2, 100):
                 return Part(texts["column"], int(fields["buckets"]))
             case ["name", "sql"] if "name" in texts and "sql" in texts:
                 return Part(texts["name"], sql=texts["sql"])
@@ -286,10 +156,6 @@ def _part(what: str, entry: Any) -> Part:
         f"{what}: slices: {entry!r} is neither a column's name, nor {{'column': 'distance', 'buckets': 4}} (2 to "
         "100), nor {'name': 'night', 'sql': 'hour < 6'}, nor a list of these; names are texts without lone surrogates"
     )
-
-
-def _is_whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:
@@ -306,50 +172,3 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
                 raise ConfigError(f"{what}: values: {predicted!r} or {actual!r} has a lone surrogate")
             found.append((str(predicted), str(actual), float(worth)))
     return tuple(sorted(found))
-
-
-def seconds_of(length: str, what: str) -> int:
-    """A duration, such as "30d" or "12h", in seconds."""
-    return _seconds(length, what, {"h": HOUR, "d": DAY, "w": 7 * DAY}, "hours, days or weeks: '12h', '30d', '2w'")
-
-
-def interval_of(length: str, what: str) -> int:
-    """An interval of repetition, such as "5m" or "1h", in seconds."""
-    return _seconds(length, what, {"s": 1, "m": 60, "h": HOUR}, "seconds, minutes or hours: '30s', '5m', '1h'")
-
-
-def _seconds(length: str, what: str, units: Mapping[str, int], use: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,6})([a-z])", length) if isinstance(length, str) else None
-    if match is None or int(match[1]) == 0 or match[2] not in units:
-        raise ConfigError(f"{what}={length!r} is not a length of time; use {use}")
-    return int(match[1]) * units[match[2]]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
-
-
-def _retention(streams: Any) -> dict[str, int]:
-    """The declared retentions: for how many seconds each stream keeps its records."""
-    found = {}
-    for name, fields in streams.items() if isinstance(streams, dict) else [("NAME", streams)]:
-        if not isinstance(fields, dict) or fields.keys() - {"retention"}:
-            said = f"{sorted(fields)}" if isinstance(fields, dict) else f"{fields!r}"
-            raise ConfigError(f"fourfold.toml, [stream.{name}]: {said}; known is retention")
-        if "retention" in fields:
-            found[name] = seconds_of(fields["retention"], f"fourfold.toml, [stream.{name}]: retention")
-            if found[name] < DAY:
-                raise ConfigError(f"fourfold.toml, [stream.{name}]: retention={fields['retention']!r} is below a day")
-    return found
-
-
-def _task_of(name: str, fields: Any) -> Task:
-    known = set(inspect.signature(make_task).parameters) - {"name", "sums"}
-    if not isinstance(fields, dict) or not {"prediction", "label"} <= fields.keys() <= known:
-        raise ConfigError(f"fourfold.toml, [task.{name}]: needs prediction and label; may have {sorted(known)}")
-    return make_task(name, **fields)

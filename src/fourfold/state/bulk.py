@@ -1,0 +1,92 @@
+"""The counts of all series of a project's streams at once, for what judges them all bucket by bucket."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+
+from fourfold.counts.binning import Ints
+from fourfold.model import Owner, Series
+from fourfold.state.database import readable
+from fourfold.state.statements import chunked
+from fourfold.state.tables import counts, series
+
+_KINDS = ("stream", "numeric", "category", "opaque")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredCounts:
+    """Rows of counts as they are packed: an entry a row in each field."""
+
+    series: Ints
+    buckets: Ints
+    binnings: Ints
+    tallies: Sequence[bytes]
+    low: Sequence[float | None]
+    high: Sequence[float | None]
+    sizes: Sequence[int]
+    bins: Sequence[bytes]
+    counts: Sequence[bytes]
+
+
+def of_streams(connection: sa.Connection, project: str) -> list[tuple[Owner, Series]]:
+    """All series of streams, in the order of their ids."""
+    query = (
+        sa.select(series.c.owner, series.c.id, series.c.column, series.c.kind, series.c.slice)
+        .where(series.c.project == project, series.c.kind.in_(_KINDS))
+        .order_by(series.c.id)
+    )
+    return [(owner, Series(*fields)) for owner, *fields in connection.execute(query) if owner.kind == "stream"]
+
+
+def buckets(connection: sa.Connection, project: str, level: int) -> list[int]:
+    """The buckets in which any stream has records, in order."""
+    query = (
+        sa.select(counts.c.bucket)
+        .distinct()
+        .select_from(counts.join(series))
+        .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
+        .order_by(counts.c.bucket)
+    )
+    return list(connection.scalars(query))
+
+
+def newest(connection: sa.Connection, project: str, level: int, *, first: bool = False) -> dict[Owner, int]:
+    """Each stream's newest bucket, or its first."""
+    extreme = sa.func.min if first else sa.func.max
+    query = (
+        sa.select(series.c.owner, extreme(counts.c.bucket))
+        .select_from(counts.join(series))
+        .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
+        .group_by(series.c.owner)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def select(
+    connection: sa.Connection, project: str, level: int, start: int, end: int, only: Collection[int] | None = None
+) -> StoredCounts:
+    """The counts of streams in the buckets that begin in [start, end); ``only`` those of some series."""
+    query = (
+        sa.select(*(counts.c[name] for name in _COLUMNS))
+        .select_from(counts.join(series))
+        .where(
+            series.c.project == project, series.c.kind.in_(_KINDS),
+            counts.c.level == level, counts.c.bucket >= start, counts.c.bucket < end,
+        )
+    )  # fmt: skip
+    if only is None:
+        rows = connection.execute(query).fetchall()
+    else:
+        parts = (query.where(counts.c.series_id.in_(chunk)) for chunk in chunked(sorted(only)))
+        rows = [row for part in parts for row in connection.execute(part)]
+    with readable("some counts"):
+        ids, buckets, binnings, *packed = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+        keys = [np.array(column, np.int64) for column in (ids, buckets, binnings)]
+        return StoredCounts(keys[0], keys[1], keys[2], *packed)
+
+
+_COLUMNS = ("series_id", "bucket", "binning", "tallies", "low", "high", "size", "bins", "counts")

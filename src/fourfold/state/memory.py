@@ -1,0 +1,20 @@
+"""What the watch remembers from one check to the next, such as a detector's history: bytes, under a name."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from fourfold.state.statements import upsert
+from fourfold.state.tables import memory
+
+
+def load(connection: sa.Connection, project: str, name: str) -> bytes | None:
+    """What was saved last under a name, if anything."""
+    query = sa.select(memory.c.value).where(memory.c.project == project, memory.c.name == name)
+    found: bytes | None = connection.scalar(query)
+    return found
+
+
+def save(connection: sa.Connection, project: str, name: str, value: bytes) -> None:
+    """Keep bytes under a name, in the place of what was there."""
+    upsert(connection, memory, {"project": project, "name": name, "value": value})

@@ -1,0 +1,155 @@
+"""A check: judge what is new, and bring the incidents up to date, all or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Sequence
+
+import pyarrow.compute as pc
+from filelock import FileLock
+
+from fourfold.errors import StoreError
+from fourfold.model import DAY, Finding, Incident, Severity, Task
+from fourfold.model.records import RUN
+from fourfold.query.reader import Reader
+from fourfold.state import bulk, catalogue, incidents, runs
+from fourfold.state import memory as memories
+from fourfold.store import Store
+from fourfold.watch import lifecycle
+from fourfold.watch.grouping import SLACK, Book
+from fourfold.watch.lifecycle import News
+from fourfold.watch.lineage import Lineage, component_of
+from fourfold.watch.memory import Memory
+from fourfold.watch.settings import WatchSettings
+from fourfold.watch.signals.judging import judge
+
+logger = logging.getLogger("fourfold")
+_NAME = "watch"
+_RECENT = 90 * DAY  # how long an ended incident may still matter
+_HARMLESS = 7 * DAY  # judged for so long without harm to any task, a drift is a notice
+_DRIFTS = ("drift", "share", "new_rate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    ``incidents`` are those that have not ended; ``news`` what people are to be told; ``learning`` how much history
+    the detectors have, of what they need, where that is not all.
+    """
+
+    incidents: Sequence[Incident]
+    news: Sequence[tuple[Incident, News]]
+    learning: dict[str, tuple[int, int]]
+
+    def worst(self) -> Severity | None:
+        """The severity of the most urgent incident that has not ended."""
+        return min((incident.severity for incident in self.incidents), key=lambda s: s.rank, default=None)
+
+
+def check(store: Store, settings: WatchSettings, now: float) -> Checked:
+    """Judge all that is new in a store's project, and bring its incidents up to date.
+
+    One process checks at a time; others wait for it. All that a check changes is written in one transaction, so that
+    one that dies has changed nothing, and the next one does its work.
+
+    Raises:
+        StoreError: the store cannot be written, so that nothing could be remembered.
+    """
+    if not store.writer.writable:
+        raise StoreError(f"a check writes down what it finds, and {store.folder} is read-only for this process")
+    reader = store.caught_up()
+    with FileLock(store.folder / "watch.lock"):
+        with reader.database.read() as connection:
+            tasks = list(catalogue.tasks(connection, reader.project).values())
+            known = incidents.load(connection, reader.project)
+            memory = _remembered(memories.load(connection, reader.project, _NAME))
+        lineage = _lineage(reader, memory, tasks)
+        recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
+        book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
+        for step in judge(reader, memory, settings, tasks, now):
+            firing = _unmuted(memory.firing.values(), settings)
+            if firing or any(incident.state.is_active for incident in book.incidents):
+                book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
+        others = other_findings(reader, settings, now)
+        book.advance(_unmuted([*memory.firing.values(), *others], settings), now, now)
+        for incident in book.incidents:
+            if incident.state.is_active:
+                book.decided(_weighed(incident, memory, lineage))
+        memory.checked = now
+        news = [(after, event) for before, after in book.changed() for event in lifecycle.events(before, after)]
+        with reader.database.write() as connection:
+            for _, after in book.changed():
+                incidents.save(connection, reader.project, after)
+            memories.save(connection, reader.project, _NAME, memory.to_bytes())
+    return Checked([incident for incident in book.incidents if incident.state.is_active], news, memory.learning)
+
+
+def other_findings(reader: Reader, settings: WatchSettings, now: float) -> list[Finding]:
+    """What is wrong now by all that needs no history of signals: runs, constraints, objectives."""
+    return []
+
+
+def _remembered(data: bytes | None) -> Memory:
+    if data is None:
+        return Memory()
+    try:
+        return Memory.from_bytes(data)
+    except ValueError as error:
+        logger.warning("%s; the watch learns anew from the counts", error)
+        return Memory()
+
+
+def _others_of(book: Book) -> list[Finding]:
+    """The findings of active incidents that do not come from signals: they hold until looked at again."""
+    return [
+        finding
+        for incident in book.incidents
+        if incident.state.is_active
+        for finding in incident.findings
+        if finding.source != "signals"
+    ]
+
+
+def _told_at(end: float, now: float) -> float:
+    """When a bucket's findings are said: now; those of a replayed history, when they could have been."""
+    return now if now - end <= 3 * DAY else end
+
+
+def _unmuted(findings: Iterable[Finding], settings: WatchSettings) -> list[Finding]:
+    if not settings.mute:
+        return list(findings)
+    return [f for f in findings if not settings.mutes(f"{f.where}", f"{f.where} {f.kind}", f.kind, f.where.component)]
+
+
+def _lineage(reader: Reader, memory: Memory, tasks: Sequence[Task]) -> Lineage:
+    with reader.database.read() as connection:
+        components = list(runs.components(connection, reader.project))
+        edges = {(up, down) for up, down, _ in runs.edges(connection, reader.project)}
+        streams = sorted({owner.name for owner, _ in bulk.of_streams(connection, reader.project)})
+    for stream in streams:
+        if not memory.loggers.get(stream):
+            memory.loggers[stream] = component_of(stream, components) or _logger_of(reader, stream)
+    return Lineage.of(edges, {stream: memory.loggers[stream] for stream in streams}, tasks)
+
+
+def _logger_of(reader: Reader, stream: str) -> str:
+    """The component whose run logged a stream's newest records; "" if none did."""
+    changes = reader.log(stream).whole()
+    newest = dataclasses.replace(changes, added=changes.added[-1:])
+    names = pc.unique(newest.records(pc.field(RUN).is_valid(), [RUN])[RUN]).to_pylist() if newest.added else []
+    with reader.database.read() as connection:
+        found = runs.by_id(connection, names[-1:])
+    return next((run.component for run in found.values()), "")
+
+
+def _weighed(incident: Incident, memory: Memory, lineage: Lineage) -> Incident:
+    """An incident of drift alone is a notice once the tasks that it feeds have been judged after it without harm."""
+    if any(finding.kind not in _DRIFTS for finding in incident.findings):
+        return incident
+    fed = {task for finding in incident.findings for task in lineage.tasks_of(finding.where)}
+    judged = [memory.last.get(f"task {task}", 0) for task in fed]
+    if judged and min(judged) >= incident.began + max(_HARMLESS, SLACK):
+        return dataclasses.replace(incident, severity=Severity.NOTICE)
+    return incident

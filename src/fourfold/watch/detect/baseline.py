@@ -1,0 +1,106 @@
+"""What is expected of a bucket: a robust level, and a season and a trend where the history shows them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fourfold.counts.binning import Floats, Ints
+from fourfold.watch.detect.robust import count, median, spread
+
+DAY, HOUR = 86_400, 3_600
+RECENT = 42 * DAY  # the level is that of the last weeks; the season is that of all the history
+LAG = 14 * DAY  # but for the newest, into which a slow change would leak
+MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
+DOUBT = 2.0  # a season counts by how much it exceeds this many times what chance would show
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """What is expected of one bucket by series; ``error`` is the variance of that expectation per unit variance."""
+
+    expected: Floats
+    error: Floats
+
+
+def weekday(times: Ints) -> Ints:
+    """0 is Monday."""
+    return np.asarray((times // DAY + 3) % 7)
+
+
+def day_of_month(times: Ints) -> Ints:
+    """1 for the first, -1 for the last day of a month, 0 for the others."""
+    days = (times // DAY).astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    last = (months + 1).astype("datetime64[D]") - 1
+    return np.where(days == last, -1, np.where(days == months.astype("datetime64[D]"), 1, 0)).astype(np.int64)
+
+
+def fit(times: Ints, values: Floats, bucket: int, level: int) -> Baseline:
+    """Expect ``bucket`` of each row of ``values``, whose columns began at ``times``; NaN is not known or masked."""
+    seasons = [weekday] if level >= DAY else [lambda t: t // HOUR % 24, lambda t: weekday(t) * 24 + t // HOUR % 24]
+    flat, added = values - median(values)[:, None], np.zeros(len(values))
+    here = np.array([bucket])
+    for season in seasons:
+        effect = _season(season(times), flat, int(season(here)[0]))
+        flat, added = effect.rest, added + effect.here
+    base = values - (values - median(values)[:, None] - flat)
+    recent = base[:, (times > bucket - RECENT - LAG) & (times < bucket - LAG)]
+    n = count(recent)
+    if (n < 14).any():
+        recent = np.where((n < 14)[:, None], np.nan, recent)
+        centre = np.where(n < 14, median(base), median(recent))
+    else:
+        centre = median(recent)
+    if level >= DAY:
+        added = added + _month_end(times, flat, bucket)
+    error = MEDIAN_LOSS / np.maximum(np.where(n < 14, count(base), n), 1)
+    return Baseline(centre + added, error)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Effect:
+    rest: Floats  # the values without it
+    here: Floats  # what it adds in the bucket asked for
+
+
+def _season(bins: Ints, flat: Floats, here: int) -> _Effect:
+    """The median of each bin, shrunk to none by as much as chance would show.
+
+    Source: the positive-part estimator of James and Stein (1961); the variance within is that of the residuals.
+    """
+    kinds = np.unique(bins)
+    effects, sizes = np.zeros((len(flat), len(kinds))), np.zeros((len(flat), len(kinds)))
+    rest = flat.copy()
+    for place, kind in enumerate(kinds):
+        columns = np.flatnonzero(bins == kind)
+        of_bin = flat[:, columns]
+        sizes[:, place] = count(of_bin)
+        effects[:, place] = np.where(sizes[:, place] >= 2, np.nan_to_num(median(of_bin)), 0)
+        rest[:, columns] -= effects[:, [place]].astype(flat.dtype)
+    total = sizes.sum(axis=1)
+    free = np.maximum(total - (sizes >= 2).sum(axis=1), 1)
+    within = spread(rest).astype(np.float64) ** 2 * total / free
+    between = (sizes * effects**2).sum(axis=1) / np.maximum((sizes >= 2).sum(axis=1) - 1, 1)
+    chance = DOUBT * MEDIAN_LOSS * within
+    keep = np.where(between > chance, 1 - chance / np.where(between > 0, between, 1), 0)
+    shrunk = effects * keep[:, None]
+    position = np.searchsorted(kinds, bins)
+    known = here in kinds
+    return _Effect(
+        flat - shrunk[:, position].astype(flat.dtype),
+        shrunk[:, int(np.searchsorted(kinds, here))] if known else np.zeros(len(flat)),
+    )
+
+
+def _month_end(times: Ints, flat: Floats, bucket: int) -> Floats:
+    """What the first or the last day of a month adds, if the bucket is one and its like have been seen twice."""
+    kind = int(day_of_month(np.array([bucket]))[0])
+    columns = np.flatnonzero(day_of_month(times) == kind) if kind else np.zeros(0, dtype=np.int64)
+    if len(columns) < 2:
+        return np.zeros(len(flat))
+    found = flat[:, columns]
+    n, effect, within = count(found), np.nan_to_num(median(found)), spread(flat).astype(np.float64) ** 2
+    between, chance = n * effect**2, 2 * DOUBT * MEDIAN_LOSS * within
+    return np.where((n >= 2) & (between > chance), effect * (1 - chance / np.where(between > 0, between, 1)), 0)

@@ -1,0 +1,204 @@
+"""A detector: it learns what is usual of each series, and says which series have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fourfold.counts.binning import Floats, Ints
+from fourfold.watch.detect import memory
+from fourfold.watch.detect.baseline import DAY, day_of_month, fit
+from fourfold.watch.detect.robust import log_tail, normal_score
+from fourfold.watch.detect.spread import SPANS, Spread, means, usual
+from fourfold.watch.detect.verdicts import Status, Verdicts
+
+NORMAL_95 = 1.96
+OVER = 3.0  # a change is over once the odds are e to this that it is
+STEADY = 0.1  # of the least change that matters: a series whose natural deviation is less has no season
+STEP = 2.0  # of which one bucket gives at most this much: two are needed
+
+
+class Detector:
+    """Judges the buckets of one level, in order, of any number of series.
+
+    ``level`` is the length of a bucket in seconds; ``days`` is the promise: among all series that are shown, at most
+    one false alarm in so many days. A change that lasts ``settle`` buckets becomes what is normal. ``needed`` buckets
+    of a series must have been seen before it is judged.
+    """
+
+    def __init__(self, level: int, *, days: float = 30.0, settle: int = 14, needed: int | None = None) -> None:
+        self.level, self.days, self.settle = level, days, settle
+        self.needed = needed if needed is not None else (14 if level >= DAY else 72)
+        self.history = memory.History(15 * 7 if level >= DAY else 4 * 7 * 24)
+        self.spans = SPANS
+
+    def judge(
+        self,
+        bucket: int,
+        keys: Sequence[str],
+        values: npt.NDArray[np.floating],
+        noise: npt.NDArray[np.floating],
+        least: npt.NDArray[np.floating],
+        side: npt.NDArray[np.integer],
+        family: Sequence[str] | None = None,
+    ) -> Verdicts:
+        """Judge the bucket that starts at ``bucket``, by what was known before, and learn it.
+
+        Arrays are in the order of ``keys``: ``values`` on a scale on which their sampling error is about normal (NaN:
+        nothing known in this bucket), ``noise`` their sampling variances, ``least`` the smallest change that matters
+        on that scale, ``side`` the direction that counts (1 up, -1 down, 0 both). Series of one ``family`` lend each
+        other their variation while their own history is short. Buckets may be missing; their starts must increase.
+        """
+        h = self.history
+        h.advance(bucket)
+        rows = h.rows(keys, family)
+        n = len(rows)
+        y, v = np.asarray(values, dtype=np.float64), np.asarray(noise, dtype=np.float64)
+        edge = np.maximum(np.asarray(least, dtype=np.float64), 0)
+        known = np.isfinite(y)
+        times = h.times
+        past = np.where(h.out[rows], np.nan, h.y[rows])[:, :-1]
+        seen = np.asarray(np.count_nonzero(~np.isnan(past), axis=1))
+        base = fit(times[:-1], past, bucket, self.level)
+        error = np.where(known & (seen >= 3), y - base.expected, np.nan)
+        h.y[rows, -1], h.v[rows, -1], h.e[rows, -1] = y, v, error
+        found = usual(h, rows, edge, base.error, v)
+        learned = seen >= self.needed
+        active = max(n, 1)
+        threshold = np.log(active * self.days * DAY / self.level)
+        up, down = self._evidence(h, rows, found, edge, v)
+        side = np.asarray(side)
+        up, down = np.where(side >= 0, up, -np.inf), np.where(side <= 0, down, -np.inf)
+        evidence = np.where(known & learned, np.maximum(up, down) - threshold, -np.inf)
+        sign = np.where(up >= down, 1, -1)
+        status = np.where(learned, Status.NORMAL, Status.LEARNING).astype(np.int64)
+        opens = known & learned & (evidence >= 0) & ~h.open[rows]
+        rare = opens & self._rare(times[:-1], past, bucket) & (found.nat[0] > (STEADY * edge) ** 2)
+        status[rare] = Status.RARE
+        opens &= ~rare
+        if opens.any():
+            self._open(rows[opens], sign[opens], found.one(v)[opens])
+        was = h.open[rows] & ~opens & known
+        h.peak[rows] = np.where(h.open[rows], np.fmax(h.peak[rows], evidence), evidence)
+        if was.any():
+            self._follow(rows[was], error[was], found.one(v)[was], edge[was])
+        is_open = h.open[rows]
+        status[is_open] = Status.CHANGED
+        began = np.where(is_open, h.began[rows], 0)
+        low, high = np.where(is_open, h.low[rows], 0), np.where(is_open, h.high[rows], 0)
+        h.out[rows, -1] |= is_open
+        settled = is_open & (h.length[rows] >= self.settle)
+        status[settled] = Status.SETTLED
+        if settled.any():
+            self._settle(rows[settled])
+        half = NORMAL_95 * np.sqrt(found.one(np.nan_to_num(v)) ** 2 + base.error * found.nat[0])
+        shown = np.where(np.isfinite(half), half, np.nan)
+        return Verdicts(
+            status=status,
+            expected=base.expected,
+            low=base.expected - shown,
+            high=base.expected + shown,
+            evidence=np.where(is_open, h.peak[rows], evidence),
+            began=began,
+            began_low=low,
+            began_high=high,
+            seen=np.minimum(seen, self.needed).astype(np.int64),
+            needed=np.full(n, self.needed, dtype=np.int64),
+        )
+
+    def accept(self, key: str) -> None:
+        """What the series has changed to is normal from now on. A series that has not changed stays as it is."""
+        row = self.history.index.get(key)
+        if row is not None and self.history.open[row]:
+            self._settle(np.array([row]))
+
+    def to_bytes(self) -> bytes:
+        """All that it has learned, for ``from_bytes``."""
+        numbers = {"level": self.level, "days": self.days, "settle": self.settle, "needed": self.needed}
+        return memory.pack(numbers, self.history)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Detector:
+        """The inverse of ``to_bytes``. Raises ``ValueError`` for bytes that are damaged or of another version."""
+        numbers, history = memory.unpack(data)
+        detector = cls(
+            int(numbers["level"]),
+            days=numbers["days"],
+            settle=int(numbers["settle"]),
+            needed=int(numbers["needed"]),
+        )
+        detector.history = history
+        return detector
+
+    def _evidence(
+        self, h: memory.History, rows: Ints, found: Spread, edge: Floats, noise: Floats
+    ) -> tuple[Floats, Floats]:
+        """How improbable the last buckets are, up and down: the best of all spans, less what choosing costs."""
+        best = [np.full(len(rows), -np.inf), np.full(len(rows), -np.inf)]
+        for place, span in enumerate(self.spans):
+            window = means(h, rows, span)
+            deviation = np.sqrt(window.noise + found.nat[place])
+            cost = np.log(2 * len(self.spans))
+            for way, sign in enumerate((1, -1)):
+                z = (sign * window.mean - edge) / deviation
+                score = normal_score(np.maximum(z, 0), found.freedom[place])
+                evidence = np.where(np.isfinite(z), -log_tail(score) - cost, -np.inf)
+                best[way] = np.maximum(best[way], np.where(window.full & (z > 0), evidence, -np.inf))
+        return best[0], best[1]
+
+    def _rare(self, times: Ints, past: Floats, bucket: int) -> npt.NDArray[np.bool_]:
+        """Whether the bucket is the first or last day of a month, of which the history has fewer than two."""
+        kind = int(day_of_month(np.array([bucket]))[0])
+        if self.level < DAY or not kind:
+            return np.zeros(len(past), dtype=bool)
+        like = past[:, day_of_month(times) == kind]
+        return np.asarray(np.count_nonzero(~np.isnan(like), axis=1) < 2)
+
+    def _open(self, rows: Ints, sign: Ints, deviation: Floats) -> None:
+        """Note a change, and where it began: the start from which the likelihood of a shift is largest."""
+        h = self.history
+        wide = min(h.filled, 4 * max(self.spans))
+        error = np.where(h.out[rows][:, -wide:], np.nan, h.e[rows][:, -wide:]).astype(np.float64)
+        valid = np.isfinite(error)
+        z = np.where(valid, error, 0) / deviation[:, None] * sign[:, None]
+        total = np.cumsum(z[:, ::-1], axis=1)[:, ::-1]
+        n = np.cumsum(valid[:, ::-1], axis=1)[:, ::-1]
+        gain = np.where(valid & (total > 0), total**2 / (2 * np.maximum(n, 1)), -np.inf)
+        top = gain.max(axis=1)
+        start = gain.argmax(axis=1)
+        near = gain >= top[:, None] - NORMAL_95**2 / 2
+        first, last = near.argmax(axis=1), wide - 1 - near[:, ::-1].argmax(axis=1)
+        times = h.times[-wide:]
+        h.open[rows] = True
+        h.began[rows], h.low[rows], h.high[rows] = times[start], times[first], times[last]
+        place = np.arange(len(rows))
+        h.shift[rows] = sign * total[place, start] / np.maximum(n[place, start], 1) * deviation
+        h.length[rows], h.over[rows], h.peak[rows] = 1, 0, 0
+        mask = np.arange(wide)[None, :] >= start[:, None]
+        h.out[np.ix_(rows, np.arange(h.filled - wide, h.filled))] |= mask
+
+    def _follow(self, rows: Ints, error: Floats, deviation: Floats, edge: Floats) -> None:
+        """Whether an open change goes on: it is over once the odds are, by two buckets at least."""
+        h = self.history
+        shift = h.shift[rows]
+        size = np.maximum(np.abs(shift), edge)
+        towards = np.sign(shift) * error
+        gain = (size**2 / 2 - size * towards) / np.maximum(deviation, 1e-12) ** 2
+        h.over[rows] = np.maximum(0, h.over[rows] + np.clip(gain, -2 * STEP, STEP))
+        h.length[rows] += 1
+        ended = h.over[rows] >= OVER
+        h.open[rows[ended]] = False
+        if h.filled >= 2:
+            h.out[rows[ended], -2:] = False
+
+    def _settle(self, rows: Ints) -> None:
+        """Move the history to the level since the change began, and end it."""
+        h = self.history
+        after = h.times[None, :] >= h.began[rows][:, None]
+        shift = np.nan_to_num(memory.middle(np.where(after, h.e[rows], np.nan)))[:, None]
+        h.y[rows] += np.where(after, 0, shift).astype(np.float32)
+        h.e[rows] -= np.where(after, shift, 0).astype(np.float32)
+        h.out[rows] &= ~after
+        h.open[rows] = False

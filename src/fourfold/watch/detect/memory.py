@@ -1,0 +1,133 @@
+"""What a detector remembers of each series, and its form in bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fourfold.counts.binning import Floats, Ints
+from fourfold.watch.detect.robust import median as middle
+
+__all__ = ["History", "middle", "pack", "unpack"]
+
+MAGIC = b"fourfold detector 1\n"  # the number is the version of what follows
+CHECK = 4  # bytes of the checksum after it
+GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "out": np.bool_}
+COLUMNS = {
+    "open": np.bool_, "began": np.int64, "low": np.int64, "high": np.int64, "length": np.int64,
+    "shift": np.float64, "over": np.float64, "peak": np.float64, "family": np.int64,
+}  # fmt: skip
+
+
+class History:
+    """The newest buckets of all series, a row each, and what is open.
+
+    The grids: ``y`` the values, ``v`` their sampling variances, ``e`` by how much they differed from what was
+    expected, ``out`` whether a bucket is no part of the baseline. The columns are of ``times``.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.index: dict[str, int] = {}
+        self.families: dict[str, int] = {}
+        self.times: Ints = np.zeros(0, dtype=np.int64)
+        self.y = self.v = self.e = np.zeros((0, 0), dtype=np.float32)
+        self.out = np.zeros((0, 0), dtype=bool)
+        self.open = np.zeros(0, dtype=bool)
+        self.began = self.low = self.high = self.length = self.family = np.zeros(0, dtype=np.int64)
+        self.shift = self.over = self.peak = np.zeros(0)
+
+    @property
+    def filled(self) -> int:
+        """How many buckets are remembered."""
+        return len(self.times)
+
+    def advance(self, bucket: int) -> None:
+        """Make room for a bucket; the oldest is forgotten once there is no more."""
+        if self.filled and bucket <= self.times[-1]:
+            raise ValueError(f"buckets come in order: {bucket} is not after {int(self.times[-1])}")
+        drop = max(0, self.filled + 1 - self.capacity)
+        self.times = np.append(self.times[drop:], bucket)
+        for name, kind in GRIDS.items():
+            grid = getattr(self, name)
+            grown: npt.NDArray[np.generic] = np.empty((len(grid), self.filled), dtype=kind)
+            grown[:, :-1] = grid[:, drop:]
+            grown[:, -1] = 0 if kind is np.bool_ else np.nan
+            setattr(self, name, grown)
+
+    def rows(self, keys: Sequence[str], family: Sequence[str] | None) -> Ints:
+        """The row of each key; new ones are added."""
+        index = self.index
+        before = len(index)
+        rows = np.fromiter((index.setdefault(key, len(index)) for key in keys), dtype=np.int64, count=len(keys))
+        new = len(index) - before
+        if new:
+            for name, kind in GRIDS.items():
+                fill = 0 if kind is np.bool_ else np.nan
+                more: npt.NDArray[np.generic] = np.full((new, self.filled), fill, dtype=kind)
+                setattr(self, name, np.concatenate([getattr(self, name), more]))
+            for name, kind in COLUMNS.items():
+                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(new, dtype=kind)]))
+        families, names = self.families, family if family is not None else [""] * len(keys)
+        self.family[rows] = np.fromiter(
+            (families.setdefault(name, len(families)) for name in names), dtype=np.int64, count=len(keys)
+        )
+        return rows
+
+
+def pack(numbers: dict[str, float], history: History) -> bytes:
+    """A detector's numbers and history as bytes, with a checksum."""
+    head = {"numbers": numbers, "capacity": history.capacity}
+    names = {"keys": list(history.index), "families": list(history.families)}
+    arrays = {name: getattr(history, name) for name in (*GRIDS, *COLUMNS, "times")}
+    for name, value in (head | names).items():
+        arrays[name] = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    body = stream.getvalue()
+    return b"".join((MAGIC, zlib.crc32(body).to_bytes(CHECK, "big"), body))
+
+
+def unpack(data: bytes) -> tuple[dict[str, float], History]:
+    """The inverse of ``pack``. Raises ``ValueError``."""
+    start = len(MAGIC) + CHECK
+    if data[: len(MAGIC)] != MAGIC or zlib.crc32(data[start:]).to_bytes(CHECK, "big") != data[len(MAGIC) : start]:
+        raise ValueError(f"these are not the bytes of a detector, which begin with {MAGIC!r} and a checksum that fits")
+    try:
+        with np.load(io.BytesIO(data[start:]), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        texts = {name: json.loads(arrays.pop(name).tobytes()) for name in ("numbers", "capacity", "keys", "families")}
+        return texts["numbers"], _history(texts["capacity"], texts["keys"], texts["families"], arrays)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        AttributeError,
+    ) as error:
+        raise ValueError(f"these are not the bytes of a detector: {error}") from error
+
+
+def _history(
+    capacity: int, keys: list[str], families: list[str], arrays: dict[str, npt.NDArray[np.generic]]
+) -> History:
+    history = History(int(capacity))
+    history.index = {str(key): row for row, key in enumerate(keys)}
+    history.families = {str(name): row for row, name in enumerate(families)}
+    history.times = np.asarray(arrays["times"], dtype=np.int64)
+    shape = (len(history.index), len(history.times))
+    for name, kind in (GRIDS | COLUMNS).items():
+        array: Floats = np.asarray(arrays[name])
+        if array.dtype != kind or array.shape != (shape if name in GRIDS else shape[:1]):
+            raise ValueError(f"{name} is {array.dtype}{array.shape}")
+        setattr(history, name, array.copy())
+    return history

@@ -1,0 +1,164 @@
+"""Findings that belong together, as incidents: they overlap in time and touch along the lineage. Pure.
+
+A finding belongs to the incident that holds it already; else to an active one that began at about the same time and
+touches it, or that fires at the same place; else to one that has just ended and flaps; else it begins a new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from fourfold.model import DAY, Finding, Group, Incident, IncidentState, Severity
+from fourfold.watch import lifecycle
+from fourfold.watch.lifecycle import Event, Rules
+from fourfold.watch.lineage import Lineage
+
+SLACK = 3 * DAY  # between the onsets of what is one incident
+_AT_ONCE = Rules(clear=1)  # a run that succeeds again is no matter of chance
+_STATELESS = (Group.STATELESS_SINGLE, Group.STATELESS_CROSS)
+
+
+class Book:
+    """The incidents of a project, while a check goes on.
+
+    Args:
+        incidents: all that may still matter: the active ones, and those that ended not long ago.
+        lineage: what feeds what.
+        next_number: of the next new incident.
+    """
+
+    def __init__(self, incidents: Sequence[Incident], lineage: Lineage, next_number: int) -> None:
+        self._before = {incident.id: incident for incident in incidents}
+        self._now = dict(self._before)
+        self._lineage, self._next = lineage, next_number
+
+    @property
+    def incidents(self) -> list[Incident]:
+        """All incidents as they are now, the oldest first."""
+        return sorted(self._now.values(), key=lambda incident: int(incident.id))
+
+    def changed(self) -> list[tuple[Incident | None, Incident]]:
+        """What differs from the beginning: before (None: new) and after."""
+        pairs = [(self._before.get(incident.id), incident) for incident in self.incidents]
+        return [(before, after) for before, after in pairs if before != after]
+
+    def advance(self, firing: Iterable[Finding], at: float, now: float, settled: Collection[str] = ()) -> None:
+        """Take in all that is wrong as of a moment of event time.
+
+        Args:
+            firing: every finding that holds then, of all sources.
+            at: the moment.
+            now: when fourfold learns of it.
+            settled: the series of findings that hold no more because what they found is the new normal.
+        """
+        waiting = {finding.series: finding for finding in firing}
+        for incident in self.incidents:
+            if incident.state.is_active or incident.state is IncidentState.DISMISSED:
+                members = {finding.series: finding for finding in incident.findings}
+                here = {series: waiting.pop(series) for series in list(waiting) if series in members}
+                self._now[incident.id] = self._updated(incident, here, at, now, settled)
+        for finding in sorted(waiting.values(), key=lambda f: (f.began, f.series)):
+            self._place(finding, at, now)
+        for incident in list(self._now.values()):
+            if incident.state is IncidentState.SNOOZED and incident.until is not None and incident.until <= now:
+                self._now[incident.id] = lifecycle.advance(incident, Event.UNSNOOZE, now)
+
+    def decided(self, incident: Incident) -> None:
+        """Take over an incident that something else has changed."""
+        self._now[incident.id] = incident
+
+    def _updated(
+        self, incident: Incident, here: Mapping[str, Finding], at: float, now: float, settled: Collection[str]
+    ) -> Incident:
+        if here:
+            if incident.state is IncidentState.DISMISSED:
+                return self._described(incident, here)
+            event = Event.ENOUGH if incident.state is IncidentState.PENDING else Event.SEEN
+            incident = self._described(incident, here)
+            enough = event is Event.ENOUGH and lifecycle.is_enough(incident)
+            return lifecycle.advance(incident, event if enough else Event.SEEN, now)
+        if not incident.state.is_active:
+            return incident
+        if any(finding.series in settled for finding in incident.findings):
+            return lifecycle.advance(incident, Event.SETTLED, now)
+        rules = _AT_ONCE if incident.group in _STATELESS else lifecycle.RULES
+        return lifecycle.advance(incident, Event.CLEARED, now, at=at, rules=rules)
+
+    def _place(self, finding: Finding, at: float, now: float) -> None:
+        for incident in reversed(self.incidents):
+            if incident.state.is_active and self._belongs(finding, incident, at):
+                self._now[incident.id] = self._described(incident, {finding.series: finding})
+                return
+        for incident in reversed(self.incidents):
+            known = any(old.series == finding.series for old in incident.findings)
+            if known and not incident.state.is_active and lifecycle.flaps(incident, finding.began):
+                reopened = lifecycle.advance(incident, Event.REOPEN, now)
+                self._now[incident.id] = self._described(reopened, {finding.series: finding})
+                return
+        new = Incident(
+            id=str(self._next), state=IncidentState.PENDING, severity=finding.severity, title="", kind=finding.kind,
+            group=finding.group, began=finding.began, began_low=finding.began_low, began_high=finding.began_high,
+            opened=now, where=finding.where,
+        )  # fmt: skip
+        self._next += 1
+        new = self._described(new, {finding.series: finding})
+        self._now[new.id] = lifecycle.advance(new, Event.ENOUGH, now) if lifecycle.is_enough(new) else new
+
+    def _belongs(self, finding: Finding, incident: Incident, at: float) -> bool:
+        if not any(self._lineage.touch(finding.where, old.where) for old in incident.findings):
+            return False
+        firing = [old for old in incident.findings if old.seen >= at - SLACK]
+        same = any(_place_of(old) == _place_of(finding) for old in firing)
+        apart = max(finding.began_low - incident.began_high, incident.began_low - finding.began_high)
+        return same or apart <= SLACK
+
+    def _described(self, incident: Incident, new: Mapping[str, Finding]) -> Incident:
+        """An incident with the newest of its findings, and what follows from them."""
+        kept = {finding.series: finding for finding in incident.findings}
+        for series, finding in new.items():
+            onset = kept.get(series)
+            if onset is not None and onset.began < finding.began:  # the onset stays the first that was found
+                finding = dataclasses.replace(
+                    finding, began=onset.began, began_low=onset.began_low, began_high=onset.began_high
+                )
+            kept[series] = finding
+        root = self._root(list(kept.values()))
+        others = sorted(
+            (f for f in kept.values() if f is not root), key=lambda f: (f.severity.rank, -f.weight, f.series)
+        )
+        severity = min((finding.severity for finding in kept.values()), key=lambda severity: severity.rank)
+        if incident.findings and incident.severity.rank < severity.rank and incident.severity is not Severity.NOTICE:
+            severity = incident.severity
+        owners = [f.owner for f in (root, *others) if f.owner]
+        runbooks = [f.runbook for f in (root, *others) if f.runbook]
+        return dataclasses.replace(
+            incident, severity=severity, title=_title(root, len(others)), kind=root.kind, group=root.group,
+            began=root.began, began_low=root.began_low, began_high=root.began_high, where=root.where,
+            objectives=tuple(sorted({f.where.objective for f in kept.values() if f.where.objective})),
+            findings=(root, *others), owner=next(iter(owners), incident.owner),
+            runbook=next(iter(runbooks), incident.runbook),
+        )  # fmt: skip
+
+    def _root(self, findings: Sequence[Finding]) -> Finding:
+        """Where it began: the most upstream place among the earliest; an objective detects, it locates nothing."""
+        located = [finding for finding in findings if finding.kind != "objective"] or findings
+        first = min(finding.began_low for finding in located)
+        earliest = [finding for finding in located if finding.began_low <= first + SLACK] or located
+        return min(
+            earliest,
+            key=lambda f: (self._lineage.depth(f.where), f.group not in _STATELESS, -f.weight, f.began, f.series),
+        )
+
+
+def _place_of(finding: Finding) -> tuple[str, str, str]:
+    where = finding.where
+    return (where.stream, where.column, "") if where.column else (where.stream, where.task, where.component)
+
+
+def _title(root: Finding, others: int) -> str:
+    since = dt.datetime.fromtimestamp(root.began, dt.UTC)
+    when = f"{since:%Y-%m-%d}" if root.began % DAY == 0 else f"{since:%Y-%m-%d %H:%M}"
+    more = f" (and {others} more)" if others else ""
+    return f"{root.where}: {root.what} since {when}{more}"

@@ -1,0 +1,99 @@
+"""What the watch remembers from one check to the next: detectors, first data, and what fires."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fourfold.model import Finding, finding_from_plain
+from fourfold.watch.detect import Detector
+from fourfold.watch.signals.columns import CELLS, Anchor, Identity
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass
+class Memory:
+    """What a check leaves for the next one.
+
+    ``last`` is the newest judged bucket of each detector, ``checked`` the time of the newest check, ``live`` the
+    streams that were up to date then, ``loggers`` the component of each stream, ``firing`` the signals that have
+    changed, by their keys.
+    """
+
+    detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
+    anchors: dict[Identity, Anchor] = dataclasses.field(default_factory=dict)
+    last: dict[str, int] = dataclasses.field(default_factory=dict)
+    live: set[str] = dataclasses.field(default_factory=set)
+    loggers: dict[str, str] = dataclasses.field(default_factory=dict)
+    firing: dict[str, Finding] = dataclasses.field(default_factory=dict)
+    learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    checked: float | None = None
+
+    def to_bytes(self) -> bytes:
+        """As the state keeps it."""
+        names = list(self.anchors)
+        anchors = list(self.anchors.values())
+        numbers = {
+            "edges": np.array([a.edges or [np.nan] * (CELLS - 1) for a in anchors]).reshape(-1, CELLS - 1),
+            "reference": np.array([a.reference for a in anchors]).reshape(-1, CELLS),
+        }
+        plain = {
+            "format": _FORMAT, "last": self.last, "live": sorted(self.live), "loggers": self.loggers,
+            "checked": self.checked, "learning": self.learning, "names": names,
+            "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
+            "labels": {i: [a.labels, sorted(a.seen)] for i, a in enumerate(anchors) if a.seen},
+            "detectors": list(self.detectors), "generations": [[a.generation, a.coarse] for a in anchors],
+        }  # fmt: skip
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("plain", json.dumps(plain, ensure_ascii=True))
+            for i, detector in enumerate(self.detectors.values()):
+                archive.writestr(f"detector{i}", detector.to_bytes())
+            for name, values in numbers.items():
+                archive.writestr(name, values.astype("<f8").tobytes())
+        return out.getvalue()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Memory:
+        """The inverse of ``to_bytes``.
+
+        Raises:
+            ValueError: these bytes are damaged, or of another format.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                plain = json.loads(archive.read("plain"))
+                if plain["format"] != _FORMAT:
+                    raise ValueError(f"format {plain['format']} is unknown")
+                parts = {name: archive.read(name) for name in archive.namelist()}
+            return Memory(
+                {name: Detector.from_bytes(parts[f"detector{i}"]) for i, name in enumerate(plain["detectors"])},
+                _anchors(plain, parts),
+                plain["last"],
+                set(plain["live"]),
+                plain["loggers"],
+                {key: finding_from_plain(fields) for key, fields in plain["firing"].items()},
+                {key: (seen, needed) for key, (seen, needed) in plain["learning"].items()},
+                plain["checked"],
+            )
+        except (KeyError, TypeError, zipfile.BadZipFile, UnicodeDecodeError, IndexError) as error:
+            raise ValueError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error
+
+
+def _anchors(plain: Mapping[str, Any], parts: Mapping[str, bytes]) -> dict[Identity, Anchor]:
+    edges = np.frombuffer(parts["edges"], "<f8").reshape(-1, CELLS - 1)
+    reference = np.frombuffer(parts["reference"], "<f8").reshape(-1, CELLS)
+    found: dict[Identity, Anchor] = {}
+    for i, (stream, column, kind, slice_) in enumerate(plain["names"]):
+        labels, seen = plain["labels"].get(str(i), ([], []))
+        generation, coarse = plain["generations"][i]
+        fixed = [] if np.isnan(edges[i]).any() else edges[i].tolist()
+        found[stream, column, kind, slice_] = Anchor(fixed, labels, set(seen), reference[i].copy(), coarse, generation)
+    return found

@@ -1,0 +1,59 @@
+"""Findings from runs: failed, slow, missing, partial; pipelines that did not complete; old inputs and unequal code.
+
+Each has limits that come of the component's own history, and none says anything about a component's first runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fourfold.model.incident import Finding
+from fourfold.query.reader import Reader
+from fourfold.state import catalogue, runs
+from fourfold.watch.runs.cadence import Start
+from fourfold.watch.runs.code import discrepancies
+from fourfold.watch.runs.duration import overdue, slow
+from fourfold.watch.runs.failed import failed
+from fourfold.watch.runs.heartbeat import silent
+from fourfold.watch.runs.history import History
+from fourfold.watch.runs.inputs import stale, superseded
+from fourfold.watch.runs.missing import missing
+from fourfold.watch.runs.partial import partial
+from fourfold.watch.runs.pipeline import incomplete
+
+RUNS, STARTS = 300, 2_000  # of each component, the newest: in full, and when they were
+JUDGES: Sequence[Callable[[History, float], list[Finding]]] = (
+    failed, slow, overdue, silent, missing, incomplete, stale, superseded, discrepancies, partial,
+)  # fmt: skip
+
+
+def findings(reader: Reader, now: float, since: float | None = None) -> list[Finding]:
+    """What is wrong with the runs of a project, as of ``now`` (seconds since 1970).
+
+    A finding is given as long as it holds. With ``since``, the time of an earlier check, nothing is read and given if
+    no component has run and no time has passed since.
+    """
+    return judge(read(reader), now)
+
+
+def judge(history: History, now: float) -> list[Finding]:
+    """What is wrong with these runs."""
+    return [finding for judging in JUDGES for finding in judging(history, now)]
+
+
+def read(reader: Reader) -> History:
+    """The newest runs of a project."""
+    newest = reader.recall(runs.newest, RUNS)
+    starts = {
+        name: [Start(*pair) for pair in pairs] for name, pairs in reader.recall(runs.newest_starts, STARTS).items()
+    }
+    return History(newest, starts, _labels(reader))
+
+
+def _labels(reader: Reader) -> dict[str, frozenset[str]]:
+    """The components that log labels, each with those that log the predictions."""
+    found: dict[str, set[str]] = {}
+    for task in reader.recall(catalogue.tasks).values():
+        if task.label.stream != task.prediction.stream:
+            found.setdefault(task.label.stream, set()).add(task.prediction.stream)
+    return {name: frozenset(several) for name, several in found.items()}

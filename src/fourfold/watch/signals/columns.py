@@ -1,0 +1,442 @@
+"""Streams and their columns as signals: every series of a project, bucket by bucket, as arrays.
+
+The first data of a column fix 16 cells (quantiles of a number, the most frequent values of a category). A bucket's
+location, spread and shape are those of its cells against a reference that follows the column's recent buckets, so that
+seasons move it along, and a change does not. Nothing here grows with the number of records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fourfold.counts import KINDS
+from fourfold.counts.binning import Binning, Floats, Ints, bins_of
+from fourfold.counts.sizes import SIZED
+from fourfold.model import DAY, EVERYTHING, OTHER, VERSIONS, Owner, Series, slice_names
+from fourfold.state.bulk import StoredCounts
+from fourfold.state.packing import unpack_counts, unpack_labels
+from fourfold.watch.signals import measures
+from fourfold.watch.signals.measures import Measure
+
+CELLS = 16
+ANCHOR_RECORDS, ANCHOR_BUCKETS = 200, 28  # records that fix a column's cells, and in how many first buckets at most
+FEWEST = 30  # records of a bucket from which a distribution is judged
+_DECAY = 0.5 ** (1 / 14)  # of the reference of ``shape``: half after 14 buckets
+_KNOWN = 512  # categories remembered as seen
+_WORN = 0.4  # of the records in one cell
+_SINGLE = 0.98  # of the records have one value
+_COMPARED = ("location", "spread", "shape")  # with the reference
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Signal:
+    """A measure of a series: what is judged."""
+
+    stream: str
+    column: str
+    slice: str
+    measure: Measure
+
+    generation: int = 0  # how often what it is compared with has begun anew
+
+    @property
+    def key(self) -> str:
+        """Its identity, the same in each check."""
+        names = ["stream", self.stream, self.column, self.slice, self.measure.name]
+        return json.dumps([*names, *([self.generation] if self.generation else [])], ensure_ascii=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Readings:
+    """One bucket of some signals: the working value (NaN: nothing is known) with its sampling variance, and n."""
+
+    bucket: int
+    signals: Sequence[Signal]
+    values: Floats
+    noise: Floats
+    n: Floats
+
+
+@dataclasses.dataclass
+class Anchor:
+    """The cells of a series, and what its buckets are compared with.
+
+    ``edges`` divide numbers; ``labels`` are a category's most frequent values, and ``seen`` all that it had.
+    ``reference`` are the cells of recent buckets, older ones counting less.
+    """
+
+    edges: list[float] = dataclasses.field(default_factory=list)
+    labels: list[str] = dataclasses.field(default_factory=list)
+    seen: set[str] = dataclasses.field(default_factory=set)
+    reference: Floats = dataclasses.field(default_factory=lambda: np.zeros(CELLS))
+    coarse: bool = False  # some value is so frequent that no other cells would tell more
+    generation: int = 0
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether the numbers have moved into so few of the cells that others would tell more."""
+        whole = float(self.reference.sum())
+        return bool(self.edges) and not self.coarse and float(self.reference.max()) > _WORN * whole > 0
+
+
+Identity = tuple[str, str, str, str]  # stream, column, kind, slice
+
+
+class ColumnSignals:
+    """All series of some streams, over the buckets of one stretch of time.
+
+    Args:
+        found: the series, with their owners.
+        stored: their counts in ``buckets``, which follow each other without gaps.
+        buckets: the buckets' starts.
+        spans: each stream's first and last bucket to judge.
+        logged: the streams whose records are logged; of others, a bucket without records says nothing.
+        binnings: by owner, column and version.
+        anchors: what first data fixed, by series; changed here as buckets are learned.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[tuple[Owner, Series]],
+        stored: StoredCounts,
+        buckets: Sequence[int],
+        spans: Mapping[str, tuple[int, int]],
+        logged: Collection[str],
+        binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
+        anchors: dict[Identity, Anchor],
+    ) -> None:
+        self.buckets = buckets
+        self._found, self._anchors, self._logged = _judged(found), anchors, logged
+        self._place = {series.id: i for i, (_, series) in enumerate(self._found)}
+        size = len(self._found)
+        kept = np.array([id_ in self._place for id_ in stored.series.tolist()], bool)
+        self._rows = np.flatnonzero(kept)
+        self._at = np.array([self._place[id_] for id_ in stored.series[kept].tolist()], np.int64)
+        self._when = (stored.buckets[kept] - buckets[0]) // DAY
+        self._tally = {name: np.zeros((size, len(buckets))) for name in _TALLIES}
+        self._cells = np.zeros((size, len(buckets), CELLS), np.float32)
+        self._labels: dict[tuple[int, int], list[str]] = {}
+        self._fill(stored, binnings)
+        known = [anchors.get(_identity(*entry)) or Anchor() for entry in self._found]
+        self._reference = np.array([anchor.reference for anchor in known]).reshape(-1, CELLS)
+        ends = [spans.get(owner.name, (2**62, 0)) for owner, _ in self._found]
+        self._first, self._last = np.array(ends, np.int64).reshape(-1, 2).T
+        self._whole = self._wholes()
+        self._categorical = self._categories()
+        self._closed = np.array([0 < len(anchor.seen) < _KNOWN // 2 for anchor in known], bool)
+        self.signals, self._columns = self._signals()
+        self._series = np.array([i for i, _ in self._columns], np.int64)
+        self._of_measure: dict[str, list[int]] = {}
+        for j, (_, measure) in enumerate(self._columns):
+            self._of_measure.setdefault(measure.name, []).append(j)
+
+    def _fill(self, stored: StoredCounts, binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]]) -> None:
+        kinds = np.array([series.kind for _, series in self._found] or [""])[self._at]
+        for kind in ("stream", "numeric", "category", "opaque"):
+            chosen = np.flatnonzero(kinds == kind)
+            if not len(chosen):
+                continue
+            rows = self._rows[chosen]
+            packed = b"".join(stored.tallies[i] for i in rows.tolist())
+            tallies = np.frombuffer(packed, "<i8").reshape(len(rows), -1)
+            place = self._at[chosen], self._when[chosen]
+            for name, values in zip(KINDS[kind].tallies, tallies.T, strict=True):
+                if name in self._tally:
+                    np.add.at(self._tally[name], place, values)
+            if kind == "numeric":
+                self._fill_numbers(stored, rows, place, binnings)
+            elif kind == "category":
+                self._fill_labels(stored, rows, place)
+
+    def _fill_numbers(
+        self, stored: StoredCounts, rows: Ints, place: tuple[Ints, Ints],
+        binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
+    ) -> None:  # fmt: skip
+        """The cells of all rows at once: bins and edges, each raised by its row's own offset, searched in one go."""
+        used: dict[tuple[int, int], int] = {}
+        edges: list[Ints] = []
+        pair = np.full(len(rows), -1)
+        versions = (stored.binnings[rows] % SIZED).tolist()
+        for k, (at, version) in enumerate(zip(place[0].tolist(), versions, strict=True)):
+            if (number := used.get((at, version))) is None:
+                owner, series = self._found[at]
+                binning = binnings.get(owner, {}).get((series.column, version))
+                anchor = self._anchors.get(_identity(owner, series))
+                number = -1
+                if binning is not None and anchor is not None and len(anchor.edges) == CELLS - 1:
+                    number = len(edges)
+                    edges.append(bins_of(np.array(anchor.edges), binning))
+                used[at, version] = number
+            pair[k] = number
+        chosen = np.flatnonzero(pair >= 0)
+        if not len(chosen):
+            return
+        taken = rows[chosen].tolist()
+        sizes = np.array([stored.sizes[i] for i in taken], np.int64)
+        bins = np.frombuffer(b"".join(stored.bins[i] for i in taken), "<i4").astype(np.int64)
+        numbers = np.concatenate([_counts(stored.counts[i], stored.sizes[i]) for i in taken])
+        row = np.repeat(np.arange(len(taken)), sizes)
+        span = np.int64(1) << 33
+        flat = np.concatenate([e + span * i for i, e in enumerate(edges)])
+        group = pair[chosen][row]
+        cell = np.searchsorted(flat, bins + span * group, side="right") - group * (CELLS - 1)
+        np.add.at(self._cells, (place[0][chosen][row], place[1][chosen][row], cell), numbers)
+
+    def _fill_labels(self, stored: StoredCounts, rows: Ints, place: tuple[Ints, Ints]) -> None:
+        lookups: dict[int, tuple[dict[str, int], set[str]] | None] = {}
+        for i, at, when in zip(rows.tolist(), place[0].tolist(), place[1].tolist(), strict=True):
+            if at not in lookups:
+                anchor = self._anchors.get(_identity(*self._found[at]))
+                places = {label: j for j, label in enumerate(anchor.labels)} if anchor else {}
+                lookups[at] = (places, anchor.seen) if anchor else None
+            lookup = lookups[at]
+            if lookup is None:
+                continue
+            labels = list(unpack_labels(stored.bins[i], stored.sizes[i]))
+            cells, seen = lookup
+            for label, number in zip(labels, unpack_counts(stored.counts[i], stored.sizes[i]), strict=True):
+                self._cells[at, when, cells.get(label, CELLS - 1)] += number
+                if label not in seen:
+                    self._tally["new"][at, when] += number
+                    self._labels.setdefault((at, when), []).append(label)
+
+    def _signals(self) -> tuple[list[Signal], list[tuple[int, Measure]]]:
+        signals, columns = [], []
+        for i, (owner, series) in enumerate(self._found):
+            anchor = self._anchors.get(_identity(owner, series)) or Anchor()
+            for measure in _measures(series, owner.name in self._logged, bool(self._categorical[i])):
+                generation = anchor.generation if measure.name in _COMPARED else 0
+                signals.append(Signal(owner.name, series.column, series.slice, measure, generation))
+                columns.append((i, measure))
+        return signals, columns
+
+    def readings(self, t: int) -> Readings:
+        """All signals in the t-th bucket."""
+        by_measure = self._by_measure(t)
+        values, noise, n = (np.full(len(self._columns), np.nan) for _ in range(3))
+        for name, which in self._of_measure.items():
+            series = self._series[which]
+            value, variance, count = by_measure[name]
+            values[which], noise[which], n[which] = value[series], variance[series], count[series]
+        outside = (self.buckets[t] < self._first) | (self.buckets[t] > self._last)
+        values[outside[self._series]] = np.nan
+        return Readings(self.buckets[t], self.signals, values, noise, n)
+
+    def _by_measure(self, t: int) -> dict[str, tuple[Floats, Floats, Floats]]:
+        """Each measure's working value, its variance and n, of all series."""
+        rows = self._tally["rows"][:, t]
+        cells = self._cells[:, t].astype(np.float64)
+        within = cells.sum(axis=1)
+        enough = within >= FEWEST
+        reference = self._reference
+        with np.errstate(invalid="ignore", divide="ignore"):
+            whole = rows[self._whole]
+            nulls = self._tally["null"][:, t] + self._tally["nan"][:, t]
+            infinite = self._tally["positive_infinity"][:, t] + self._tally["negative_infinity"][:, t]
+            valued = rows - nulls
+            share = cells / within[:, None]
+            old = reference / reference.sum(axis=1, keepdims=True)
+            constant = self._categorical & (np.fmax.reduce(share, axis=1) > _SINGLE) & (old.max(axis=1) > _SINGLE)
+            enough &= ~constant  # one value at a time, as a date or a version has: to have another is no drift
+            position = np.cumsum(old, axis=1) - old / 2
+            location = np.where(enough, (share * position).sum(axis=1), np.nan)
+            spread = np.where(enough, (share * np.abs(2 * position - 1)).sum(axis=1), np.nan)
+            squared = ((np.sqrt(share) - np.sqrt(old)) ** 2).sum(axis=1) / 2
+            used = np.maximum((np.maximum(share, old) > 0).sum(axis=1), 2)
+            size = 1 / (1 / within + 1 / np.maximum(reference.sum(axis=1), 1))
+            closed = self._closed & (old[:, -1] <= 0.5)  # most values are those of the beginning still
+            by_chance = np.sqrt((used - 1) / (8 * size))
+            shape = np.where(enough & np.isfinite(squared), np.sqrt(squared) - by_chance, np.nan)
+            return {
+                "rows": self._rows_of(t, rows),
+                "share": _rate(rows, whole),
+                "null_key_rate": _rate(self._tally["null_key"][:, t], rows),
+                "duplicate_rate": _rate(self._tally["duplicate_key"][:, t], rows),
+                "null_rate": _rate(nulls, rows),
+                "negative_rate": _rate(self._tally["negative"][:, t], valued),
+                "infinite_rate": _rate(infinite, valued),
+                "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
+                "location": (location, 1 / (12 * within), within),
+                "spread": (spread, 1 / (12 * within), within),
+                "shape": (shape, 1 / (16 * size), within),
+            }
+
+    def _rows_of(self, t: int, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """The volume; the noise of no records is that of the usual number."""
+        usual = self._reference.sum(axis=1) * (1 - _DECAY)
+        return np.log1p(rows), 1 / np.maximum(np.maximum(rows, 0.05 * usual), 1.0), rows
+
+    def learn(self, t: int, changed: npt.NDArray[np.bool_], settled: npt.NDArray[np.bool_]) -> None:
+        """Let the references move on to the t-th bucket, but for the series that have changed.
+
+        What a series has settled at is from then on all that it is compared with.
+        """
+        compared = np.array([measure.name in _COMPARED for _, measure in self._columns], bool)
+        for i in np.unique(self._series[settled & compared]).tolist():
+            self._reference[i] = self._cells[i, t] / (1 - _DECAY)
+            if (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+                anchor.generation += 1
+        moving = np.ones(len(self._found), bool)
+        moving[self._series[changed]] = False
+        streams = np.array([series.kind == "stream" for _, series in self._found], bool)
+        cells = self._cells[:, t].astype(np.float64)
+        cells[streams, 0] = self._tally["rows"][streams, t]
+        moving &= streams | cells.any(axis=1)
+        self._reference[moving] = self._reference[moving] * _DECAY + cells[moving]
+        for (i, when), labels in self._labels.items():
+            if when == t and moving[i] and (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+                anchor.seen.update(labels[: max(_KNOWN - len(anchor.seen), 0)])
+
+    def keep(self) -> None:
+        """Write what was learned into the anchors."""
+        for i, entry in enumerate(self._found):
+            if (anchor := self._anchors.get(_identity(*entry))) is not None:
+                anchor.reference = self._reference[i].copy()
+
+    def _categories(self) -> npt.NDArray[np.bool_]:
+        """Which series are of columns that are counted by value."""
+        columns = {(owner, series.column) for owner, series in self._found if series.kind == "category"}
+        return np.array([(owner, series.column) in columns for owner, series in self._found], bool)
+
+    def _wholes(self) -> Ints:
+        """For each series, the place of its stream's series of all records, for shares."""
+        whole = {owner: i for i, (owner, s) in enumerate(self._found) if s.kind == "stream" and s.slice == EVERYTHING}
+        return np.array([whole.get(owner, i) for i, (owner, _) in enumerate(self._found)], np.int64)
+
+
+_TALLIES = (
+    "rows", "null_key", "duplicate_key", "null", "nan", "positive_infinity", "negative_infinity", "negative", "new",
+)  # fmt: skip
+
+
+def anchored(
+    found: Sequence[tuple[Owner, Series]],
+    stored: StoredCounts,
+    binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
+    anchors: dict[Identity, Anchor],
+    before: int,
+) -> None:
+    """Fix the cells of series: those that have none from their first data, where these are enough; worn ones from
+    their newest before a bucket.
+    """
+    places = {series.id: (owner, series) for owner, series in _judged(found)}
+    rows: dict[int, list[int]] = {}
+    for i in np.argsort(stored.buckets, kind="stable").tolist():
+        if (id_ := int(stored.series[i])) in places:
+            rows.setdefault(id_, []).append(i)
+    for id_, which in rows.items():
+        owner, series = places[id_]
+        known = anchors.get(_identity(owner, series))
+        if known is not None:
+            which = [i for i in which[::-1] if stored.buckets[i] < before]
+        anchor = _anchor(owner, series, stored, which, binnings)
+        if anchor is not None:
+            anchor.generation = known.generation if known else 0
+            anchors[_identity(owner, series)] = anchor
+        elif known is not None:
+            known.coarse = True
+
+
+def without_anchor(
+    found: Sequence[tuple[Owner, Series]], anchors: Mapping[Identity, Anchor]
+) -> list[tuple[Owner, Series]]:
+    """The series whose cells are not fixed yet, or are worn."""
+    found = [entry for entry in _judged(found) if entry[1].kind != "opaque"]
+    known = ((entry, anchors.get(_identity(*entry))) for entry in found)
+    return [entry for entry, anchor in known if anchor is None or anchor.is_worn]
+
+
+def _anchor(
+    owner: Owner, series: Series, stored: StoredCounts, rows: Sequence[int],
+    binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
+) -> Anchor | None:  # fmt: skip
+    if series.kind == "stream":
+        return Anchor()
+    if series.kind == "category":
+        return _anchor_of_labels(stored, rows)
+    return _anchor_of_numbers(series, stored, rows, binnings.get(owner, {})) if series.kind == "numeric" else None
+
+
+def _anchor_of_labels(stored: StoredCounts, rows: Sequence[int]) -> Anchor | None:
+    totals: Counter[str] = Counter()
+    for i in rows:
+        labels = unpack_labels(stored.bins[i], stored.sizes[i])
+        totals.update(dict(zip(labels, unpack_counts(stored.counts[i], stored.sizes[i]), strict=True)))
+        if totals.total() >= ANCHOR_RECORDS:
+            break
+    else:
+        return None
+    frequent = [label for label, _ in totals.most_common(CELLS - 1)]
+    cells = np.zeros(CELLS)
+    for label, number in totals.items():
+        cells[frequent.index(label) if label in frequent else CELLS - 1] += number
+    return Anchor([], frequent, set(totals), cells)
+
+
+def _anchor_of_numbers(
+    series: Series, stored: StoredCounts, rows: Sequence[int], binnings: Mapping[tuple[str, int], Binning]
+) -> Anchor | None:
+    middles, numbers, total = [], [], 0
+    for i in rows[:ANCHOR_BUCKETS]:
+        binning = binnings.get((series.column, int(stored.binnings[i]) % SIZED))
+        if binning is None or not stored.sizes[i]:
+            continue
+        middles.append(binning.middles(np.frombuffer(stored.bins[i], "<i4").astype(np.int64)))
+        numbers.append(_counts(stored.counts[i], stored.sizes[i]))
+        total += int(numbers[-1].sum())
+        if total >= 4 * ANCHOR_RECORDS:
+            break
+    if total < ANCHOR_RECORDS:
+        return None
+    values, counted = np.concatenate(middles), np.concatenate(numbers)
+    order = np.argsort(values)
+    values, reached = values[order], np.cumsum(counted[order])
+    edges = values[np.searchsorted(reached, total * np.arange(1, CELLS) / CELLS)]
+    cells = np.bincount(np.searchsorted(edges, values, side="right"), counted[order], CELLS).astype(np.float64)
+    return Anchor(edges.tolist(), reference=cells, coarse=float(cells.max()) > _WORN * total)
+
+
+def _judged(found: Sequence[tuple[Owner, Series]]) -> list[tuple[Owner, Series]]:
+    """The series that are judged: without model versions, and without what stands for all other slices."""
+    return [
+        (owner, series)
+        for owner, series in found
+        if not set(slice_names(series.slice)) & set(VERSIONS) and f'"{OTHER}"' not in series.slice
+    ]
+
+
+def _measures(series: Series, logged: bool, categorical: bool) -> Sequence[Measure]:
+    sliced = series.slice != EVERYTHING
+    match series.kind:
+        case "stream" if sliced:
+            return (measures.SHARE,)
+        case "stream":
+            return measures.STREAM if logged else ()
+        case "numeric" if categorical:
+            return tuple(m for m in measures.NUMERIC if m.name == "location")
+        case "numeric":
+            return measures.SLICED_NUMERIC if sliced else measures.NUMERIC
+        case "category":
+            return measures.SLICED_CATEGORY if sliced else measures.CATEGORY
+    return measures.OPAQUE
+
+
+def _identity(owner: Owner, series: Series) -> Identity:
+    return owner.name, series.column, series.kind, series.slice
+
+
+def _rate(part: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
+    known = whole > 0
+    share = np.clip(np.divide(part, whole, out=np.zeros_like(whole, dtype=np.float64), where=known), 0.0, 1.0)
+    value = np.where(known, np.arcsin(np.sqrt(share)), np.nan)
+    return value, 1 / (4 * np.where(known, whole, np.nan)), whole
+
+
+def _counts(packed: bytes, size: int) -> Ints:
+    return np.frombuffer(packed, "<i4" if len(packed) == 4 * size else "<i8").astype(np.int64)
