@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench faults clean
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ test: check
 bench: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	$(BIN)/python -m bench
+
+faults: setup
+	$(BIN)/python -W ignore -m bench.faults --peers bench/.venvs
 
 clean:
 	rm -rf $(VENV) .fourfold .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,6 +49,7 @@ class RunPlan:
     retried: bool = False  # a failed run is repeated, and succeeds
 
 
+@dataclasses.dataclass
 class Injection:
     """One fault in one replay. Each hook changes the records from the onset on and leaves earlier ones alone.
 
@@ -56,8 +57,8 @@ class Injection:
     seconds since 1970.
     """
 
-    def __init__(self, truth: Truth, random: np.random.Generator) -> None:
-        self.truth, self.random = truth, random
+    truth: Truth
+    random: np.random.Generator
 
     def after(self, times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Which records lie at or after the onset."""

@@ -1,4 +1,4 @@
-"""A replay: the days without a fault once for each pipeline and seed, then the rest with each fault from a copy."""
+"""A replay: once without a fault for each pipeline and seed, kept week by week; then from a copy with each fault."""
 
 from __future__ import annotations
 
@@ -13,24 +13,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fourfold.watch.check import check
+from fourfold.watch.settings import WatchSettings
 
 import fourfold as ff
 from bench.faults.fault import DAYS, HOURS, Fault, Injection, Size, Truth
 from bench.faults.pipelines.flights import Flights
 from bench.faults.pipelines.pipeline import Pipeline
+from bench.faults.pipelines.series import Series
 from bench.faults.pipelines.synthetic import Synthetic
 from bench.faults.simulated import SimulatedClock, simulated
 from fourfold.model.incident import Incident
+from fourfold.sdk.session import session
+from fourfold.state import incidents
 
-PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights}
+PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights, "series": Series}
 MORNING = 6 * HOURS  # after a day's end; by then its jobs have run
-BEFORE_END = 14  # days that are left after the latest onset
+EVERY = 7  # days between the kept states of a replay without faults
+AFTER = {Size.LARGE: 21, Size.SMALL: 21, Size.SLOW: 35}  # days that are replayed from the onset on
 DAILY = 10  # days from the onset on which a fault that needs it is checked each morning
 
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """What fourfold raised in a replay, and what it took. ``known`` are the incidents from before the tail."""
+    """What fourfold raised in a replay, and what its checks took.
+
+    ``known`` are the incidents of before the fault could begin; ``began`` and ``ended`` are the replay's first and
+    last moment.
+    """
 
     pipeline: str
     seed: int
@@ -39,91 +49,116 @@ class Observed:
     truth: Truth | None
     incidents: tuple[Incident, ...]
     known: frozenset[str]
-    began: float  # the tail
+    began: float
     ended: float
-    seconds: float  # of CPU time, for the checks
+    seconds: float  # of CPU time
 
 
-def prefix(pipeline: str, seed: int, work: Path, days: int | None = None) -> Path:
-    """A folder with the store and the pipeline as they are when faults may begin; made once."""
+def clean(pipeline: str, seed: int, work: Path) -> Observed:
+    """The replay without a fault, made once; its state is kept each week from when faults may begin."""
     folder = work / f"{pipeline}-{seed}"
-    if (folder / "pipeline.pickle").exists():
-        return folder
+    if (folder / "clean.pickle").exists():
+        kept: Observed = pickle.loads((folder / "clean.pickle").read_bytes())
+        return kept
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     replayed: Pipeline = PIPELINES[pipeline](seed)
-    with _session(folder / "store", SimulatedClock(replayed.start)) as clock:
-        replayed.begin(clock)
-        for number in range(replayed.split if days is None else days):
-            replayed.replay(number, None, clock)
-            ff.flush()
-        clock.go_to(clock.now // DAYS * DAYS + MORNING)
-        _check(clock.now)
-    (folder / "pipeline.pickle").write_bytes(pickle.dumps((replayed, clock.now)))
-    return folder
-
-
-def onset(pipeline: Pipeline, fault: Fault, size: Size, seed: int) -> tuple[float, np.random.Generator]:
-    """A random hour of the last third, and the source of the fault's own randomness."""
-    random = np.random.default_rng([seed, fault.number, list(Size).index(size)])
-    last = pipeline.days - BEFORE_END - (14 if size is Size.SLOW else 0)
-    day = int(random.integers(pipeline.split + 1, last))
-    return pipeline.start + day * DAYS + int(random.integers(0, 24)) * HOURS, random
+    clock, used, number = SimulatedClock(replayed.start), 0.0, 0
+    while number < replayed.days:
+        upto = replayed.split if number == 0 else min(number + EVERY, replayed.days)
+        with _session(folder / "store", clock):
+            if number == 0:
+                replayed.begin(clock)
+            for day in range(number, upto):
+                _day(replayed, day, None, clock)
+            used += _check(clock.now)
+            found = _incidents()
+        number = upto
+        if number < replayed.days:
+            shutil.copytree(folder / "store", folder / f"day-{number}" / "store")
+            (folder / f"day-{number}" / "pipeline.pickle").write_bytes(pickle.dumps((replayed, clock.now)))
+    observed = Observed(
+        pipeline, seed, None, None, None, tuple(found), frozenset(), replayed.start, clock.now, used
+    )  # fmt: skip
+    (folder / "clean.pickle").write_bytes(pickle.dumps(observed))
+    return observed
 
 
 def injected(pipeline: Pipeline, fault: Fault, size: Size, seed: int) -> Injection:
-    """The fault as it is in this replay."""
-    moment, random = onset(pipeline, fault, size, seed)
-    return fault.make(size, pipeline.roles, moment, random)
+    """The fault as it is in this replay, from a random hour of the last third on."""
+    random = np.random.default_rng([seed, fault.number, list(Size).index(size)])
+    day = int(random.integers(pipeline.split + 1, pipeline.days - AFTER[size]))
+    onset = pipeline.start + day * DAYS + int(random.integers(0, 24)) * HOURS
+    return fault.make(size, pipeline.roles, onset, random)
 
 
-def tail(pipeline: str, seed: int, fault: Fault | None, size: Size | None, work: Path) -> Observed:
-    """Replay the rest with a fault, or without; then check, or on each morning of a fault that needs it."""
-    source = prefix(pipeline, seed, work)
-    replayed, now = pickle.loads((source / "pipeline.pickle").read_bytes())
-    injection = None if fault is None or size is None else injected(replayed, fault, size, seed)
+def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, export: Path | None = None) -> Observed:
+    """Replay with a fault from the newest kept state before it; check at the end, or on each morning if it needs it.
+
+    With ``export``, what peers may see is written there as Parquet.
+    """
+    source = work / f"{pipeline}-{seed}"
+    injection = injected(PIPELINES[pipeline](seed), fault, size, seed)
+    day = int((injection.truth.onset - PIPELINES[pipeline].start) // DAYS)
+    kept = max(number for number in _kept(source) if number <= day - 1)
+    replayed, now = pickle.loads((source / f"day-{kept}" / "pipeline.pickle").read_bytes())
+    clock, last = SimulatedClock(now), min(day + AFTER[size], replayed.days)
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        shutil.copytree(source / "store", Path(folder) / "store")
-        with _session(Path(folder) / "store", SimulatedClock(now)) as clock:
-            known = frozenset(incident.id for incident in _incidents())
-            used, began = 0.0, clock.now
-            for number in range(replayed.split, replayed.days):
-                replayed.replay(number, injection, clock)
-                ff.flush()
-                clock.go_to(replayed.start + (number + 1) * DAYS + MORNING)
-                late = None if injection is None else (clock.now - injection.truth.onset) / DAYS
-                live = fault is not None and fault.daily and late is not None and -1 <= late < DAILY
-                if live or number == replayed.days - 1:
-                    started = time.process_time()
-                    _check(clock.now)
-                    used += time.process_time() - started
-            return Observed(
-                pipeline, seed, fault and fault.number, size, injection and injection.truth, tuple(_incidents()),
-                known, began, clock.now, used,
-            )  # fmt: skip
+        shutil.copytree(source / f"day-{kept}" / "store", Path(folder) / "store")
+        with _session(Path(folder) / "store", clock):
+            known, used = frozenset(incident.id for incident in _incidents()), 0.0
+            for number in range(kept, last):
+                _day(replayed, number, injection, clock)
+                if number == last - 1 or (fault.daily and -1 <= number - day < DAILY):
+                    used += _check(clock.now)
+            found = tuple(_incidents())
+    if export is not None:
+        _export(replayed, injection, clock.now, export)
+    return Observed(
+        pipeline, seed, fault.number, size, injection.truth, found, known, now, clock.now, used
+    )  # fmt: skip
+
+
+def _day(replayed: Pipeline, number: int, injection: Injection | None, clock: SimulatedClock) -> None:
+    replayed.replay(number, injection, clock)
+    ff.flush()
+    clock.go_to(replayed.start + (number + 1) * DAYS + MORNING)
+
+
+def _kept(source: Path) -> list[int]:
+    return [int(path.name.removeprefix("day-")) for path in source.glob("day-*")]
 
 
 @contextlib.contextmanager
-def _session(store: Path, clock: SimulatedClock) -> Iterator[SimulatedClock]:
-    session = ff.init(store, "faults")
-    session.sender.stop()  # all is sent by flush, at a simulated time
+def _session(store: Path, clock: SimulatedClock) -> Iterator[None]:
+    opened = ff.init(store, "faults")
+    opened.sender.stop()  # all is sent by flush, at a simulated time
     with simulated(clock):
         try:
-            yield clock
+            yield
         finally:
-            session.close()
+            opened.close()
 
 
-def _check(now: float) -> None:
-    from fourfold.sdk.session import session
-    from fourfold.watch.check import check
-    from fourfold.watch.settings import watch_settings
-
-    check(session().store, watch_settings(session().settings.watch), now)
+def _check(now: float) -> float:
+    """Check, at a simulated time; the CPU time it took, without counting what was logged."""
+    store = session().store
+    store.caught_up()
+    started = time.process_time()
+    check(store, WatchSettings(), now)
+    return time.process_time() - started
 
 
 def _incidents() -> list[Incident]:
-    from fourfold.sdk.session import session
-    from fourfold.watch.incidents import incidents
+    store = session().store
+    with store.reader.database.read() as connection:
+        return incidents.load(connection, store.project)
 
-    return list(incidents(session().store.reader, active=False))
+
+def _export(replayed: Pipeline, injection: Injection, now: float, path: Path) -> None:
+    """The records that were predicted, with the labels known by now, and which are from after the onset."""
+    frame = replayed.seen(now)
+    times = frame["time"].to_numpy(np.float64)
+    frame = frame.assign(after=times >= injection.truth.onset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path)

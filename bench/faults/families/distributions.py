@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ EMBEDDING = "embedding"
 GROWTH = 28  # days until a slow drift is complete
 
 
+@dataclasses.dataclass
 class InputDrift(Injection):
     """A column's values shift, at once or little by little."""
 
@@ -26,18 +28,24 @@ class InputDrift(Injection):
         """All values shift."""
         frame = frame.copy()
         passed = np.clip((times - self.truth.onset) / (GROWTH * DAYS), 0, 1) if self.grows else 1.0
-        frame[self.column] = frame[self.column] + self.shift * self.after(times) * passed
+        shifted = frame[self.column] + self.shift * self.after(times) * passed
+        whole = pd.api.types.is_integer_dtype(frame[self.column])  # it stays so
+        frame[self.column] = shifted.round().astype(frame[self.column].dtype) if whole else shifted
         return frame
 
 
 def _input_drift(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     visible = onset + (GROWTH / 4 * DAYS if size is Size.SLOW else 0)  # a quarter of a deviation, as the small one
-    made = InputDrift(Truth(onset, visible, (Where(column=roles.drifting),), downstream(roles)), random)
-    made.column, made.grows = roles.drifting, size is Size.SLOW
-    made.shift = roles.deviation * {Size.LARGE: 1.0, Size.SMALL: 0.25, Size.SLOW: 1.0}[size]
-    return made
+    return InputDrift(
+        Truth(onset, visible, (Where(column=roles.drifting),), downstream(roles)),
+        random,
+        column=roles.drifting,
+        grows=size is Size.SLOW,
+        shift=roles.deviation * {Size.LARGE: 1.0, Size.SMALL: 0.25, Size.SLOW: 1.0}[size],
+    )
 
 
+@dataclasses.dataclass
 class OutputDrift(Injection):
     """Scores shift in log-odds, of all records or of one group."""
 
@@ -58,23 +66,26 @@ class OutputDrift(Injection):
 
 def _output_drift(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     places = (Where(stream=roles.predictions), Where(task=roles.task))
-    made = OutputDrift(Truth(onset, onset, places, (Where(component=roles.inference),)), random)
-    made.shift = {Size.LARGE: 1.0, Size.SMALL: 0.25}[size]
-    return made
+    return OutputDrift(
+        Truth(onset, onset, places, (Where(component=roles.inference),)),
+        random,
+        shift={Size.LARGE: 1.0, Size.SMALL: 0.25}[size],
+    )
 
 
 def _slice_outputs(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = OutputDrift(
+    return OutputDrift(
         Truth(
             onset, onset, (Where(stream=roles.predictions), Where(task=roles.task)), (Where(component=roles.inference),)
         ),
         random,
+        column=roles.slice,
+        group=roles.group,
+        shift={Size.LARGE: -1.5, Size.SMALL: -0.5}[size],
     )
-    made.column, made.group = roles.slice, roles.group
-    made.shift = {Size.LARGE: -1.5, Size.SMALL: -0.5}[size]
-    return made
 
 
+@dataclasses.dataclass
 class WrongUnit(Injection):
     """A feature is served in another unit than it was trained with, for all records or for one group."""
 
@@ -93,11 +104,15 @@ class WrongUnit(Injection):
 
 
 def _wrong_unit(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = WrongUnit(Truth(onset, onset, (Where(column=roles.unit),), downstream(roles)), random)
-    made.roles, made.everywhere = roles, size is Size.LARGE
-    return made
+    return WrongUnit(
+        Truth(onset, onset, (Where(column=roles.unit),), downstream(roles)),
+        random,
+        roles=roles,
+        everywhere=size is Size.LARGE,
+    )
 
 
+@dataclasses.dataclass
 class LostRecords(Injection):
     """A share of one group's records does not come in."""
 
@@ -112,24 +127,26 @@ class LostRecords(Injection):
 
 
 def _subgroup(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = LostRecords(Truth(onset, onset, (Where(column=roles.slice), *_sliced(roles)), downstream(roles)), random)
-    made.column, made.group = roles.slice, roles.group
-    made.share = {Size.LARGE: 0.80, Size.SMALL: 0.30}[size]
-    return made
+    return LostRecords(
+        Truth(onset, onset, (Where(column=roles.slice), *_sliced(roles)), downstream(roles)),
+        random,
+        column=roles.slice,
+        group=roles.group,
+        share={Size.LARGE: 0.80, Size.SMALL: 0.30}[size],
+    )
 
 
 def _worker(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     places = (Where(column=WORKER), Where(slice=f'{{"{WORKER}": "{LOST}"}}'), Where(component="ingest"))
-    made = LostRecords(Truth(onset, onset, places, (Where(),)), random)  # all that counts records has fewer
-    made.column, made.group = WORKER, LOST
-    made.share = {Size.LARGE: 1.0, Size.SMALL: 0.33}[size]
-    return made
+    truth = Truth(onset, onset, places, (Where(),))  # all that counts records has fewer
+    return LostRecords(truth, random, WORKER, LOST, share={Size.LARGE: 1.0, Size.SMALL: 0.33}[size])
 
 
 def _sliced(roles: Roles) -> tuple[Where, ...]:
     return (Where(slice=f'{{"{roles.slice}": "{roles.group}"}}'),)
 
 
+@dataclasses.dataclass
 class OtherEmbedding(Injection):
     """Vectors come from another model: turned in their space, in whole or a little."""
 
@@ -149,9 +166,11 @@ class OtherEmbedding(Injection):
 
 
 def _embedding(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = OtherEmbedding(Truth(onset, onset, (Where(column=EMBEDDING),), downstream(roles)), random)
-    made.angle = {Size.LARGE: np.pi / 2, Size.SMALL: np.pi / 12}[size]
-    return made
+    return OtherEmbedding(
+        Truth(onset, onset, (Where(column=EMBEDDING),), downstream(roles)),
+        random,
+        angle={Size.LARGE: np.pi / 2, Size.SMALL: np.pi / 12}[size],
+    )
 
 
 FAULTS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.faults.fault import DAYS, HOURS, Fault, Injection, Roles, Size, Truth
 from fourfold.model.incident import Group, Where
 
 
+@dataclasses.dataclass
 class Flipped(Injection):
     """Some labels are the other one: anywhere, or where a feature is large."""
 
@@ -35,18 +37,22 @@ def _task_truth(roles: Roles, onset: float, *more: Where) -> Truth:
 
 
 def _concept(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = Flipped(_task_truth(roles, onset), random)
-    made.column, made.above = roles.split, roles.median
-    made.share = {Size.LARGE: 0.50, Size.SMALL: 0.15}[size]
-    return made
+    return Flipped(
+        _task_truth(roles, onset),
+        random,
+        column=roles.split,
+        above=roles.median,
+        share={Size.LARGE: 0.50, Size.SMALL: 0.15}[size],
+    )
 
 
 def _accuracy(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = Flipped(_task_truth(roles, onset), random)
-    made.share = {Size.LARGE: 0.10, Size.SMALL: 0.03}[size] / (2 * roles.accuracy - 1)
-    return made
+    return Flipped(
+        _task_truth(roles, onset), random, share={Size.LARGE: 0.10, Size.SMALL: 0.03}[size] / (2 * roles.accuracy - 1)
+    )
 
 
+@dataclasses.dataclass
 class WrongModel(Injection):
     """Another model serves."""
 
@@ -60,11 +66,12 @@ class WrongModel(Injection):
 def _wrong_model(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     day = float(np.ceil(onset / DAYS) * DAYS)
     effects = (Where(stream=roles.predictions), Where(task=roles.task))
-    made = WrongModel(Truth(day, day, (Where(component=roles.inference), Where(component="train")), effects), random)
-    made.size = size
-    return made
+    return WrongModel(
+        Truth(day, day, (Where(component=roles.inference), Where(component="train")), effects), random, size=size
+    )
 
 
+@dataclasses.dataclass
 class LateLabels(Injection):
     """One group's labels are reported later."""
 
@@ -81,12 +88,11 @@ class LateLabels(Injection):
 
 
 def _late(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = LateLabels(_task_truth(roles, onset), random)
-    made.column, made.group = roles.slice, roles.group
-    made.delay = {Size.LARGE: 6 * DAYS, Size.SMALL: 36 * HOURS}[size]
-    return made
+    delay = {Size.LARGE: 6 * DAYS, Size.SMALL: 36 * HOURS}[size]
+    return LateLabels(_task_truth(roles, onset), random, column=roles.slice, group=roles.group, delay=delay)
 
 
+@dataclasses.dataclass
 class Overridden(Injection):
     """People decide otherwise than the model more often."""
 
@@ -101,9 +107,7 @@ class Overridden(Injection):
 
 def _overridden(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     places = (Where(task="review"), Where(stream="decisions"), Where(component="review"))
-    made = Overridden(Truth(onset, onset, places), random)
-    made.share = {Size.LARGE: 0.25, Size.SMALL: 0.05}[size]
-    return made
+    return Overridden(Truth(onset, onset, places), random, share={Size.LARGE: 0.25, Size.SMALL: 0.05}[size])
 
 
 FAULTS = (

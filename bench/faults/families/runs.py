@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 from bench.faults.fault import DAYS, HOURS, Fault, Injection, Roles, RunPlan, Size, Truth, downstream
 from fourfold.model.incident import Group, Where
 
 
+@dataclasses.dataclass
 class FailedRuns(Injection):
     """Runs of a component fail for some days; or one does, and is repeated."""
 
@@ -24,11 +29,16 @@ class FailedRuns(Injection):
 
 def _failed(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     due = _next_jobs(onset)
-    made = FailedRuns(Truth(due, due, (Where(component=roles.inference),), downstream(roles)), random)
-    made.component, made.days, made.retried = roles.inference, {Size.LARGE: 3, Size.SMALL: 1}[size], size is Size.SMALL
-    return made
+    return FailedRuns(
+        Truth(due, due, (Where(component=roles.inference),), downstream(roles)),
+        random,
+        component=roles.inference,
+        days={Size.LARGE: 3, Size.SMALL: 1}[size],
+        retried=size is Size.SMALL,
+    )
 
 
+@dataclasses.dataclass
 class SlowRuns(Injection):
     """Training takes longer, or never ends."""
 
@@ -44,13 +54,14 @@ class SlowRuns(Injection):
 def _slow(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     first = _next_jobs(onset, weekly=True)
     normal = 2 * HOURS  # it would have ended by then in any case
-    made = SlowRuns(
-        Truth(first, first + normal, (Where(component="train"),), (Where(component=roles.inference),)), random
+    return SlowRuns(
+        Truth(first, first + normal, (Where(component="train"),), (Where(component=roles.inference),)),
+        random,
+        hangs=size is Size.LARGE,
     )
-    made.hangs = size is Size.LARGE
-    return made
 
 
+@dataclasses.dataclass
 class OtherCode(Injection):
     """The online code of the component that makes features is not the offline code."""
 
@@ -61,7 +72,7 @@ class OtherCode(Injection):
     large: bool
     column: str
 
-    def served(self, frame, times):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def served(self, frame: pd.DataFrame, times: np.ndarray[Any, Any]) -> pd.DataFrame:
         """The large patch also computes a feature otherwise."""
         if self.large:
             frame = frame.copy()
@@ -72,11 +83,12 @@ class OtherCode(Injection):
 def _other_code(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     day = onset // DAYS * DAYS
     effects = (Where(column=roles.unit), *downstream(roles))
-    made = OtherCode(Truth(day, day, (Where(component="featurize"),), effects), random)
-    made.large, made.column = size is Size.LARGE, roles.unit
-    return made
+    return OtherCode(
+        Truth(day, day, (Where(component="featurize"),), effects), random, large=size is Size.LARGE, column=roles.unit
+    )
 
 
+@dataclasses.dataclass
 class MissingRuns(Injection):
     """A component does not run."""
 
@@ -92,17 +104,21 @@ class MissingRuns(Injection):
 def _missing(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     due = _next_jobs(onset)
     places = (Where(component=roles.upstream), Where(stream=roles.upstream))
-    made = MissingRuns(Truth(due, due, places, (*downstream(roles), Where(stream=roles.labels))), random)
-    made.component, made.days = roles.upstream, {Size.LARGE: 1e6, Size.SMALL: 1}[size]
-    return made
+    return MissingRuns(
+        Truth(due, due, places, (*downstream(roles), Where(stream=roles.labels))),
+        random,
+        component=roles.upstream,
+        days={Size.LARGE: 1e6, Size.SMALL: 1}[size],
+    )
 
 
+@dataclasses.dataclass
 class ClusterDown(Injection):
     """Nothing runs and nothing comes in for a while."""
 
     until: float
 
-    def source(self, frame, times):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def source(self, frame: pd.DataFrame, times: np.ndarray[Any, Any]) -> pd.DataFrame:
         """No records from the outage."""
         return frame[~((times >= self.truth.onset) & (times < self.until))]
 
@@ -113,9 +129,8 @@ class ClusterDown(Injection):
 
 def _down(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     begins = onset // DAYS * DAYS + 10 * HOURS
-    made = ClusterDown(Truth(begins, begins, (Where(),)), random)  # it touches all
-    made.until = begins + {Size.LARGE: 3 * DAYS, Size.SMALL: 8 * HOURS}[size]
-    return made
+    truth = Truth(begins, begins, (Where(),))  # it touches all
+    return ClusterDown(truth, random, until=begins + {Size.LARGE: 3 * DAYS, Size.SMALL: 8 * HOURS}[size])
 
 
 def _next_jobs(onset: float, *, weekly: bool = False) -> float:

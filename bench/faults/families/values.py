@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from bench.faults.fault import Fault, Injection, Roles, Size, Truth, downstream
 from fourfold.model.incident import Group, Where
 
 
+@dataclasses.dataclass
 class Negative(Injection):
     """Some values of a column change their sign."""
 
@@ -27,11 +29,15 @@ class Negative(Injection):
 
 
 def _negative(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = Negative(Truth(onset, onset, (Where(column=roles.positive),), downstream(roles)), random)
-    made.column, made.share = roles.positive, {Size.LARGE: 0.10, Size.SMALL: 0.005}[size]
-    return made
+    return Negative(
+        Truth(onset, onset, (Where(column=roles.positive),), downstream(roles)),
+        random,
+        column=roles.positive,
+        share={Size.LARGE: 0.10, Size.SMALL: 0.005}[size],
+    )
 
 
+@dataclasses.dataclass
 class Missing(Injection):
     """Some values of columns become null."""
 
@@ -46,6 +52,7 @@ class Missing(Injection):
         return frame
 
 
+@dataclasses.dataclass
 class MissingSensor(Missing):
     """A sensor that fails."""
 
@@ -54,6 +61,7 @@ class MissingSensor(Missing):
         return self._lost(frame, times)
 
 
+@dataclasses.dataclass
 class MissingKeys(Missing):
     """Keys are null, so that the join finds nothing."""
 
@@ -63,16 +71,22 @@ class MissingKeys(Missing):
 
 
 def _sensor(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
-    made = MissingSensor(Truth(onset, onset, (Where(column=roles.sensor),), downstream(roles)), random)
-    made.columns, made.share = (roles.sensor,), {Size.LARGE: 0.60, Size.SMALL: 0.05}[size]
-    return made
+    return MissingSensor(
+        Truth(onset, onset, (Where(column=roles.sensor),), downstream(roles)),
+        random,
+        columns=(roles.sensor,),
+        share={Size.LARGE: 0.60, Size.SMALL: 0.05}[size],
+    )
 
 
 def _keys(size: Size, roles: Roles, onset: float, random: np.random.Generator) -> Injection:
     places = tuple(Where(column=column) for column in roles.joined)
-    made = MissingKeys(Truth(onset, onset, places, downstream(roles)), random)
-    made.columns, made.share = roles.joined, {Size.LARGE: 0.40, Size.SMALL: 0.05}[size]
-    return made
+    return MissingKeys(
+        Truth(onset, onset, places, downstream(roles)),
+        random,
+        columns=roles.joined,
+        share={Size.LARGE: 0.40, Size.SMALL: 0.05}[size],
+    )
 
 
 FAULTS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from typing import Any
 
@@ -21,6 +22,8 @@ ROLES = Roles(
     labeller="arrivals", task="late", predictions="predict", label_delay=6 * HOURS, labels="arrivals",
 )  # fmt: skip
 
+SHOWN = 50  # days
+
 
 class Flights:
     """See ``Pipeline``. All that is done once, such as training, is done as the demo does it."""
@@ -36,6 +39,8 @@ class Flights:
         self.waiting = pd.DataFrame()  # labels that are still to be reported
         self.current: Any = None
         self.wrong: dict[str, Any] = {}
+        self.shown: collections.deque[pd.DataFrame] = collections.deque(maxlen=SHOWN)  # of the last days, for peers
+        self.outcomes: collections.deque[pd.DataFrame] = collections.deque(maxlen=SHOWN)
 
     def begin(self, clock: SimulatedClock) -> None:
         """Declare the task, read, join, featurize and train."""
@@ -72,6 +77,7 @@ class Flights:
         at = pd.Timestamp(day, unit="s", tz="UTC")
         if fault is None:
             flights.predict(self.current, frame, at)
+            self._show(frame, self.current)
             return
         for hook in (fault.source, fault.joined, fault.served):
             frame = hook(frame, _seconds(frame.scheduled))
@@ -86,6 +92,8 @@ class Flights:
             return fault.scores(scores, frame, times)
 
         model = fault.model(self.current, self.wrong, day)
+        if not plan.error:
+            self._show(frame, Changed(model, change))
         try:
             flights.predict(Changed(model, change), frame, at)  # type: ignore[arg-type]
         except Failure:
@@ -100,6 +108,7 @@ class Flights:
         new, self.labels = self.labels[begun], self.labels[~begun]
         if fault is not None:
             new = fault.labels(new, scheduled[begun])
+        self.outcomes.append(new[["flight_id", "label", "reported"]])
         waiting = pd.concat([self.waiting, new])
         due = waiting.reported < day + DAYS
         known = waiting[due].assign(
@@ -116,6 +125,19 @@ class Flights:
         few = labels.sample(300, random_state=self.seed)
         noisy = few.assign(late=few.late ^ (np.arange(len(few)) % 3 == 0))
         self.wrong = {Size.LARGE: fit(past, noisy), Size.SMALL: fit(past[past.month <= 2], labels)}
+
+    def _show(self, frame: pd.DataFrame, model: Any) -> None:
+        scores = model.predict_proba(frame[flights.FEATURES])[:, 1]
+        self.shown.append(frame.assign(score=scores, time=_seconds(frame.scheduled)).drop(columns="scheduled"))
+
+    def seen(self, now: float) -> pd.DataFrame:
+        """See ``Pipeline``."""
+        outcomes = pd.concat(list(self.outcomes)).set_index("flight_id")
+        known = outcomes["label"].where(outcomes["reported"] < now)
+        frame = pd.concat(list(self.shown))
+        return frame.assign(label=frame["flight_id"].map(known[~known.index.duplicated()])).rename(
+            columns={"flight_id": "id"}
+        )
 
     def _number(self, day: Any) -> int:
         return int((day.timestamp() - self.start) // DAYS)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 import fourfold as ff
 from bench.faults.fault import Injection, Roles, RunPlan
@@ -34,13 +35,19 @@ class Pipeline(Protocol):
     def replay(self, number: int, injection: Injection | None, clock: SimulatedClock) -> None:
         """One day."""
 
+    def seen(self, now: float) -> pd.DataFrame:
+        """The predicted records of the last weeks, for peers.
+
+        ``time`` is in seconds since 1970; beside the features are ``score``, and ``label`` if it is known by now.
+        """
+
 
 class Failure(Exception):  # noqa: N818 - it is the fault that is simulated
     """The error of a run that a fault lets fail."""
 
 
 class Changed:
-    """A model whose scores a fault changes, or that fails. To fourfold it is the model itself: its bytes are the same."""
+    """A model whose scores a fault changes, or that fails. To fourfold it is the same model, with the same bytes."""
 
     def __init__(self, model: Any, change: Callable[[Any], Any]) -> None:
         self.model, self.change = model, change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ FEATURES = [*USED, "device_age"]
 RAW = ["id", "time", "worker", "region", "device", "plan", "light_2", "carbon_3"]
 NOT_FEATURES = ["label", "reported", "worker"]
 TRAIN_ON = 21  # days
+SHOWN = 50  # days
 OVERRIDDEN = 0.03
 LENGTHS = {"ingest": 300, "clean": 120, "featurize": 600, "train": 2_400, "predict": 240, "label": 60, "review": 30}
 ROLES = Roles(
@@ -51,6 +53,7 @@ class Synthetic:
         self.known: dict[int, pd.DataFrame] = {}  # by day: served features and labels, to train on
         self.waiting: list[pd.DataFrame] = []  # labels that are still to be reported
         self.models: dict[str, Any] = {}  # by version
+        self.shown: collections.deque[pd.DataFrame] = collections.deque(maxlen=SHOWN)  # of the last days, for peers
         self._deviation, self._median = float(first["speed_0"].std()), float(first["torque_4"].median())
 
     @property
@@ -84,10 +87,15 @@ class Synthetic:
         raw = fault.source(raw, _times(raw))
         served = self._prepare(raw, day, fault, clock)
         scored = None if served is None else self._predict(raw, served, day, fault, clock)
-        self._learn(number, raw, served, scored, fault)
+        labelled = self._learn(number, raw, fault)
         self._label(day, fault, clock)
-        if scored is not None:
-            self._review(scored, day, fault, clock)
+        if served is not None and scored is not None:
+            approved = self._review(scored, day, fault, clock)
+            outcome = labelled.set_index("id").reindex(scored["id"])
+            rest = raw.drop(columns=[*served.columns, "label", "reported", "embedding"], errors="ignore")
+            more = {"time": _times(served), "score": scored["score"], "approved": approved}
+            known = {"label": outcome["label"].array, "reported": outcome["reported"].array}
+            self.shown.append(pd.concat([served, rest], axis=1).assign(**more, **known))
 
     def _job(self, component: str, day: float, fault: Injection, clock: SimulatedClock, work: Any) -> bool:
         return job(component, day, fault.run(component, clock.now), self._length(component, day), clock, work)
@@ -100,9 +108,11 @@ class Synthetic:
         """Ingest, clean and featurize; the served features, or None if nothing ran."""
         arrived = raw[RAW]
         clean = arrived.assign(weekend=arrived["time"].dt.weekday >= 5)
-        if not self._job(
-            "ingest", day, fault, clock, lambda run: run.output("raw", arrived, time="time", by=["worker"])
-        ):
+
+        def take(run: Any) -> None:
+            run.output("raw", arrived, time="time", by=["worker"])
+
+        if not self._job("ingest", day, fault, clock, take):
             return None
 
         def tidy(run: Any) -> None:
@@ -178,15 +188,14 @@ class Synthetic:
         poor = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(few[FEATURES], noisy)
         return {Size.LARGE: ("notebook", poor), Size.SMALL: (earlier, self.models[earlier])}
 
-    def _learn(
-        self, number: int, raw: pd.DataFrame, served: pd.DataFrame | None, scored: pd.DataFrame | None, fault: Injection
-    ) -> None:
-        """Keep what will be known of the day's records."""
+    def _learn(self, number: int, raw: pd.DataFrame, fault: Injection) -> pd.DataFrame:
+        """Keep what will be known of the day's records, to train on."""
         labelled = fault.labels(raw, _times(raw))
         labelled = labelled[labelled["reported"].notna()]
         self.waiting.append(labelled[["id", "label", "reported"]])
         self.known[number] = labelled[["id", *FEATURES, "label", "reported"]]
         self.known.pop(number - TRAIN_ON - 1, None)
+        return labelled[["id", "label", "reported"]]
 
     def _label(self, day: float, fault: Injection, clock: SimulatedClock) -> None:
         waiting = pd.concat(self.waiting)
@@ -199,7 +208,7 @@ class Synthetic:
         if self._job("label", day, fault, clock, log):
             self.waiting = [waiting[~due]]
 
-    def _review(self, scored: pd.DataFrame, day: float, fault: Injection, clock: SimulatedClock) -> None:
+    def _review(self, scored: pd.DataFrame, day: float, fault: Injection, clock: SimulatedClock) -> pd.Series[bool]:
         """People follow most predictions within the hour."""
         random = np.random.default_rng([self.seed, 3, int(day)])
         share = OVERRIDDEN * random.lognormal(0, 0.2)
@@ -207,6 +216,12 @@ class Synthetic:
         decided = fault.decisions(scored[["id", "time"]].assign(approved=approved), _times(scored))
         decided = decided.assign(time=decided["time"] + pd.Timedelta(minutes=40))
         self._job("review", day, fault, clock, lambda run: ff.log("decisions", decided, key="id", time="time"))
+        return decided["approved"]
+
+    def seen(self, now: float) -> pd.DataFrame:
+        """See ``Pipeline``."""
+        frame = pd.concat(list(self.shown))
+        return frame.assign(label=frame["label"].where(frame["reported"] < now)).drop(columns="reported")
 
 
 def _times(frame: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -34,8 +34,8 @@ DIMENSIONS = 16
 class World:
     """What is fixed by the seed: levels, seasons, drifts and day-to-day effects of each family and sensor."""
 
-    def __init__(self, seed: int, days: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, days: int, rows: int = ROWS) -> None:
+        self.seed, self.rows = seed, rows
         random = np.random.default_rng([seed, 0])
         families, span = len(FAMILIES), days + BEFORE
         self.level = random.uniform(20, 80, families)
@@ -74,7 +74,7 @@ class World:
         at, weekday = number + BEFORE, number % 7
         hours = np.arange(24)
         busy = 1 + 0.6 * np.sin((hours - 9) / 24 * 2 * np.pi)
-        expected = ROWS / 24 * busy * (0.6 if weekday >= 5 else 1.1) * np.exp(self.traffic[at])
+        expected = self.rows / 24 * busy * (0.6 if weekday >= 5 else 1.1) * np.exp(self.traffic[at])
         hour = np.repeat(hours, random.poisson(expected))
         rows = len(hour)
         seconds = np.sort(START + number * 86_400 + hour * 3_600 + random.integers(0, 3_600, rows))

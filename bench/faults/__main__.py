@@ -1,0 +1,135 @@
+"""``make faults``: replay two pipelines with one fault at a time, and write what was found into bench/RESULTS.md.
+
+``--quick`` takes the tuning seed 0 and the synthetic pipeline alone, and writes nothing; ``--only 3,7`` takes some
+faults. Replays without a fault are kept in the working folder, and made once for each pipeline and seed; remove it
+after a change of fourfold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+from bench.faults import peers, table
+from bench.faults.fault import Size
+from bench.faults.judge import Verdict, false_alarms, judge
+from bench.faults.registry import FAULTS
+from bench.faults.replay import Observed, clean, faulty
+from bench.measure import RESULTS, Report
+
+PROCESSES = 2
+THRESHOLDS = {"synthetic": 0.5, "flights": 0.3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A replay to make."""
+
+    pipeline: str
+    seed: int
+    fault: int
+    size: Size
+    work: Path
+    export: bool
+
+    @property
+    def frame(self) -> Path:
+        """Where what peers may see is written."""
+        return self.work / "peers" / f"{self.pipeline}-{self.seed}-{self.fault}-{self.size}.parquet"
+
+
+def main() -> None:
+    """Run it."""
+    arguments = _arguments()
+    work = arguments.work or Path(tempfile.mkdtemp(prefix="fourfold-faults-"))
+    seeds = [0] if arguments.quick else [int(seed) for seed in arguments.seeds.split(",")]
+    names = ["synthetic"] if arguments.quick else arguments.pipelines.split(",")
+    numbers = [int(number) for number in arguments.only.split(",")] if arguments.only else list(FAULTS)
+    sizes = [Size(size) for size in arguments.sizes.split(",")]
+    folder = arguments.peers
+    tasks = [
+        Task(name, seed, number, size, work, folder is not None and peers.sees(FAULTS[number]))
+        for number in numbers
+        for size in FAULTS[number].sizes
+        if size in sizes
+        for name in names
+        if name in FAULTS[number].pipelines
+        for seed in seeds
+    ]
+    nulls = [] if arguments.quick or arguments.only else [("series", seed) for seed in seeds]
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_quietly) as pool:
+        starts = [(name, seed) for name in names for seed in seeds] + nulls
+        waiting = [pool.submit(clean, name, seed, work) for name, seed in starts]
+        without = [future.result() for future in waiting]
+        for observed in without:
+            _show_clean(observed)
+        verdicts = []
+        for future in concurrent.futures.as_completed([pool.submit(_replayed, task) for task in tasks]):
+            verdicts.append(future.result())
+            _show(verdicts[-1])
+        failed = peers.install(folder) if folder is not None else {}
+        asked = [(peer, task) for task in tasks if task.export for peer in peers.NAMES if peer not in failed]
+        given = {
+            (peer, task.pipeline, task.seed, task.fault, task.size): pool.submit(
+                peers.ask, peer, folder, task.frame, THRESHOLDS[task.pipeline]
+            )
+            for peer, task in asked
+        }
+        answers = {key: future.result() for key, future in given.items()}
+    (work / "verdicts.json").write_text(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
+    report = Report()
+    table.write(report, verdicts, without, answers, failed)
+    if not (arguments.quick or arguments.only):
+        report.update(RESULTS)
+    if arguments.work is None:
+        shutil.rmtree(work)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed of the synthetic pipeline; nothing is written")
+    parser.add_argument("--only", default="", help="numbers of faults, such as 3,7; nothing is written")
+    parser.add_argument("--seeds", default="100,101", help="tune on 0,1; report on 100,101")
+    parser.add_argument("--sizes", default=",".join(Size), help="large, small, slow")
+    parser.add_argument("--pipelines", default="synthetic,flights")
+    parser.add_argument("--work", type=Path, help="a folder for replays, which is kept")
+    parser.add_argument("--peers", type=Path, help="a folder of the peers' environments; built if missing")
+    return parser.parse_args()
+
+
+def _quietly() -> None:
+    warnings.simplefilter("ignore")
+    os.environ["OMP_NUM_THREADS"] = "1"  # two replays share the machine
+
+
+def _replayed(task: Task) -> Verdict:
+    path = task.frame if task.export else None
+    return judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
+
+
+def _show(verdict: Verdict) -> None:
+    delay = "missed" if verdict.delay is None else f"after {verdict.delay:.1f} d"
+    place = f"{verdict.fault:2d} {FAULTS[verdict.fault].name}, {verdict.size}, {verdict.pipeline} {verdict.seed}"
+    print(f"{place}: {delay}, {verdict.incidents} incidents, {verdict.unrelated} unrelated", flush=True)
+    for title in verdict.titles:
+        print(f"      {title}", flush=True)
+
+
+def _show_clean(observed: Observed) -> None:
+    alarms = false_alarms(observed)
+    print(f"no fault, {observed.pipeline} {observed.seed}: {len(alarms)} incidents, {observed.seconds:.1f} s of checks")
+    for alarm in alarms:
+        print(f"      {alarm.title} [{alarm.kind}] {alarm.where}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
