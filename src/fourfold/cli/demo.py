@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from fourfold import config, sdk
 from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import console
-from fourfold.cli.status import draw
+from fourfold.cli.status import draw, overview
 from fourfold.errors import ConfigError
 from fourfold.log import store_folder
-from fourfold.reports.status import status
+from fourfold.watch.check import check
+from fourfold.watch.settings import WatchSettings
 
 PROJECT = "flights"
 MARKER = "demo"  # a file that marks the demo's own store
@@ -50,19 +52,23 @@ def command(
     with Progress(*columns, console=out, disable=json) as progress:
         bar = progress.add_task("start", total=1.0)
         flights.main(lambda text, share: progress.update(bar, description=text, completed=share))
-        progress.update(bar, description="fold", completed=0.85)
+        progress.update(bar, description="fold", completed=0.75)
         reader = session.store.caught_up()
+        progress.update(bar, description="check", completed=0.8)
+        check(session.store, WatchSettings(), time.time())
         progress.update(bar, description="read", completed=0.95)
-        view = status(reader)
+        view = overview(reader, time.time())
         progress.update(bar, description="done", completed=1.0)
     if json:
-        print_json([view])
+        print_json([view.to_row()])
         return
     draw(view, out)
     program = "fourfold" if shutil.which("fourfold") else os.path.relpath(sys.argv[0])
     where = "" if folder == Path(config.DEFAULT_STORE).absolute() else f" --store {shlex.quote(str(folder))}"
     out.print("Try next:", style="bold")
     for line in (
+        "incidents 1",
+        "check",
         "metrics late recall --by carrier --every 4w",
         "streams join_weather.output",
         "runs predict",

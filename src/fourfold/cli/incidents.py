@@ -94,7 +94,7 @@ def draw_list(reader: Reader, found: Sequence[Incident]) -> None:
         table = Grid("", "severity", "state", "since", wide("what"), spare("objectives"), spare("owner"))
         for incident in found:
             table.add_row(
-                Words(incident.id, style="bold"), severity_of(incident), _state(incident), _moment(incident.began),
+                Words(incident.id, style="bold"), severity_of(incident), _state(incident), moment_of(incident.began),
                 incident.title, ", ".join(incident.objectives) or "–", incident.owner or "–",
             )  # fmt: skip
         screen.print(table)
@@ -131,12 +131,12 @@ def _foot(reader: Reader, record: Record) -> RenderableType:
 def _whole(reader: Reader, incident: Incident) -> RenderableType:
     """One incident with all that is known of it."""
     about = Grid("", wide(""))
-    between = f" (between {_moment(incident.began_low)} and {_moment(incident.began_high)})"
+    between = f" (between {moment_of(incident.began_low)} and {moment_of(incident.began_high)})"
     entries = [
         ("state", _state(incident).plain + (f", {incident.reason}" if incident.reason else "")),
-        ("since", _moment(incident.began) + (between if incident.began_low < incident.began_high else "")),
-        ("said", _moment(incident.opened)),
-        ("ended", _moment(incident.resolved) if incident.resolved is not None else ""),
+        ("since", moment_of(incident.began) + (between if incident.began_low < incident.began_high else "")),
+        ("said", moment_of(incident.opened)),
+        ("ended", moment_of(incident.resolved) if incident.resolved is not None else ""),
         ("began in", str(incident.where)),
         ("kind", f"{incident.kind} ({incident.group.value})"),
         ("objectives", ", ".join(incident.objectives)),
@@ -151,7 +151,7 @@ def _whole(reader: Reader, incident: Incident) -> RenderableType:
     for finding in incident.findings[:_SHOWN]:
         table.add_row(
             f"{finding.where}: {finding.what}", number(finding.value), _expected(finding), number(finding.n),
-            _moment(finding.began),
+            moment_of(finding.began),
         )  # fmt: skip
     title = Words.assemble((f"{incident.id} ", "bold"), severity_of(incident), " ", Words(incident.title, style="bold"))
     parts: list[RenderableType] = [title, about, Words(), table]
@@ -169,7 +169,7 @@ def _told(reader: Reader, incident: Incident) -> list[RenderableType]:
         return []
     table = Grid("channel", "news", "when", wide(""))
     for notice in sent:
-        when = _moment(notice.sent) if notice.sent is not None else "waits"
+        when = moment_of(notice.sent) if notice.sent is not None else "waits"
         table.add_row(notice.channel, notice.event, when, Words(notice.error or "", style="yellow"))
     return [Words(), table]
 
@@ -189,11 +189,11 @@ def severity_of(incident: Incident) -> Words:
 def _state(incident: Incident) -> Words:
     text = incident.state.value
     if incident.state is IncidentState.SNOOZED and incident.until is not None:
-        text += f" until {_moment(incident.until)}"
+        text += f" until {moment_of(incident.until)}"
     return Words(text + (", confirmed" if incident.confirmed else ""))
 
 
-def _moment(seconds: float) -> str:
+def moment_of(seconds: float) -> str:
     """A moment as people read it: a midnight is a day."""
     text = iso(seconds)
     return text[:10] if text.endswith("T00:00:00Z") else text[:16].replace("T", " ")

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 
 from fourfold.cli.grid import Grid, right, squeezed, wide
+from fourfold.cli.incidents import moment_of, severity_of
+from fourfold.cli.objectives import draw as draw_objectives
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
 from fourfold.cli.render import ago, duration, health, number, rate, sparkline
 from fourfold.cli.screen import Words, console
 from fourfold.metrics import parse
-from fourfold.model import Status, percent
+from fourfold.model import Finding, Incident, Status, percent
+from fourfold.query.reader import Reader
 from fourfold.reports.components import ComponentView
 from fourfold.reports.drift import Drift
 from fourfold.reports.joins import Join
 from fourfold.reports.problem import Problem
 from fourfold.reports.status import StatusReport, status
 from fourfold.reports.tasks import TaskView
+from fourfold.watch.incidents import incidents
+from fourfold.watch.objectives import ObjectiveView, report
+from fourfold.watch.rows import row
+
+_FINDINGS = 4  # of an incident that are shown besides the first
 
 
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Show the pipeline, its components' health, and each task's metrics over time and by slice."""
-    view = status(open_store(store, project).caught_up())
+    """Show incidents and objectives, the pipeline, its components' health, and each task's metrics over time."""
+    view = overview(open_store(store, project).caught_up(), time.time())
     if json:
-        print_json([view])
+        print_json([view.to_row()])
     else:
         draw(view, console())
 
 
-def draw(view: StatusReport, out: Console) -> None:
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """All that the screen shows: what is wrong first, then how everything stands."""
+
+    reader: Reader
+    incidents: Sequence[Incident]
+    objectives: Sequence[ObjectiveView]
+    status: StatusReport
+
+    def to_row(self) -> dict[str, object]:
+        """For programs."""
+        parts = {field.name: getattr(self.status, field.name) for field in dataclasses.fields(self.status)}
+        return {"incidents": [row(incident) for incident in self.incidents], "objectives": self.objectives, **parts}
+
+
+def overview(reader: Reader, now: float) -> Overview:
+    """What is wrong, by the newest check, and how everything stands."""
+    return Overview(reader, incidents(reader, active=True), report(reader, now), status(reader))
+
+
+def draw(shown: Overview, out: Console) -> None:
     """The screen."""
+    view = shown.status
+    if shown.incidents:
+        _section(out, "incidents", Group(*(part for i in shown.incidents for part in _incident(i))))
+    if shown.objectives:
+        draw_objectives(shown.objectives, out)
     if not view.components and not view.tasks:
         out.print("No component has run and no task is declared yet; [bold]fourfold streams[/] shows what is logged.")
         out.print("Put [bold]@ff.component[/] above a function and call it, declare an [bold]ff.task[/], or run")
@@ -46,6 +81,29 @@ def draw(view: StatusReport, out: Console) -> None:
         _section(out, f"most drifted: {found.stream} against {found.reference}", _drift(found))
     if view.problems:
         _section(out, "to look at", Group(*map(_problem, view.problems)))
+
+
+def _incident(incident: Incident) -> list[RenderableType]:
+    """An incident in a few lines: what, since when, how bad, where it began, what to do."""
+    began = f"between {moment_of(incident.began_low)} and {moment_of(incident.began_high)}"
+    about = f"it began in {incident.where}, {began}; see fourfold incidents {incident.id}"
+    lines: list[RenderableType] = [
+        Words.assemble(severity_of(incident), " ", (incident.title, "bold")), Words(f"  {about}", style="dim"),
+    ]  # fmt: skip
+    others = [f"{finding.where}: {finding.what}" for finding in _telling(incident)]
+    return [*lines, *(Words(f"  · {text}") for text in others[:_FINDINGS])]
+
+
+def _telling(incident: Incident) -> list[Finding]:
+    """The other findings that say most: one of each place's kind, the most urgent first."""
+    first, *others = incident.findings
+    told, found = {(first.kind, first.where.column)}, []
+    for finding in sorted(others, key=lambda f: (f.severity.rank, -f.weight)):
+        place = (finding.kind, finding.where.column)
+        if place not in told:
+            told.add(place)
+            found.append(finding)
+    return found
 
 
 def _section(out: Console, title: str, body: RenderableType) -> None:
