@@ -8,14 +8,14 @@ import sys
 
 import typer
 
-from fourfold.cli import compare, demo, doctor, fold, forget, metrics, runs, skew, status, streams, trace
+from fourfold.cli import compare, demo, doctor, fold, forget, metrics, runs, skew, status, streams, suggest, trace
 from fourfold.cli.failures import EXPECTED, exit_code, tell
 
 app = typer.Typer(
     help="Monitor machine-learning pipelines after deployment.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-for command in (demo, status, runs, streams, metrics, trace, compare, skew, fold, forget, doctor):
+for command in (demo, status, runs, streams, metrics, trace, compare, skew, suggest, fold, forget, doctor):
     app.command(command.__name__.rpartition(".")[2])(command.command)
 
 

@@ -99,7 +99,7 @@ def panel(
 def summaries(
     connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
 ) -> list[sa.Row[Any]]:
-    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large, and the tallies packed still.
+    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large; the tallies are packed.
 
     A bucket has a row for each binning that its counts use. ``size`` is the number of bins or labels.
     """
