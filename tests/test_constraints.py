@@ -24,9 +24,10 @@ from fourfold.model.incident import Finding
 from fourfold.query.counts import totals
 from fourfold.store import Store
 from fourfold.watch import constraints
-from fourfold.watch.constraints import Constraint, Rule, Status, expected, violations
+from fourfold.watch.constraints import Constraint, Rule, Status, expected, learning, violations
 from fourfold.watch.constraints.declared import place
 from fourfold.watch.constraints.inference import Days, categories, numeric
+from fourfold.watch.constraints.reading import days_of_streams
 from tests.support import START, Sender
 
 N = 200  # records a day
@@ -38,7 +39,7 @@ def days(low: Any, high: Any, *, rows: int = N, **tallies: Sequence[int]) -> Day
     given = {name: np.array(values, np.int64) for name, values in tallies.items()}
     return Days(
         np.arange(n, dtype=np.int64) * DAY, np.full(n, rows, np.int64), given.get("missing", zeros),
-        given.get("negative", zeros), np.array(low, float), np.array(high, float),
+        given.get("negative", zeros), zeros, np.array(low, float), np.array(high, float),
     )  # fmt: skip
 
 
@@ -290,6 +291,24 @@ def test_what_a_component_expects_is_checked_in_any_process(tmp_path: Path) -> N
 def test_an_invalid_expectation_is_refused_where_it_is_declared() -> None:
     with pytest.raises(ConfigError, match=r"load.*expects.*'x'.*'least'"):
         ff.component("load", expects={"x": {"least": 1}})(lambda: None)
+
+
+def test_what_was_learned_is_kept_and_read_anew_only_when_more_days_may_change_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged(store, 30)
+    reader, learned = store.caught_up(), constraints.Learned()
+    constraints.findings(reader, end(29), learned=learned)
+    kept = constraints.Learned.from_bytes(learned.to_bytes())
+    days_ = days_of_streams(reader)["pay"]
+    expected_ = learned.constraints(reader, "pay", days_)
+    monkeypatch.setattr(learning, "infer", lambda *_: pytest.fail("read anew"))
+    assert kept.constraints(reader, "pay", days_) == expected_
+    assert kept.constraints(reader, "pay", [*days_, days_[-1] + DAY]) == expected_
+    monkeypatch.setattr(learning, "infer", lambda *_: [])
+    assert kept.constraints(reader, "pay", [days_[0] - DAY, *days_]) == ()  # older data have come
+    for odd in (b"", b"\xff", b"{}", b"[1]", b'{"format": 1, "streams": {"a": {}}}'):
+        assert constraints.Learned.from_bytes(odd).constraints(reader, "pay", []) == ()
 
 
 # fourfold suggest ----------------------------------------------------------------------------------------------------

@@ -109,6 +109,15 @@ def summaries(
     return found
 
 
+def buckets(connection: Connection, ids: Sequence[int], level: int) -> list[sa.Row[Any]]:
+    """Rows of (series_id, bucket): where some series have counts at a level."""
+    found: list[sa.Row[Any]] = []
+    for chunk in chunked(ids):
+        wanted = sa.select(counts.c.series_id, counts.c.bucket)
+        found += connection.execute(wanted.where(counts.c.series_id.in_(chunk), counts.c.level == level))
+    return found
+
+
 def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
     """The rows' counts, all in the same width: those of 32 bits widened where one has 64."""
     if sum(map(len, packed)) == 4 * sum(sizes):

@@ -35,6 +35,7 @@ class Days:
     rows: Ints
     missing: Ints
     negative: Ints
+    infinite: Ints
     low: Floats
     high: Floats
 
