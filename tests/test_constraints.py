@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import fourfold as ff
+from fourfold.cli import app
+from fourfold.cli.suggest import append, sections
+from fourfold.config import load
 from fourfold.errors import ConfigError
 from fourfold.model import DAY
 from fourfold.model.incident import Finding
 from fourfold.query.counts import totals
 from fourfold.store import Store
 from fourfold.watch import constraints
-from fourfold.watch.constraints import Constraint, Rule, Status, expected, violations
+from fourfold.watch.constraints import Constraint, Rule, Status, expected, learning, violations
 from fourfold.watch.constraints.declared import place
 from fourfold.watch.constraints.inference import Days, categories, numeric
+from fourfold.watch.constraints.reading import days_of_streams
 from tests.support import START, Sender
 
 N = 200  # records a day
@@ -32,7 +39,7 @@ def days(low: Any, high: Any, *, rows: int = N, **tallies: Sequence[int]) -> Day
     given = {name: np.array(values, np.int64) for name, values in tallies.items()}
     return Days(
         np.arange(n, dtype=np.int64) * DAY, np.full(n, rows, np.int64), given.get("missing", zeros),
-        given.get("negative", zeros), np.array(low, float), np.array(high, float),
+        given.get("negative", zeros), zeros, np.array(low, float), np.array(high, float),
     )  # fmt: skip
 
 
@@ -284,3 +291,86 @@ def test_what_a_component_expects_is_checked_in_any_process(tmp_path: Path) -> N
 def test_an_invalid_expectation_is_refused_where_it_is_declared() -> None:
     with pytest.raises(ConfigError, match=r"load.*expects.*'x'.*'least'"):
         ff.component("load", expects={"x": {"least": 1}})(lambda: None)
+
+
+def test_what_was_learned_is_kept_and_read_anew_only_when_more_days_may_change_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged(store, 30)
+    reader, learned = store.caught_up(), constraints.Learned()
+    constraints.findings(reader, end(29), learned=learned)
+    kept = constraints.Learned.from_bytes(learned.to_bytes())
+    days_ = days_of_streams(reader)["pay"]
+    expected_ = learned.constraints(reader, "pay", days_)
+    monkeypatch.setattr(learning, "infer", lambda *_: pytest.fail("read anew"))
+    assert kept.constraints(reader, "pay", days_) == expected_
+    assert kept.constraints(reader, "pay", [*days_, days_[-1] + DAY]) == expected_
+    monkeypatch.setattr(learning, "infer", lambda *_: [])
+    assert kept.constraints(reader, "pay", [days_[0] - DAY, *days_]) == ()  # older data have come
+    for odd in (b"", b"\xff", b"{}", b"[1]", b'{"format": 1, "streams": {"a": {}}}'):
+        assert constraints.Learned.from_bytes(odd).constraints(reader, "pay", []) == ()
+
+
+# fourfold suggest ----------------------------------------------------------------------------------------------------
+
+
+def suggested(store: Store, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["suggest", *arguments, "--store", str(store.folder), "--project", "test"])
+    return done.exit_code, done.output
+
+
+def test_what_is_suggested_is_valid_and_says_what_it_is_based_on(store: Store) -> None:
+    logged(store, 40)
+    code, out = suggested(store, "pay")
+    assert code == 0
+    written = tomllib.loads(out)["watch"]["expects"]
+    assert written["pay.country"] == {"values": ["CH", "DE", "FR"], "null": False}
+    assert (written["pay"], written["pay.amount"]["min"], written["pay.score"]["null"]) == ({"unique": True}, 0, False)
+    assert "null = false  # active: 2,800 records, 14 days" in out
+
+
+def test_what_is_still_learned_is_suggested_as_a_comment(store: Store) -> None:
+    logged(store, 10)
+    _, out = suggested(store)
+    assert "# null = false  # learning, 10 of 14 days: 2,000 records, 10 days" in out
+    assert not any(tomllib.loads(out)["watch"]["expects"].values())
+
+
+def test_writing_appends_each_section_once_and_leaves_the_rest_as_it_is(store: Store) -> None:
+    logged(store, 40)
+    mine = '# mine\nproject = "test"\n[watch.expects."pay.country"]\nmute = ["values"]  # for now'
+    Path("fourfold.toml").write_text(mine)
+    for _ in range(2):
+        code, out = suggested(store, "--write")
+        assert code == 0, out
+    text = Path("fourfold.toml").read_text()
+    assert text.startswith(mine + "\n")
+    assert text.count('[watch.expects."pay.country"]') == text.count('[watch.expects."pay.amount"]') == 1
+    assert "already" in out
+    settings = load(str(store.folder))
+    assert constraints.findings(store.caught_up(), end(39), expects=settings.watch["expects"]) == []
+
+
+def test_a_file_that_sections_do_not_fit_stays_as_it_is(store: Store) -> None:
+    logged(store, 40)
+    Path("fourfold.toml").write_text("watch = {days = 30}\n")
+    with pytest.raises(ConfigError, match="do not fit"):
+        append(Path("fourfold.toml"), ['[watch.expects."pay.score"]', "min = 0"])
+    assert Path("fourfold.toml").read_text() == "watch = {days = 30}\n"
+
+
+def test_hostile_names_and_values_are_written_so_that_they_read_back() -> None:
+    name = 'a"b\\c\n\x7f\u2028 é😀]'
+    lines = sections([Constraint("s", name, Rule.VALUES, Status.ACTIVE, values=(name, "")),
+                      Constraint("s", name, Rule.MAX, Status.ACTIVE, limit=1e300)])  # fmt: skip
+    read = tomllib.loads("\n".join(lines))
+    assert read == {"watch": {"expects": {f"s.{name}": {"values": [name, ""], "max": 1e300}}}}
+
+
+def test_suggestions_are_given_to_programs_whole(store: Store) -> None:
+    logged(store, 40)
+    code, out = suggested(store, "--json")
+    assert code == 0
+    rows_ = json.loads(out)["rows"]
+    (country,) = [row for row in rows_ if (row["column"], row["rule"]) == ("country", "values")]
+    assert (country["values"], country["status"], country["n"]) == (["CH", "DE", "FR"], "active", 28 * N)

@@ -7,14 +7,22 @@ import dataclasses
 import datetime as dt
 import itertools
 import random
+import sys
 import time
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
+
 import fourfold as ff
+from fourfold.config import make_task
+from fourfold.errors import ConfigError
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.model.incident import Finding, Severity
 from fourfold.sdk import Session
+from fourfold.sdk.code import code_version
+from fourfold.state import runs as state_runs
 from fourfold.state import tables
 from fourfold.state.statements import upsert
 from fourfold.store import Store
@@ -22,6 +30,7 @@ from fourfold.watch import runs as watched
 from fourfold.watch.runs.cadence import Start
 from fourfold.watch.runs.failed import raised
 from fourfold.watch.runs.history import History
+from fourfold.watch.runs.version import wrong_version
 
 MONDAY = 1_700_438_400.0  # 20 November 2023, midnight
 DAY, HOUR = 86_400.0, 3_600.0
@@ -528,6 +537,65 @@ def test_where_replayed_data_end_neither_their_last_day_nor_the_labels_after_it_
     assert kinds(of) == []
 
 
+# the version that is served ----------------------------------------------------------------------------------------
+
+LATE = make_task("late", prediction="predict.score", label="arrivals.late", version="version")
+
+
+def hours(*served: dict[str, int]) -> list[tuple[int, dict[str, int]]]:
+    return [(int(MONDAY + HOUR * i), each) for i, each in enumerate(served)]
+
+
+def test_a_version_other_than_the_declared_one_is_found_since_its_first_hour() -> None:
+    finding = wrong_version(LATE, "7", hours({"7": 90}, {"7": 90}, {"7": 40, "6": 50}, {"6": 90}))
+    assert finding is not None
+    assert (finding.kind, finding.began, finding.value) == ("wrong_model", MONDAY + 2 * HOUR, 1.0)
+    assert "serves version '6' in 100% of its predictions, instead of '7'" in finding.what
+
+
+def test_the_declared_version_a_trial_of_another_and_no_predictions_are_no_finding() -> None:
+    assert wrong_version(LATE, "7", hours({"6": 90}, {"7": 90})) is None
+    assert wrong_version(LATE, "7", hours({"7": 97, "8": 3})) is None
+    assert wrong_version(LATE, "7", []) is None
+
+
+def test_the_served_version_is_compared_with_the_declaration_and_the_newest_training(session: Session) -> None:
+    ff.task("late", prediction="predict.score", label="arrivals.late", version="version")
+    for version in (1, 2):
+        with ff.run("train", params={"version": version}):
+            pass
+    for i in range(50):
+        ff.log("predict", key=i, score=i / 50, version="1")
+    session.flush()
+    reader, now = session.store.caught_up(), time.time()
+
+    def kinds_if(version: str) -> list[tuple[str, Severity]]:
+        found = watched.findings(reader, now, expects={"late": {"version": version}})
+        return [(finding.kind, finding.severity) for finding in found]
+
+    assert watched.findings(reader, now) == []
+    assert kinds_if("1") == []
+    assert kinds_if("3") == kinds_if("run:train:version") == [("wrong_model", Severity.PAGE)]
+    assert kinds_if("run:none:version") == [("wrong_model", Severity.NOTICE)]  # it cannot be looked up
+    assert kinds_if("mlflow:models:/late@champion") == [("wrong_model", Severity.NOTICE)]
+    with pytest.raises(ConfigError, match="champion"):
+        kinds_if("mlflow:models:/late")
+
+
+def test_an_alias_of_mlflow_names_the_version(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    class MlflowClient:  # stands in for a library that is not installed here: its one call, as its documentation says
+        def get_model_version_by_alias(self, name: str, alias: str) -> types.SimpleNamespace:
+            return types.SimpleNamespace(version={"late@champion": "2"}[f"{name}@{alias}"])
+
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(MlflowClient=MlflowClient))
+    ff.task("late", prediction="predict.score", label="arrivals.late", version="version")
+    ff.log("predict", key="a", score=0.5, version="1")
+    session.flush()
+    expects = {"late": {"version": "mlflow:models:/late@champion"}}
+    (finding,) = watched.findings(session.store.caught_up(), time.time(), expects=expects)
+    assert "instead of '2'" in finding.what
+
+
 # from a store --------------------------------------------------------------------------------------------------------
 
 
@@ -562,3 +630,34 @@ def test_only_the_newest_of_ten_thousand_runs_are_read_in_full(store: Store) -> 
     assert len(read.runs["often"]) == watched.RUNS
     assert read.runs["often"][-1].started == MONDAY + 60 * 9_999
     assert len(read.starts["often"]) == watched.STARTS
+
+
+def test_the_versions_of_the_packages_that_a_component_uses_are_recorded(session: Session) -> None:
+    @ff.component
+    def uses() -> int:
+        return 1
+
+    uses()
+    session.flush()
+    ((run_,),) = session.store.caught_up().recall(state_runs.newest, 1).values()
+    assert run_.code["packages"]["pytest"] == pytest.__version__
+    assert not run_.code["packages"].keys() & {"sys", "time", "fourfold", "tests"}
+
+
+def test_no_strange_global_makes_the_versions_fail() -> None:
+    class Strange:
+        def __getattribute__(self, name: str) -> Any:
+            raise BaseException(name)
+
+    module = types.ModuleType("unnamed")
+    del module.__name__
+    function = types.FunctionType((lambda: 1).__code__, {"a": Strange(), "b": module, "c": 7, "d": pytest.raises})
+    assert code_version(function)["packages"] == {"_pytest": pytest.__version__}
+
+
+def test_times_that_nothing_can_be_reckoned_with_are_left_out(store: Store) -> None:
+    runs = [run("odd", MONDAY + DAY * i, at=at) for i, at in enumerate([1e300, -1e300, 0.0, 5e15, MONDAY] * 5)]
+    with store.writer.database.write() as connection:
+        for each in runs:
+            state_runs.save(connection, "test", each)
+    assert isinstance(watched.findings(store.caught_up(), MONDAY + 30 * DAY), list)

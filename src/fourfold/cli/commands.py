@@ -22,6 +22,7 @@ from fourfold.cli import (
     skew,
     status,
     streams,
+    suggest,
     trace,
     watch,
 )
@@ -32,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 for command in (
-    demo, check, incidents, objectives, status, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
+    demo, check, incidents, objectives, status, watch, runs, streams, metrics, trace, compare, skew, suggest, fold,
+    forget, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

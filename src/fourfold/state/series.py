@@ -99,13 +99,22 @@ def panel(
 def summaries(
     connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
 ) -> list[sa.Row[Any]]:
-    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large, and the tallies packed still.
+    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large; the tallies are packed.
 
     A bucket has a row for each binning that its counts use. ``size`` is the number of bins or labels.
     """
     found: list[sa.Row[Any]] = []
     for chunk in chunked([entry.id for entry in wanted]):
         found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end})
+    return found
+
+
+def buckets(connection: Connection, ids: Sequence[int], level: int) -> list[sa.Row[Any]]:
+    """Rows of (series_id, bucket): where some series have counts at a level."""
+    found: list[sa.Row[Any]] = []
+    for chunk in chunked(ids):
+        wanted = sa.select(counts.c.series_id, counts.c.bucket)
+        found += connection.execute(wanted.where(counts.c.series_id.in_(chunk), counts.c.level == level))
     return found
 
 

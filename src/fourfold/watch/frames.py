@@ -1,4 +1,4 @@
-"""A frame, judged before its run hands it on: by the constraints on its columns, and by the component's earlier runs."""
+"""A frame, judged before its run hands it on: by its columns' constraints, and by the component's earlier runs."""
 
 from __future__ import annotations
 

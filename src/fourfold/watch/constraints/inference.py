@@ -21,6 +21,7 @@ MOST_DAYS = 256  # of a history that are looked at
 MOST_VALUES = 40  # of a set
 _RARE = 3  # a value seen less often says that there are others not seen yet
 _SLACK, _SPAN = 5.0, 0.5  # beyond the extremes: so often the variation of daily extremes, and this much of the range
+_HEAVY = 2.0  # the largest of all days in units of the usual largest of a day: then the tail is heavy
 _TAIL = 10.0  # scales of the distribution: once in 20,000 days
 _TREND = 0.8  # rank correlation of daily extremes with time
 _ZEROS, _NEAR = 0.1, 0.1  # share of days that have a zero; how near to zero the lowest values come, in highest ones
@@ -34,6 +35,7 @@ class Days:
     rows: Ints
     missing: Ints
     negative: Ints
+    infinite: Ints
     low: Floats
     high: Floats
 
@@ -171,7 +173,7 @@ def _heavy_tail(high: Floats, zero: float) -> float:
     Extreme Values, 2001, section 3.1).
     """
     above = high[high > zero] - zero
-    if not len(above):
+    if not len(above) or above.max() <= _HEAVY * np.median(above):
         return -math.inf
     quartiles = np.quantile(np.log(above), [0.25, 0.5, 0.75])
     return zero + math.exp(min(float(quartiles[1] + _TAIL * (quartiles[2] - quartiles[0]) / 1.573), 700.0))

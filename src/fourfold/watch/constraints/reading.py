@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from fourfold.counts.binning import Ints
 from fourfold.model import DAY, EVERYTHING, Owner, Series
 from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
-from fourfold.state import series
+from fourfold.state import catalogue, series
 from fourfold.watch.constraints.inference import MOST_VALUES, Days
+from fourfold.watch.constraints.rule import Constraint, Rule
 
 KINDS_READ = ("stream", "numeric", "category", "opaque")
+_WHOLE = ("stream", EVERYTHING)
 Place = tuple[str, str]  # a column and the kind of its counts
 
 
@@ -32,21 +34,55 @@ class Columns:
     most: Mapping[Place, int]
 
     @property
-    def newest(self) -> list[int]:
-        """All days of the stream, in order."""
-        found = {bucket for days in self.days.values() for bucket in days.buckets.tolist()}
-        return sorted(found)
+    def all_days(self) -> list[int]:
+        """All days that some column has, in order."""
+        return sorted({bucket for days in self.days.values() for bucket in days.buckets.tolist()})
+
+    def of(self, names: Collection[str]) -> list[Series]:
+        """The series of some columns."""
+        return [entry for (column, _), entry in self.series.items() if column in names]
+
+    def may_violate(self, constraint: Constraint) -> bool:
+        """Whether what is known without bins and labels does not exclude a violation."""
+        kinds = {kind: days for (column, kind), days in self.days.items() if column == constraint.column}
+        numbers, limit = kinds.get("numeric"), 0.0 if constraint.limit is None else constraint.limit
+        match constraint.rule:
+            case Rule.MIN:
+                return numbers is not None and bool(numbers.negative.any() or (numbers.low < limit).any())
+            case Rule.MAX:
+                return numbers is not None and bool((numbers.infinite > 0).any() or (numbers.high > limit).any())
+            case Rule.NULL:
+                return any(bool(days.missing.any()) for days in kinds.values())
+            case Rule.UNIQUE if not constraint.column:
+                return any(bool(days.missing.any()) for days in kinds.values())
+            case Rule.TYPE:
+                return bool(kinds.keys() - {*constraint.values})
+            case _:
+                return "category" in kinds
 
 
-def columns(reader: Reader, stream: str) -> Columns:
-    """The days of all columns of a stream."""
+def days_of_streams(reader: Reader) -> dict[str, list[int]]:
+    """The days on which each stream has data, in order."""
+    streams = list(reader.recall(catalogue.streams))
+    found: dict[str, set[int]] = {stream: set() for stream in streams}
+    with reader.database.read() as connection:
+        owners = {Owner.of_stream(stream): stream for stream in streams}
+        known = series.find_all(connection, reader.project, list(owners))
+        whole = {e.id: owners[o] for o, entries in known.items() for e in entries if (e.kind, e.slice) == _WHOLE}
+        for row in series.buckets(connection, list(whole), DAY):
+            found[whole[row.series_id]].add(row.bucket)
+    return {stream: sorted(days) for stream, days in found.items() if days}
+
+
+def columns(reader: Reader, stream: str, start: int = series.FIRST, end: int = series.LAST) -> Columns:
+    """The days of all columns of a stream that begin in [start, end)."""
     known = {
         (entry.column, entry.kind): entry
         for entry in reader.recall(series.find, Owner.of_stream(stream))
         if entry.slice == EVERYTHING and entry.kind in KINDS_READ
     }
     with reader.database.read() as connection:
-        rows = series.summaries(connection, list(known.values()), DAY)
+        rows = series.summaries(connection, list(known.values()), DAY, start, end)
     by_series: dict[int, list[sa.Row[Any]]] = {}
     for row in rows:
         by_series.setdefault(row.series_id, []).append(row)
@@ -74,7 +110,8 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
     np.fmin.at(low, where, np.array([row.low for row in rows], np.float64))
     np.fmax.at(high, where, np.array([row.high for row in rows], np.float64))
     missing = added("duplicate_key") if kind == "stream" else added("null", "nan")
-    return Days(buckets, added("rows"), missing, added("negative", "negative_infinity"), low, high)
+    negative, infinite = added("negative", "negative_infinity"), added("positive_infinity")
+    return Days(buckets, added("rows"), missing, negative, infinite, low, high)
 
 
 def labels(reader: Reader, stream: str, entry: Series) -> list[tuple[int, dict[str, int]]]:

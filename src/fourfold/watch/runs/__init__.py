@@ -5,8 +5,10 @@ Each has limits that come of the component's own history, and none says anything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from fourfold.model import Run
 from fourfold.model.incident import Finding
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue, runs
@@ -20,20 +22,30 @@ from fourfold.watch.runs.inputs import stale, superseded
 from fourfold.watch.runs.missing import missing
 from fourfold.watch.runs.partial import partial
 from fourfold.watch.runs.pipeline import incomplete
+from fourfold.watch.runs.version import versions
 
+_FAR = 1e11  # seconds: 3,000 years
 RUNS, STARTS = 300, 2_000  # of each component, the newest: in full, and when they were
 JUDGES: Sequence[Callable[[History, float], list[Finding]]] = (
     failed, slow, overdue, silent, missing, incomplete, stale, superseded, discrepancies, partial,
 )  # fmt: skip
 
 
-def findings(reader: Reader, now: float, since: float | None = None) -> list[Finding]:
-    """What is wrong with the runs of a project, as of ``now`` (seconds since 1970).
+def findings(
+    reader: Reader, now: float, since: float | None = None, expects: Mapping[str, Any] | None = None
+) -> list[Finding]:
+    """What is wrong with the runs of a project, and with the version of the model that is served.
 
-    A finding is given as long as it holds. With ``since``, the time of an earlier check, nothing is read and given if
-    no component has run and no time has passed since.
+    Args:
+        reader: the project's reader.
+        now: seconds since 1970.
+        since: the time of the check before; unused, since a finding is given as long as it holds.
+        expects: the section ``[watch.expects]`` of fourfold.toml.
+
+    Raises:
+        ConfigError: ``expects`` is invalid.
     """
-    return judge(read(reader), now)
+    return judge(read(reader), now) + versions(reader, now, expects or {})
 
 
 def judge(history: History, now: float) -> list[Finding]:
@@ -45,9 +57,16 @@ def read(reader: Reader) -> History:
     """The newest runs of a project."""
     newest = reader.recall(runs.newest, RUNS)
     starts = {
-        name: [Start(*pair) for pair in pairs] for name, pairs in reader.recall(runs.newest_starts, STARTS).items()
+        name: [start for pair in pairs if _is_sound(start := Start(*pair))]
+        for name, pairs in reader.recall(runs.newest_starts, STARTS).items()
     }
-    return History(newest, starts, _labels(reader))
+    sound = {name: [run for run in several if _is_sound(run)] for name, several in newest.items()}
+    return History({name: several for name, several in sound.items() if several}, starts, _labels(reader))
+
+
+def _is_sound(run: Run | Start) -> bool:
+    """Whether a run's times are some that can be reckoned with."""
+    return all(at is None or abs(at) < _FAR for at in (run.started, run.at))
 
 
 def _labels(reader: Reader) -> dict[str, frozenset[str]]:

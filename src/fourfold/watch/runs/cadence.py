@@ -7,7 +7,6 @@ day, in the same hour: so a job that rests at weekends or at night is not missed
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,10 +99,11 @@ def _apart(moments: Sequence[float]) -> list[float]:
 
 def _kinds(moments: Sequence[float], gap: float) -> Ints:
     """Which moments are alike: those of a day of the week, or of an hour of a working or a free day."""
-    dates = [dt.datetime.fromtimestamp(moment, dt.UTC) for moment in moments]
+    at = np.array(moments)
+    weekdays = ((at // _DAY + 3) % 7).astype(np.int64)  # the first of January 1970 was a Thursday
     if gap >= _DAY / 2:
-        return np.array([date.weekday() for date in dates], np.int64)
-    return np.array([date.hour + 24 * (date.weekday() >= 4) * (1 + date.weekday()) for date in dates], np.int64)
+        return weekdays
+    return (at % _DAY // _HOUR).astype(np.int64) + 24 * (weekdays >= 4) * (1 + weekdays)
 
 
 def _is_regular(gaps: Floats, kinds: Ints) -> bool:

@@ -124,3 +124,8 @@ class History:
 def moment(run: Run) -> float:
     """The event time of a run: its logical time where it has one, else its start."""
     return run.started if run.at is None else run.at
+
+
+def weekday(run: Run) -> int:
+    """The day of the week that a run is about, in UTC; 0 is a Monday. Any number of seconds has one."""
+    return int((moment(run) // 86_400 + 3) % 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +30,7 @@ def stale(history: History, now: float) -> list[Finding]:
         limit = max(_FACTOR * oldest, oldest + _SECONDS)
         if age <= limit:
             continue
-        late = [use.user for use in uses if use.maker is newest.maker and _age(use) > limit]
+        late = [use.user for use in uses if use.maker.id == newest.maker.id and _age(use) > limit]
         said = (
             f"{edge.downstream} used {edge.upstream}'s {edge.input!r} of {length(age)} ago; "
             f"it was replaced after {length(max(oldest, 1.0))} so far"
@@ -43,14 +44,11 @@ def stale(history: History, now: float) -> list[Finding]:
 
 def superseded(history: History, now: float) -> list[Finding]:
     """Components that usually use the newest output, and now one that was replaced; or one that no known run made."""
-    by_input: dict[tuple[str, str], list[tuple[Edge, Sequence[Use]]]] = {}
-    for edge, uses in history.uses.items():
-        by_input.setdefault((edge.downstream, edge.input), []).append((edge, uses))
+    sources = collections.Counter((edge.downstream, edge.input) for edge in history.uses)
     found = []
-    for (_name, _given), several in by_input.items():
-        if len(several) != 1:
+    for edge, uses in history.uses.items():
+        if sources[edge.downstream, edge.input] > 1:
             continue  # the input comes of several components
-        ((edge, uses),) = several
         finding = _unknown(history, edge, uses) or _superseded(history, edge, uses)
         if finding is not None:
             found.append(finding)

@@ -6,13 +6,12 @@ own (see ``watch.signals``).
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 
 from fourfold.model import Run
 from fourfold.model.incident import Finding, Group, Severity
 from fourfold.watch.runs.habit import Habit, habit, streak
-from fourfold.watch.runs.history import History, moment
+from fourfold.watch.runs.history import History, weekday
 from fourfold.watch.runs.telling import about
 
 FEW = 8  # earlier runs
@@ -77,7 +76,7 @@ def _fewer_tasks(history: History, runs: Sequence[Run]) -> list[Finding]:
 def _fewer(counted: Sequence[tuple[Run, int]]) -> tuple[Sequence[Run], Run, int, Habit] | None:
     """The newest runs whose numbers are far below what earlier ones of the same weekday had."""
     numbers = [float(n) for _, n in counted]
-    days = [dt.datetime.fromtimestamp(moment(run), dt.UTC).weekday() for run, _ in counted]
+    days = [weekday(run) for run, _ in counted]
 
     def breaks(i: int, kept: Sequence[int]) -> Habit | None:
         if numbers[i] >= max(numbers[j] for j in kept) * _LEFT:

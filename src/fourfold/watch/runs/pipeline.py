@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import itertools
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from fourfold.model import Run, RunStatus
 from fourfold.model.incident import Finding, Group, Severity
-from fourfold.watch.runs.history import FEW, History, moment
+from fourfold.watch.runs.history import FEW, History, weekday
 from fourfold.watch.runs.telling import about, length
 
 _USUAL = 0.9  # of the earlier runs that were followed
@@ -73,7 +72,7 @@ def _within(history: History, parent: str, child: str) -> Finding | None:
     before = runs[: len(runs) - len(left)]
     if not left or not _usual([run.id in inside for run in before]):
         return None
-    alike = [run.id in inside for run in before if _weekday(run) == _weekday(left[-1])]
+    alike = [run.id in inside for run in before if weekday(run) == weekday(left[-1])]
     if len(alike) >= 3 and sum(alike) < _USUAL * len(alike):
         return None
     said = f"{child} did not run within {parent}, as it usually does"
@@ -82,10 +81,6 @@ def _within(history: History, parent: str, child: str) -> Finding | None:
 
 def _usual(followed: Sequence[bool]) -> bool:
     return len(followed) >= FEW and sum(followed) >= _USUAL * len(followed)
-
-
-def _weekday(run: Run) -> int:
-    return dt.datetime.fromtimestamp(moment(run), dt.UTC).weekday()
 
 
 def _told(left: Sequence[Run], before: Run, said: str, down: str, expected: float, high: float) -> Finding:

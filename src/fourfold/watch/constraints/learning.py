@@ -1,0 +1,116 @@
+"""What was inferred of a project's columns, kept from check to check: a stream is seldom read whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from fourfold.model import DAY
+from fourfold.query.reader import Reader
+from fourfold.watch.constraints import inference
+from fourfold.watch.constraints.inference import Days
+from fourfold.watch.constraints.reading import Columns, columns, labels
+from fourfold.watch.constraints.rule import Constraint, Rule, Status
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Stream:
+    """The constraints of a stream as of so many days from ``first`` on; more than ``again`` may bring others."""
+
+    first: int
+    days: int
+    again: int
+    constraints: tuple[Constraint, ...]
+
+
+class Learned:
+    """The constraints that were inferred of a project's streams. ``to_bytes`` keeps them for the next process."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, _Stream] = {}
+
+    def constraints(self, reader: Reader, stream: str, buckets: Sequence[int]) -> tuple[Constraint, ...]:
+        """The constraints of a stream that has data on these days, inferred again if that may change them."""
+        if not buckets:
+            return ()
+        known = self._streams.get(stream)
+        if known is None or buckets[0] != known.first or not known.days <= len(buckets) < known.again:
+            found = tuple(infer(reader, columns(reader, stream)))
+            known = _Stream(buckets[0], len(buckets), _again(len(buckets)), found)
+            self._streams[stream] = known
+        return known.constraints
+
+    def to_bytes(self) -> bytes:
+        """As bytes, for the state."""
+        written = {name: dataclasses.asdict(stream) for name, stream in self._streams.items()}
+        return json.dumps({"format": _FORMAT, "streams": written}, ensure_ascii=False).encode(
+            "utf-8", "backslashreplace"
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes | None) -> Learned:
+        """The inverse of ``to_bytes``; without data, or with those of another version, all is learned anew."""
+        learned = cls()
+        try:
+            written = json.loads(data) if data else {}
+            if written.get("format") == _FORMAT:
+                learned._streams = {name: _stream(fields) for name, fields in written["streams"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+        return learned
+
+
+def _stream(fields: dict[str, object]) -> _Stream:
+    listed = fields.pop("constraints")
+    assert isinstance(listed, list)
+    found = tuple(
+        Constraint(**{**c, "rule": Rule(c["rule"]), "status": Status(c["status"]), "values": tuple(c["values"])})
+        for c in listed
+    )
+    return _Stream(**fields, constraints=found)  # type: ignore[arg-type]
+
+
+def _again(days: int) -> int:
+    """The number of days at which some rule may be confirmed, each of which doubles its own."""
+    ends = {k * 2**i for k in (2 * inference.FEW_DAYS, 2 * inference.DAYS) for i in range(16)}
+    return min((end for end in ends if end > days), default=days + inference.MOST_DAYS)
+
+
+def infer(reader: Reader, known: Columns) -> list[Constraint]:
+    """The constraints that a stream's columns suggest."""
+    stream, found = known.stream, []
+    numbers = {column for column, kind in known.days if kind == "numeric"}
+    for (column, kind), days in known.days.items():
+        match kind:
+            case "stream":
+                found += inference.unique_keys(stream, days)
+            case "numeric":
+                found += inference.numeric(stream, column, days)
+            case "category" if known.most[column, kind] <= inference.MOST_VALUES:
+                days_of_labels = labels(reader, stream, known.series[column, kind])
+                found += inference.categories(stream, column, days_of_labels)
+        if kind in ("category", "opaque") and column not in numbers:
+            found += inference.missing(stream, column, days)
+    return found + _types(known)
+
+
+def _types(known: Columns) -> list[Constraint]:
+    """The kinds of values that columns had from the start."""
+    found = []
+    for column in {column for column, kind in known.days if kind != "stream"}:
+        several = {kind: days for (name, kind), days in known.days.items() if name == column}
+        buckets = sorted({bucket for days in several.values() for bucket in days.buckets.tolist()})
+        first = buckets[: 2 * inference.FEW_DAYS]
+        kinds = tuple(sorted(kind for kind, days in several.items() if _has_values(days, first[-1])))
+        n = sum(int(days.rows[days.buckets <= first[-1]].sum()) for days in several.values())
+        if len(first) == 2 * inference.FEW_DAYS and kinds and n >= 2 * inference.RECORDS:
+            found.append(Constraint(known.stream, column, Rule.TYPE, Status.ACTIVE, values=kinds, n=n,
+                                    buckets=len(first), needed=len(first), since=float(first[-1] + DAY)))  # fmt: skip
+    return found
+
+
+def _has_values(days: Days, last: int) -> bool:
+    return bool((days.rows > days.missing)[days.buckets <= last].any())
