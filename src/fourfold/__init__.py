@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
-from fourfold.model import Artifact, Run, RunStatus, Status, Task, Value, Window
+from fourfold.model import Artifact, Objective, ObjectiveStatus, Run, RunStatus, Status, Task, Value, Window
 from fourfold.sdk import component, flush, init, log, objective, run, task
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ __all__ = [
     "History",
     "InputError",
     "Join",
+    "Objective",
+    "ObjectiveStatus",
     "ObjectiveView",
     "Problem",
     "Result",
