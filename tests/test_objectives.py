@@ -589,7 +589,7 @@ def test_an_estimate_is_a_notice_and_pages_only_where_it_is_asked_to(flights: Fl
         share = 0.2 if hour < 50 * 24 else 0.9
         for i in range(10):
             time, late = START + hour * HOUR + i, i < 10 * share
-            rows.append({"key": f"{hour}-{i}", "time": time, "log_time": time, "score": share, "carrier": "AA"})
+            rows.append({"key": f"{hour}-{i}", "time": time, "log_time": time, "score": 0.9 if late else 0.1})
             due = time + 14 * DAY
             if due < START + 60 * DAY:
                 labels.append({"key": f"{hour}-{i}", "time": due, "log_time": due, "late": late})
