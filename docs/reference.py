@@ -15,10 +15,22 @@ HEAD = """# The API
 Written from the docstrings by `python docs/reference.py`; a test compares. `import fourfold as ff`, then:
 """
 ORDER = (
-    ("Log and declare", ("init", "log", "flush", "task", "component", "run", "history", "delete")),
+    ("Log and declare", ("init", "log", "flush", "task", "objective", "component", "run", "history", "delete")),
     (
         "Ask",
-        ("metric", "status", "problems", "streams", "runs", "trace", "compare", "skew", "discrepancies", "metrics"),
+        (
+            "metric",
+            "status",
+            "objectives",
+            "problems",
+            "streams",
+            "runs",
+            "trace",
+            "compare",
+            "skew",
+            "discrepancies",
+            "metrics",
+        ),
     ),
 )
 

@@ -39,6 +39,11 @@ def test_across_components_is_as_it_says() -> None:
 
 
 @pytest.mark.usefixtures("_closed")
+def test_objectives_are_as_they_say() -> None:
+    exec(compile(code("docs/objectives.md"), "objectives.md", "exec"), {})
+
+
+@pytest.mark.usefixtures("_closed")
 def test_the_readmes_example_runs_and_answers() -> None:
     names: dict[str, object] = {}
     exec(compile(code("README.md"), "README.md", "exec"), names)

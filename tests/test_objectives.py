@@ -431,6 +431,35 @@ def test_labels_that_are_still_to_come_are_no_finding(flights: Flights) -> None:
     assert flights.view().settled_until <= START + (DAYS + 1) * DAY
 
 
+@pytest.mark.parametrize("hours", [30 * 24 + 5, 20 * 24, 3 * 24 + 1, 24, 7])
+def test_the_events_of_a_window_are_those_of_its_value_however_they_are_read(store: Store, hours: int) -> None:
+    flights = Flights(store)
+    for name, window in {"a": "30d", "b": "13d", "c": "100h", "d": "6h", "e": "month", "f": "week"}.items():
+        flights.aim(name, "recall(late) >= 0.9", window=window, by=["carrier"])
+    for hour in range(hours):
+        flights.hour(hour, 1 + hour % 3, hour % 2, "AA" if hour % 5 else "UA", delay=60 + hour * 300)
+    flights.send()
+    for view in flights.views():
+        n, value = view.value.n, view.value.value
+        assert (view.total, view.good) == (n if value is not None else 0, round((value or 0) * n))
+
+
+def test_where_labels_take_longer_than_the_window_alerts_look_at_the_newest_that_have_them(store: Store) -> None:
+    task = config.make_task("late", prediction="predict.score", label="arrivals.late", horizon="30d")
+    flights = Flights(store, task)
+    flights.aim("o", "recall(late) >= 0.9", window="7d")
+    for hour in range(0, 60 * 24, 2):
+        found, missed = (10, 0) if hour < 35 * 24 else (3, 7)
+        flights.hour(hour, found, missed, delay=20 * DAY if hour < 40 * 24 else None)
+    flights.send()
+    view = flights.view()
+    assert view.status in (ObjectiveStatus.AT_RISK, ObjectiveStatus.TOO_EARLY)
+    assert view.settled_until <= START + 40 * DAY
+    found_ = findings(flights.store.reader, START + 400 * DAY)
+    assert [f.severity for f in found_] == [Severity.PAGE]
+    assert START + 35 * DAY <= found_[0].seen <= START + 40 * DAY
+
+
 def test_an_objective_on_nothing_yet_is_no_data_with_a_reason_and_no_finding(flights: Flights) -> None:
     for name, expression in {
         "task": "recall(never) >= 0.9", "column": "null_rate(predict.nothing) <= 0.1", "metric": "recal(late) >= 0.9",
@@ -557,10 +586,10 @@ def test_an_estimate_is_a_notice_and_pages_only_where_it_is_asked_to(flights: Fl
     flights.aim("p", "base_rate(late) <= 0.5", window="10d", estimates=True)
     rows, labels = [], []
     for hour in range(60 * 24):
-        share = 0.2 if hour < 45 * 24 else 0.9
+        share = 0.2 if hour < 50 * 24 else 0.9
         for i in range(10):
             time, late = START + hour * HOUR + i, i < 10 * share
-            rows.append({"key": f"{hour}-{i}", "time": time, "log_time": time, "score": share, "carrier": "AA"})
+            rows.append({"key": f"{hour}-{i}", "time": time, "log_time": time, "score": 0.9 if late else 0.1})
             due = time + 14 * DAY
             if due < START + 60 * DAY:
                 labels.append({"key": f"{hour}-{i}", "time": due, "log_time": due, "late": late})

@@ -95,7 +95,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
 
 
 _SOURCES: Mapping[str, Callable[[Reader, WatchSettings, float], list[Finding]]] = {
-    "runs": lambda reader, settings, now: runs_now.findings(reader, now),
+    "runs": lambda reader, settings, now: runs_now.findings(reader, now, expects=settings.expects),
     "constraints": lambda reader, settings, now: constraints.findings(reader, now, expects=settings.expects),
     "objectives": lambda reader, settings, now: objective_findings(reader, now),
 }

@@ -14,6 +14,7 @@ from fourfold.model import (
     HOUR,
     Objective,
     Owner,
+    Task,
     Value,
     Window,
     slice_key,
@@ -26,6 +27,7 @@ from fourfold.query.result import Result
 from fourfold.query.target import Target, resolve
 from fourfold.state import catalogue
 from fourfold.state.objectives import Ended, ended_runs, newest_hour
+from fourfold.watch.objectives.buckets import in_hours_and_days, in_units, newest_mature
 from fourfold.watch.objectives.budget import Bucket, Tally, summed
 from fourfold.watch.objectives.burn import longest
 from fourfold.watch.objectives.judge import is_mature
@@ -33,7 +35,6 @@ from fourfold.watch.objectives.reading import (
     RATES,
     Reading,
     Sliced,
-    grouped,
     is_known,
     is_rate,
     of_value,
@@ -99,20 +100,33 @@ def _of_metric(reader: Reader, objective: Objective, now: float) -> Reading:
     unit, end = _buckets(reader, objective, found, newest[1], now, events=events)
     window = window_to(objective, end, unit)
     ask = functools.partial(metric, reader, objective.target, objective.metric, by=list(objective.by) or None)
-    first = min(window.start, end - longest(length(objective), unit))
+    alerts = longest(length(objective), unit)
+    first = min(window.start, end - alerts)
     values = {slice_key(row.slice): row for row in ask(start=window.start, end=end)}
-    rows = []
-    for row in ask(start=first, end=end, every=_EVERY[unit]):
-        tally, mature = of_value(objective, row.value, events=events, slices=len(values))
-        rows.append((row.slice, Bucket(row.window.start, row.window.end, tally, mature)))
-    buckets = grouped(rows, slice_key)
+    if unit == HOUR and events:
+        buckets = in_hours_and_days(ask, objective, first, end, alerts, slices=len(values))
+    else:
+        buckets = in_units(ask, objective, first, end, unit, events=events, slices=len(values))
+    alert_unit = unit
+    if found.task is not None and newest_mature(buckets, -1) < 0:  # labels take longer than the window
+        stop, alert_unit = first // DAY * DAY, DAY
+        older = in_units(
+            ask, objective, stop - _back(objective, found.task), stop, DAY, events=events, slices=len(values)
+        )
+        buckets = {key: [*older.get(key, ()), *buckets.get(key, ())] for key in {**older, **buckets}}
     awaited = any(not is_mature(row.value) for row in values.values())
     estimates = _estimates(ask, window, end) if awaited else {}
     slices = [
         Sliced(row.slice, row.value, buckets.get(key, ()), is_known(objective, row.value), estimates.get(key))
         for key, row in values.items()
     ]
-    return Reading(objective, window, end, unit, share_goal(objective, events=events), events, slices)
+    goal = share_goal(objective, events=events)
+    return Reading(objective, window, end, unit, goal, events, slices, alert_unit=alert_unit)
+
+
+def _back(objective: Objective, task: Task) -> int:
+    """How far before a window without labels its alerts look, in seconds."""
+    return -(-task.horizon // DAY) * DAY + longest(length(objective), DAY)
 
 
 def _buckets(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fourfold.metrics.intervals import Z
 from fourfold.model import Objective, Value, Window
@@ -33,13 +34,14 @@ class Sliced:
     estimate: Value | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Reading:
     """All that is known of an objective.
 
     ``end`` is where its data end, within the window; ``unit`` is the length of its buckets; ``events`` is whether they
     count records or runs, and not time slices; ``goal`` is the share of them that must be good. Without data,
-    ``reason`` says why.
+    ``reason`` says why. ``alert_unit`` is that of the buckets that alerts look at, if another one: where labels take
+    longer than the window, these are days before it.
     """
 
     objective: Objective
@@ -50,6 +52,7 @@ class Reading:
     events: bool
     slices: Sequence[Sliced]
     reason: str = ""
+    alert_unit: int = 0
 
     @property
     def allowed(self) -> float:
@@ -65,7 +68,7 @@ class Reading:
         """The events of a slice in the window."""
         return summed(bucket for bucket in of.buckets if bucket.start >= self.window.start)
 
-    @property
+    @functools.cached_property
     def settled_until(self) -> int:
         """The end of the newest bucket with (nearly) all labels, in any slice."""
         ends = (b.end for one in self.slices for b in one.buckets if b.mature and b.tally.total)
@@ -109,13 +112,3 @@ def share_goal(objective: Objective, *, events: bool) -> float:
     if not events:
         return SLICES_GOAL if objective.goal is None else objective.goal
     return min(max(objective.bound if objective.at_least else 1 - objective.bound, 0.0), 1.0)
-
-
-def grouped(
-    rows: Sequence[tuple[Mapping[str, str | None], Bucket]], key: Callable[[Mapping[str, str | None]], str]
-) -> dict[str, list[Bucket]]:
-    """Buckets by slice."""
-    found: dict[str, list[Bucket]] = {}
-    for place, bucket in rows:
-        found.setdefault(key(place), []).append(bucket)
-    return found

@@ -102,10 +102,10 @@ def conclude(reading: Reading, one: Sliced) -> Judged:
     """A slice's burn rates and status."""
     objective = reading.objective
     tally = reading.tally(one)
+    alerts = rules(length(objective), reading.alert_unit or reading.unit)
     found = burns(
-        one.buckets, reading.settled_until, rules(length(objective), reading.unit), reading.allowed,
-        slices=len(reading.slices), events=reading.events,
-    )  # fmt: skip
+        one.buckets, reading.settled_until, alerts, reading.allowed, slices=len(reading.slices), events=reading.events
+    )
     standing = Standing(
         tally, reading.goal, reading.events, one.mature, _awaited(one, tally, events=reading.events), reading.elapsed,
         found, _misses(objective, one.estimate),
