@@ -28,6 +28,7 @@ from fourfold.watch.notify.protocol import Channel, DeliveryError
 
 CLAIM = 120.0  # seconds for which a claim holds; longer than any sending takes
 _FIRST, _LONGEST = 30.0, float(HOUR)  # seconds until the second try, and between later ones at most
+_FIRING = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 _PATIENCE = 24.0 * HOUR  # the longest that a receiver may ask to wait
 MOST = ((3, HOUR), (10, 24 * HOUR))  # news of one incident a channel gets: so many within so many seconds
 
@@ -117,6 +118,7 @@ def deliver(
     began, sent, failed = time.monotonic(), 0, []
     blocked: set[tuple[str, str]] = set()  # news that may not pass an earlier one
     down: set[str] = set()
+    _introduce(database, project, [channel for channel in named.values() if channel.repeat is not None], now)
     with database.read() as connection:
         waiting = notices.waiting(connection, project)
     for notice in waiting:
@@ -145,6 +147,28 @@ def deliver(
         if not error.refused:
             down.add(channel.name)
     return Delivery(sent, tuple(failed))
+
+
+def _introduce(database: Database, project: str, showing: Sequence[Channel], now: float) -> None:
+    """Tell a receiver that shows what fires, if it is new, of what fires already."""
+    if not showing:
+        return
+    with database.read() as connection:
+        firing = [each for each in incidents.load(connection, project, active=True) if each.state in _FIRING]
+        unknown = [
+            (each, channel) for each in firing for channel in showing if not _knows(connection, project, each, channel)
+        ]
+    for each, channel in unknown:
+        with database.write() as connection:
+            current = incidents.one(connection, project, each.id)
+            if current is not None and current.state in _FIRING and not _knows(connection, project, current, channel):
+                _enqueue(connection, project, current, News.OPENED, channel, [], now)
+
+
+def _knows(connection: sa.Connection, project: str, incident: Incident, channel: Channel) -> bool:
+    """Whether a channel has a notice of an incident, or does not want one."""
+    known = notices.of_incident(connection, project, incident.id)
+    return incident.severity.rank > channel.severity.rank or any(notice.channel == channel.name for notice in known)
 
 
 def pause(tries: int, chance: float) -> float:
@@ -213,7 +237,7 @@ def _message(notice: Notice, current: Incident | None) -> Message | None:
         message = Message.from_json(notice.body)
     if notice.event != FIRING:
         return message
-    if current is None or current.state not in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED):
+    if current is None or current.state not in _FIRING:
         return None
     return dataclasses.replace(message, incident=current)
 
