@@ -154,21 +154,18 @@ def _introduce(database: Database, project: str, showing: Sequence[Channel], now
     if not showing:
         return
     with database.read() as connection:
-        firing = [each for each in incidents.load(connection, project, active=True) if each.state in _FIRING]
-        unknown = [
-            (each, channel) for each in firing for channel in showing if not _knows(connection, project, each, channel)
-        ]
-    for each, channel in unknown:
-        with database.write() as connection:
-            current = incidents.one(connection, project, each.id)
-            if current is not None and current.state in _FIRING and not _knows(connection, project, current, channel):
-                _enqueue(connection, project, current, News.OPENED, channel, [], now)
+        strangers = _strangers(connection, project, showing)
+    if strangers:
+        with database.write() as connection:  # looks again: another process may have been quicker
+            for incident, channel in _strangers(connection, project, showing):
+                _enqueue(connection, project, incident, News.OPENED, channel, [], now)
 
 
-def _knows(connection: sa.Connection, project: str, incident: Incident, channel: Channel) -> bool:
-    """Whether a channel has a notice of an incident, or does not want one."""
-    known = notices.of_incident(connection, project, incident.id)
-    return incident.severity.rank > channel.severity.rank or any(notice.channel == channel.name for notice in known)
+def _strangers(connection: sa.Connection, project: str, showing: Sequence[Channel]) -> list[tuple[Incident, Channel]]:
+    """What fires, with each channel that has no notice of it."""
+    known = notices.known(connection, project)
+    firing = [each for each in incidents.load(connection, project, active=True) if each.state in _FIRING]
+    return [(each, channel) for each in firing for channel in showing if (channel.name, each.id) not in known]
 
 
 def pause(tries: int, chance: float) -> float:
