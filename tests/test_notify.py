@@ -125,7 +125,7 @@ def test_slack_shows_plain_text_that_alerts_no_channel(web: Web) -> None:
     chat.send(message(), NOW)
     chat.send(message(about=HOSTILE_INCIDENT), NOW)
     usual, hostile = (request.json for request in web.requests)
-    assert usual["text"].splitlines()[0] == "[\u200bticket]\u200b flights #3 opened: predict.age is null"
+    assert usual["text"].splitlines()[0] == "[ticket] flights #3 opened: predict.age is null"
     assert "began in: predict.age (carrier=AA)" in usual["text"]
     assert all(block["text"]["type"] == "plain_text" for block in hostile["blocks"])
     assert not set("<>`\x1b\r\u202e") & set(hostile["text"])
