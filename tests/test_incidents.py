@@ -252,7 +252,7 @@ def test_news_that_have_not_arrived_are_shown(filled: Store, capsys: pytest.Capt
     _, told, _ = run(capsys, filled, "incidents", "dismiss", "2")
     assert "the environment variable NOT_SET is not set" in " ".join(told.split())
     _, out, _ = run(capsys, filled, "incidents")
-    assert "ops has not been told of 2 yet, after 1 tries" in " ".join(out.split())
+    assert "ops has not been told of 2 yet, after 1 try" in " ".join(out.split())
 
 
 def test_an_action_has_a_name() -> None:

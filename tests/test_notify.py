@@ -35,6 +35,7 @@ from fourfold.watch.notify.outbox import CLAIM, MOST, deliver, enqueue, pause
 from tests.receivers import Post, Web, running
 
 NOW = 1_700_000_000.0
+DOCS = Path(__file__).parent.parent / "docs" / "notifications.md"
 HOSTILE = "<!channel> & @here [x](http://evil)\r\nBcc: all@evil\x1b[31m\u202e`é"
 S = IncidentState
 
@@ -124,7 +125,7 @@ def test_slack_shows_plain_text_that_alerts_no_channel(web: Web) -> None:
     chat.send(message(), NOW)
     chat.send(message(about=HOSTILE_INCIDENT), NOW)
     usual, hostile = (request.json for request in web.requests)
-    assert usual["text"].splitlines()[0] == "[\u200bticket]\u200b flights #3 opened: predict.age is null"
+    assert usual["text"].splitlines()[0] == "[ticket] flights #3 opened: predict.age is null"
     assert "began in: predict.age (carrier=AA)" in usual["text"]
     assert all(block["text"]["type"] == "plain_text" for block in hostile["blocks"])
     assert not set("<>`\x1b\r\u202e") & set(hostile["text"])
@@ -433,14 +434,38 @@ def test_a_secret_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "s3cret" not in str(caught.value)
 
 
+def test_a_secret_that_no_header_can_hold_is_told_without_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AM_TOKEN", "s3cret\n")
+    made = channel("alertmanager", url=web.url, token_env="AM_TOKEN")
+    made.send(message(), NOW)
+    assert web.requests[0].headers["authorization"] == "Bearer s3cret"
+    monkeypatch.setenv("AM_TOKEN", "s3cret\r\nX: y")
+    with pytest.raises(DeliveryError, match="AM_TOKEN holds characters that cannot be sent"):
+        made.send(message(), NOW)
+
+
 def test_a_variable_that_is_missing_is_named() -> None:
     with pytest.raises(DeliveryError, match="PAGERDUTY_KEY is not set"):
         channel("pagerduty", token_env="PAGERDUTY_KEY").send(message(), NOW)
 
 
 def test_each_kind_is_in_the_docs() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "notifications.md").read_text(encoding="utf-8")
+    text = DOCS.read_text(encoding="utf-8").partition("## What is guaranteed")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(KINDS)
+
+
+def test_the_documented_receiver_takes_what_is_signed_and_nothing_else(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)), found)
+    monkeypatch.setenv("HOOK", "s3cret")
+    channel("webhook", url=web.url, allow_private=True, secret_env="HOOK").send(message(), NOW)
+    (request,) = web.requests
+    is_genuine = found["is_genuine"]
+    assert is_genuine(request.headers, request.body, b"s3cret")
+    assert not is_genuine(request.headers, request.body + b" ", b"s3cret")
+    assert not is_genuine({**request.headers, "webhook-timestamp": "1"}, request.body, b"s3cret")
 
 
 def test_each_channel_names_itself_in_its_repr() -> None:
@@ -622,6 +647,18 @@ def test_a_receiver_that_forgets_is_told_again_while_it_fires(database: Database
     for minute in range(12, 30):
         deliver(database, "flights", [ops], NOW + 60 * minute)
     assert ops.got[3:] == ["flights-3-resolved-1"]
+
+
+def test_a_new_receiver_that_shows_what_fires_is_told_of_what_fires_already(database: Database) -> None:
+    change(database, None, OPEN)
+    change(database, None, incident(id="4", severity=Severity.PAGE))
+    change(database, None, incident(S.SNOOZED, id="5", until=NOW + 1e4))
+    shows, chat, pager = Recorder("am", repeat=300.0), Recorder("chat"), Recorder("p", Severity.PAGE, repeat=300.0)
+    for _ in range(2):
+        deliver(database, "flights", [shows, chat, pager], NOW)
+    assert sorted(shows.got) == ["flights-3-opened-1", "flights-4-opened-1"]
+    assert pager.got == ["flights-4-opened-1"]
+    assert chat.got == []
 
 
 def test_nothing_is_repeated_while_it_is_snoozed(database: Database) -> None:

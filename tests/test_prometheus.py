@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,17 @@ def test_a_histogram_of_values_above_zero_has_a_sum(is_open: bool, parse: Callab
     assert value("fourfold_column_value_sum", stream="predict", column="score") == pytest.approx(9.5)
 
 
+def test_a_column_without_finite_values_has_an_empty_histogram() -> None:
+    empty = dataclasses.replace(
+        numeric([1.0]), tallies=[3, 3, 0, 0, 0, 0, 0], sums=[0.0, 0.0], low=math.nan, high=math.nan,
+        bins=np.zeros(0, np.int64), counts=np.zeros(0, np.int64),
+    )  # fmt: skip
+    watched = dataclasses.replace(WATCHED, histograms={("predict", "score"): empty})
+    value = read(watched, is_open=True, parse=openmetrics.text_string_to_metric_families)
+    assert value("fourfold_column_value_bucket", stream="predict", column="score", le="+Inf") == 0
+    assert value("fourfold_column_value_sum", stream="predict", column="score") == 0
+
+
 @given(st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=30))
 def test_any_column_makes_a_valid_histogram(values: list[float]) -> None:
     watched = dataclasses.replace(WATCHED, histograms={("s", "c"): numeric(values)})
@@ -169,11 +180,7 @@ def test_the_format_is_the_one_that_is_asked_for(accept: str, expected: bool) ->
     assert "openmetrics" in OPENMETRICS
 
 
-def get(port: int, path: str, **headers: str) -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers["Content-Type"], answer.read().decode()
-    finally:
-        connection.close()
+def test_each_metric_is_in_the_docs() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "notifications.md").read_text(encoding="utf-8")
+    for family in families(WATCHED):
+        assert f"`{family.name}`" in text or f"`{family.name.replace('fourfold_objective', '')}`" in text, family.name

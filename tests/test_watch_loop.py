@@ -197,6 +197,13 @@ def test_an_address_is_a_host_and_a_port(address: str, place: tuple[str, int]) -
     assert place_of(address) == place
 
 
+def test_an_address_that_is_taken_is_a_mistake(port: int) -> None:
+    with listening(f"127.0.0.1:{port}", Board(60.0)):
+        with pytest.raises(InputError, match="choose another one"), listening(f"127.0.0.1:{port}", Board(60.0)):
+            pass
+        assert get(port, "/healthz")[0] == 200
+
+
 @pytest.mark.parametrize("address", ["9464", ":9464", "host", "host:", "host:x", "host:99999", "host:-1", ""])
 def test_what_is_no_address_is_a_mistake(address: str) -> None:
     with pytest.raises(InputError, match="such as 127"):

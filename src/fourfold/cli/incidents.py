@@ -116,16 +116,21 @@ def _foot(reader: Reader, record: Record) -> RenderableType:
             judged = record.confirmed + record.dismissed
             parts.append(f"{record.confirmed} of {judged} judged were real ({percent(record.precision)})")
         if record.delay is not None:
-            parts.append(f"the median one was said {span(record.delay)} than it began")
+            when = f"{span(record.delay)} than they began" if record.delay else "as they began"
+            parts.append(f"in the median, told {when}")
         lines.append(Words("; ".join(parts), style="dim"))
     with reader.database.read() as connection:
         waiting = [notice for notice in notices.waiting(connection, reader.project) if notice.error]
     for notice in waiting[:3]:
         text = (
-            f"{notice.channel} has not been told of {notice.incident} yet, after {notice.tries} tries: {notice.error}"
+            f"{notice.channel} has not been told of {notice.incident} yet, after {_tries(notice.tries)}: {notice.error}"
         )
         lines.append(Words(text, style="yellow"))
     return Group(*lines)
+
+
+def _tries(number: int) -> str:
+    return "1 try" if number == 1 else f"{number} tries"
 
 
 def _whole(reader: Reader, incident: Incident) -> RenderableType:
@@ -135,7 +140,7 @@ def _whole(reader: Reader, incident: Incident) -> RenderableType:
     entries = [
         ("state", _state(incident).plain + (f", {incident.reason}" if incident.reason else "")),
         ("since", moment_of(incident.began) + (between if incident.began_low < incident.began_high else "")),
-        ("said", moment_of(incident.opened)),
+        ("opened", moment_of(incident.opened)),
         ("ended", moment_of(incident.resolved) if incident.resolved is not None else ""),
         ("began in", str(incident.where)),
         ("kind", f"{incident.kind} ({incident.group.value})"),

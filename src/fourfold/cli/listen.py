@@ -54,13 +54,15 @@ def listening(address: str | None, board: Board) -> Iterator[None]:
     """Serve a board at "HOST:PORT", in the background, as long as the context lasts.
 
     Raises:
-        InputError: it is no address.
-        OSError: it is taken.
+        InputError: it is no address, or one that cannot be had.
     """
     if address is None:
         yield
         return
-    server = _Server(*place_of(address), board)
+    try:
+        server = _Server(*place_of(address), board)
+    except OSError as error:
+        raise InputError(f"--listen {address}: {error.strerror or error}; choose another one") from error
     thread = threading.Thread(target=server.serve_forever, name="fourfold-listen", daemon=True)
     thread.start()
     try:

@@ -77,6 +77,9 @@ def command(
         board.show(families(watched))
 
     with listening(listen, board):
+        if not as_json:
+            served = f"; http://{listen}/metrics" if listen else ""
+            console().print(Words(f"checking every {every}{served}; Ctrl-C ends it", style="dim"))
         repeat(seconds, work, board.failed)
 
 

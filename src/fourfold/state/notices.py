@@ -65,6 +65,12 @@ def of_incident(connection: Connection, project: str, incident: str) -> list[Not
     return [_read(row) for row in connection.execute(query.order_by(notice.c.created, notice.c.id))]
 
 
+def known(connection: Connection, project: str) -> set[tuple[str, str]]:
+    """Which channel has, or had, notices of which incident: pairs of both names."""
+    query = sa.select(notice.c.channel, notice.c.incident).distinct().where(notice.c.project == project)
+    return {(channel, str(incident)) for channel, incident in connection.execute(query)}
+
+
 def claim(connection: Connection, id_: str, now: float, until: float) -> bool:
     """Whether this process may send the notice; no other may before ``until``. Commit before sending."""
     query = sa.update(notice).where(notice.c.id == id_, notice.c.sent.is_(None), notice.c.again <= now)

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 from fourfold.model import Incident, Severity
+from fourfold.watch.lifecycle import News
 from fourfold.watch.notify.http import post
 from fourfold.watch.notify.message import FIRING, Message, details, plain
 from fourfold.watch.notify.protocol import Fields, Secret
@@ -45,7 +46,7 @@ class Alertmanager:
         """The alert, and the ends of those with other severities, where these can have changed."""
         incident = message.incident
         current = _alert(message, incident.severity, now + self.expires if message.fires else now)
-        if message.event == FIRING:
+        if message.event in (FIRING, News.OPENED):
             return [current]
         others = [severity for severity in Severity if severity is not incident.severity]
         return [current, *(_alert(message, severity, now) for severity in others)]

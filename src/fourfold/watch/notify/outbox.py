@@ -28,6 +28,7 @@ from fourfold.watch.notify.protocol import Channel, DeliveryError
 
 CLAIM = 120.0  # seconds for which a claim holds; longer than any sending takes
 _FIRST, _LONGEST = 30.0, float(HOUR)  # seconds until the second try, and between later ones at most
+_FIRING = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 _PATIENCE = 24.0 * HOUR  # the longest that a receiver may ask to wait
 MOST = ((3, HOUR), (10, 24 * HOUR))  # news of one incident a channel gets: so many within so many seconds
 
@@ -117,6 +118,7 @@ def deliver(
     began, sent, failed = time.monotonic(), 0, []
     blocked: set[tuple[str, str]] = set()  # news that may not pass an earlier one
     down: set[str] = set()
+    _introduce(database, project, [channel for channel in named.values() if channel.repeat is not None], now)
     with database.read() as connection:
         waiting = notices.waiting(connection, project)
     for notice in waiting:
@@ -145,6 +147,25 @@ def deliver(
         if not error.refused:
             down.add(channel.name)
     return Delivery(sent, tuple(failed))
+
+
+def _introduce(database: Database, project: str, showing: Sequence[Channel], now: float) -> None:
+    """Tell a receiver that shows what fires, if it is new, of what fires already."""
+    if not showing:
+        return
+    with database.read() as connection:
+        strangers = _strangers(connection, project, showing)
+    if strangers:
+        with database.write() as connection:  # looks again: another process may have been quicker
+            for incident, channel in _strangers(connection, project, showing):
+                _enqueue(connection, project, incident, News.OPENED, channel, [], now)
+
+
+def _strangers(connection: sa.Connection, project: str, showing: Sequence[Channel]) -> list[tuple[Incident, Channel]]:
+    """What fires, with each channel that has no notice of it."""
+    known = notices.known(connection, project)
+    firing = [each for each in incidents.load(connection, project, active=True) if each.state in _FIRING]
+    return [(each, channel) for each in firing for channel in showing if (channel.name, each.id) not in known]
 
 
 def pause(tries: int, chance: float) -> float:
@@ -213,7 +234,7 @@ def _message(notice: Notice, current: Incident | None) -> Message | None:
         message = Message.from_json(notice.body)
     if notice.event != FIRING:
         return message
-    if current is None or current.state not in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED):
+    if current is None or current.state not in _FIRING:
         return None
     return dataclasses.replace(message, incident=current)
 

@@ -41,7 +41,7 @@ class PagerDuty:
 def event(message: Message) -> dict[str, Any]:
     """The message as an event, without the routing key."""
     incident = message.incident
-    whole = {"event_action": "trigger" if message.fires else "resolve", "dedup_key": _key(message)}
+    whole: dict[str, Any] = {"event_action": "trigger" if message.fires else "resolve", "dedup_key": _key(message)}
     told: dict[str, str] = {}
     for name, value in details(message):
         told[name] = f"{told[name]}\n{value}" if name in told else value
@@ -51,6 +51,8 @@ def event(message: Message) -> dict[str, Any]:
         "component": plain(incident.where.component), "group": plain(message.project), "class": plain(incident.kind),
         "custom_details": {**told, "identity": message.identity},
     }  # fmt: skip
+    if incident.runbook.startswith(("https://", "http://")):
+        whole["links"] = [{"href": incident.runbook, "text": "runbook"}]
     return {**whole, "payload": payload, "client": "fourfold"}
 
 

@@ -55,14 +55,16 @@ class Secret:
     variable: str
 
     def value(self) -> str:
-        """The secret, read when it is needed.
+        """The secret, read when it is needed, without the line break that files end with.
 
         Raises:
-            DeliveryError: the variable is not set.
+            DeliveryError: the variable is not set, or holds what no header can hold.
         """
-        found = os.environ.get(self.variable, "")
+        found = os.environ.get(self.variable, "").strip()
         if not found:
             raise DeliveryError(f"the environment variable {self.variable} is not set where this process runs")
+        if not found.isprintable():
+            raise DeliveryError(f"the environment variable {self.variable} holds characters that cannot be sent")
         return found
 
 

@@ -15,7 +15,7 @@ from fourfold.watch.notify.message import Message, details, headline
 from fourfold.watch.notify.protocol import Fields
 from fourfold.watch.notify.web import Address
 
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b", "[": "[\u200b", "]": "]\u200b", "`": "'"}
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b", "](": "]\u200b(", "`": "'"}
 _HEADER, _SECTION = 150, 3_000  # characters that a block may have
 
 
@@ -57,7 +57,9 @@ def escaped(text: str) -> str:
     >>> escaped("<!channel> & <http://evil|here>")
     '&lt;!channel&gt; &amp; &lt;http://evil|here&gt;'
     """
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    for effect, harmless in _ESCAPES.items():
+        text = text.replace(effect, harmless)
+    return text
 
 
 def _cut(text: str, longest: int) -> str:
