@@ -25,7 +25,16 @@ def detector(store: Store) -> Alarms:
     return np.asarray((status == Status.CHANGED) | (status == Status.SETTLED))
 
 
+_LAST: dict[str, tuple[Store, list[Verdicts]]] = {}  # several methods ask for those of one store
+
+
 def _judged(store: Store) -> list[Verdicts]:
+    if "last" not in _LAST or _LAST["last"][0] is not store:
+        _LAST["last"] = store, _judge(store)
+    return _LAST["last"][1]
+
+
+def _judge(store: Store) -> list[Verdicts]:
     n, days = store.values.shape
     found, keys, family = Detector(DAY, days=PROMISE), [str(i) for i in range(n)], ["all"] * n
     least, side = np.full(n, LEAST), np.zeros(n, dtype=np.int64)
