@@ -16,7 +16,7 @@ HORIZON = 60  # days in which a change is to be found
 
 
 @dataclasses.dataclass(frozen=True)
-class False_:
+class FalseAlarms:
     """Of a store without a change: alarms, and incidents, per 30 days."""
 
     alarms: float
@@ -40,10 +40,10 @@ def incidents(days: np.ndarray) -> int:
     return n
 
 
-def false_alarms(alarms: Alarms) -> False_:
+def false_alarms(alarms: Alarms) -> FalseAlarms:
     begins = raised(alarms)
     periods = (alarms.shape[1] - LEARN) / 30
-    return False_(begins.sum() / periods, incidents(np.flatnonzero(begins.any(axis=0))) / periods)
+    return FalseAlarms(begins.sum() / periods, incidents(np.flatnonzero(begins.any(axis=0))) / periods)
 
 
 def delays(alarms: Alarms, began: np.ndarray, change: Change) -> np.ndarray:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _nulls(report: Report, seeds: range, methods: dict) -> None:
-    figures: dict[str, dict[str, list[False_]]] = {name: {null: [] for null in NULLS} for name in methods}
+    figures: dict[str, dict[str, list[FalseAlarms]]] = {name: {null: [] for null in NULLS} for name in methods}
     for seed in seeds:
         for null, make in NULLS.items():
             store = make(np.random.default_rng([seed, len(null)]), DAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy.typing as npt
 
 from bench.limits.series import LEAST, SERIES, START, Store
 from fourfold.counts.binning import Floats
-from fourfold.watch.detect import Detector, Status
+from fourfold.watch.detect import Detector, Status, Verdicts
+from fourfold.watch.detect.robust import normal_score
 
 Alarms = npt.NDArray[np.bool_]
 DAY = 86_400
@@ -19,15 +21,89 @@ PROMISE = 30.0  # days
 
 def detector(store: Store) -> Alarms:
     """Fourfold."""
+    status = np.stack([v.status for v in _judged(store)], axis=1)
+    return np.asarray((status == Status.CHANGED) | (status == Status.SETTLED))
+
+
+_LAST: dict[str, tuple[Store, list[Verdicts]]] = {}  # several methods ask for those of one store
+
+
+def _judged(store: Store) -> list[Verdicts]:
+    if "last" not in _LAST or _LAST["last"][0] is not store:
+        _LAST["last"] = store, _judge(store)
+    return _LAST["last"][1]
+
+
+def _judge(store: Store) -> list[Verdicts]:
     n, days = store.values.shape
     found, keys, family = Detector(DAY, days=PROMISE), [str(i) for i in range(n)], ["all"] * n
     least, side = np.full(n, LEAST), np.zeros(n, dtype=np.int64)
     noise = np.broadcast_to(store.noise, store.values.shape)
+    return [
+        found.judge(START + day * DAY, keys, store.values[:, day], noise[:, day], least, side, family)
+        for day in range(days)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Predicted:
+    """What fourfold's own baseline expected, by day: the surprise is in standard deviations, beyond the least."""
+
+    up: Floats
+    down: Floats
+    residual: Floats
+
+
+def _predicted(store: Store) -> _Predicted:
+    verdicts = _judged(store)
+    expected = np.stack([v.expected for v in verdicts], axis=1)
+    deviation = np.stack([v.high - v.low for v in verdicts], axis=1) / 2 / 1.96
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [np.nan_to_num((sign * (store.values - expected) - LEAST) / deviation) for sign in (1, -1)]
+        residual = np.nan_to_num((store.values - expected) / deviation)
+    for part in (*parts, residual):
+        part[:, :LEARN] = 0
+    return _Predicted(parts[0], parts[1], residual)
+
+
+GRID = np.array([0.5, 1, 2, 4, 8])  # effects, in deviations beyond the least
+
+
+def _e_detector(predicted: _Predicted, inflated: Floats) -> Alarms:
+    """M = (M + 1) L for each effect and side; their mean against the number of series times the days promised.
+
+    Source: Shin, Ramdas, Rinaldo, E-detectors: a nonparametric framework for sequential change detection (2022). L is
+    the ratio of t likelihoods as normal scores (20 degrees of freedom), to the power of 1 / ``inflated``.
+    """
+    n, days = predicted.up.shape
+    limit = np.log(SERIES * PROMISE)
+    logs = np.full((2, n, len(GRID)), -np.inf)
     out = np.zeros((n, days), dtype=bool)
-    for day in range(days):
-        verdicts = found.judge(START + day * DAY, keys, store.values[:, day], noise[:, day], least, side, family)
-        out[:, day] = (verdicts.status == Status.CHANGED) | (verdicts.status == Status.SETTLED)
+    for day in range(LEARN, days):
+        for side, z in enumerate((predicted.up[:, day], predicted.down[:, day])):
+            score = normal_score(z, np.full(n, 20.0))[:, None]
+            ratio = (GRID * score - GRID**2 / 2) / inflated[:, [day]]
+            logs[side] = np.minimum(np.logaddexp(logs[side], 0) + ratio, limit + 5)  # or it would not come back
+        mixed = np.logaddexp.reduce(np.concatenate(list(logs), axis=1), axis=1) - np.log(2 * len(GRID))
+        out[:, day] = mixed >= limit
     return out
+
+
+def e_detector(store: Store) -> Alarms:
+    """An e-detector over fourfold's baseline."""
+    predicted = _predicted(store)
+    return _e_detector(predicted, np.ones(predicted.up.shape))
+
+
+def e_detector_tempered(store: Store) -> Alarms:
+    """The same, its exponents divided by the long-run variance that the residuals' lag-1 autocorrelation implies."""
+    predicted = _predicted(store)
+    r = np.clip(predicted.residual, -4, 4)
+    product, square = np.cumsum(r[:, 1:] * r[:, :-1], axis=1), np.cumsum(r**2, axis=1)[:, 1:]
+    rho = np.zeros(r.shape)
+    rho[:, 2:] = (product / np.maximum(square, 1e-9))[:, :-1]
+    rho = np.clip(rho, 0, 0.95)
+    return _e_detector(predicted, (1 + rho) / (1 - rho))
 
 
 def fixed(store: Store) -> Alarms:
@@ -134,6 +210,8 @@ def _conformal(store: Store) -> Floats:
 
 METHODS: dict[str, Callable[[Store], Alarms]] = {
     "fourfold": detector,
+    "e-detector": e_detector,
+    "e-detector, tempered": e_detector_tempered,
     "relative 20 %": fixed,
     "PSI > 0.2": psi,
     "z-scores, 3": z_scores,

@@ -134,7 +134,8 @@ class Change:
 
 
 CHANGES = (
-    Change("no change", 0), Change("step of 3", 3), Change("step of 5", 5), Change("step of 8", 8), Change("step of 16", 16),
+    Change("no change", 0),
+    Change("step of 3", 3), Change("step of 5", 5), Change("step of 8", 8), Change("step of 16", 16),
     Change("drift to 4 in 30 days", 4, 30), Change("drift to 8 in 60 days", 8, 60),
     Change("spike of 8", 8, 0, 1), Change("spike of 16", 16, 0, 1),
 )  # fmt: skip

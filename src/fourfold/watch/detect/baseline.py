@@ -39,12 +39,18 @@ def day_of_month(times: Ints) -> Ints:
     return np.where(days == last, -1, np.where(days == months.astype("datetime64[D]"), 1, 0)).astype(np.int64)
 
 
-def fit(times: Ints, values: Floats, bucket: int, level: int) -> Baseline:
-    """Expect ``bucket`` of each row of ``values``, whose columns began at ``times``; NaN is not known or masked."""
+def fit(times: Ints, values: Floats, moved: Floats, bucket: int, level: int) -> Baseline:
+    """Expect ``bucket`` of each row of ``values``, whose columns began at ``times``; NaN is not known or masked.
+
+    ``moved`` is what has to be added for the values to lie about the newest level; a trend makes up for it.
+    """
     seasons = [weekday] if level >= DAY else [lambda t: t // HOUR % 24, lambda t: weekday(t) * 24 + t // HOUR % 24]
     if level >= DAY:
         slope = _trend(times[times < bucket - LAG], values[:, times < bucket - LAG])
-        values = values - (slope[:, None] * (times - bucket)).astype(values.dtype)
+        trend = -(slope[:, None] * (times - bucket)).astype(values.dtype)
+        values = values + np.where(slope[:, None] != 0, trend, moved)
+    else:
+        values = values + moved
     flat, added = values - median(values)[:, None], np.zeros(len(values))
     here = np.array([bucket])
     for season in seasons:

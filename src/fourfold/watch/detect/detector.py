@@ -11,11 +11,13 @@ from fourfold.counts.binning import Floats, Ints
 from fourfold.watch.detect import memory
 from fourfold.watch.detect.baseline import DAY, day_of_month, fit
 from fourfold.watch.detect.robust import log_tail, normal_score
-from fourfold.watch.detect.spread import SPANS, Spread, means, usual
+from fourfold.watch.detect.spread import GUARD, Spread, usual
 from fourfold.watch.detect.verdicts import Status, Verdicts
 
 NORMAL_95 = 1.96
 OVER = 3.0  # a change is over once the odds are e to this that it is
+EFFECTS = np.array([0.5, 1, 2, 4, 8])  # beyond the least that matters, in deviations
+MOST = 60.0  # of a logarithm
 STEADY = 0.1  # of the least change that matters: a series whose natural deviation is less has no season
 STEP = 2.0  # of which one bucket gives at most this much: two are needed
 
@@ -32,7 +34,6 @@ class Detector:
         self.level, self.days, self.settle = level, days, settle
         self.needed = needed if needed is not None else (14 if level >= DAY else 72)
         self.history = memory.History(15 * 7 if level >= DAY else 4 * 7 * 24)
-        self.spans = SPANS
 
     def judge(
         self,
@@ -61,10 +62,10 @@ class Detector:
         times = h.times
         past = np.where(h.out[rows], np.nan, h.y[rows])[:, :-1]
         seen = np.asarray(np.count_nonzero(~np.isnan(past), axis=1))
-        base = fit(times[:-1], past, bucket, self.level)
+        base = fit(times[:-1], past, h.moved[rows, :-1], bucket, self.level)
         error = np.where(known & (seen >= 3), y - base.expected, np.nan)
         h.y[rows, -1], h.v[rows, -1], h.e[rows, -1] = y, v, error
-        found = usual(h, rows, edge, base.error, v)
+        found = usual(h, rows, edge, base.error)
         learned = seen >= self.needed
         active = max(n, 1)
         threshold = np.log(active * self.days * DAY / self.level)
@@ -75,15 +76,15 @@ class Detector:
         sign = np.where(up >= down, 1, -1)
         status = np.where(learned, Status.NORMAL, Status.LEARNING).astype(np.int64)
         opens = known & learned & (evidence >= 0) & ~h.open[rows]
-        rare = opens & self._rare(times[:-1], past, bucket) & (found.nat[0] > (STEADY * edge) ** 2)
+        rare = opens & self._rare(times[:-1], past, bucket) & (found.natural > (STEADY * edge) ** 2)
         status[rare] = Status.RARE
         opens &= ~rare
         if opens.any():
-            self._open(rows[opens], sign[opens], found.one(v)[opens])
+            self._open(rows[opens], sign[opens], found.deviation(v)[opens])
         was = h.open[rows] & ~opens & known
         h.peak[rows] = np.where(h.open[rows], np.fmax(h.peak[rows], evidence), evidence)
         if was.any():
-            self._follow(rows[was], error[was], found.one(v)[was], edge[was])
+            self._follow(rows[was], error[was], found.deviation(v)[was], edge[was])
         is_open = h.open[rows]
         status[is_open] = Status.CHANGED
         began = np.where(is_open, h.began[rows], 0)
@@ -93,7 +94,7 @@ class Detector:
         status[settled] = Status.SETTLED
         if settled.any():
             self._settle(rows[settled])
-        half = NORMAL_95 * np.sqrt(found.one(np.nan_to_num(v)) ** 2 + base.error * found.nat[0])
+        half = NORMAL_95 * found.deviation(np.nan_to_num(v))
         shown = np.where(np.isfinite(half), half, np.nan)
         return Verdicts(
             status=status,
@@ -135,17 +136,22 @@ class Detector:
     def _evidence(
         self, h: memory.History, rows: Ints, found: Spread, edge: Floats, noise: Floats
     ) -> tuple[Floats, Floats]:
-        """How improbable the last buckets are, up and down: the best of all spans, less what choosing costs."""
-        best = [np.full(len(rows), -np.inf), np.full(len(rows), -np.inf)]
-        for place, span in enumerate(self.spans):
-            window = means(h, rows, span)
-            deviation = np.sqrt(window.noise + found.nat[place])
-            cost = np.log(2 * len(self.spans))
-            for way, sign in enumerate((1, -1)):
-                z = (sign * window.mean - edge) / deviation
-                score = normal_score(np.maximum(z, 0), found.freedom[place])
-                evidence = np.where(np.isfinite(z), -log_tail(score) - cost, -np.inf)
-                best[way] = np.maximum(best[way], np.where(window.full & (z > 0), evidence, -np.inf))
+        """How improbable the last buckets are, up and down: by this bucket alone, or by all since some start."""
+        error = h.e[rows, -1].astype(np.float64)
+        known = np.isfinite(error)
+        deviation = found.deviation(noise)
+        longer = found.longer[:, None]
+        best = []
+        for way, sign in enumerate((1, -1)):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                z = np.where(known, (sign * error - edge) / deviation, 0)
+            score = normal_score(z, found.freedom)
+            sudden = np.where(score > 0, -log_tail(score), -np.inf)
+            sums = h.sums[rows, way]
+            grown = np.logaddexp(sums, 0) + (EFFECTS * score[:, None] - EFFECTS**2 / 2) / longer
+            h.sums[rows, way] = np.where(known[:, None], np.minimum(grown, MOST), sums)
+            slow = np.logaddexp.reduce(h.sums[rows, way].astype(np.float64), axis=1) - np.log(len(EFFECTS))
+            best.append(np.maximum(sudden, slow) - np.log(2 * 2))
         return best[0], best[1]
 
     def _rare(self, times: Ints, past: Floats, bucket: int) -> npt.NDArray[np.bool_]:
@@ -159,7 +165,7 @@ class Detector:
     def _open(self, rows: Ints, sign: Ints, deviation: Floats) -> None:
         """Note a change, and where it began: the start from which the likelihood of a shift is largest."""
         h = self.history
-        wide = min(h.filled, 4 * max(self.spans))
+        wide = min(h.filled, 2 * GUARD)
         error = np.where(h.out[rows][:, -wide:], np.nan, h.e[rows][:, -wide:]).astype(np.float64)
         valid = np.isfinite(error)
         z = np.where(valid, error, 0) / deviation[:, None] * sign[:, None]
@@ -190,6 +196,7 @@ class Detector:
         h.length[rows] += 1
         ended = h.over[rows] >= OVER
         h.open[rows[ended]] = False
+        h.sums[rows[ended]] = -np.inf
         if h.filled >= 2:
             h.out[rows[ended], -2:] = False
 
@@ -198,7 +205,8 @@ class Detector:
         h = self.history
         after = h.times[None, :] >= h.began[rows][:, None]
         shift = np.nan_to_num(memory.middle(np.where(after, h.e[rows], np.nan)))[:, None]
-        h.y[rows] += np.where(after, 0, shift).astype(np.float32)
+        h.moved[rows] += np.where(after, 0, shift).astype(np.float32)
         h.e[rows] -= np.where(after, shift, 0).astype(np.float32)
         h.out[rows] &= ~after
         h.open[rows] = False
+        h.sums[rows] = -np.inf

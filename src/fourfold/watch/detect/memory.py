@@ -18,7 +18,8 @@ __all__ = ["History", "middle", "pack", "unpack"]
 
 MAGIC = b"fourfold detector 1\n"  # the number is the version of what follows
 CHECK = 4  # bytes of the checksum after it
-GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "out": np.bool_}
+GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "moved": np.float32, "out": np.bool_}
+SUMS = (2, 5)  # up and down, by effect
 COLUMNS = {
     "open": np.bool_, "began": np.int64, "low": np.int64, "high": np.int64, "length": np.int64,
     "shift": np.float64, "over": np.float64, "peak": np.float64, "family": np.int64,
@@ -29,7 +30,8 @@ class History:
     """The newest buckets of all series, a row each, and what is open.
 
     The grids: ``y`` the values, ``v`` their sampling variances, ``e`` by how much they differed from what was
-    expected, ``out`` whether a bucket is no part of the baseline. The columns are of ``times``.
+    expected, ``moved`` by how much later changes have
+    moved what is normal since, ``out`` whether a bucket is no part of the baseline. The columns are of ``times``.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -37,11 +39,12 @@ class History:
         self.index: dict[str, int] = {}
         self.families: dict[str, int] = {}
         self.times: Ints = np.zeros(0, dtype=np.int64)
-        self.y = self.v = self.e = np.zeros((0, 0), dtype=np.float32)
+        self.y = self.v = self.e = self.moved = np.zeros((0, 0), dtype=np.float32)
         self.out = np.zeros((0, 0), dtype=bool)
         self.open = np.zeros(0, dtype=bool)
         self.began = self.low = self.high = self.length = self.family = np.zeros(0, dtype=np.int64)
         self.shift = self.over = self.peak = np.zeros(0)
+        self.sums = np.zeros((0, *SUMS), dtype=np.float32)
 
     @property
     def filled(self) -> int:
@@ -58,7 +61,7 @@ class History:
             grid = getattr(self, name)
             grown: npt.NDArray[np.generic] = np.empty((len(grid), self.filled), dtype=kind)
             grown[:, :-1] = grid[:, drop:]
-            grown[:, -1] = 0 if kind is np.bool_ else np.nan
+            grown[:, -1] = _empty(name)
             setattr(self, name, grown)
 
     def rows(self, keys: Sequence[str], family: Sequence[str] | None) -> Ints:
@@ -69,11 +72,12 @@ class History:
         new = len(index) - before
         if new:
             for name, kind in GRIDS.items():
-                fill = 0 if kind is np.bool_ else np.nan
+                fill = _empty(name)
                 more: npt.NDArray[np.generic] = np.full((new, self.filled), fill, dtype=kind)
                 setattr(self, name, np.concatenate([getattr(self, name), more]))
             for name, kind in COLUMNS.items():
                 setattr(self, name, np.concatenate([getattr(self, name), np.zeros(new, dtype=kind)]))
+            self.sums = np.concatenate([self.sums, np.full((new, *SUMS), -np.inf, dtype=np.float32)])
         families, names = self.families, family if family is not None else [""] * len(keys)
         self.family[rows] = np.fromiter(
             (families.setdefault(name, len(families)) for name in names), dtype=np.int64, count=len(keys)
@@ -81,11 +85,15 @@ class History:
         return rows
 
 
+def _empty(grid: str) -> float:
+    return 0 if grid in ("out", "moved") else np.nan
+
+
 def pack(numbers: dict[str, float], history: History) -> bytes:
     """A detector's numbers and history as bytes, with a checksum."""
     head = {"numbers": numbers, "capacity": history.capacity}
     names = {"keys": list(history.index), "families": list(history.families)}
-    arrays = {name: getattr(history, name) for name in (*GRIDS, *COLUMNS, "times")}
+    arrays = {name: getattr(history, name) for name in (*GRIDS, *COLUMNS, "times", "sums")}
     for name, value in (head | names).items():
         arrays[name] = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
     stream = io.BytesIO()
@@ -125,9 +133,10 @@ def _history(
     history.families = {str(name): row for row, name in enumerate(families)}
     history.times = np.asarray(arrays["times"], dtype=np.int64)
     shape = (len(history.index), len(history.times))
-    for name, kind in (GRIDS | COLUMNS).items():
+    for name, kind in (GRIDS | COLUMNS | {"sums": np.float32}).items():
         array: Floats = np.asarray(arrays[name])
-        if array.dtype != kind or array.shape != (shape if name in GRIDS else shape[:1]):
+        wanted = shape if name in GRIDS else (shape[0], *SUMS) if name == "sums" else shape[:1]
+        if array.dtype != kind or array.shape != wanted:
             raise ValueError(f"{name} is {array.dtype}{array.shape}")
         setattr(history, name, array.copy())
     return history

@@ -1,4 +1,4 @@
-"""How much a series usually differs from what was expected of it: by bucket, and by the mean of several buckets."""
+"""How much a series usually differs from what was expected of it, how heavy its tails are, and for how long it does."""
 
 from __future__ import annotations
 
@@ -10,98 +10,91 @@ from fourfold.counts.binning import Floats, Ints
 from fourfold.watch.detect.memory import History
 from fourfold.watch.detect.robust import CONSISTENT, count, median
 
-SPANS = (1, 2, 4, 8, 16, 28)  # buckets; a sudden change is seen in one, a slow one in the mean of many
+GUARD = 16  # buckets: the newest, which are being tested, are no part of what is usual
+SPAN = 8  # buckets: how much their mean varies tells how long natural variation lasts
 PRIOR = 20.0  # a scale is as sure as that of so many buckets before any are seen
 WORTH = (3.0, 40.0)  # a family's variation counts like so many buckets of the series' own, by how alike siblings are
 LONELY = 3.0  # the same of a series without siblings
 CHANCE = 5.4  # over n: the variance of the logarithm of a variance from n values, by their median
-GUARD = 28  # buckets: the newest, which are being tested, are no part of what is usual
 FLOOR = 1 / 20  # of the least change that matters: no series is steadier
-TAIL_PRIOR = 60.0  # the same for how heavy its tails are, which takes longer to see
-UNSEEN, TAILS = 200.0, 1.3  # before a family has shown so many buckets, its tails are taken to be those of t with 7
-PER_EXCESS = 1.2
-SURE = 1.0
+TAIL_PRIOR = 60.0  # a family's tails count like so many buckets of the series' own: it takes long to see them
+UNSEEN, TAILS = 200.0, 1.3  # before a family has shown so many buckets, its tails are taken to be those of t with 6
+PER_EXCESS = 1.0  # of the mean square (in squared robust deviations) over 1: degrees of freedom above 2
 LIGHTEST, HEAVIEST = 100.0, 3.0  # degrees of freedom
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """By span: ``nat`` is the natural variance of the mean of so many errors, ``freedom`` the weight of its tails."""
+    """By series: ``natural`` is the variance of an error beyond sampling noise, ``freedom`` the weight of its tails.
 
-    nat: list[Floats]
-    freedom: list[Floats]
+    ``longer`` is how many times the variance of a mean of several errors is what it would be if they were independent.
+    """
 
-    def one(self, noise: Floats) -> Floats:
-        """The standard deviation of one bucket."""
-        return np.asarray(np.sqrt(noise + self.nat[0]))
+    natural: Floats
+    freedom: Floats
+    longer: Floats
 
-
-@dataclasses.dataclass(frozen=True)
-class Means:
-    """The mean of the errors of the last buckets, its sampling variance, and whether most of them are there."""
-
-    mean: Floats
-    noise: Floats
-    full: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    def deviation(self, noise: Floats) -> Floats:
+        """The standard deviation of one bucket's error."""
+        return np.asarray(np.sqrt(noise + self.natural))
 
 
-def means(h: History, rows: Ints, span: int) -> Means:
-    """Of the newest ``span`` buckets."""
-    width = min(span, h.filled)
-    error = np.where(h.out[rows, -width:], np.nan, h.e[rows, -width:]).astype(np.float64)
-    valid = np.isfinite(error)
-    n = valid.sum(axis=1)
-    some = np.maximum(n, 1)
-    noise = np.where(valid, h.v[rows, -width:], 0).sum(axis=1) / some**2
-    return Means(np.where(valid, error, 0).sum(axis=1) / some, noise, (2 * n > span) & valid[:, -1])
-
-
-def usual(h: History, rows: Ints, least: Floats, error: Floats, noise: Floats) -> Spread:
-    """What the history before the newest bucket shows; ``error`` is the baseline's own, per unit variance."""
-    guard = min(GUARD, h.filled // 4)  # what is being tested
-    stop = h.filled - 1 - guard
-    still = h.open[rows][:, None] & (h.times[None, :stop] >= h.began[rows][:, None])
-    errors = np.where(still | h.out[rows, :stop], np.nan, h.e[rows, :stop])
-    floor = (FLOOR * least) ** 2
-    family = h.family[rows]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = 1 / h.v[rows, :stop]
-        valid = np.isfinite(errors)
-        typical = valid.sum(axis=1) / np.where(valid, weight, 0).sum(axis=1)
-    typical = np.nan_to_num(typical, nan=0.0, posinf=0.0)
+def usual(h: History, rows: Ints, least: Floats, error: Floats) -> Spread:
+    """What the history shows without the newest buckets; ``error`` is the baseline's own, per unit variance."""
+    stop = max(0, h.filled - 1 - min(GUARD, h.filled // 4))
+    errors = np.where(h.out[rows, :stop], np.nan, h.e[rows, :stop])
+    valid = np.isfinite(errors)
     n = valid.sum(axis=1).astype(np.float64)
+    typical = _typical(h.v[rows, :stop], valid)
     total = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
-    own = np.maximum(total - typical, 0)
+    own, floor, family = np.maximum(total - typical, 0), (FLOOR * least) ** 2, h.family[rows]
     siblings = _pooled(family, np.maximum(own, total / 10) + floor, n)
-    one = np.maximum((n * own + siblings.weight * siblings.value) / (n + siblings.weight), floor)
-    nat, freedom = [one * (1 + error)], []
-    squares = np.clip(errors**2 / (one + typical)[:, None], 0, 50)
-    heavy = np.nansum(squares, axis=1)
-    of_family = (_sum(family, heavy) + UNSEEN * TAILS) / (_sum(family, n) + UNSEEN)
-    tails = (heavy + TAIL_PRIOR * np.maximum(of_family, 1)) / (n + TAIL_PRIOR)
-    tail = np.clip(2 + PER_EXCESS / np.maximum(tails - 1, 1e-3), HEAVIEST, LIGHTEST)
-    freedom.append(1 / (1 / tail + 1 / (PRIOR + SURE * n)))
-    filled = np.where(valid, errors, 0).astype(np.float32)
-    sums = np.concatenate([np.zeros((len(rows), 1), np.float32), np.cumsum(filled, axis=1)], axis=1)
-    counts = np.concatenate([np.zeros((len(rows), 1), np.int32), np.cumsum(valid, axis=1, dtype=np.int32)], axis=1)
-    for span in SPANS[1:]:
-        alone = one / span
-        if sums.shape[1] <= 2 * span:
-            nat.append(np.maximum(2 * alone, one * error + alone))
-            freedom.append(1 / (1 / tail + 1 / PRIOR) + 0 * n)
-            continue
-        stride = max(1, span // 2)
-        size = counts[:, span::stride] - counts[:, :-span:stride]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            window = (sums[:, span::stride] - sums[:, :-span:stride]) / np.where(2 * size > span, size, 0)
-        window = np.where(2 * size > span, window, np.nan)
-        blocks = count(window) * stride / span
-        emp = np.maximum(np.nan_to_num(CONSISTENT * median(np.abs(window))).astype(np.float64) ** 2 - typical / span, 0)
-        ratio = _pooled(family, (emp + alone / 10) / alone, blocks)
-        longer = np.maximum(ratio.value, 1) * alone
-        nat.append(np.maximum((blocks * emp + ratio.weight * longer) / (blocks + ratio.weight), alone) + one * error)
-        freedom.append(1 / (1 / (tail * np.sqrt(span)) + 1 / (PRIOR + blocks)))
-    return Spread(nat, freedom)
+    natural = np.maximum((n * own + siblings.weight * siblings.value) / (n + siblings.weight), floor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squares = np.nansum(np.clip(errors**2 / (natural + typical)[:, None].astype(np.float32), 0, 50), axis=1)
+    longer = (_longer(errors, valid, family, natural, typical) + SPAN * error) / (1 + error)
+    return Spread(natural * (1 + error), _freedom(family, squares, n), np.maximum(longer, 1))
+
+
+def _typical(noise: Floats, valid: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:
+    """The harmonic mean: a few buckets of few records do not hide the natural variation of the others."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = valid.sum(axis=1) / np.where(valid, 1 / noise, 0).sum(axis=1)
+    return np.nan_to_num(found, nan=0.0, posinf=0.0).astype(np.float64)
+
+
+def _freedom(family: Ints, squares: Floats, n: Floats) -> Floats:
+    """The degrees of freedom of a t distribution that has such tails, and whose scale is estimated from n buckets."""
+    of_family = (_sum(family, squares) + UNSEEN * TAILS) / (_sum(family, n) + UNSEEN)
+    tails = (squares + TAIL_PRIOR * np.maximum(of_family, 1)) / (n + TAIL_PRIOR)
+    found = np.clip(2 + PER_EXCESS / np.maximum(tails - 1, 1e-3), HEAVIEST, LIGHTEST)
+    return np.asarray(1 / (1 / found + 1 / (PRIOR + n)))
+
+
+def _longer(
+    errors: Floats,
+    valid: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+    family: Ints,
+    natural: Floats,
+    typical: Floats,
+) -> Floats:
+    """The variance of the mean of ``SPAN`` errors over that of independent ones, 1 at least."""
+    if errors.shape[1] < 2 * SPAN:
+        return np.full(len(errors), 2.0)
+    none = np.zeros((len(errors), 1), dtype=np.float32)
+    sums = np.concatenate([none, np.cumsum(np.where(valid, errors, 0), axis=1)], axis=1)
+    sizes = np.concatenate([none, np.cumsum(valid, axis=1, dtype=np.float32)], axis=1)
+    size = (sizes[:, SPAN:] - sizes[:, :-SPAN])[:, :: SPAN // 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (sums[:, SPAN:] - sums[:, :-SPAN])[:, :: SPAN // 2] / np.where(2 * size > SPAN, size, np.nan)
+    blocks = count(means) / 2
+    alone = natural / SPAN
+    own = np.nan_to_num(CONSISTENT * median(np.abs(means))).astype(np.float64) ** 2 - typical / SPAN
+    own = np.maximum(own, 0)
+    ratio = _pooled(family, (own + alone / 10) / alone, blocks)
+    of_family = np.maximum(ratio.value, 1) * alone
+    found = np.maximum((blocks * own + ratio.weight * of_family) / (blocks + ratio.weight), alone)
+    return np.asarray((found * SPAN + typical) / (natural + typical))
 
 
 def _sum(family: Ints, values: Floats) -> Floats:
