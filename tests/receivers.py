@@ -28,10 +28,17 @@ class Request:
 class Web(http.server.ThreadingHTTPServer):
     """Records each request, and answers with ``status`` and ``headers``; port 0 is a free one."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, certificate: Path | None = None) -> None:
         self.requests: list[Request] = []
         self.status, self.headers, self.said = 200, {"X": "y"}, b"ok"
         super().__init__(("127.0.0.1", port), _Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def handle_error(self, *arguments: Any) -> None:
+        """A client that turns away is no failure of a test."""
 
     @property
     def url(self) -> str:

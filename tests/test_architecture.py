@@ -23,7 +23,7 @@ LEVELS = {
     "errors": 0,
     "model": 1,
     "config": 2, "counts": 2,
-    "fold": 3, "metrics": 3,
+    "fold": 3, "metrics": 3, "expectations": 3,
     "log": 4, "state": 4, "engine": 4,
     "ingest": 5, "query": 5,
     "store": 6,

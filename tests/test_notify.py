@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fourfold.errors import ConfigError
 from fourfold.model import Finding, Group, Incident, IncidentState, Severity, Where
@@ -337,6 +338,24 @@ def test_a_proxy_of_the_environment_is_used_unless_the_address_is_guarded(
         channel("webhook", url="http://hooks.invalid").send(message(), NOW)
 
 
+@pytest.mark.parametrize("allow", [True, False])
+def test_a_receiver_over_tls_must_prove_its_name(
+    allow: bool, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr(http, "is_public", lambda address: True)
+    with running(Web(certificate=certificate)) as web:
+        port = web.server_address[1]
+        channel("webhook", url=f"https://localhost:{port}", allow_private=allow).send(message(), NOW)
+        assert len(web.requests) == 1
+        with pytest.raises(DeliveryError, match=r"127\.0\.0\.1 cannot be reached: .*certificate"):
+            channel("webhook", url=f"https://127.0.0.1:{port}", allow_private=allow).send(message(), NOW)
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(DeliveryError, match=r"localhost cannot be reached: .*certificate"):
+            channel("webhook", url=f"https://localhost:{port}", allow_private=allow).send(message(), NOW)
+    assert len(web.requests) == 1
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
 def test_a_refusal_is_told_with_what_the_receiver_says(web: Web, status: int) -> None:
     web.status, web.said = status, b"bad \x1b[31m label"
@@ -649,8 +668,8 @@ def test_two_processes_that_deliver_at_once_send_each_notice_once(database: Data
     for number in range(1, 21):
         change(database, None, incident(id=str(number)), hook)
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(3)
-    workers = [context.Process(target=_deliver_to, args=(database.path, web.url, start)) for _ in range(3)]
+    start = context.Barrier(2)
+    workers = [context.Process(target=_deliver_to, args=(database.path, web.url, start)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -658,6 +677,73 @@ def test_two_processes_that_deliver_at_once_send_each_notice_once(database: Data
         assert worker.exitcode == 0
     ids = [request.json["id"] for request in web.requests]
     assert sorted(ids) == sorted(f"flights-{number}-opened-1" for number in range(1, 21))
+
+
+class Killed(BaseException):
+    """The end of a process, between any two statements."""
+
+
+@dataclasses.dataclass
+class Fuse:
+    """Ends the process at one of the steps that it is told of."""
+
+    left: int
+
+    def step(self, *arguments: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+class Fused(Recorder):
+    fuse = Fuse(0)
+
+    def send(self, message: Message, now: float) -> None:
+        self.fuse.step()
+        super().send(message, now)
+        self.fuse.step()
+
+
+@pytest.mark.parametrize("repeat", [None, 300.0])
+def test_a_watch_that_is_killed_between_any_two_statements_tells_of_everything(
+    tmp_path: Path, repeat: float | None
+) -> None:
+    """Three checks with their deliveries; the process dies at each step in turn, and another one goes on later."""
+    states = [(None, OPEN), (OPEN, PAGE), (PAGE, RESOLVED)]
+    expected = ["flights-3-opened-1", "flights-3-escalated-1", "flights-3-resolved-1"]
+    Database(tmp_path / "empty.db").close()
+    for place in range(1, 10_000):
+        shutil.copy(tmp_path / "empty.db", tmp_path / f"{place}.db")
+        database, ops = Database(tmp_path / f"{place}.db"), Fused(repeat=repeat)
+        ops.fuse = fuse = Fuse(place)
+        sa.event.listen(database.engine, "before_cursor_execute", fuse.step)
+        sa.event.listen(database.engine, "commit", fuse.step)
+        now, died = NOW, 0
+        for before, after in states:
+            while True:
+                try:
+                    with database.read() as connection:
+                        done = incidents.one(connection, "flights", "3") == after
+                    if not done:
+                        change(database, before, after, ops, now=now)
+                    deliver(database, "flights", [ops], now)
+                    break
+                except Killed:
+                    died += 1
+                    now += CLAIM + 1
+            now += 1
+        fuse.left = -1
+        deliver(database, "flights", [ops], now + CLAIM)
+        news = [identity for identity in ops.got if "firing" not in identity]
+        assert list(dict.fromkeys(news)) == expected, place
+        assert len(news) <= len(expected) + died
+        with database.read() as connection:
+            assert notices.waiting(connection, "flights") == []
+        database.close()
+        if not died:
+            assert news == expected
+            assert place > 30
+            return
 
 
 DIES = """

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from bench.limits.rivals import LEARN, METHODS, Alarms
-from bench.limits.series import CHANGES, DAYS, NULLS, Change, Store, with_change
+from bench.limits.series import CHANGES, DAYS, NULLS, Change, with_change
 from bench.measure import RESULTS, Report
 
 TOGETHER = 3  # days: alarms that begin so soon after the first are one incident

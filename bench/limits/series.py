@@ -104,9 +104,17 @@ def yearly(rng: np.random.Generator, days: int) -> Store:
     return _moved(rng, days, year + season + x)
 
 
+def growing(rng: np.random.Generator, days: int) -> Store:
+    """A steady trend, up or down, of 0.1 to 0.4 a year, and a weekly season."""
+    trend = np.sign(rng.uniform(-1, 1, (SERIES, 1))) * rng.uniform(0.1, 0.4, (SERIES, 1)) * np.arange(days) / 365.25
+    season = rng.normal(0, 0.03, (SERIES, 7))[:, np.arange(days) % 7]
+    n = np.full((SERIES, 1), 2_000.0)
+    return Store(3 + trend + season + rng.normal(0, 0.03, (SERIES, days)), np.broadcast_to(1 / (4 * n), (SERIES, days)))
+
+
 NULLS: dict[str, Callable[[np.random.Generator, int], Store]] = {
     make.__name__: make
-    for make in (independent, correlated, overdispersed, seasonal, wandering, heavy_tailed, stable, yearly)
+    for make in (independent, correlated, overdispersed, seasonal, wandering, heavy_tailed, stable, yearly, growing)
 }
 
 

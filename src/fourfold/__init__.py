@@ -14,7 +14,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
-from fourfold.model import Artifact, Run, RunStatus, Status, Task, Value, Window
+from fourfold.model import (
+    Artifact,
+    Finding,
+    Group,
+    Incident,
+    IncidentState,
+    Run,
+    RunStatus,
+    Severity,
+    Status,
+    Task,
+    Value,
+    Where,
+    Window,
+)
 from fourfold.sdk import component, flush, init, log, objective, run, task
 
 if TYPE_CHECKING:
@@ -47,6 +61,7 @@ if TYPE_CHECKING:
         streams,
         trace,
     )
+    from fourfold.sdk.watching import check, incidents
     from fourfold.watch.objectives import ObjectiveView
 
 __version__ = "0.1.0"
@@ -68,6 +83,7 @@ _LATER = {  # by module: what asks loads the engines, which a service that only 
     "sdk.history": ("ColumnHistory", "History", "history"),
     "sdk.objectives": ("objectives",),
     "watch.objectives": ("ObjectiveView",),
+    "sdk.watching": ("check", "incidents"),
     "sdk.questions": (
         "compare", "delete", "discrepancies", "metric", "problems", "runs", "skew", "status", "streams", "trace",
     ),
@@ -83,8 +99,12 @@ __all__ = [
     "DimensionView",
     "Discrepancy",
     "Drift",
+    "Finding",
     "FourfoldError",
+    "Group",
     "History",
+    "Incident",
+    "IncidentState",
     "InputError",
     "Join",
     "ObjectiveView",
@@ -94,6 +114,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "SchemaError",
+    "Severity",
     "SkewFinding",
     "SliceView",
     "Status",
@@ -108,13 +129,16 @@ __all__ = [
     "TracedValue",
     "UnknownNameError",
     "Value",
+    "Where",
     "Window",
+    "check",
     "compare",
     "component",
     "delete",
     "discrepancies",
     "flush",
     "history",
+    "incidents",
     "init",
     "log",
     "metric",

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from fourfold.cli import (
+    check,
     compare,
     demo,
     doctor,
@@ -16,6 +17,7 @@ from fourfold.cli import (
     forget,
     incidents,
     metrics,
+    objectives,
     runs,
     skew,
     status,
@@ -30,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 for command in (
-    demo, status, incidents, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
+    demo, check, incidents, objectives, status, watch, runs, streams, metrics, trace, compare, skew, fold, forget, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from fourfold.config import seconds_of
 from fourfold.errors import InputError
 from fourfold.model import Finding, Incident, IncidentState, Severity, percent
 from fourfold.query.reader import Reader
+from fourfold.reports.streams import spans
 from fourfold.state import notices
 from fourfold.watch import incidents as asked
 from fourfold.watch.incidents import Action, Record
@@ -79,6 +81,11 @@ def _list(reader: Reader, every: bool, json: bool) -> None:
     if json:
         print_json([row(incident) for incident in found])
         return
+    draw_list(reader, found)
+
+
+def draw_list(reader: Reader, found: Sequence[Incident]) -> None:
+    """Incidents, with how good the alarms have been."""
     known = asked.incidents(reader, active=False)
     screen = console()
     if not found:
@@ -91,7 +98,13 @@ def _list(reader: Reader, every: bool, json: bool) -> None:
                 incident.title, ", ".join(incident.objectives) or "–", incident.owner or "–",
             )  # fmt: skip
         screen.print(table)
-    screen.print(_foot(reader, asked.record(known, time.time())))
+    screen.print(_foot(reader, asked.record(known, _length(reader))))
+
+
+def _length(reader: Reader) -> float:
+    """How much time the records span, in seconds."""
+    known = spans(reader).values()
+    return max((end for _, end in known), default=0) - min((start for start, _ in known), default=0)
 
 
 def _foot(reader: Reader, record: Record) -> RenderableType:
@@ -103,7 +116,7 @@ def _foot(reader: Reader, record: Record) -> RenderableType:
             judged = record.confirmed + record.dismissed
             parts.append(f"{record.confirmed} of {judged} judged were real ({percent(record.precision)})")
         if record.delay is not None:
-            parts.append(f"said {span(record.delay)} than they began, in the median")
+            parts.append(f"the median one was said {span(record.delay)} than it began")
         lines.append(Words("; ".join(parts), style="dim"))
     with reader.database.read() as connection:
         waiting = [notice for notice in notices.waiting(connection, reader.project) if notice.error]

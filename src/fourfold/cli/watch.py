@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -16,11 +17,11 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_j
 from fourfold.cli.screen import Words, console
 from fourfold.config import Settings, interval_of
 from fourfold.errors import InputError, suggest
-from fourfold.integrations.prometheus import Watched, families
+from fourfold.integrations.prometheus import ObjectiveState, Watched, families
 from fourfold.model import Incident, StreamColumn
 from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
-from fourfold.reports.streams import newest
+from fourfold.reports.streams import spans
 from fourfold.state import notices
 from fourfold.store import Store, open_project
 from fourfold.watch.lifecycle import News
@@ -45,6 +46,7 @@ class Checked(Protocol):
 
 
 Check = Callable[[Store, Settings, float], Checked]
+Stand = Callable[[Reader, float], Sequence[ObjectiveState]]
 
 
 def command(
@@ -57,7 +59,7 @@ def command(
     ] = None,
     store: StoreOption = None,
     project: ProjectOption = None,
-    json: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check every so often, tell people of incidents by the channels of fourfold.toml, and print what is new.
 
@@ -71,7 +73,7 @@ def command(
 
     def work(report: Callable[[float], None]) -> None:
         report(0.0)
-        watched = watch_once(_check, settings, made, columns, time.time(), json=json)
+        watched = watch_once(_check, _stand, settings, made, columns, time.time(), quiet=as_json)
         board.show(families(watched))
 
     with listening(listen, board):
@@ -80,24 +82,38 @@ def command(
 
 def watch_once(
     judge: Check,
+    stand: Stand,
     settings: Settings,
     made: Sequence[Channel],
     columns: Sequence[StreamColumn],
     now: float,
     *,
-    json: bool = False,
+    quiet: bool = False,
 ) -> Watched:
-    """One round: check, print what is new, deliver what waits; returns how things stand."""
+    """One round: check, print what is new, deliver what waits; returns how things stand.
+
+    Args:
+        judge: the check.
+        stand: how the objectives stand.
+        settings: of which store and project.
+        made: the channels.
+        columns: those to show as histograms.
+        now: seconds since 1970.
+        quiet: whether to print for programs, and not for people.
+    """
     with closing(open_project(settings)) as store:
         checked = judge(store, settings, now)
-        _tell(checked.news, json)
+        _tell(checked.news, quiet)
         reader = store.reader
         for failure in deliver(reader.database, reader.project, made, now).failed:
-            _tell_failure(failure, json)
+            _tell_failure(failure, quiet)
         with reader.database.read() as connection:
             waiting = sum(notice.event != FIRING for notice in notices.waiting(connection, reader.project))
         found = _histograms(reader, columns)
-        return Watched(reader.project, now, checked.incidents, (), newest(reader), waiting, found)
+        newest = {stream: float(end) for stream, (_, end) in spans(reader).items()}
+        return Watched(
+            reader.project, now, checked.incidents, stand(reader, now), newest, waiting, found,
+        )  # fmt: skip
 
 
 def _check(store: Store, settings: Settings, now: float) -> Checked:
@@ -105,6 +121,19 @@ def _check(store: Store, settings: Settings, now: float) -> Checked:
     from fourfold.watch.settings import watch_settings
 
     return check(store, watch_settings(settings.watch), now)
+
+
+def _stand(reader: Reader, now: float) -> Sequence[ObjectiveState]:
+    from fourfold.watch.objectives import report
+
+    return [
+        ObjectiveState(
+            view.name, json.dumps(view.slice, ensure_ascii=False) if view.slice else "", view.status.value,
+            view.objective.bound, view.value.value, view.budget.remaining,
+            max((min(burn.long, burn.short) for burn in view.burns), default=None),
+        )
+        for view in report(reader, now)
+    ]  # fmt: skip
 
 
 def _histograms(reader: Reader, columns: Sequence[StreamColumn]) -> Mapping[tuple[str, str], Any]:
@@ -126,8 +155,8 @@ def _column(text: str) -> StreamColumn:
     return StreamColumn(stream, column)
 
 
-def _tell(news: Sequence[tuple[Incident, News]], json: bool) -> None:
-    if json:
+def _tell(news: Sequence[tuple[Incident, News]], quiet: bool) -> None:
+    if quiet:
         print_json([{"event": event.value, **row(incident)} for incident, event in news])
         return
     for incident, event in news:
@@ -135,7 +164,7 @@ def _tell(news: Sequence[tuple[Incident, News]], json: bool) -> None:
         console().print(words)
 
 
-def _tell_failure(failure: Undelivered, json: bool) -> None:
-    if not json:
+def _tell_failure(failure: Undelivered, quiet: bool) -> None:
+    if not quiet:
         text = f"{failure.channel} has not been told of {failure.incident} yet: {failure.error}"
         console().print(Words(text, style="yellow"))

@@ -56,7 +56,7 @@ def loads(text: str) -> list[Objective]:
         if _of(document, "apiVersion", f"document {i + 1}") != VERSION:
             raise ConfigError(f"document {i + 1}: apiVersion={document['apiVersion']!r}; only {VERSION} is read")
         if document.get("kind") == "SLI":
-            named[_of(_of(document, "metadata", "SLI"), "name", "SLI: metadata")] = document
+            named[str(_of(_mapping(document, "metadata", "SLI"), "name", "SLI: metadata"))] = document
     return [_objective(document, named) for document in found if document.get("kind") == "SLO"]
 
 
@@ -154,10 +154,10 @@ class _Source:
 
 
 def _objective(document: Document, named: Mapping[str, Document]) -> Objective:
-    metadata = _of(document, "metadata", "SLO")
+    metadata = _mapping(document, "metadata", "SLO")
     name = metadata.get("displayName") or _of(metadata, "name", "SLO: metadata")
     where = f"SLO {name!r}"
-    spec = _of(document, "spec", where)
+    spec = _mapping(document, "spec", where)
     source = _indicator(spec, named, where)
     goals = _of(spec, "objectives", where)
     if not isinstance(goals, list) or len(goals) != 1 or not isinstance(goals[0], dict):
@@ -170,14 +170,15 @@ def _objective(document: Document, named: Mapping[str, Document]) -> Objective:
     else:
         written = goals[0].get("op")
         op = next((ours for ours, theirs in _OPERATORS.items() if theirs == written), "")
-        bound = goals[0].get("value")
-        if not op or isinstance(bound, bool) or not isinstance(bound, (int, float)):
+        value = goals[0].get("value")
+        if not op or isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(
                 f"{where}: objectives: a thresholdMetric needs op (lte, gte, lt, gt) and a number as value"
             )
+        bound = float(value)
     metric, of = source.text("metric"), source.text("target")
     default = RUNS_GOAL if metric.startswith(DURATION) else SLICES_GOAL
-    given = Objective(str(name), of, metric, op, float(bound))
+    given = Objective(str(name), of, metric, op, bound)
     try:
         return make_objective(
             given.name, given.expression, window=_window(spec, where), by=source.spec.get("by", ()),
@@ -196,27 +197,26 @@ def _indicator(spec: Mapping[str, Any], named: Mapping[str, Document], where: st
             raise ConfigError(f"{where}: indicatorRef={reference!r} is no SLI of this file")
         indicator = named[reference]
     else:
-        indicator = _of(spec, "indicator", where)
-    metrics = _of(indicator, "spec", f"{where}: indicator")
+        indicator = _mapping(spec, "indicator", where)
+    metrics = _mapping(indicator, "spec", f"{where}: indicator")
     for place, parts in (("ratioMetric", ("good", "bad")), ("", ("thresholdMetric",))):
         holder = metrics.get(place) if place else metrics
-        for part in parts if isinstance(holder, dict) else ():
-            if part in holder:
-                return _fourfold(_of(holder, part, where), part, where)
+        for part in parts:
+            if isinstance(holder, dict) and part in holder:
+                return _fourfold(_mapping(holder, part, where), part, where)
     raise ConfigError(f"{where}: indicator: needs a ratioMetric with good or bad, or a thresholdMetric")
 
 
 def _fourfold(holder: Any, part: str, where: str) -> _Source:
-    source = _of(holder, "metricSource", f"{where}: {part}")
-    if not isinstance(source, dict) or source.get("type") != SOURCE:
-        kind = source.get("type") if isinstance(source, dict) else source
+    source = _mapping(holder, "metricSource", f"{where}: {part}")
+    if (kind := source.get("type")) != SOURCE:
         raise ConfigError(
             f"{where}: {part}: metricSource is of type {kind!r}, which fourfold cannot read; write type: {SOURCE} and "
             "spec: {metric: recall, target: late}"
         )
-    spec = _of(source, "spec", f"{where}: {part}: metricSource")
+    spec = _mapping(source, "spec", f"{where}: {part}: metricSource")
     for field in ("metric", "target"):
-        if not isinstance(spec, dict) or not spec.get(field):
+        if not spec.get(field):
             raise ConfigError(
                 f"{where}: {part}: metricSource.spec has no {field}; write {{metric: recall, target: late}}"
             )
@@ -259,3 +259,10 @@ def _of(holder: Any, field: str, where: str) -> Any:
     if not isinstance(holder, dict) or holder.get(field) is None:
         raise ConfigError(f"{where}: {field} is missing")
     return holder[field]
+
+
+def _mapping(holder: Any, field: str, where: str) -> dict[str, Any]:
+    found = _of(holder, field, where)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{where}: {field}={found!r} is no mapping of fields")
+    return found

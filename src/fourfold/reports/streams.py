@@ -67,16 +67,15 @@ def streams(reader: Reader) -> Table[StreamView]:
     return Table(out, _columns_of_stream)
 
 
-def newest(reader: Reader) -> dict[str, int]:
-    """The end of the newest hour with records of each stream, in event time; of a stream with days only, of the day."""
+def spans(reader: Reader) -> dict[str, tuple[int, int]]:
+    """From when to when each stream has records, in event time: to the hour, the start of what is kept by days only."""
     found = {}
     with reader.database.read() as connection:
         for name in catalogue.streams(connection, reader.project):
-            for level in (HOUR, DAY):
-                span = series.span(connection, reader.project, Owner.of_stream(name), level)
-                if span is not None:
-                    found[name] = span[1] + level
-                    break
+            owner = Owner.of_stream(name)
+            days, hours = (series.span(connection, reader.project, owner, level) for level in (DAY, HOUR))
+            if days is not None:
+                found[name] = days[0], days[1] + DAY if hours is None else hours[1] + HOUR
     return found
 
 

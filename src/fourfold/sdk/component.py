@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 
 from fourfold.errors import ConfigError, let_end
+from fourfold.expectations import of_columns
 from fourfold.model.time import seconds
 from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version
@@ -35,6 +36,7 @@ def component(
     time: str | None = None,
     by: Sequence[str] = (),
     share: float | None = None,
+    expects: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def component(
     function: Callable[P, R] | str | None = None,
@@ -44,6 +46,7 @@ def component(
     time: str | None = None,
     by: Sequence[str] = (),
     share: float | None = None,
+    expects: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Any:
     """Track each call of a function as a run of a component, named after the function unless a name is given.
 
@@ -56,11 +59,14 @@ def component(
         time: the event-time column of the dataframes, if they have it.
         by: columns by which the dataframes are counted too, if they have them.
         share: count only this share of a dataframe's records, drawn at random; see ``ff.run``.
+        expects: what the values of columns are to be, in the dataframes and in the stream of the component's name:
+            ``{"age": {"min": 0, "max": 120, "null": False, "values": [...], "unique": True}}``.
     """
 
     def decorate(target: Callable[P, R]) -> Callable[P, R]:
         name = function if isinstance(function, str) else target.__name__
-        wrapped: Callable[P, R] = _Component(target, name, at, time, tuple(by), share).wrapped()
+        declared = {} if expects is None else of_columns(expects, f"component {name!r}: expects")
+        wrapped: Callable[P, R] = _Component(target, name, at, time, tuple(by), share, declared).wrapped()
         return wrapped
 
     return decorate(function) if callable(function) else decorate
@@ -77,13 +83,14 @@ class _Component:
         time: str | None,
         by: tuple[str, ...],
         share: float | None,
+        expects: Mapping[str, Mapping[str, Any]],
     ) -> None:
         check_name(name)
         check_share(name, share)
         self.function, self.name, self.at, self.time, self.by, self.share = function, name, at, time, by, share
-        self._code = functools.cache(
-            lambda: code_version(function)
-        )  # read at the first call, since reading a source is slow
+        declared = {"expects": expects} if expects else {}
+        # read at the first call, since reading a source is slow
+        self._code = functools.cache(lambda: {**code_version(function), **declared})
         self._signature = inspect.signature(function)
         if at is not None and at not in self._signature.parameters:
             raise ConfigError(

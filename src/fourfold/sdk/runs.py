@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
+import itertools
 import time
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from fourfold.model import Run
 
 Entry = TypeVar("Entry")
 LASTING = 0.2  # seconds after which a run is sent before it ends
+BEAT_EVERY = 30.0  # seconds after which a run that lasts is sent again, as a sign of life
 WAKE_AT = 1_000  # ended runs that wake the sender at once; also the most runs in a message
 LIMIT, COUNTED_LIMIT = 20_000, 64  # waiting runs and counts; beyond, the caller that adds one sends them
 Counted = tuple[messages.Header, pa.Table]
@@ -23,11 +26,14 @@ class RunQueue:
     """Runs that have begun and were not sent, the counts of their frames, and runs that have ended.
 
     Each step is one operation of a dict or a deque, which needs no lock. A run is sent as *begun* or as *ended*, never
-    as begun after it has ended: the first to take it out of ``_begun`` sends it.
+    as begun after it has ended: the first to take it out of ``_begun`` sends it. What was sent as begun is sent again
+    every so often until it ends: the beats, all in one message.
     """
 
     def __init__(self) -> None:
         self._begun: dict[str, Run] = {}
+        self._lasting: dict[str, Run] = {}
+        self._beat = time.monotonic()
         self._counted: collections.deque[Counted] = collections.deque()
         self._ended: collections.deque[Run] = collections.deque()
 
@@ -45,6 +51,7 @@ class RunQueue:
     def end(self, run: Run) -> None:
         """A run has ended."""
         self._begun.pop(run.id, None)
+        self._lasting.pop(run.id, None)
         self._ended.append(run)
 
     def is_full(self) -> bool:
@@ -54,8 +61,24 @@ class RunQueue:
     def begun(self, lasting: float) -> list[Run]:
         """The runs that have lasted so many seconds and were not sent."""
         now = time.time()
-        old = [run.id for run in list(self._begun.values()) if not 0 <= now - run.started < lasting]
-        return [run for id_ in old if (run := self._begun.pop(id_, None)) is not None]
+        sent = []
+        for run in list(self._begun.values()):
+            if 0 <= now - run.started < lasting:
+                continue
+            self._lasting[run.id] = run
+            if self._begun.pop(run.id, None) is None:  # it has ended just now
+                self._lasting.pop(run.id, None)
+            else:
+                sent.append(dataclasses.replace(run, seen=now))
+        return sent
+
+    def beats(self, every: float = BEAT_EVERY) -> list[Run]:
+        """The runs that were sent as begun and last, as seen now, if it is time for that; of very many, the oldest."""
+        if not self._lasting or time.monotonic() - self._beat < every:
+            return []
+        self._beat, now = time.monotonic(), time.time()
+        oldest = itertools.islice(list(self._lasting.values()), WAKE_AT)
+        return [dataclasses.replace(run, seen=now) for run in oldest]
 
     def take(self) -> tuple[list[Counted], list[Run]]:
         """The runs that have ended, and the waiting counts, including all those of these runs."""
@@ -65,6 +88,7 @@ class RunQueue:
     def forked(self) -> None:
         """In the child of a fork: the parent sends its own runs."""
         self._begun.clear()
+        self._lasting.clear()
         self._counted.clear()
         self._ended.clear()
 

@@ -96,7 +96,7 @@ class Sender:
         """
         with self.outbox.lock:
             self.outbox.post_unsent()
-            self._send_runs(self.runs.begun(lasting))
+            self._send_runs([*self.runs.beats(), *self.runs.begun(lasting)])
             self._send_buffer()
             self._send_ended()
             self._tell_dropped(last=self._stop.is_set())

@@ -114,6 +114,14 @@ class Session(Host):
         """
         self.sender.send(messages.objective(self.project, objective))
 
+    def withdraw(self, name: str) -> None:
+        """Withdraw an objective.
+
+        Raises:
+            StoreError: the store's folder cannot be written now.
+        """
+        self.sender.send(messages.no_objective(self.project, name))
+
     def hold(self) -> None:
         """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()

@@ -18,14 +18,20 @@ Connection = sa.Connection
 
 
 def save(connection: Connection, project: str, record: Run) -> None:
-    """Write down a run as it is now, with its artifacts. A run that has ended does not start again."""
-    known = connection.execute(sa.select(run.c.ended).where(run.c.id == record.id)).first()
-    if known is not None and known.ended is not None and record.ended is None:
-        return
+    """Write down a run as it is now, with its artifacts.
+
+    A run that has ended does not start again, and one that was lost only by a newer sign of life.
+    """
+    known = connection.execute(sa.select(run.c.status, run.c.ended, run.c.seen).where(run.c.id == record.id)).first()
+    seen = max((at for at in (record.seen, known.seen if known else None) if at is not None), default=None)
+    if known is not None and record.ended is None:
+        is_older = record.seen is None or (known.seen is not None and record.seen <= known.seen)
+        if known.ended is not None or (known.status == RunStatus.LOST.value and is_older):
+            return
     values = {
         "id": record.id, "project": project, "component": record.component, "status": record.status.value,
         "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent, "host": record.host,
-        "process": record.process, "seen": record.seen,
+        "process": record.process, "seen": seen,
         "error": record.error, "code": _json(record.code), "params": _json(record.params),
         "metrics": _json(record.metrics),
     }  # fmt: skip
@@ -67,6 +73,18 @@ def newest_starts(connection: Connection, project: str, limit: int) -> dict[str,
         query = sa.select(run.c.started, run.c.at).where(run.c.project == project, run.c.component == name)
         rows = connection.execute(query.order_by(run.c.started.desc()).limit(limit)).fetchall()
         found[name] = [(row.started, row.at) for row in reversed(rows)]
+    return found
+
+
+def expectations(connection: Connection, project: str) -> dict[str, Any]:
+    """What each component's newest run says that the values of columns are to be, by column."""
+    found = {}
+    for name in _names(connection, project):
+        query = sa.select(run.c.code).where(run.c.project == project, run.c.component == name)
+        with readable("a run"):
+            code = json.loads(connection.scalar(query.order_by(run.c.started.desc()).limit(1)) or "{}")
+        if isinstance(declared := code.get("expects"), dict):
+            found[name] = declared
     return found
 
 

@@ -96,6 +96,19 @@ def panel(
         )
 
 
+def summaries(
+    connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
+) -> list[sa.Row[Any]]:
+    """Rows of (series_id, bucket, tallies, low, high, size): without what is packed large, and the tallies packed still.
+
+    A bucket has a row for each binning that its counts use. ``size`` is the number of bins or labels.
+    """
+    found: list[sa.Row[Any]] = []
+    for chunk in chunked([entry.id for entry in wanted]):
+        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end})
+    return found
+
+
 def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
     """The rows' counts, all in the same width: those of 32 bits widened where one has 64."""
     if sum(map(len, packed)) == 4 * sum(sizes):
@@ -180,6 +193,14 @@ def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
 # made once: building a statement takes longer than many a small answer
 _ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
 _BINNED_OF_SERIES = _of_series((*_SMALL, counts.c.size, counts.c.bins, counts.c.counts))
+_SUMMARIES = sa.select(
+    counts.c.series_id, counts.c.bucket, counts.c.tallies, counts.c.low, counts.c.high, counts.c.size
+).where(
+    counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
+    counts.c.level == sa.bindparam("at"),
+    counts.c.bucket >= sa.bindparam("start"),
+    counts.c.bucket < sa.bindparam("end"),
+)
 _SERIES_OF_OWNERS = sa.select(series.c.owner, series.c.id, series.c.column, series.c.kind, series.c.slice).where(
     series.c.project == sa.bindparam("project"), series.c.owner.in_(sa.bindparam("owners", expanding=True))
 )

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow.compute as pc
 from filelock import FileLock
 
-from fourfold.errors import StoreError
-from fourfold.model import DAY, Finding, Incident, Severity, Task
+from fourfold.errors import FourfoldError, StoreError
+from fourfold.model import DAY, Finding, Incident, IncidentState, Severity, Task
 from fourfold.model.records import RUN
 from fourfold.query.reader import Reader
-from fourfold.state import bulk, catalogue, incidents, runs
+from fourfold.state import StateError, bulk, catalogue, incidents, runs
 from fourfold.state import memory as memories
 from fourfold.store import Store
-from fourfold.watch import lifecycle
+from fourfold.watch import constraints, lifecycle, notify
+from fourfold.watch import incidents as asked
+from fourfold.watch import runs as runs_now
 from fourfold.watch.grouping import SLACK, Book
 from fourfold.watch.lifecycle import News
 from fourfold.watch.lineage import Lineage, component_of
 from fourfold.watch.memory import Memory
+from fourfold.watch.notify.outbox import enqueue
+from fourfold.watch.objectives import findings as objective_findings
 from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.judging import judge
 
@@ -59,6 +63,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
     """
     if not store.writer.writable:
         raise StoreError(f"a check writes down what it finds, and {store.folder} is read-only for this process")
+    channels = notify.channels(settings.notify)
     reader = store.caught_up()
     with FileLock(store.folder / "watch.lock"):
         with reader.database.read() as connection:
@@ -68,11 +73,13 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
         lineage = _lineage(reader, memory, tasks)
         recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
         book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
-        for step in judge(reader, memory, settings, tasks, now):
+        dismissed = asked.feedback(reader)
+        _accept_dismissed(known, memory)
+        for step in judge(reader, memory, settings, tasks, now, dismissed):
             firing = _unmuted(memory.firing.values(), settings)
             if firing or any(incident.state.is_active for incident in book.incidents):
                 book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
-        others = other_findings(reader, settings, now)
+        others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, book, now)]
         book.advance(_unmuted([*memory.firing.values(), *others], settings), now, now)
         for incident in book.incidents:
             if incident.state.is_active:
@@ -80,15 +87,51 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
         memory.checked = now
         news = [(after, event) for before, after in book.changed() for event in lifecycle.events(before, after)]
         with reader.database.write() as connection:
-            for _, after in book.changed():
+            for before, after in book.changed():
                 incidents.save(connection, reader.project, after)
+                enqueue(connection, reader.project, before, after, channels, now)
             memories.save(connection, reader.project, _NAME, memory.to_bytes())
     return Checked([incident for incident in book.incidents if incident.state.is_active], news, memory.learning)
 
 
-def other_findings(reader: Reader, settings: WatchSettings, now: float) -> list[Finding]:
-    """What is wrong now by all that needs no history of signals: runs, constraints, objectives."""
-    return []
+_SOURCES: Mapping[str, Callable[[Reader, WatchSettings, float], list[Finding]]] = {
+    "runs": lambda reader, settings, now: runs_now.findings(reader, now),
+    "constraints": lambda reader, settings, now: constraints.findings(reader, now, expects=settings.expects),
+    "objectives": lambda reader, settings, now: objective_findings(reader, now),
+}
+
+
+def _others(reader: Reader, settings: WatchSettings, book: Book, now: float) -> list[Finding]:
+    """What is wrong now by all that is not judged bucket by bucket.
+
+    A source that fails is told of, and what it found before stays: the others go on.
+    """
+    found: list[Finding] = []
+    for source, look in _SOURCES.items():
+        try:
+            found += [dataclasses.replace(finding, source=source) for finding in look(reader, settings, now)]
+        except StateError:
+            raise
+        except FourfoldError as error:
+            logger.warning("watching %s: %s", source, error)
+            found += [finding for finding in _others_of(book) if finding.source == source]
+    return found
+
+
+def _with_component(finding: Finding, loggers: Mapping[str, str]) -> Finding:
+    where = finding.where
+    if where.component or not loggers.get(where.stream):
+        return finding
+    return dataclasses.replace(finding, where=dataclasses.replace(where, component=loggers[where.stream]))
+
+
+def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
+    """What users have dismissed is normal from now on."""
+    for incident in known:
+        if incident.state is IncidentState.DISMISSED:
+            for finding in incident.findings:
+                if memory.firing.pop(finding.series, None) is not None:
+                    memory.accept(finding.series)
 
 
 def _remembered(data: bytes | None) -> Memory:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
+from filelock import FileLock
+
 from fourfold.errors import InputError, UnknownNameError
 from fourfold.model import DAY, Incident, IncidentState
 from fourfold.query.reader import Reader
@@ -106,7 +108,8 @@ def decide(
         UnknownNameError: there is no such incident; the message lists those that there are.
         InputError: the decision means nothing in the incident's state.
     """
-    with database.write() as connection:
+    # not while a check goes on, which would write down what it read before
+    with FileLock(database.path.with_name("watch.lock")), database.write() as connection:
         before = kept.one(connection, project, _number(id_))
         if before is None:
             raise _unknown(id_, kept.load(connection, project))
@@ -147,11 +150,10 @@ def feedback(reader: Reader) -> dict[str, int]:
     return dict(found)
 
 
-def record(known: Sequence[Incident], now: float) -> Record:
-    """How good the alarms were, of all incidents that people were told of."""
+def record(known: Sequence[Incident], seconds: float) -> Record:
+    """How good the alarms were, of all incidents that people were told of in so many seconds of data."""
     told = [each for each in known if each.state is not IncidentState.PENDING and each.reason != PASSED]
-    first = min((each.opened for each in told), default=now)
-    weeks = max((now - first) / (7 * DAY), 1.0)
+    weeks = max(seconds / (7 * DAY), 1.0)
     delays = [max(each.opened - each.began, 0.0) for each in told]
     return Record(
         sum(each.confirmed for each in told), sum(each.state is IncidentState.DISMISSED for each in told), len(told),

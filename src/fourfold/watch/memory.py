@@ -13,7 +13,7 @@ import numpy as np
 
 from fourfold.model import Finding, finding_from_plain
 from fourfold.watch.detect import Detector
-from fourfold.watch.signals.columns import CELLS, Anchor, Identity
+from fourfold.watch.signals.columns import CELLS, COMPARED, Anchor, Identity
 
 _FORMAT = 1
 
@@ -35,6 +35,16 @@ class Memory:
     firing: dict[str, Finding] = dataclasses.field(default_factory=dict)
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     checked: float | None = None
+
+    def accept(self, key: str) -> None:
+        """What a signal has changed to is normal from now on, and what its column is compared with begins anew."""
+        for detector in self.detectors.values():
+            detector.accept(key)
+        kind, *place = json.loads(key)
+        if kind == "stream" and place[3] in COMPARED:
+            for identity, anchor in self.anchors.items():
+                if (identity[0], identity[1], identity[3]) == tuple(place[:3]):
+                    anchor.reference, anchor.generation = np.zeros(CELLS), anchor.generation + 1
 
     def to_bytes(self) -> bytes:
         """As the state keeps it."""

@@ -13,6 +13,8 @@ DAY, HOUR = 86_400, 3_600
 RECENT = 42 * DAY  # the level is that of the last weeks; the season is that of all the history
 LAG = 14 * DAY  # but for the newest, into which a slow change would leak
 MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
+THIRD = 14  # buckets in each third of a history that can show a trend
+TREND = 2.0  # standard errors that both changes, from third to third, must exceed
 DOUBT = 2.0  # a season counts by how much it exceeds this many times what chance would show
 
 
@@ -40,6 +42,9 @@ def day_of_month(times: Ints) -> Ints:
 def fit(times: Ints, values: Floats, bucket: int, level: int) -> Baseline:
     """Expect ``bucket`` of each row of ``values``, whose columns began at ``times``; NaN is not known or masked."""
     seasons = [weekday] if level >= DAY else [lambda t: t // HOUR % 24, lambda t: weekday(t) * 24 + t // HOUR % 24]
+    if level >= DAY:
+        slope = _trend(times[times < bucket - LAG], values[:, times < bucket - LAG])
+        values = values - (slope[:, None] * (times - bucket)).astype(values.dtype)
     flat, added = values - median(values)[:, None], np.zeros(len(values))
     here = np.array([bucket])
     for season in seasons:
@@ -57,6 +62,26 @@ def fit(times: Ints, values: Floats, bucket: int, level: int) -> Baseline:
         added = added + _month_end(times, flat, bucket)
     error = MEDIAN_LOSS / np.maximum(np.where(n < 14, count(base), n), 1)
     return Baseline(centre + added, error)
+
+
+def _trend(times: Ints, values: Floats) -> Floats:
+    """By how much a row changes per second, if it does so from each third of the history to the next; else 0.
+
+    The lesser of the two changes is taken, so that a step is no trend.
+    """
+    width = len(times) // 3
+    if width < THIRD:
+        return np.zeros(len(values))
+    parts = [slice(place * width, (place + 1) * width) for place in range(3)]
+    middles = [median(values[:, part]).astype(np.float64) for part in parts]
+    centres = [float(times[part].mean()) for part in parts]
+    n = np.min([count(values[:, part]) for part in parts], axis=0)
+    within = spread(values[:, parts[1]] - middles[1][:, None].astype(values.dtype))
+    error = within * np.sqrt(2 * MEDIAN_LOSS / np.maximum(n, 1))
+    first, second = middles[1] - middles[0], middles[2] - middles[1]
+    least = np.minimum(np.abs(first), np.abs(second))
+    shown = (n >= THIRD // 2) & (first * second > 0) & (least > TREND * error)
+    return np.where(shown, np.sign(first) * least / (centres[1] - centres[0]), 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ from fourfold.watch.notify.protocol import Channel, DeliveryError
 
 CLAIM = 120.0  # seconds for which a claim holds; longer than any sending takes
 _FIRST, _LONGEST = 30.0, float(HOUR)  # seconds until the second try, and between later ones at most
+_PATIENCE = 24.0 * HOUR  # the longest that a receiver may ask to wait
 MOST = ((3, HOUR), (10, 24 * HOUR))  # news of one incident a channel gets: so many within so many seconds
 
 
@@ -136,7 +137,9 @@ def deliver(
                 sent += message is not None
                 blocked.discard(place)
                 continue
-            wait = error.after or pause(notice.tries + 1, random.random() if chance is None else chance)
+            wait = min(error.after or 0.0, _PATIENCE) or pause(
+                notice.tries + 1, random.random() if chance is None else chance
+            )
             notices.failed(connection, notice.id, str(error), moment + wait)
         failed.append(Undelivered(channel.name, notice.incident, str(error)))
         if not error.refused:

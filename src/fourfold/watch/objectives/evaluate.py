@@ -30,6 +30,7 @@ from fourfold.watch.objectives.budget import Bucket, Tally, summed
 from fourfold.watch.objectives.burn import longest
 from fourfold.watch.objectives.judge import is_mature
 from fourfold.watch.objectives.reading import (
+    RATES,
     Reading,
     Sliced,
     grouped,
@@ -59,6 +60,18 @@ def read(reader: Reader, objective: Objective, now: float) -> Reading:
         return _of_metric(reader, objective, now)
     except FourfoldError as error:
         return _nothing(objective, now, str(error))
+
+
+def is_by_events(reader: Reader, objective: Objective) -> bool:
+    """Whether an objective is judged by events (records, runs), and not by slices of time, as far as is known."""
+    if objective.name_of_metric in OF_RUNS:
+        return objective.name_of_metric == DURATION or objective.goal is None
+    try:
+        found = resolve(reader, objective.target)
+    except FourfoldError:  # as of a task that is not declared yet
+        return objective.goal is None and any(objective.name_of_metric in names for names in RATES.values())
+    kind = found.task.kind if found.task is not None else None
+    return objective.goal is None and is_rate(objective.name_of_metric, found.kind, kind)
 
 
 def _nothing(objective: Objective, now: float, reason: str) -> Reading:

@@ -21,7 +21,9 @@ from fourfold.query.target import resolve
 from fourfold.state.objectives import listed
 from fourfold.watch.objectives.budget import Tally
 from fourfold.watch.objectives.burn import Burn, is_certain, limit_of, onset
-from fourfold.watch.objectives.report import Judged, judged
+from fourfold.watch.objectives.report import Judged, judged, judged_before
+
+_UNDECIDED = (ObjectiveStatus.TOO_EARLY, ObjectiveStatus.NO_DATA)
 
 
 def findings(reader: Reader, now: float) -> list[Finding]:
@@ -29,13 +31,19 @@ def findings(reader: Reader, now: float) -> list[Finding]:
 
     Burn rates page or ask for a ticket as in the Site Reliability Workbook; a missed window asks for a ticket; an
     estimate is a notice, unless the objective says otherwise. None is raised by an empty or immature window, nor by
-    what chance explains.
+    what chance explains. A window of the calendar that was missed is told of until the next one is decided.
     """
     found = []
     for objective in reader.recall(listed).values():
         several = judged(reader, objective, now)
         where = _where(reader, objective)
-        found += [made for entry in several if (made := of(entry, where, len(several))) is not None]
+        before = {slice_key(b.sliced.slice): b for b in judged_before(reader, several[0].reading)}
+        for entry in several:
+            made = of(entry, where, len(several))
+            if made is None and entry.status in _UNDECIDED:
+                earlier = before.get(slice_key(entry.sliced.slice))
+                made = None if earlier is None else of(earlier, where, len(several))
+            found += [] if made is None else [made]
     return found
 
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from fourfold.errors import suggest
-from fourfold.model import Objective, ObjectiveStatus, Value
+from fourfold.model import HOUR, Objective, ObjectiveStatus, Value, slice_key
+from fourfold.model.objective import OF_RUNS
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table, moment
 from fourfold.state.objectives import listed
@@ -20,15 +21,25 @@ from fourfold.watch.objectives.windows import length
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Previous:
+    """How an objective stood in the calendar window before."""
+
+    status: ObjectiveStatus
+    value: Value
+    start: int
+    end: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ObjectiveView:
     """How an objective stands in one slice.
 
     ``value`` is the metric over the window [``start``, ``end``), in seconds since 1970: ``end`` is where the data of
     its target end (or now, if that is earlier), and ``elapsed`` the share of the window that is over by then. ``good``
-    events (records, runs, or slices of time) of ``total`` count towards ``goal``, the share that must be good; and
+    events of ``total`` (``unit``: records, runs, hours or days) count towards ``goal``, the share that must be good;
     ``budget`` is how many may be bad. ``burns`` are the burn rates at ``settled_until``, the end of the newest hour or
     day with nearly all labels. ``estimate`` is the metric as expected once all labels are in, where some are awaited;
-    ``baseline`` the best constant predictor's.
+    ``baseline`` the best constant predictor's; ``previous`` is the calendar window before.
     """
 
     name: str
@@ -41,12 +52,14 @@ class ObjectiveView:
     elapsed: float
     good: float
     total: float
+    unit: str
     goal: float
     budget: Budget
     burns: tuple[Burn, ...]
     settled_until: int
     estimate: Value | None
     baseline: Baseline
+    previous: Previous | None
     reason: str
 
     @property
@@ -78,6 +91,13 @@ def judged(reader: Reader, objective: Objective, now: float) -> list[Judged]:
     return [conclude(reading, one) for one in reading.slices]
 
 
+def judged_before(reader: Reader, reading: Reading) -> list[Judged]:
+    """The calendar window before that of a reading, judged by what is known by now; none for a rolling window."""
+    if not reading.objective.calendar or reading.reason:
+        return []
+    return judged(reader, reading.objective, reading.window.start - 1)
+
+
 def conclude(reading: Reading, one: Sliced) -> Judged:
     """A slice's burn rates and status."""
     objective = reading.objective
@@ -94,7 +114,7 @@ def conclude(reading: Reading, one: Sliced) -> Judged:
 
 
 def report(reader: Reader, now: float, names: Sequence[str] | None = None) -> Table[ObjectiveView]:
-    """How objectives stand at a moment (seconds since 1970), those at risk by name and slice; all, or the named ones.
+    """How objectives stand at a moment (seconds since 1970), by name and slice; all, or the named ones.
 
     Raises:
         UnknownNameError: no objective has this name; the message lists the known ones.
@@ -107,19 +127,31 @@ def report(reader: Reader, now: float, names: Sequence[str] | None = None) -> Ta
     views = []
     for objective in wanted:
         several = judged(reader, objective, now)
-        constants = baselines(reader, several[0].reading) if several else {}
-        views += [_view(entry, constants) for entry in several]
+        constants = baselines(reader, several[0].reading)
+        before = {
+            slice_key(entry.sliced.slice): Previous(
+                entry.status, entry.sliced.value, entry.reading.window.start, entry.reading.window.end
+            )
+            for entry in judged_before(reader, several[0].reading)
+        }
+        views += [_view(entry, constants, before) for entry in several]
     return Table(views, _columns)
 
 
-def _view(entry: Judged, constants: Mapping[str, Baseline]) -> ObjectiveView:
+def _view(entry: Judged, constants: Mapping[str, Baseline], before: Mapping[str, Previous]) -> ObjectiveView:
     reading, one, objective = entry.reading, entry.sliced, entry.reading.objective
     return ObjectiveView(
         objective.name, objective, one.slice, entry.status, one.value, reading.window.start, reading.end,
-        reading.elapsed, entry.tally.good, entry.tally.total, reading.goal,
+        reading.elapsed, entry.tally.good, entry.tally.total, _unit(reading), reading.goal,
         budget(entry.tally, reading.allowed, reading.elapsed), entry.burns, reading.settled_until, one.estimate,
-        Baseline.of(constants, one.slice), one.value.reason,
+        Baseline.of(constants, one.slice), before.get(slice_key(one.slice)), one.value.reason,
     )  # fmt: skip
+
+
+def _unit(reading: Reading) -> str:
+    if reading.events:
+        return "runs" if reading.objective.name_of_metric in OF_RUNS else "records"
+    return "hours" if reading.unit == HOUR else "days"
 
 
 def _awaited(one: Sliced, tally: Tally, *, events: bool) -> float:
@@ -140,16 +172,18 @@ def _misses(objective: Objective, estimate: Value | None) -> bool:
 
 def _columns(view: ObjectiveView) -> dict[str, object]:
     """A row of the table."""
-    value = view.value
+    value, objective = view.value, view.objective
     return {
-        "objective": view.name, "expression": view.expression, "window": view.objective.window_text,
-        "slice": dict(view.slice), "status": view.status.value, "value": value.value, "low": value.low,
-        "high": value.high, "n": value.n, "coverage": value.coverage, "start": moment(view.start),
-        "end": moment(view.end), "elapsed": view.elapsed, "good": view.good, "total": view.total, "goal": view.goal,
+        "objective": view.name, "expression": view.expression, "window": objective.window_text,
+        "slice": dict(view.slice), "status": view.status.value,
+        "value": value.value, "low": value.low, "high": value.high, "n": value.n, "coverage": value.coverage,
+        "start": moment(view.start), "end": moment(view.end), "elapsed": view.elapsed,
+        "good": view.good, "total": view.total, "unit": view.unit, "goal": view.goal,
         "budget": view.budget.total, "consumed": view.budget.consumed, "remaining": view.budget.remaining,
         "burn": max((min(burn.long, burn.short) for burn in view.burns), default=None),
         "alert": next((burn.rule.severity.value for burn in view.burns if burn.fires), None),
         "estimate": None if view.estimate is None else view.estimate.value,
+        "previous": None if view.previous is None else view.previous.status.value,
         "best_constant": view.baseline.value, "constant": view.baseline.words, "reason": view.reason,
-        "owner": view.objective.owner, "runbook": view.objective.runbook,
+        "owner": objective.owner, "runbook": objective.runbook,
     }  # fmt: skip

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fourfold.counts.binning import Floats, Ints
+
 FEW = 8  # gaps without which no cadence is known
 SHORTEST = 60.0  # seconds: what runs more often has no schedule; starts closer together are one
 _DAY, _HOUR = 86_400.0, 3_600.0
@@ -96,7 +98,7 @@ def _apart(moments: Sequence[float]) -> list[float]:
     return found
 
 
-def _kinds(moments: Sequence[float], gap: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _kinds(moments: Sequence[float], gap: float) -> Ints:
     """Which moments are alike: those of a day of the week, or of an hour of a working or a free day."""
     dates = [dt.datetime.fromtimestamp(moment, dt.UTC) for moment in moments]
     if gap >= _DAY / 2:
@@ -104,9 +106,7 @@ def _kinds(moments: Sequence[float], gap: float) -> np.ndarray[tuple[int], np.dt
     return np.array([date.hour + 24 * (date.weekday() >= 4) * (1 + date.weekday()) for date in dates], np.int64)
 
 
-def _is_regular(
-    gaps: np.ndarray[tuple[int], np.dtype[np.float64]], kinds: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> bool:
+def _is_regular(gaps: Floats, kinds: Ints) -> bool:
     near = 0
     for kind in np.unique(kinds):
         alike = gaps[kinds == kind]

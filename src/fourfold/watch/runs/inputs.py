@@ -20,9 +20,8 @@ def stale(history: History, now: float) -> list[Finding]:
     """Components that used an output which was older than any was when it was replaced."""
     found = []
     for edge, uses in history.uses.items():
-        cycles: list[float] = []  # the age at which each output was last used
-        for _, group in itertools.groupby(uses, key=lambda use: use.maker.id):
-            cycles.append(max(_age(use) for use in group))
+        by_maker = itertools.groupby(uses, key=lambda use: use.maker.id)
+        cycles = [max(_age(use) for use in group) for _, group in by_maker]  # the age at which each was last used
         newest = uses[-1]
         if len(cycles) <= _CYCLES or newest.user is not history.runs[edge.downstream][-1]:
             continue
@@ -51,18 +50,17 @@ def superseded(history: History, now: float) -> list[Finding]:
     for (_name, _given), several in by_input.items():
         if len(several) != 1:
             continue  # the input comes of several components
-        edge, uses = several[0]
+        ((edge, uses),) = several
         finding = _unknown(history, edge, uses) or _superseded(history, edge, uses)
         if finding is not None:
             found.append(finding)
     return found
 
 
-def _superseded(history: History, edge: Edge, uses: Sequence[Use]) -> Finding | None:
-    uses = uses[-_RECENT:]
-    made = [run for run in history.succeeded(edge.upstream) if _writes(run, uses)]
+def _superseded(history: History, edge: Edge, all_uses: Sequence[Use]) -> Finding | None:
+    made = [run for run in history.succeeded(edge.upstream) if _writes(run, all_uses[-_RECENT:])]
     numbers = {run.id: i for i, run in enumerate(made)}
-    uses = [use for use in uses if use.maker.id in numbers]
+    uses = [use for use in all_uses[-_RECENT:] if use.maker.id in numbers]
     taken = _pick_up(made, uses, numbers)
     late = [_is_late(use, made, numbers, taken) for use in uses]
     trailing = len(list(itertools.takewhile(bool, reversed(late))))

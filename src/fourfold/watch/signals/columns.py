@@ -31,7 +31,7 @@ _DECAY = 0.5 ** (1 / 14)  # of the reference of ``shape``: half after 14 buckets
 _KNOWN = 512  # categories remembered as seen
 _WORN = 0.4  # of the records in one cell
 _SINGLE = 0.98  # of the records have one value
-_COMPARED = ("location", "spread", "shape")  # with the reference
+COMPARED = ("location", "spread", "shape")  # with the reference
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class ColumnSignals:
         for i, (owner, series) in enumerate(self._found):
             anchor = self._anchors.get(_identity(owner, series)) or Anchor()
             for measure in _measures(series, owner.name in self._logged, bool(self._categorical[i])):
-                generation = anchor.generation if measure.name in _COMPARED else 0
+                generation = anchor.generation if measure.name in COMPARED else 0
                 signals.append(Signal(owner.name, series.column, series.slice, measure, generation))
                 columns.append((i, measure))
         return signals, columns
@@ -277,7 +277,7 @@ class ColumnSignals:
 
         What a series has settled at is from then on all that it is compared with.
         """
-        compared = np.array([measure.name in _COMPARED for _, measure in self._columns], bool)
+        compared = np.array([measure.name in COMPARED for _, measure in self._columns], bool)
         for i in np.unique(self._series[settled & compared]).tolist():
             self._reference[i] = self._cells[i, t] / (1 - _DECAY)
             if (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:

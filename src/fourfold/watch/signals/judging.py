@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from fourfold.counts.binning import Floats
+from fourfold.errors import FourfoldError
 from fourfold.model import DAY, EVERYTHING, Finding, Task, Where
 from fourfold.query.reader import Reader
-from fourfold.state import bulk, catalogue
+from fourfold.state import StateError, bulk, catalogue
 from fourfold.watch.detect import Detector, Status, Verdicts
 from fourfold.watch.memory import Memory
 from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.columns import ColumnSignals, Signal, anchored, without_anchor
 from fourfold.watch.signals.tasks import TaskReadings, TaskSignal, task_readings
 
+logger = logging.getLogger("fourfold")
 STREAMS = "streams"
 SOURCE = "signals"
 _CHUNK = 28  # buckets read at a time
 _LONGEST = 730  # buckets of history that a first check judges
 _LATE = 2  # buckets by which a stream's newest records may be behind where it is up to date
 _SILENT = 30  # buckets after which a silent stream has ended
+_DISMISSED = 1.5
 _FIRST = 60  # buckets back in which the first data of a column are looked for
 
 
@@ -34,14 +38,22 @@ class Step:
     settled: frozenset[str]
 
 
-def judge(reader: Reader, memory: Memory, settings: WatchSettings, tasks: Sequence[Task], now: float) -> Iterator[Step]:
-    """Judge all buckets that are complete and were not judged yet; what fires is in the memory after each step."""
+def judge(
+    reader: Reader,
+    memory: Memory,
+    settings: WatchSettings,
+    tasks: Sequence[Task],
+    now: float,
+    dismissed: Mapping[str, int],
+) -> Iterator[Step]:
+    """Judge all buckets that are complete and were not judged yet; what fires is in the memory after each step.
+
+    ``dismissed`` says how often users have dismissed findings of a series, of which more is asked then.
+    """
     memory.learning.clear()
-    waiting: dict[str, list[TaskReadings]] = {
-        task.name: list(task_readings(reader, task, memory.last.get(_name(task)))) for task in tasks
-    }
+    waiting = {task.name: _task_readings(reader, task, memory.last.get(_name(task))) for task in tasks}
     days = settings.days * (1 + len(tasks))  # the promise is the store's, and its detectors share it
-    streams = _streams(reader, memory, settings, days, now)
+    streams = _streams(reader, memory, settings, days, now, dismissed)
     step = next(streams, None)
     while step is not None or any(waiting.values()):
         ahead = [readings[0].bucket + DAY for readings in waiting.values() if readings]
@@ -52,7 +64,23 @@ def judge(reader: Reader, memory: Memory, settings: WatchSettings, tasks: Sequen
         for task in tasks:
             queue = waiting[task.name]
             if queue and queue[0].bucket + DAY == min(ahead):
-                yield _judge_task(task, queue.pop(0), memory, settings, days)
+                yield _judge_task(task, queue.pop(0), memory, settings, days, dismissed)
+
+
+def _task_readings(reader: Reader, task: Task, after: int | None) -> list[TaskReadings]:
+    """The mature buckets of a task; none if it cannot be answered, which its failure says elsewhere."""
+    try:
+        return list(task_readings(reader, task, after))
+    except StateError:
+        raise
+    except FourfoldError as error:
+        logger.warning("watching task %s: %s", task.name, error)
+        return []
+
+
+def _least(signals: Sequence[Signal] | Sequence[TaskSignal], dismissed: Mapping[str, int]) -> Floats:
+    """The smallest changes that matter; half as much again for each time that a user has dismissed one."""
+    return np.array([signal.measure.least * _DISMISSED ** dismissed.get(signal.key, 0) for signal in signals])
 
 
 def _name(task: Task) -> str:
@@ -65,24 +93,34 @@ def _detector(memory: Memory, name: str, settings: WatchSettings, days: float) -
     return detector
 
 
-def _judge_task(task: Task, readings: TaskReadings, memory: Memory, settings: WatchSettings, days: float) -> Step:
+def _judge_task(
+    task: Task,
+    readings: TaskReadings,
+    memory: Memory,
+    settings: WatchSettings,
+    days: float,
+    dismissed: Mapping[str, int],
+) -> Step:
     detector = _detector(memory, _name(task), settings, days)
+    keys = [signal.key for signal in readings.signals]
     verdicts = detector.judge(
         readings.bucket,
-        [signal.key for signal in readings.signals],
+        keys,
         readings.values,
         readings.noise,
-        np.array([signal.measure.least for signal in readings.signals]),
+        _least(readings.signals, dismissed),
         np.array([signal.measure.side for signal in readings.signals]),
         [f"{task.name} {signal.measure.name}" for signal in readings.signals],
     )
     memory.last[_name(task)] = readings.bucket
     _learning(memory, _name(task), verdicts)
     places = [Where(task=task.name, slice=_slice(signal)) for signal in readings.signals]
-    return _step(memory, readings.bucket, readings.signals, places, readings.values, readings.n, verdicts)
+    return _step(memory, readings.bucket, keys, readings.signals, places, readings.values, readings.n, verdicts)
 
 
-def _streams(reader: Reader, memory: Memory, settings: WatchSettings, days: float, now: float) -> Iterator[Step]:
+def _streams(
+    reader: Reader, memory: Memory, settings: WatchSettings, days: float, now: float, dismissed: Mapping[str, int]
+) -> Iterator[Step]:
     with reader.database.read() as connection:
         found = bulk.of_streams(connection, reader.project)
         filled = bulk.buckets(connection, reader.project, DAY)
@@ -114,15 +152,19 @@ def _streams(reader: Reader, memory: Memory, settings: WatchSettings, days: floa
         places = [_place(signal, memory.loggers) for signal in signals.signals]
         keys = [signal.key for signal in signals.signals]
         families = [_family(signal) for signal in signals.signals]
-        least = np.array([signal.measure.least for signal in signals.signals])
+        least = _least(signals.signals, dismissed)
         side = np.array([signal.measure.side for signal in signals.signals])
+        gone = {key for key in memory.firing if key.startswith('["stream"')} - set(keys)  # compared anew since
+        for key in gone:
+            memory.firing.pop(key)
         for t, bucket in enumerate(chunk):
             readings = signals.readings(t)
             verdicts = detector.judge(bucket, keys, readings.values, readings.noise, least, side, families)
             signals.learn(t, verdicts.status == Status.CHANGED, verdicts.status == Status.SETTLED)
             memory.last[STREAMS] = bucket
             _learning(memory, STREAMS, verdicts)
-            yield _step(memory, bucket, signals.signals, places, readings.values, readings.n, verdicts)
+            step = _step(memory, bucket, keys, signals.signals, places, readings.values, readings.n, verdicts)
+            yield dataclasses.replace(step, settled=step.settled | gone)
         signals.keep()
 
 
@@ -158,6 +200,7 @@ def _learning(memory: Memory, name: str, verdicts: Verdicts) -> None:
 def _step(
     memory: Memory,
     bucket: int,
+    keys: Sequence[str],
     signals: Sequence[Signal] | Sequence[TaskSignal],
     places: Sequence[Where],
     values: Floats,
@@ -165,15 +208,17 @@ def _step(
     verdicts: Verdicts,
 ) -> Step:
     settled = set()
-    for j in np.flatnonzero((verdicts.status == Status.CHANGED) | (verdicts.status == Status.SETTLED)).tolist():
-        key = signals[j].key
-        if verdicts.status[j] == Status.SETTLED:
-            settled.add(key)
-            memory.firing.pop(key, None)
-        elif np.isfinite(values[j]) and (key not in memory.firing or _is_outside(j, values, verdicts)):
-            memory.firing[key] = _finding(signals[j], places[j], bucket, j, values, n, verdicts)
-    for j in np.flatnonzero(np.isfinite(values) & (verdicts.status != Status.CHANGED)).tolist():
-        memory.firing.pop(signals[j].key, None)
+    for j in np.flatnonzero(verdicts.status == Status.SETTLED).tolist():
+        settled.add(keys[j])
+    changed = np.flatnonzero((verdicts.status == Status.CHANGED) & np.isfinite(values)).tolist()
+    for j in changed:
+        if keys[j] not in memory.firing or _is_outside(j, values, verdicts):
+            memory.firing[keys[j]] = _finding(signals[j], places[j], bucket, j, values, n, verdicts)
+    place = {key: j for j, key in enumerate(keys)} if memory.firing else {}
+    for key in [key for key in memory.firing if key in place]:
+        j = place[key]
+        if key in settled or (np.isfinite(values[j]) and verdicts.status[j] != Status.CHANGED):
+            memory.firing.pop(key)
     return Step(bucket + DAY, frozenset(settled))
 
 
