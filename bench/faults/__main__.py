@@ -12,6 +12,7 @@ import concurrent.futures
 import dataclasses
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -47,6 +48,7 @@ def main() -> None:
         for seed in seeds
     ]
     nulls = [] if arguments.quick or arguments.only else [("series", seed) for seed in seeds]
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each process, since they share the machine's cores
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=quietly) as pool:
         starts = [(name, seed) for name in names for seed in seeds] + nulls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from pathlib import Path
 
@@ -31,9 +30,8 @@ class Task:
 
 
 def quietly() -> None:
-    """Set up a process: two replays share the machine."""
+    """Set up a process."""
     warnings.simplefilter("ignore")
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def verdict_of(task: Task) -> Verdict:
