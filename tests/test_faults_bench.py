@@ -145,7 +145,7 @@ def test_an_onset_lies_in_the_last_third_and_leaves_weeks_to_look_at() -> None:
     pipeline = Synthetic(0)
     for seed in range(5):
         onset = injected(pipeline, FAULTS[3], Size.LARGE, seed).truth.onset
-        assert pipeline.split < (onset - pipeline.start) / DAYS < pipeline.days - 20
+        assert pipeline.split < (onset - pipeline.start) / DAYS < pipeline.days - 13
 
 
 def test_runs_start_and_end_at_simulated_times() -> None:
