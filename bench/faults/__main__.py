@@ -15,35 +15,18 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 from bench.faults import peers, table
 from bench.faults.fault import Size
-from bench.faults.judge import Verdict, false_alarms, judge
+from bench.faults.judge import Verdict, false_alarms
 from bench.faults.registry import FAULTS
-from bench.faults.replay import Observed, clean, faulty
+from bench.faults.replay import Observed, clean
+from bench.faults.task import Task, quietly, verdict_of
 from bench.measure import RESULTS, Report
 
 PROCESSES = 2
 THRESHOLDS = {"synthetic": 0.5, "flights": 0.3}
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A replay to make."""
-
-    pipeline: str
-    seed: int
-    fault: int
-    size: Size
-    work: Path
-    export: bool
-
-    @property
-    def frame(self) -> Path:
-        """Where what peers may see is written."""
-        return self.work / "peers" / f"{self.pipeline}-{self.seed}-{self.fault}-{self.size}.parquet"
 
 
 def main() -> None:
@@ -65,15 +48,16 @@ def main() -> None:
         for seed in seeds
     ]
     nulls = [] if arguments.quick or arguments.only else [("series", seed) for seed in seeds]
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each process, since they share the machine's cores
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_quietly) as pool:
+    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=quietly) as pool:
         starts = [(name, seed) for name in names for seed in seeds] + nulls
         waiting = [pool.submit(clean, name, seed, work) for name, seed in starts]
         without = [future.result() for future in waiting]
         for observed in without:
             _show_clean(observed)
         verdicts = []
-        for future in concurrent.futures.as_completed([pool.submit(_replayed, task) for task in tasks]):
+        for future in concurrent.futures.as_completed([pool.submit(verdict_of, task) for task in tasks]):
             verdicts.append(future.result())
             _show(verdicts[-1])
         failed = peers.install(folder) if folder is not None else {}
@@ -104,16 +88,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="a folder for replays, which is kept")
     parser.add_argument("--peers", type=Path, help="a folder of the peers' environments; built if missing")
     return parser.parse_args()
-
-
-def _quietly() -> None:
-    warnings.simplefilter("ignore")
-    os.environ["OMP_NUM_THREADS"] = "1"  # two replays share the machine
-
-
-def _replayed(task: Task) -> Verdict:
-    path = task.frame if task.export else None
-    return judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
 
 
 def _show(verdict: Verdict) -> None:

@@ -142,8 +142,7 @@ Make = Callable[[Size, Roles, float, np.random.Generator], Injection]
 class Fault:
     """A fault of the list: how to inject it, in which sizes, into which pipelines.
 
-    ``sizes`` says what is injected. ``daily`` faults are checked each morning, since they are seen by what has not
-    happened by then; others are checked once, after the replay.
+    ``sizes`` says what is injected.
     """
 
     number: int
@@ -152,7 +151,6 @@ class Fault:
     sizes: Mapping[Size, str]
     make: Make
     pipelines: tuple[str, ...] = ("synthetic", "flights")
-    daily: bool = False
 
 
 def downstream(roles: Roles) -> tuple[Where, ...]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fourfold.watch.check import check
-from fourfold.watch.settings import WatchSettings
 
 import fourfold as ff
 from bench.faults.fault import DAYS, HOURS, Fault, Injection, Size, Truth
@@ -26,12 +24,14 @@ from bench.faults.simulated import SimulatedClock, simulated
 from fourfold.model.incident import Incident
 from fourfold.sdk.session import session
 from fourfold.state import incidents
+from fourfold.watch.check import check
+from fourfold.watch.settings import WatchSettings
 
 PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights, "series": Series}
 MORNING = 6 * HOURS  # after a day's end; by then its jobs have run
 EVERY = 7  # days between the kept states of a replay without faults
-AFTER = {Size.LARGE: 21, Size.SMALL: 21, Size.SLOW: 35}  # days that are replayed from the onset on
-DAILY = 10  # days from the onset on which a fault that needs it is checked each morning
+AFTER = {Size.LARGE: 14, Size.SMALL: 14, Size.SLOW: 28}  # days that are replayed from the onset on
+DAILY = 8  # days from the day of the onset on which a check is made each morning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def injected(pipeline: Pipeline, fault: Fault, size: Size, seed: int) -> Injecti
 
 
 def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, export: Path | None = None) -> Observed:
-    """Replay with a fault from the newest kept state before it; check at the end, or on each morning if it needs it.
+    """Replay with a fault from the newest kept state before it; check on the mornings after it, and at the end.
 
     With ``export``, what peers may see is written there as Parquet.
     """
@@ -109,7 +109,7 @@ def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, expor
             known, used = frozenset(incident.id for incident in _incidents()), 0.0
             for number in range(kept, last):
                 _day(replayed, number, injection, clock)
-                if number == last - 1 or (fault.daily and -1 <= number - day < DAILY):
+                if number == last - 1 or -1 <= number - day < DAILY:
                     used += _check(clock.now)
             found = tuple(_incidents())
     if export is not None:

@@ -143,23 +143,23 @@ def _next_jobs(onset: float, *, weekly: bool = False) -> float:
 FAULTS = (
     Fault(
         1, "inference job fails", Group.STATELESS_SINGLE,
-        {Size.LARGE: "each run on 3 days", Size.SMALL: "one run, repeated an hour later"}, _failed, daily=True,
+        {Size.LARGE: "each run on 3 days", Size.SMALL: "one run, repeated an hour later"}, _failed,
     ),
     Fault(
         2, "retraining takes too long", Group.STATELESS_SINGLE,
-        {Size.LARGE: "never ends", Size.SMALL: "twice as long"}, _slow, ("synthetic",), daily=True,
+        {Size.LARGE: "never ends", Size.SMALL: "twice as long"}, _slow, ("synthetic",),
     ),
     Fault(
         4, "online and offline code differ", Group.STATELESS_CROSS,
         {Size.LARGE: "other code; one feature × 1.3", Size.SMALL: "other code, same features"}, _other_code,
-        ("synthetic",), daily=True,
+        ("synthetic",),
     ),
     Fault(
         5, "a component never runs", Group.STATELESS_CROSS,
-        {Size.LARGE: "from one day on", Size.SMALL: "on one day"}, _missing, daily=True,
+        {Size.LARGE: "from one day on", Size.SMALL: "on one day"}, _missing,
     ),
     Fault(
         6, "the cluster is down", Group.STATELESS_CROSS,
-        {Size.LARGE: "3 days", Size.SMALL: "8 hours"}, _down, daily=True,
+        {Size.LARGE: "3 days", Size.SMALL: "8 hours"}, _down,
     ),
 )  # fmt: skip

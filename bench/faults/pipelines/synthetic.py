@@ -133,7 +133,7 @@ class Synthetic:
 
         def tables() -> Mapping[str, pd.DataFrame]:
             clock.now += self._length("featurize", day)
-            return {"features": joined.drop(columns="time"), "served": served}
+            return {"features": joined.drop(columns=["id", "time"]), "served": served}
 
         made = (featurize_patched if fault.is_patched(day) else featurize)(clean, tables, day)
         return made["served"]

@@ -1,0 +1,40 @@
+"""A replay as a piece of work for another process."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+from bench.faults.fault import Size
+from bench.faults.judge import Verdict, judge
+from bench.faults.registry import FAULTS
+from bench.faults.replay import faulty
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A replay to make."""
+
+    pipeline: str
+    seed: int
+    fault: int
+    size: Size
+    work: Path
+    export: bool
+
+    @property
+    def frame(self) -> Path:
+        """Where what peers may see is written."""
+        return self.work / "peers" / f"{self.pipeline}-{self.seed}-{self.fault}-{self.size}.parquet"
+
+
+def quietly() -> None:
+    """Set up a process."""
+    warnings.simplefilter("ignore")
+
+
+def verdict_of(task: Task) -> Verdict:
+    """Replay and judge."""
+    path = task.frame if task.export else None
+    return judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
