@@ -13,7 +13,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
+from fourfold.errors import (
+    CheckError,
+    ConfigError,
+    FourfoldError,
+    InputError,
+    SchemaError,
+    StoreError,
+    UnknownNameError,
+)
 from fourfold.model import (
     Artifact,
     Finding,
@@ -92,6 +100,7 @@ _LATER = {  # by module: what asks loads the engines, which a service that only 
 }  # fmt: skip
 __all__ = [
     "Artifact",
+    "CheckError",
     "ColumnHistory",
     "ColumnSkew",
     "Comparison",

@@ -32,6 +32,19 @@ class StoreError(FourfoldError):
     exit_code = 3
 
 
+class CheckError(FourfoldError):
+    """A run's outputs are not what they should be, and its component was declared with ``check="block"``.
+
+    ``problems`` says what is wrong with them, one text each.
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.problems = problems
+
+
 def let_end(error: BaseException) -> None:
     """Raise an error again if it ends the process; any other error of a host's object is ignored.
 

@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from fourfold.sdk.tracking import Tracked, check_name, check_share
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Check = Literal["warn", "block"] | Callable[..., Any]
 _PLAIN = frozenset({str, int, float, bool, type(None)})  # recorded as parameters, never as artifacts
 
 
@@ -37,6 +38,7 @@ def component(
     by: Sequence[str] = (),
     share: float | None = None,
     expects: Mapping[str, Mapping[str, Any]] | None = None,
+    check: Check | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def component(
     function: Callable[P, R] | str | None = None,
@@ -47,6 +49,7 @@ def component(
     by: Sequence[str] = (),
     share: float | None = None,
     expects: Mapping[str, Mapping[str, Any]] | None = None,
+    check: Check | None = None,
 ) -> Any:
     """Track each call of a function as a run of a component, named after the function unless a name is given.
 
@@ -61,12 +64,18 @@ def component(
         share: count only this share of a dataframe's records, drawn at random; see ``ff.run``.
         expects: what the values of columns are to be, in the dataframes and in the stream of the component's name:
             ``{"age": {"min": 0, "max": 120, "null": False, "values": [...], "unique": True}}``.
+        check: what to do, before the function's result is handed on, if its dataframes differ from those of earlier
+            runs or from what is expected of their columns: "warn", or "block", which raises ``CheckError``, so that
+            the run fails. Or a function of your own, which is given the result and the component's history (see
+            ``ff.history``) and returns what is wrong, as a text or a list of texts, or None; then it blocks.
     """
+    if not (check is None or check in ("warn", "block") or callable(check)):
+        raise ConfigError(f'check={check!r}: give "warn", "block", or a function of the result and the history')
 
     def decorate(target: Callable[P, R]) -> Callable[P, R]:
         name = function if isinstance(function, str) else target.__name__
         declared = {} if expects is None else of_columns(expects, f"component {name!r}: expects")
-        wrapped: Callable[P, R] = _Component(target, name, at, time, tuple(by), share, declared).wrapped()
+        wrapped: Callable[P, R] = _Component(target, name, at, time, tuple(by), share, declared, check).wrapped()
         return wrapped
 
     return decorate(function) if callable(function) else decorate
@@ -84,10 +93,12 @@ class _Component:
         by: tuple[str, ...],
         share: float | None,
         expects: Mapping[str, Mapping[str, Any]],
+        check: Check | None,
     ) -> None:
         check_name(name)
         check_share(name, share)
         self.function, self.name, self.at, self.time, self.by, self.share = function, name, at, time, by, share
+        self.check = check
         declared = {"expects": expects} if expects else {}
         # read at the first call, since reading a source is slow
         self._code = functools.cache(lambda: {**code_version(function), **declared})
@@ -148,12 +159,17 @@ class _Component:
             values = {}
         at = None if self.at is None else _moment(values.get(self.at))
         tracked = Tracked(self.name, _params(values), at, self._code(), self.share)
+        tracked.keeps_profiles = self.check is not None
         with tracked:
             self._artifacts(tracked, "input", values)
             yield tracked
 
     def _finish(self, tracked: Tracked, result: Any) -> None:
         session().never_raise(f"recording the output of {self.name!r}", lambda: self._record_output(tracked, result))
+        if self.check is not None:
+            from fourfold.sdk.checking import check_output  # what judges loads the engines
+
+            check_output(self.name, self.check, result, tracked)
 
     def _record_output(self, tracked: Tracked, result: Any) -> None:
         if isinstance(result, dict):

@@ -6,12 +6,13 @@ afterwards, so another thread would need a copy of all of it first.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from fourfold.fold import bucket_starts, fold_columns, fold_keys, group_records, plan_columns
+from fourfold.fold import Plan, bucket_starts, fold_columns, fold_keys, group_records, plan_columns
 from fourfold.fold.groups import event_seconds
 from fourfold.log import messages
 from fourfold.model import Run
@@ -25,7 +26,15 @@ def sample(table: pa.Table, share: float) -> pa.Table:
     return table.filter(pa.array(np.random.default_rng().random(table.num_rows) < share))
 
 
-def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | None, by: Sequence[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """A frame's counts, and the plan by which its columns were counted."""
+
+    counts: pa.Table
+    plan: Plan
+
+
+def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | None, by: Sequence[str]) -> Profile:
     """Count a frame as the stream ``component.name``, at the run's time or a column's times, and send the counts."""
 
     stream = f"{run.component}.{name}"
@@ -38,4 +47,6 @@ def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | 
     session.keep_plan(stream, plan)
     groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
     counted = [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
-    session.sender.send_counts(messages.counted(session.project, stream, run, plan), pa.concat_tables(counted))
+    found = Profile(pa.concat_tables(counted), plan)
+    session.sender.send_counts(messages.counted(session.project, stream, run, plan), found.counts)
+    return found

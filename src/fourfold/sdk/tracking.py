@@ -24,7 +24,7 @@ from fourfold.model.time import seconds
 from fourfold.sdk import fingerprint
 from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version
-from fourfold.sdk.profile import SAMPLE, profile, sample
+from fourfold.sdk.profile import SAMPLE, Profile, profile, sample
 from fourfold.sdk.session import current_run, session
 
 _OUR_OWN = (os.path.dirname(__file__), contextlib.__file__)  # left out at the start of a traceback
@@ -59,12 +59,18 @@ class Tracked:
         self._share = share
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._metrics: dict[str, float] = {}
+        self.keeps_profiles, self.profiles = False, dict[str, Profile]()  # of its outputs, for who checks them
         self._token: Any = None
 
     @property
     def id(self) -> str:
         """The run's identity, which its log records carry."""
         return self._record.id
+
+    @property
+    def at(self) -> float:
+        """The logical time, else when it started, in seconds since 1970."""
+        return self._record.started if self._record.at is None else self._record.at
 
     @property
     def started(self) -> float:
@@ -152,7 +158,9 @@ class Tracked:
         if self._share is not None and self._share < 1:
             name, table = f"{name}{SAMPLE}", sample(table, self._share)
             details = {"share": self._share, "counted": table.num_rows}
-        profile(self._session, self._record, name, table, time, by)
+        counted = profile(self._session, self._record, name, table, time, by)
+        if self.keeps_profiles and direction == "output":
+            self.profiles[name] = counted
         self._artifacts[direction, name] = Artifact(name, direction, "frame", mark, rows, details)
 
     def _record_other(self, direction: str, name: str, value: Any) -> None:

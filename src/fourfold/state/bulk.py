@@ -63,7 +63,7 @@ def newest(connection: sa.Connection, project: str, level: int, *, first: bool =
         .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
         .group_by(series.c.owner)
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def select(

@@ -29,7 +29,7 @@ from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.judging import judge
 
 logger = logging.getLogger("fourfold")
-_NAME = "watch"
+_NAME, _CONSTRAINTS = "watch", "constraints"
 _RECENT = 90 * DAY  # how long an ended incident may still matter
 _HARMLESS = 7 * DAY  # judged for so long without harm to any task, a drift is a notice
 _DRIFTS = ("drift", "share", "new_rate")
@@ -70,6 +70,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
             tasks = list(catalogue.tasks(connection, reader.project).values())
             known = incidents.load(connection, reader.project)
             memory = _remembered(memories.load(connection, reader.project, _NAME))
+            learned = constraints.Learned.from_bytes(memories.load(connection, reader.project, _CONSTRAINTS))
         lineage = _lineage(reader, memory, tasks)
         recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
         book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
@@ -79,7 +80,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
             firing = _unmuted(memory.firing.values(), settings)
             if firing or any(incident.state.is_active for incident in book.incidents):
                 book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
-        others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, book, now)]
+        others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, learned, book, now)]
         book.advance(_unmuted([*memory.firing.values(), *others], settings), now, now)
         for incident in book.incidents:
             if incident.state.is_active:
@@ -91,25 +92,26 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
                 incidents.save(connection, reader.project, after)
                 enqueue(connection, reader.project, before, after, channels, now)
             memories.save(connection, reader.project, _NAME, memory.to_bytes())
+            memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
     return Checked([incident for incident in book.incidents if incident.state.is_active], news, memory.learning)
 
 
-_SOURCES: Mapping[str, Callable[[Reader, WatchSettings, float], list[Finding]]] = {
-    "runs": lambda reader, settings, now: runs_now.findings(reader, now, expects=settings.expects),
-    "constraints": lambda reader, settings, now: constraints.findings(reader, now, expects=settings.expects),
-    "objectives": lambda reader, settings, now: objective_findings(reader, now),
-}
-
-
-def _others(reader: Reader, settings: WatchSettings, book: Book, now: float) -> list[Finding]:
+def _others(
+    reader: Reader, settings: WatchSettings, learned: constraints.Learned, book: Book, now: float
+) -> list[Finding]:
     """What is wrong now by all that is not judged bucket by bucket.
 
     A source that fails is told of, and what it found before stays: the others go on.
     """
+    sources: Mapping[str, Callable[[], list[Finding]]] = {
+        "runs": lambda: runs_now.findings(reader, now, expects=settings.expects),
+        "constraints": lambda: constraints.findings(reader, now, expects=settings.expects, learned=learned),
+        "objectives": lambda: objective_findings(reader, now),
+    }
     found: list[Finding] = []
-    for source, look in _SOURCES.items():
+    for source, look in sources.items():
         try:
-            found += [dataclasses.replace(finding, source=source) for finding in look(reader, settings, now)]
+            found += [dataclasses.replace(finding, source=source) for finding in look()]
         except StateError:
             raise
         except FourfoldError as error:

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from fourfold.counts import Counts, rows
 from fourfold.counts.binning import Binning
+from fourfold.fold import Plan
 from fourfold.model import DAY, EVERYTHING, Finding, Owner, Series, Where
 from fourfold.query.reader import Reader
 from fourfold.state import bulk
 from fourfold.state.bulk import StoredCounts
 from fourfold.state.packing import pack
-from fourfold.state.series import FIRST, LAST, RUN
+from fourfold.state.series import FIRST, RUN
 from fourfold.watch import constraints
 from fourfold.watch.detect import Detector, Status
 from fourfold.watch.settings import WatchSettings
@@ -25,7 +26,14 @@ _RUNS = 60  # earlier runs that a frame is compared with
 
 
 def judge_frame(
-    reader: Reader, settings: WatchSettings, component: str, name: str, counted: pa.Table, at: float
+    reader: Reader,
+    settings: WatchSettings,
+    component: str,
+    name: str,
+    counted: pa.Table,
+    plan: Plan,
+    started: float,
+    at: float,
 ) -> list[Finding]:
     """What is wrong with the counts of a frame that a component is about to hand on.
 
@@ -35,14 +43,16 @@ def judge_frame(
         component: the component.
         name: of its output.
         counted: the frame's counts, as ``fold_columns`` gives them.
-        at: the frame's time, in seconds since 1970.
+        plan: by which they were counted.
+        started: when the run started, in seconds since 1970: it is compared with those that started earlier.
+        at: the frame's time.
     """
     owner = Owner.of_stream(f"{component}.{name}")
     where = Where(component, owner.name)
-    plan = reader.plan(owner.name)
+    binnings = {**reader.plan(owner.name).by_version(), **plan.by_version()}
     active = constraints.active(reader, owner.name, settings.expects)
-    found = constraints.violations(_by_column(counted, plan.by_version()), active, at)
-    found += _against_earlier(reader, settings, owner, counted, plan.by_version(), at)
+    found = constraints.violations(_by_column(counted, binnings), active, at)
+    found += _against_earlier(reader, settings, owner, counted, binnings, started, at)
     return [dataclasses.replace(f, where=dataclasses.replace(where, column=f.where.column)) for f in found]
 
 
@@ -60,12 +70,15 @@ def _against_earlier(
     owner: Owner,
     counted: pa.Table,
     binnings: Mapping[tuple[str, int], Binning],
+    started: float,
     at: float,
 ) -> list[Finding]:
     """The signals of the frame that differ from those of earlier runs, which stand for days here, one after another."""
     with reader.database.read() as connection:
         found = [(o, s) for o, s in bulk.of_streams(connection, reader.project) if o == owner and s.slice == EVERYTHING]
-        earlier = bulk.select(connection, reader.project, RUN, FIRST, LAST, {series.id for _, series in found})
+        earlier = bulk.select(
+            connection, reader.project, RUN, FIRST, int(started * 1e6), {series.id for _, series in found}
+        )
     starts = np.unique(earlier.buckets)[-_RUNS:]
     if not len(starts):
         return []

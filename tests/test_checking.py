@@ -1,0 +1,114 @@
+"""A component that checks its output before it hands it on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fourfold as ff
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path) -> None:
+    ff.init(tmp_path / "store", "p")
+
+
+def frame(seed: int, nulls: float = 0.0, shift: float = 0.0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    age = random.normal(40 + shift, 10, 500)
+    age[random.random(500) < nulls] = np.nan
+    return pd.DataFrame({"age": age, "city": random.choice(["a", "b"], 500)})
+
+
+def pipeline(check: Any) -> Any:
+    @ff.component("load", check=check)
+    def load(data: pd.DataFrame) -> pd.DataFrame:
+        return data
+
+    return load
+
+
+def test_an_output_that_differs_from_earlier_runs_is_not_handed_on() -> None:
+    load = pipeline("block")
+    for seed in range(16):
+        load(frame(seed))
+    with pytest.raises(ff.CheckError) as caught:
+        load(frame(99, nulls=0.4))
+    assert any("null" in problem and "age" in problem for problem in caught.value.problems)
+    assert not any("city" in problem for problem in caught.value.problems)
+    (last,) = ff.runs("load", limit=1)
+    assert last.status is ff.RunStatus.FAILED
+    load(frame(100))  # what is as usual passes
+
+
+def test_values_that_moved_are_found_too() -> None:
+    load = pipeline("block")
+    for seed in range(16):
+        load(frame(seed))
+    with pytest.raises(ff.CheckError, match="moved up"):
+        load(frame(99, shift=10))
+
+
+def test_a_warning_hands_on(caplog: pytest.LogCaptureFixture) -> None:
+    load = pipeline("warn")
+    for seed in range(16):
+        load(frame(seed))
+    with caplog.at_level(logging.WARNING, "fourfold"):
+        assert len(load(frame(99, nulls=0.4))) == 500
+    assert "null" in caplog.text
+
+
+def test_the_first_runs_pass() -> None:
+    load = pipeline("block")
+    for seed in range(5):
+        load(frame(seed, nulls=0.1 * seed, shift=seed))
+
+
+def test_what_is_expected_of_columns_is_checked_from_the_first_run_on() -> None:
+    @ff.component(check="block", expects={"age": {"min": 0}})
+    def load(data: pd.DataFrame) -> pd.DataFrame:
+        return data
+
+    load(frame(0))
+    with pytest.raises(ff.CheckError, match="age"):
+        load(frame(1).assign(age=-1.0))
+
+
+def test_a_users_own_check_is_given_the_result_and_the_history() -> None:
+    seen = []
+
+    def enough(result: pd.DataFrame, history: ff.History) -> str | None:
+        seen.append(len(history))
+        return None if len(result) > 100 else f"only {len(result)} rows"
+
+    load = pipeline(enough)
+    load(frame(0))
+    load(frame(1))
+    with pytest.raises(ff.CheckError, match="only 50 rows"):
+        load(frame(2)[:50])
+    assert seen == [0, 1, 2]
+
+
+def test_a_check_that_cannot_be_made_lets_all_pass(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = pipeline("block")
+    load(frame(0))
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("the engine is gone")
+
+    monkeypatch.setattr("fourfold.sdk.checking.judge_frame", broken)
+    with caplog.at_level(logging.WARNING, "fourfold"):
+        assert len(load(frame(1))) == 500
+    assert "the engine is gone" in caplog.text
+
+
+def test_an_unknown_check_is_refused_at_once() -> None:
+    with pytest.raises(ff.ConfigError, match="blok"):
+        ff.component(check="blok")  # type: ignore[call-overload]

@@ -1,0 +1,272 @@
+"""A check: what it finds in a store, what it leaves alone, and that it is all or nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fourfold as ff
+from fourfold.errors import ConfigError, StoreError
+from fourfold.model import DAY, Incident, IncidentState
+from fourfold.sdk import Session
+from fourfold.state import memory as memories
+from fourfold.state import notices
+from fourfold.store import Store
+from fourfold.watch.check import check
+from fourfold.watch.incidents import Action, decide, incidents
+from fourfold.watch.settings import WatchSettings, watch_settings
+
+START = 1_767_225_600  # 2026-01-01, a Thursday
+SETTINGS = WatchSettings()
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def day(number: int, rows: int = 400) -> pd.DataFrame:
+    random = np.random.default_rng(number)
+    return pd.DataFrame(
+        {
+            "id": [f"{number}-{i}" for i in range(rows)],
+            "time": pd.to_datetime(START + number * DAY + np.sort(random.integers(0, DAY, rows)), unit="s", utc=True),
+            "age": random.normal(40, 10, rows),
+            "broken": np.where(random.random(rows) < 0.95, np.nan, 1.0),
+            "city": random.choice(["a", "b", "c"], rows),
+        }
+    )
+
+
+def log(first: int, last: int, change: Change = lambda frame: frame, stream: str = "visits") -> None:
+    for number in range(first, last):
+        ff.log(stream, change(day(number)), key="id", time="time")
+    ff.flush()
+
+
+def morning(number: int) -> float:
+    """Some hours into a day."""
+    return START + number * DAY + 6 * 3_600.0
+
+
+def checked(session: Session, number: int, settings: WatchSettings = SETTINGS) -> list[Incident]:
+    """What is active after a check on the morning of a day."""
+    return list(check(session.store, settings, morning(number)).incidents)
+
+
+def nulls(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(age=frame.age.mask(np.random.default_rng(0).random(len(frame)) < 0.3))
+
+
+def test_a_column_that_becomes_null_is_found_the_next_morning(session: Session) -> None:
+    log(0, 30)
+    assert checked(session, 30) == []
+    log(30, 31, nulls)
+    log(31, 32, nulls)
+    (incident,) = checked(session, 31)
+    assert incident.state is IncidentState.OPEN
+    assert (incident.where.stream, incident.where.column) == ("visits", "age")
+    assert incident.began == START + 30 * DAY
+    (finding,) = [f for f in incident.findings if f.kind == "null_rate"]
+    assert finding.value == pytest.approx(0.3, abs=0.08)
+    assert finding.expected == pytest.approx(0.0, abs=0.005)
+    assert {f.where.column for f in incident.findings} == {"age"}, "a column that was always null is no finding"
+
+
+def test_a_first_check_judges_the_history_in_order(session: Session) -> None:
+    log(0, 40)
+    log(40, 43, nulls)
+    log(43, 60)
+    assert checked(session, 60) == []
+    (past,) = incidents(session.store.reader, active=False)
+    assert past.state is IncidentState.RESOLVED
+    assert past.began == START + 40 * DAY
+    assert START + 41 * DAY <= past.opened <= START + 42 * DAY, "when it could have been said first"
+    assert past.resolved is not None and past.resolved <= START + 47 * DAY
+    with session.store.reader.database.read() as connection:
+        assert notices.waiting(connection, "test") == [], "nobody is told of what is long over"
+
+
+def test_a_check_by_day_finds_what_a_replay_finds(session: Session, tmp_path: Path) -> None:
+    for number in range(25):
+        log(number, number + 1)
+        checked(session, number)
+    for number in range(25, 29):
+        log(number, number + 1, nulls)
+        checked(session, number)
+    by_day = incidents(session.store.reader, active=False)
+    other = ff.init(tmp_path / "other", "test")
+    log(0, 25)
+    log(25, 29, nulls)
+    checked(other, 28)
+    replayed = incidents(other.store.reader, active=False)
+    assert [(i.where, i.began, i.kind) for i in by_day] == [(i.where, i.began, i.kind) for i in replayed]
+    other.close()
+
+
+def test_a_second_check_of_the_same_changes_nothing(session: Session) -> None:
+    log(0, 30)
+    log(30, 32, nulls)
+    first = checked(session, 32)
+    assert first and checked(session, 32) == first
+
+
+def test_a_stream_that_falls_silent_is_found(session: Session) -> None:
+    for number in range(30):
+        log(number, number + 1)
+        checked(session, number)
+    found = [incident for number in range(30, 34) for incident in checked(session, number)]
+    assert {incident.kind for incident in found} >= {"volume"}
+    assert {incident.id for incident in found} == {"1"}
+    assert min(incident.began for incident in found) == START + 30 * DAY
+
+
+def test_data_that_ended_long_ago_are_not_missing(session: Session) -> None:
+    log(0, 40)
+    assert checked(session, 400) == []
+
+
+def test_what_is_muted_is_no_incident(session: Session) -> None:
+    log(0, 30)
+    log(30, 33, nulls)
+    assert checked(session, 32, WatchSettings(mute=("visits.age*",))) == []
+
+
+def test_what_a_user_dismisses_is_normal_from_then_on(session: Session) -> None:
+    log(0, 30)
+    log(30, 33, nulls)
+    (incident,) = checked(session, 32)
+    decide(session.store.reader.database, "test", incident.id, Action.DISMISS, "they need not say", morning(32))
+    log(33, 40, nulls)
+    assert checked(session, 39) == []
+
+
+def test_an_accuracy_that_falls_is_found_once_its_labels_have_come(session: Session) -> None:
+    ff.task("good", prediction="predict.score", label="truth.good", horizon="10d", slices=["city"])
+    random = np.random.default_rng(5)
+
+    def served(number: int, quality: float) -> None:
+        frame = day(number)[["id", "time", "city"]]
+        truth = random.random(len(frame)) < 0.5
+        right = random.random(len(frame)) < quality
+        ff.log("predict", frame.assign(score=np.where(truth == right, 0.9, 0.1)), key="id", time="time")
+        late = frame.time + pd.Timedelta(days=2)
+        ff.log("truth", pd.DataFrame({"id": frame.id, "time": late, "good": truth}), key="id", time="time")
+        ff.flush()
+
+    for number in range(40):
+        served(number, 0.85)
+    assert checked(session, 40) == []
+    for number in range(40, 46):
+        served(number, 0.65)
+    (incident,) = checked(session, 46)
+    assert incident.where.task == "good"
+    assert incident.severity == "page"
+    assert START + 39 * DAY <= incident.began <= START + 41 * DAY, "the predictions' time, not the labels'"
+
+
+def test_a_check_that_dies_before_its_end_has_changed_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(0, 30)
+    log(30, 33, nulls)
+    settings = WatchSettings(notify={"team": {"kind": "stdout"}})
+    save = memories.save
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memories, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        checked(session, 32, settings)
+    assert not incidents(session.store.reader, active=False)
+    monkeypatch.setattr(memories, "save", save)
+    assert len(checked(session, 32, settings)) == 1
+    with session.store.reader.database.read() as connection:
+        (notice,) = notices.waiting(connection, "test")
+    assert notice.event == "opened"
+
+
+KILLED = """
+import os, sys
+import sqlalchemy as sa
+from fourfold.store import Store
+from fourfold.watch.check import check
+from fourfold.watch.settings import WatchSettings
+
+store, count = Store(sys.argv[1], "test"), 0
+def executed(*_):
+    global count
+    count += 1
+    if count == int(sys.argv[3]):
+        os.kill(os.getpid(), 9)
+sa.event.listen(store.reader.database.engine, "before_cursor_execute", executed)
+check(store, WatchSettings(notify={"team": {"kind": "stdout"}}), float(sys.argv[2]))
+print("done")
+"""
+
+
+def run(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_check_killed_at_any_statement_raises_each_incident_once(session: Session) -> None:
+    log(0, 20)
+    log(20, 23, nulls)
+    folder = session.store.folder
+    session.store.caught_up()
+    statement, ended = 1, False
+    while not ended:
+        out, _ = run(KILLED, folder, morning(22), statement).communicate()
+        ended, statement = "done" in out, statement + 7
+    reader = Store(folder, "test").reader
+    assert statement > 10
+    assert len(incidents(reader, active=False)) == 1
+    with reader.database.read() as connection:
+        assert len(notices.waiting(connection, "test")) == 1
+
+
+def test_two_processes_that_check_at_once_raise_one_incident(session: Session) -> None:
+    log(0, 20)
+    log(20, 23, nulls)
+    session.store.caught_up()
+    both = [run(KILLED, session.store.folder, morning(22), -1) for _ in range(2)]
+    assert ["done" in process.communicate()[0] for process in both] == [True, True]
+    assert len(incidents(session.store.reader, active=False)) == 1
+
+
+def test_a_damaged_memory_is_learned_anew(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    log(0, 30)
+    log(30, 32, nulls)
+    (before,) = checked(session, 32)
+    with session.store.reader.database.write() as connection:
+        memories.save(connection, "test", "watch", b"nonsense")
+    (after,) = checked(session, 32)
+    assert "damaged" in caplog.text
+    assert (after.id, after.where) == (before.id, before.where)
+
+
+def test_a_read_only_store_cannot_be_checked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(0, 1)
+    monkeypatch.setattr(session.store.writer.database, "writable", False)
+    with pytest.raises(StoreError, match="read-only"):
+        checked(session, 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"dais": 30}, "dais"),
+        ({"days": 0}, "days=0"),
+        ({"days": "month"}, "month"),
+        ({"settle": "soon"}, "soon"),
+        ({"mute": "x"}, "mute"),
+        ({"notify": 3}, "notify"),
+    ],
+)
+def test_wrong_settings_are_named(section: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        watch_settings(section)
