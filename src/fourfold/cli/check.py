@@ -43,13 +43,11 @@ def command(
     with closing(open_project(settings)) as opened:
         now = time.time()
         checked = check(opened, watched, now)
-        failed = deliver(opened.reader.database, opened.project, made, now).failed
+        deliver(opened.reader.database, opened.project, made, now)
         if json:
             print_json([row(incident) for incident in checked.incidents])
         else:
             draw_list(opened.reader, checked.incidents)
-            for failure in failed:
-                console().print(Words(f"{failure.channel} has not been told yet: {failure.error}", style="yellow"))
             _tell_learning(checked)
     if any(incident.severity.rank <= Severity(severity).rank for incident in checked.incidents):
         raise typer.Exit(UNHEALTHY)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -63,11 +63,11 @@ def command(
         console().print(_whole(reader, found))
 
 
-def _decided(reader: Reader, words: list[str], length: str, declared: object, quiet: bool) -> Incident:
+def _decided(reader: Reader, words: list[str], length: str, declared: Mapping[str, Any], quiet: bool) -> Incident:
     action = asked.action_of(words[0])
     if len(words) < 2:
         raise InputError(f"{action.value} which incident? Write fourfold incidents {action.value} ID [REASON]")
-    now, made = time.time(), channels(declared)  # type: ignore[arg-type]
+    now, made = time.time(), channels(declared)
     until = now + seconds_of(length, "--for") if action is Action.SNOOZE else None
     reason = " ".join(words[2:])
     found = asked.decide(reader.database, reader.project, words[1], action, reason, now, until=until, channels=made)

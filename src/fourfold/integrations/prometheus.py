@@ -167,16 +167,20 @@ def boundaries(values: Iterable[float]) -> list[float]:
     """The powers of two, their negatives and 0, as far as values reach.
 
     >>> boundaries([-3.0, 0.6, 1.0])
-    [-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0]
+    [-4.0, -2.0, 0.0, 0.5, 1.0]
     """
-    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    finite = [value for value in values if math.isfinite(value)]
+    below, above = _powers([-value for value in finite if value < 0]), _powers([value for value in finite if value > 0])
+    return [*(-power for power in reversed(below)), 0.0, *above]
+
+
+def _powers(sizes: Sequence[float]) -> list[float]:
+    """The powers of two from just below the least of some sizes above 0 to just above the largest, but not too many."""
     if not sizes:
-        return [0.0]
+        return []
     highest = min(max(_power(max(sizes)), -1000), 1023)
     lowest = max(_power(min(sizes)) - 1, highest - _FINEST, -1000)
-    powers = [2.0**power for power in range(lowest, highest + 1)]
-    found = [0.0, *powers] if any(value > 0 for value in values) else [0.0]
-    return [*(-power for power in reversed(powers)), *found] if any(value < 0 for value in values) else found
+    return [2.0**power for power in range(lowest, highest + 1)]
 
 
 def _power(size: float) -> int:
@@ -191,7 +195,7 @@ def exposition(found: Iterable[Family], *, openmetrics: bool) -> str:
     >>> print(exposition([Family("a", "gauge", "b", [Sample({"c": 'd"'}, 1)])], openmetrics=False), end="")
     # HELP a b
     # TYPE a gauge
-    a{c="d\\\\""} 1
+    a{c="d\\""} 1
     """
     lines = []
     for family in found:

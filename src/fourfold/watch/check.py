@@ -81,7 +81,8 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
             if firing or any(incident.state.is_active for incident in book.incidents):
                 book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
         others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, learned, book, now)]
-        book.advance(_unmuted([*memory.firing.values(), *others], settings), now, now)
+        midnight = now // DAY * DAY  # checks of one day count as one
+        book.advance(_unmuted([*memory.firing.values(), *others], settings), midnight, now)
         for incident in book.incidents:
             if incident.state.is_active:
                 book.decided(_weighed(incident, memory, lineage))

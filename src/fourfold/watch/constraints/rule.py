@@ -127,7 +127,7 @@ def told(constraint: Constraint, found: Breach, began: float, before: float, see
         severity = Severity.TICKET
     return Finding(
         series=f"constraint:{constraint.name}:{constraint.rule}", kind=kind,
-        what=f"{constraint.name}: {_said(constraint, found)} in {found.records:,} of {found.n:,} records",
+        what=f"{_said(constraint, found)} in {found.records:,} of {found.n:,} records",
         group=Group.STATELESS_SINGLE, severity=severity,
         where=Where(stream=constraint.stream, column=constraint.column),
         began=began, began_low=before, began_high=began, seen=seen,
