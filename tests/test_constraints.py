@@ -244,6 +244,13 @@ def test_repeated_keys_are_found_where_there_were_none(store: Store) -> None:
     assert (finding.kind, finding.where.column, "repeated keys" in finding.what) == ("duplicates", "", True)
 
 
+def test_records_without_keys_and_frames_have_none_that_could_be_repeated(store: Store) -> None:
+    sender = Sender(store)
+    for day in range(30):
+        sender.records("pay", [{**row, "key": None} for row in rows(day)])
+    assert Rule.UNIQUE not in {c.rule for c in constraints.all_of(store.caught_up(), "pay")}
+
+
 def test_settings_pin_change_and_mute_constraints(store: Store) -> None:
     logged(store, 42, {41: {**changed("amount", 3, -4.0, 41), **changed("country", 9, "XX", 41)}})
     assert found(store, 41).keys() == {("amount", "negative_values"), ("country", "new_category")}

@@ -85,7 +85,7 @@ def infer(reader: Reader, known: Columns) -> list[Constraint]:
     numbers = {column for column, kind in known.days if kind == "numeric"}
     for (column, kind), days in known.days.items():
         match kind:
-            case "stream":
+            case "stream" if reader.log(stream).version is not None:  # the records of a frame have no keys
                 found += inference.unique_keys(stream, days)
             case "numeric":
                 found += inference.numeric(stream, column, days)

@@ -110,7 +110,7 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
     np.fmin.at(low, where, np.array([row.low for row in rows], np.float64))
     np.fmax.at(high, where, np.array([row.high for row in rows], np.float64))
     missing = added("duplicate_key") if kind == "stream" else added("null", "nan")
-    negative, infinite = added("negative", "negative_infinity"), added("positive_infinity")
+    negative, infinite = added("negative", "negative_infinity", "null_key"), added("positive_infinity")
     return Days(buckets, added("rows"), missing, negative, infinite, low, high)
 
 
