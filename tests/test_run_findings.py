@@ -92,9 +92,15 @@ def test_a_failed_run_is_found_with_its_exception_and_the_place_where_it_was_rai
 
 
 def test_a_failed_run_is_no_finding_once_a_later_one_has_succeeded() -> None:
-    of = history(daily("predict", 10), [run("predict", MONDAY + 10 * DAY, error=TRACE)],
-                 [run("predict", MONDAY + 10 * DAY + 60)])  # fmt: skip
-    assert kinds(of) == []
+    bad, good = run("predict", MONDAY + 20 * DAY, error=TRACE), run("predict", MONDAY + 20 * DAY + HOUR)
+    of = history(daily("predict", 20), [bad], [good])
+    assert kinds(of, bad.started + 23.9 * HOUR) == ["failed_run"]  # until its next run is due, a notice
+    assert found(of, soon(of))[0].severity is Severity.NOTICE
+    assert kinds(of, bad.started + 25 * HOUR) == []
+    often = [run("predict", MONDAY + 60 * i) for i in range(10_000)]
+    assert (
+        kinds(history(often, [run("predict", MONDAY + 600_010, error=TRACE)], [run("predict", MONDAY + 600_020)])) == []
+    )
 
 
 def test_a_component_that_has_always_failed_says_so() -> None:
