@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,11 @@ from fourfold.cli import app
 from fourfold.cli.suggest import append, sections
 from fourfold.config import load
 from fourfold.errors import ConfigError
+from fourfold.expectations import expectations
 from fourfold.model import DAY
 from fourfold.model.incident import Finding
 from fourfold.query.counts import totals
+from fourfold.sdk import session as session_module
 from fourfold.store import Store
 from fourfold.watch import constraints
 from fourfold.watch.constraints import Constraint, Rule, Status, expected, learning, violations
@@ -241,6 +244,13 @@ def test_repeated_keys_are_found_where_there_were_none(store: Store) -> None:
     assert (finding.kind, finding.where.column, "repeated keys" in finding.what) == ("duplicates", "", True)
 
 
+def test_records_without_keys_and_frames_have_none_that_could_be_repeated(store: Store) -> None:
+    sender = Sender(store)
+    for day in range(30):
+        sender.records("pay", [{**row, "key": None} for row in rows(day)])
+    assert Rule.UNIQUE not in {c.rule for c in constraints.all_of(store.caught_up(), "pay")}
+
+
 def test_settings_pin_change_and_mute_constraints(store: Store) -> None:
     logged(store, 42, {41: {**changed("amount", 3, -4.0, 41), **changed("country", 9, "XX", 41)}})
     assert found(store, 41).keys() == {("amount", "negative_values"), ("country", "new_category")}
@@ -374,3 +384,15 @@ def test_suggestions_are_given_to_programs_whole(store: Store) -> None:
     rows_ = json.loads(out)["rows"]
     (country,) = [row for row in rows_ if (row["column"], row["rule"]) == ("country", "values")]
     assert (country["values"], country["status"], country["n"]) == (["CH", "DE", "FR"], "active", 28 * N)
+
+
+def test_the_page_on_runs_and_values_is_as_it_says() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "runs-and-values.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), "page", "exec"), names)
+    found_ = constraints.findings(session_module.session().store.caught_up(), time.time() + DAY)
+    assert [(f.kind, f.where.stream, f.where.column) for f in found_] == [("out_of_range", "load.output", "age")]
+    session_module.session().close()
+    (settings,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    for name, fields in tomllib.loads(settings)["watch"]["expects"].items():
+        assert expectations(fields, name)

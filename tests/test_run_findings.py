@@ -92,9 +92,15 @@ def test_a_failed_run_is_found_with_its_exception_and_the_place_where_it_was_rai
 
 
 def test_a_failed_run_is_no_finding_once_a_later_one_has_succeeded() -> None:
-    of = history(daily("predict", 10), [run("predict", MONDAY + 10 * DAY, error=TRACE)],
-                 [run("predict", MONDAY + 10 * DAY + 60)])  # fmt: skip
-    assert kinds(of) == []
+    bad, good = run("predict", MONDAY + 20 * DAY, error=TRACE), run("predict", MONDAY + 20 * DAY + HOUR)
+    of = history(daily("predict", 20), [bad], [good])
+    assert kinds(of, bad.started + 23.9 * HOUR) == ["failed_run"]  # until its next run is due, a notice
+    assert found(of, soon(of))[0].severity is Severity.NOTICE
+    assert kinds(of, bad.started + 25 * HOUR) == []
+    often = [run("predict", MONDAY + 60 * i) for i in range(10_000)]
+    assert (
+        kinds(history(often, [run("predict", MONDAY + 600_010, error=TRACE)], [run("predict", MONDAY + 600_020)])) == []
+    )
 
 
 def test_a_component_that_has_always_failed_says_so() -> None:
@@ -332,6 +338,14 @@ def test_one_run_that_lasts_too_long_is_not_also_missing() -> None:
     assert kinds(of, MONDAY + 21.5 * DAY) == ["overdue_run"]
 
 
+def test_what_runs_within_a_missing_component_is_not_missing_too() -> None:
+    outer = daily("pipeline", 20)
+    inner = [run("score", r.started + 1, parent=r.id) for r in outer]
+    other = daily("other", 22)
+    of = history(outer, inner, other)
+    assert [f.where.component for f in found(of, soon(of) + HOUR, "missing_run")] == ["pipeline"]
+
+
 # incomplete pipelines ------------------------------------------------------------------------------------------------
 
 
@@ -454,6 +468,26 @@ def test_a_deployment_is_no_discrepancy_nor_one_that_was_rolled_back() -> None:
     assert found(coded(*["v1"] * 20, *["v2"] * 20), MONDAY + 40 * HOUR, "code_discrepancy") == []
     assert found(coded(*["v1"] * 20, *["v2"] * 9, *["v1"] * 9), MONDAY + 40 * HOUR, "code_discrepancy") == []
     assert found(coded(*[f"v{i}" for i in range(30)]), MONDAY + 40 * HOUR, "code_discrepancy") == []
+
+
+def test_a_rolled_back_deployment_in_processes_and_on_hosts_of_its_own_is_no_discrepancy() -> None:
+    marks = [*["v1"] * 12, *["v2"] * 6, *["v1"] * 12]
+    hosts = [*["p1"] * 12, *["p2"] * 6, *["p3"] * 12]
+    of = coded(*marks, host=hosts)
+    processes = {mark: i for i, mark in enumerate(hosts)}
+    runs = [dataclasses.replace(r, process=processes[r.host]) for r in of.runs["featurize"]]
+    assert found(history(runs), soon(of), "code_discrepancy") == []
+    same = [dataclasses.replace(r, host="a") for r in runs]
+    assert found(history(same), soon(of), "code_discrepancy") == []
+
+
+def test_a_service_that_is_deployed_host_by_host_is_no_discrepancy_for_some_minutes() -> None:
+    runs = [
+        run("serve", MONDAY + 10 * i, code={"source_hash": "v2" if i % 3 < i // 40 else "v1"}, host=f"h{i % 3}")
+        for i in range(160)
+    ]
+    for n in range(20, 160, 5):
+        assert found(history(runs[:n]), MONDAY + 10 * n, "code_discrepancy") == []
 
 
 def test_two_hosts_with_different_code_are_named() -> None:

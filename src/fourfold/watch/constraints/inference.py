@@ -78,7 +78,9 @@ def missing(stream: str, column: str, days: Days) -> list[Constraint]:
 
 
 def unique_keys(stream: str, days: Days) -> list[Constraint]:
-    """The constraint that a stream's keys are never repeated; ``missing`` are those that are."""
+    """The constraint that a stream's keys are never repeated; ``missing`` are those that are, ``negative`` are null."""
+    if (days.negative >= days.rows).all():
+        return []
     return [dataclasses.replace(found, rule=Rule.UNIQUE) for found in missing(stream, "", days.first(MOST_DAYS))]
 
 

@@ -85,7 +85,7 @@ def infer(reader: Reader, known: Columns) -> list[Constraint]:
     numbers = {column for column, kind in known.days if kind == "numeric"}
     for (column, kind), days in known.days.items():
         match kind:
-            case "stream":
+            case "stream" if reader.log(stream).version is not None:  # the records of a frame have no keys
                 found += inference.unique_keys(stream, days)
             case "numeric":
                 found += inference.numeric(stream, column, days)
@@ -100,8 +100,10 @@ def infer(reader: Reader, known: Columns) -> list[Constraint]:
 def _types(known: Columns) -> list[Constraint]:
     """The kinds of values that columns had from the start."""
     found = []
-    for column in {column for column, kind in known.days if kind != "stream"}:
-        several = {kind: days for (name, kind), days in known.days.items() if name == column}
+    for column, by_kind in known.by_column.items():
+        several = {kind: days for kind, days in by_kind.items() if kind != "stream"}
+        if not several:
+            continue
         buckets = sorted({bucket for days in several.values() for bucket in days.buckets.tolist()})
         first = buckets[: 2 * inference.FEW_DAYS]
         kinds = tuple(sorted(kind for kind, days in several.items() if _has_values(days, first[-1])))

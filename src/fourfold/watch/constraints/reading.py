@@ -26,12 +26,16 @@ Place = tuple[str, str]  # a column and the kind of its counts
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Columns:
-    """A stream's columns, by name and kind: their series, their days, and the most labels that a day had."""
+    """A stream's columns, by name and kind: their series, their days, and the most labels that a day had.
+
+    ``by_column`` are the days of each column by kind.
+    """
 
     stream: str
     series: Mapping[Place, Series]
     days: Mapping[Place, Days]
     most: Mapping[Place, int]
+    by_column: Mapping[str, Mapping[str, Days]]
 
     @property
     def all_days(self) -> list[int]:
@@ -44,7 +48,7 @@ class Columns:
 
     def may_violate(self, constraint: Constraint) -> bool:
         """Whether what is known without bins and labels does not exclude a violation."""
-        kinds = {kind: days for (column, kind), days in self.days.items() if column == constraint.column}
+        kinds = self.by_column.get(constraint.column, {})
         numbers, limit = kinds.get("numeric"), 0.0 if constraint.limit is None else constraint.limit
         match constraint.rule:
             case Rule.MIN:
@@ -91,7 +95,10 @@ def columns(reader: Reader, stream: str, start: int = series.FIRST, end: int = s
         if entry.id in by_series:
             found[place] = _days(place[1], by_series[entry.id])
             most[place] = max(int(row.size) for row in by_series[entry.id])
-    return Columns(stream, known, found, most)
+    by_column: dict[str, dict[str, Days]] = {}
+    for (column, kind), days in found.items():
+        by_column.setdefault(column, {})[kind] = days
+    return Columns(stream, known, found, most, by_column)
 
 
 def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
@@ -110,7 +117,7 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
     np.fmin.at(low, where, np.array([row.low for row in rows], np.float64))
     np.fmax.at(high, where, np.array([row.high for row in rows], np.float64))
     missing = added("duplicate_key") if kind == "stream" else added("null", "nan")
-    negative, infinite = added("negative", "negative_infinity"), added("positive_infinity")
+    negative, infinite = added("negative", "negative_infinity", "null_key"), added("positive_infinity")
     return Days(buckets, added("rows"), missing, negative, infinite, low, high)
 
 

@@ -17,7 +17,7 @@ from fourfold.watch.runs.code import discrepancies
 from fourfold.watch.runs.duration import overdue, slow
 from fourfold.watch.runs.failed import failed
 from fourfold.watch.runs.heartbeat import silent
-from fourfold.watch.runs.history import History
+from fourfold.watch.runs.history import RUNS, History
 from fourfold.watch.runs.inputs import stale, superseded
 from fourfold.watch.runs.missing import missing
 from fourfold.watch.runs.partial import partial
@@ -25,7 +25,7 @@ from fourfold.watch.runs.pipeline import incomplete
 from fourfold.watch.runs.version import versions
 
 _FAR = 1e11  # seconds: 3,000 years
-RUNS, STARTS = 300, 2_000  # of each component, the newest: in full, and when they were
+STARTS = 2_000  # of each component, the newest: when they were, which is less to read than ``RUNS`` in full
 JUDGES: Sequence[Callable[[History, float], list[Finding]]] = (
     failed, slow, overdue, silent, missing, incomplete, stale, superseded, discrepancies, partial,
 )  # fmt: skip

@@ -9,11 +9,12 @@ from typing import Any
 
 from fourfold.model import Run
 from fourfold.model.incident import Finding, Group, Severity
-from fourfold.watch.runs.history import History
+from fourfold.watch.runs.history import History, moment
 from fourfold.watch.runs.telling import about
 
 _RECENT = 40  # runs among which code alternates
 _SWITCHES = 3  # v1, v2, v1, v2: a deployment is one switch, one that is rolled back two
+_DEPLOYMENT = 1_800.0  # seconds that two versions may run side by side while one is deployed
 _CONTEXTS: Sequence[tuple[str, Callable[[Run, History], str]]] = (
     ("in", lambda run, history: history.by_id[run.parent].component if run.parent in history.by_id else ""),
     ("on", lambda run, history: run.host),
@@ -49,6 +50,8 @@ def _alternating(runs: Sequence[Run], history: History) -> Finding | None:
     if not back or (len(changes) < _SWITCHES and not apart) or not _lasts(versions):
         return None
     first = changes[0]
+    if moment(runs[-1]) - moment(runs[first]) < _DEPLOYMENT:
+        return None
     latest = [i for i in range(len(runs)) if versions[i] == versions[-1]][-1]
     other = next(i for i in reversed(range(len(runs))) if versions[i] != versions[latest])
     said = (
@@ -67,24 +70,29 @@ def _lasts(versions: Sequence[_Version]) -> bool:
 
 
 def _context(runs: Sequence[Run], versions: Sequence[_Version], history: History) -> tuple[str, bool]:
-    """Where each version runs, if each has its own places; and whether both have run there after the other began."""
+    """Where each version runs, if each has its own places; and whether two of these go on side by side.
+
+    A process or host that is replaced in a deployment does not go on after the newer version has begun.
+    """
     for word, of in _CONTEXTS:
-        places: dict[_Version, set[str]] = {}
-        for run, version in zip(runs, versions, strict=True):
-            places.setdefault(version, set()).add(of(run, history))
-        newest = {of(run, history): version for run, version in zip(runs, versions, strict=True)}
-        together = [place for several in places.values() for place in several]
-        if len(together) == len(set(together)) and len(set(newest.values())) > 1:
-            named = sorted({sorted(several)[0] or "no other" for several in places.values()})
-            last = {version: i for i, version in enumerate(versions)}
-            first = {version: versions.index(version) for version in last}
-            pairs = itertools.combinations(last, 2)
-            apart = any(
-                sum(v == a for v in versions[first[b] :]) > 1 and sum(v == b for v in versions[first[a] :]) > 1
-                for a, b in (sorted(pair, key=lambda v: first[v]) for pair in pairs)
-            )
-            return f", {word} {' and '.join(named[:3])}", apart
+        places = [of(run, history) for run in runs]
+        by_version: dict[_Version, set[str]] = {}
+        for place, version in zip(places, versions, strict=True):
+            by_version.setdefault(version, set()).add(place)
+        if len(set(places)) == sum(map(len, by_version.values())):
+            named = sorted(sorted(several)[0] or "no other" for several in by_version.values())
+            pairs = itertools.combinations(by_version, 2)
+            return f", {word} {' and '.join(named[:3])}", any(_side_by_side(places, versions, *pair) for pair in pairs)
     return "", False
+
+
+def _side_by_side(places: Sequence[str], versions: Sequence[_Version], a: _Version, b: _Version) -> bool:
+    """Whether a place of the older version was there before the newer one began, and has run twice since, as has it."""
+    older, newer = sorted((a, b), key=versions.index)
+    began = versions.index(newer)
+    before = {place for place, version in zip(places[:began], versions, strict=False) if version == older}
+    since = [v for place, v in zip(places[began:], versions[began:], strict=True) if v == newer or place in before]
+    return since.count(newer) >= 2 and since.count(older) >= 2
 
 
 def _version(code: Mapping[str, Any]) -> _Version:

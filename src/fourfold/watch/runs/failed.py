@@ -15,6 +15,7 @@ from fourfold.watch.runs.telling import about, times
 
 RECENT = 20  # runs that tell how often a component fails now
 _BY_CHANCE = 0.05  # a streak of failures at least this likely for a component is nothing new
+_SELDOM, _RARE = 3_600.0, 0.02  # seconds from run to run; the share of runs that failed
 _LIMIT = 300  # characters of an exception's message
 _FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)$')
 
@@ -39,7 +40,7 @@ def failed(history: History, now: float) -> list[Finding]:
     for name, streak in streaks.items():
         ended = history.ended(name)
         if not streak:
-            found += _flaky(ended)
+            found += _flaky(ended) or _repeated(history, name, ended, now)
         elif inner.get(streak[-1].id) != raised(streak[-1].error).text:  # else it began in a component within
             found.append(_failing(streak, ended[: len(ended) - len(streak)]))
     return found
@@ -98,6 +99,22 @@ def _flaky(ended: Sequence[Run]) -> list[Finding]:
         about("failed_run", bad, ended[first - 1] if first else None, said, severity, value=share,
               expected=_share(before), weight=1.0 + len(bad) / 4)
     ]  # fmt: skip
+
+
+def _repeated(history: History, name: str, ended: Sequence[Run], now: float) -> list[Finding]:
+    """A failure that was made good, of a component that hardly ever fails: until its next run is due.
+
+    Between two checks it would not be seen at all; of one that often fails or runs, no one wants to know.
+    """
+    known = history.cadences.get(name)
+    bad = [i for i, run in enumerate(ended) if run.status is not RunStatus.SUCCEEDED]
+    if known is None or known.lag is None or known.gap < _SELDOM or not bad:
+        return []
+    last, earlier = bad[-1], [i for i in bad if ended[i].started < ended[bad[-1]].started - known.gap]
+    if not 0 <= now - ended[last].started < known.gap or last < 2 * FEW or len(earlier) > _RARE * last:
+        return []
+    said = f"{name} failed, and has succeeded since: {raised(ended[last].error)}"
+    return [about("failed_run", [ended[last]], ended[last - 1], said, Severity.NOTICE, value=0.0, expected=0.0)]
 
 
 def _share(before: Sequence[Run]) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from fourfold.model import Run, RunStatus
 from fourfold.watch.runs.cadence import Cadence, Start, cadence
 
+RUNS = 300  # of each component that are read, the newest
 FEW = 5  # earlier runs, below which a component has no habits yet
 
 

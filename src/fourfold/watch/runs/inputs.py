@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from fourfold.model import Run
 from fourfold.model.incident import Finding, Group, Severity
-from fourfold.watch.runs.history import FEW, Edge, History, Use
+from fourfold.watch.runs.history import FEW, RUNS, Edge, History, Use
 from fourfold.watch.runs.telling import about, length, times
 
 _CYCLES = 4  # outputs that were replaced by newer ones, before their age has a usual limit
@@ -114,6 +114,8 @@ def _unknown(history: History, edge: Edge, uses: Sequence[Use]) -> Finding | Non
     odd = list(itertools.takewhile(lambda run: run.id not in known, reversed(runs)))[::-1]
     before = runs[: len(runs) - len(odd)][-_RECENT:]
     models = [a for run in odd for a in run.artifacts if _is_input(a, edge) and a.kind == "model"]
+    if len(history.runs[edge.upstream]) >= RUNS:
+        return None  # an older one may have made it
     if not odd or not models or len(before) < FEW or any(run.id not in known for run in before):
         return None
     said = f"{edge.downstream} used a model ({edge.input!r}) that no known run of {edge.upstream} has made"

@@ -27,7 +27,13 @@ def missing(history: History, now: float) -> list[Finding]:
     live = [name for name, c in known.items() if _clock(c, now) is not None]
     if len(late) > 1 and len(late) == len(live) == len(known) and _nothing_since(history, known):
         return [_silent(known, late)]
-    return [_told(name, known[name], late[name]) for name in late]
+    return [_told(name, known[name], late[name]) for name in late if not _outer(history, name) & late.keys()]
+
+
+def _outer(history: History, name: str) -> set[str]:
+    """The components within which a component runs: where these are missing, it cannot run."""
+    parents = {history.by_id[run.parent].component for run in history.runs[name] if run.parent in history.by_id}
+    return parents - {name}
 
 
 def _clock(c: Cadence, now: float) -> float | None:
