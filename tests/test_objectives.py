@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from fourfold.state import objectives
 from fourfold.store import Store
 from fourfold.watch.objectives import ObjectiveView, findings, report
 from fourfold.watch.objectives.budget import Bucket, Tally, budget, summed
-from fourfold.watch.objectives.burn import burns, is_certain, limit_of, onset, rules
+from fourfold.watch.objectives.burn import burns, dispersion, is_certain, limit_of, onset, rules
 from fourfold.watch.objectives.judge import Standing, judge
 from fourfold.watch.objectives.windows import before, calendar, window_to
 from tests.support import START, Sender
@@ -266,6 +267,36 @@ def test_more_slices_that_are_judged_at_once_need_more_evidence() -> None:
     tally = Tally(70.0, 30.0)
     assert is_certain(tally, 0.15)
     assert not is_certain(tally, 0.15, slices=10_000)
+
+
+def test_a_rate_that_varies_from_day_to_day_needs_more_evidence() -> None:
+    def days(*bad: float) -> list[Bucket]:
+        return [Bucket(i * DAY, (i + 1) * DAY, Tally(1000 * (1 - share), 1000 * share)) for i, share in enumerate(bad)]
+
+    calm = days(*[0.1, 0.105, 0.095, 0.1] * 5)
+    wild = days(*[0.02, 0.18, 0.05, 0.15] * 5)
+    assert dispersion(calm, 20 * DAY) == 1.0
+    assert dispersion(wild, 20 * DAY) > 10
+    assert dispersion([*calm, *days(0.9)], 20 * DAY) == 1.0
+    assert dispersion(wild[:6], 20 * DAY) == 1.0  # too few to learn from
+    tally = Tally(850.0, 150.0)
+    assert is_certain(tally, 0.1, variation=dispersion(calm, 20 * DAY))
+    assert not is_certain(tally, 0.1, variation=dispersion(wild, 20 * DAY))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.005])
+def test_an_objective_that_is_just_met_raises_next_to_nothing(spread: float) -> None:
+    rng = np.random.default_rng(3)
+    days = 60
+    rates = rng.beta(0.1 / spread, 0.9 / spread, days) if spread else np.full(days, 0.1)
+    bad = rng.binomial(200, np.repeat(rates, 24)).astype(float)
+    buckets = [Bucket(i * HOUR, (i + 1) * HOUR, Tally(200 - x, x)) for i, x in enumerate(bad)]
+    alerts = rules(30 * DAY, HOUR)
+    fired = set()
+    for at_ in range(30 * 24, days * 24, 3):
+        for burn in burns(buckets[at_ - 720 : at_], at_ * HOUR, alerts, 0.1, events=True):
+            fired |= {(burn.rule.severity, at_ // 24)} if burn.fires else set()
+    assert len(fired) <= 1
 
 
 def test_an_immature_hour_never_pages_and_is_not_looked_at() -> None:

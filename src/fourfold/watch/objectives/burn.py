@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 from fourfold.model import DAY, HOUR, Severity
@@ -20,6 +21,8 @@ _STANDARD = (  # for a window of 30 days: 2 % of the budget in an hour, 5 % in s
     (Severity.TICKET, 1.0, 3 * DAY, 6 * HOUR),
 )
 CHANCE = 0.001  # of a false alert in a window, over all slices
+_LEAST_DAYS = 7  # of history, to learn how much a rate varies from day to day
+_MEDIAN = 0.4549  # of the χ² distribution with one degree of freedom
 _LIKELY = 2.0  # onsets whose log-likelihood is no further from the best: about a 95 % interval
 
 
@@ -90,7 +93,7 @@ def burns(
         long, short = (_within(buckets, until - span, until) for span in (rule.long, rule.short))
         limit = limit_of(rule, allowed)
         fires = long.bad_share > limit and short.bad_share > limit
-        certain = not events or is_certain(long, allowed, slices)
+        certain = not events or is_certain(long, allowed, slices, dispersion(buckets, until - rule.long))
         found.append(Burn(rule, _rate(long, allowed), _rate(short, allowed), fires and certain, long))
     return found
 
@@ -103,15 +106,33 @@ def limit_of(rule: Rule, allowed: float) -> float:
     return min(rule.factor * allowed, 1 - (1 - allowed) / 4)
 
 
-def is_certain(tally: Tally, allowed: float, slices: int = 1) -> bool:
+def is_certain(tally: Tally, allowed: float, slices: int = 1, variation: float = 1.0) -> bool:
     """Whether more events are bad than chance explains, if the allowed share of them were bad.
 
-    Source: Chernoff's bound, P(share ≥ s) ≤ exp(−n KL(s ‖ allowed)); Hoeffding, JASA 58 (1963), 13–30, theorem 1.
+    Source: Chernoff's bound, P(share ≥ s) ≤ exp(−n KL(s ‖ allowed)); Hoeffding, JASA 58 (1963), 13–30, theorem 1; with
+    n divided by the ``dispersion`` of the rate, as for a quasi-binomial.
     """
     share = tally.bad_share
     if share <= allowed:
         return False
-    return tally.total * _divergence(share, allowed) > math.log(slices / CHANCE)
+    return tally.total / variation * _divergence(share, allowed) > math.log(slices / CHANCE)
+
+
+def dispersion(buckets: Sequence[Bucket], before: int) -> float:
+    """How many times more than binomial a rate varies from day to day, before a moment; 1 while history is short.
+
+    It is the median of the squared Pearson residuals, from the median rate, over its value for binomial counts: some
+    bad days do not count. Source: McCullagh & Nelder, Generalized Linear Models (1989), section 4.5.
+    """
+    days: dict[int, Tally] = {}
+    for bucket in buckets:
+        if bucket.mature and bucket.end <= before and bucket.tally.total:
+            days[bucket.start // DAY] = days.get(bucket.start // DAY, Tally()) + bucket.tally
+    share = statistics.median(day.bad / day.total for day in days.values()) if len(days) >= _LEAST_DAYS else 0.0
+    if not 0 < share < 1:
+        return 1.0
+    squares = [(day.bad - day.total * share) ** 2 / (day.total * share * (1 - share)) for day in days.values()]
+    return max(statistics.median(squares) / _MEDIAN, 1.0)
 
 
 def onset(buckets: Sequence[Bucket], until: int, allowed: float) -> Onset | None:

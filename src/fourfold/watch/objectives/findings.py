@@ -20,9 +20,10 @@ from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
 from fourfold.state.objectives import listed
 from fourfold.watch.objectives.budget import Tally
-from fourfold.watch.objectives.burn import Burn, is_certain, limit_of, onset
+from fourfold.watch.objectives.burn import Burn, dispersion, is_certain, limit_of, onset
 from fourfold.watch.objectives.report import Judged, judged, judged_before
 
+_OPERATORS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 _UNDECIDED = (ObjectiveStatus.TOO_EARLY, ObjectiveStatus.NO_DATA)
 
 
@@ -54,7 +55,8 @@ def of(entry: Judged, where: Where, slices: int = 1) -> Finding | None:
     if burning is not None:
         return _burning(entry, where, burning)
     missed = entry.status is ObjectiveStatus.MISSED
-    certain = is_certain(entry.tally, reading.allowed, slices) if reading.events else entry.tally.bad_share > 0
+    varies = dispersion(entry.sliced.buckets, reading.settled_until)
+    certain = is_certain(entry.tally, reading.allowed, slices, varies) if reading.events else entry.tally.bad_share > 0
     if missed and certain:
         seen = min(reading.settled_until, reading.end)
         return _made(entry, where, Severity.TICKET, _missed(entry), entry.tally, seen, _spent(entry))
@@ -69,8 +71,8 @@ def _burning(entry: Judged, where: Where, burn: Burn) -> Finding:
     weight = burn.tally.bad_share / max(limit_of(burn.rule, reading.allowed), 1e-9)
     until = reading.settled_until
     what = (
-        f"{_name(entry)}: {_share(entry, burn.tally)} in the {length_text(burn.rule.long)} to {_moment(until)}: "
-        f"the error budget is spent {_times(burn.long)} as fast as it lasts"
+        f"{_name(entry)}: {_share(entry, burn.tally)}, in the {length_text(burn.rule.long)} to {_moment(until)}; its "
+        f"error budget is spent {_times(burn.long)} as fast as it lasts"
     )
     return _made(entry, where, burn.rule.severity, what, burn.tally, until, weight)
 
@@ -107,32 +109,38 @@ def _name(entry: Judged) -> str:
 
 
 def _share(entry: Judged, tally: Tally) -> str:
-    """What was, and what was to be."""
+    """What was, and what is wanted."""
     objective, reading = entry.reading.objective, entry.reading
+    bound = f"{_OPERATORS[objective.op]} {_bound(objective)}"
     if reading.events and objective.name_of_metric != DURATION and tally.share is not None:
         share = tally.share if objective.at_least else 1 - tally.share
-        return f"{objective.metric} was {share:.3g}, not {objective.op} {objective.bound:g} ({tally.total:,.0f} events)"
+        unit = "runs" if objective.name_of_metric in OF_RUNS else "records"
+        return f"{objective.metric} was {share:.3g} ({tally.total:,.0f} {unit}), and {bound} is wanted"
     unit = "runs" if objective.name_of_metric == DURATION else "hours" if reading.unit == HOUR else "days"
     return (
-        f"{tally.good:,.0f} of {tally.total:,.0f} {unit} had {objective.metric} {objective.op} {objective.bound:g}, "
-        f"not {reading.goal:.3g} of them"
+        f"{tally.good:,.0f} of {tally.total:,.0f} {unit} had a {objective.metric} of {bound}, and "
+        f"{100 * reading.goal:g} % are wanted"
     )
+
+
+def _bound(objective: Objective) -> str:
+    return length_text(int(objective.bound)) if objective.is_length else f"{objective.bound:g}"
 
 
 def _missed(entry: Judged) -> str:
-    over = "" if entry.reading.elapsed >= 1 else ", and its error budget is spent"
+    spent = "" if entry.reading.elapsed >= 1 else "; its error budget is spent"
     window = entry.reading.objective.window_text
-    return f"{_name(entry)}: missed: {_share(entry, entry.tally)} in the window of {window} to " + (
-        f"{_moment(entry.reading.end)}{over}"
-    )
+    until = _moment(min(entry.reading.end, entry.reading.window.end))
+    return f"{_name(entry)} is missed: {_share(entry, entry.tally)}, in the {window} to {until}{spent}"
 
 
 def _expected(entry: Judged) -> str:
     objective, estimate = entry.reading.objective, entry.sliced.estimate
     value = estimate.value if estimate is not None and estimate.value is not None else float("nan")
     return (
-        f"{_name(entry)}: at risk: {objective.metric} is estimated as {value:.3g}, not {objective.op} "
-        f"{objective.bound:g}, once all labels of the window to {_moment(entry.reading.end)} are in"
+        f"{_name(entry)} is at risk: {objective.metric} is estimated as {value:.3g}, and {_OPERATORS[objective.op]} "
+        f"{_bound(objective)} is wanted, once all labels of the {objective.window_text} to "
+        f"{_moment(entry.reading.end)} are in"
     )
 
 
