@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from bench.limits.rivals import LEARN, METHODS, Alarms
-from bench.limits.series import CHANGES, DAYS, NULLS, Change, with_change
+from bench.limits.series import AT, CHANGED, CHANGES, DAYS, NULLS, SERIES, Change, Store, with_change
 from bench.measure import RESULTS, Report
+from fourfold.counts.binning import Floats, Ints
 
 TOGETHER = 3  # days: alarms that begin so soon after the first are one incident
 HORIZON = 60  # days in which a change is to be found
@@ -31,7 +33,7 @@ def raised(alarms: Alarms) -> Alarms:
     return begins
 
 
-def incidents(days: np.ndarray) -> int:
+def incidents(days: Ints) -> int:
     """How many, where one holds what begins within three days of its first alarm."""
     n, end = 0, -1
     for day in np.unique(days):
@@ -46,7 +48,7 @@ def false_alarms(alarms: Alarms) -> FalseAlarms:
     return FalseAlarms(begins.sum() / periods, incidents(np.flatnonzero(begins.any(axis=0))) / periods)
 
 
-def delays(alarms: Alarms, began: np.ndarray, change: Change) -> np.ndarray:
+def delays(alarms: Alarms, began: Ints, change: Change) -> Floats:
     """In how many days each change was found; infinite if it was not."""
     begins, out = raised(alarms), np.full(len(began), np.inf)
     for row, day in enumerate(began):
@@ -73,55 +75,52 @@ def main() -> None:
         report.update(RESULTS)
 
 
-def _nulls(report: Report, seeds: range, methods: dict) -> None:
+def _nulls(report: Report, seeds: range, methods: Mapping[str, Callable[[Store], Alarms]]) -> None:
     figures: dict[str, dict[str, list[FalseAlarms]]] = {name: {null: [] for null in NULLS} for name in methods}
     for seed in seeds:
         for null, make in NULLS.items():
             store = make(np.random.default_rng([seed, len(null)]), DAYS)
             for name, method in methods.items():
                 figures[name][null].append(false_alarms(method(store)))
-    rows = [
-        [
-            name,
-            *(
-                f"{np.mean([f.alarms for f in by[null]]):.2f} / {np.mean([f.incidents for f in by[null]]):.2f}"
-                for null in NULLS
-            ),
-        ]
-        for name, by in figures.items()
-    ]
     report.table(
         "Limits that set themselves: false alarms",
         ["", *(null.replace("_", " ") for null in NULLS)],
-        rows,
-        "Alarms / incidents.",
+        [[name, *(_rates(found) for found in by.values())] for name, by in figures.items()],
+        f"Per 30 days, of stores of {SERIES} series in which nothing has changed: alarms / incidents (alarms that "
+        f"begin within {TOGETHER} days of an incident's first are one with it). The promise is one at most. "
+        f"{DAYS} days, of which each method may learn from the first {LEARN} and is then judged; means of seeds "
+        f"{seeds[0]} to {seeds[-1]}, which nothing was tuned on. "
+        + " ".join(f"*{make.__name__.replace('_', ' ').capitalize()}*: {make.__doc__}" for make in NULLS.values()),
     )
 
 
-def _changes(report: Report, seeds: range, methods: dict) -> None:
+def _rates(found: list[FalseAlarms]) -> str:
+    return f"{np.mean([f.alarms for f in found]):,.2f} / {np.mean([f.incidents for f in found]):.2f}"
+
+
+def _changes(report: Report, seeds: range, methods: Mapping[str, Callable[[Store], Alarms]]) -> None:
     for base in ("overdispersed", "seasonal", "wandering"):
-        found: dict[str, dict[str, list[np.ndarray]]] = {name: {c.name: [] for c in CHANGES} for name in methods}
+        found: dict[str, dict[str, list[Floats]]] = {name: {c.name: [] for c in CHANGES} for name in methods}
         for seed in seeds:
             rng = np.random.default_rng([seed, 99])
-            store = NULLS[base](rng, 400)
+            store = NULLS[base](rng, AT + 100)
             for change in CHANGES:
                 changed, began = with_change(store, change, rng)
                 for name, method in methods.items():
                     found[name][change.name].append(delays(method(changed), began, change))
-        rows = []
-        for name, by in found.items():
-            row = [name]
-            for change in CHANGES:
-                all_ = np.concatenate(by[change.name])
-                hit = all_[np.isfinite(all_)]
-                row.append(f"{len(hit) / len(all_):.0%}" + (f", {np.median(hit):.0f}" if len(hit) else ""))
-            rows.append(row)
         report.table(
             f"Limits that set themselves: changes of {base} series",
-            ["", *(c.name for c in CHANGES)],
-            rows,
-            "Found, median delay in days.",
+            ["", *(change.name for change in CHANGES)],
+            [[name, *(_found(np.concatenate(by[change.name])) for change in CHANGES)] for name, by in found.items()],
+            f"How many of {CHANGED * len(seeds)} changes raise an alarm within {HORIZON} days (a spike: at once or "
+            "on the next), and after how many days (median). Sizes are in the series' own standard deviations. What a method "
+            "finds where there is no change, it finds by chance elsewhere too.",
         )
+
+
+def _found(delay: Floats) -> str:
+    hit = delay[np.isfinite(delay)]
+    return f"{len(hit) / len(delay):.0%}" + (f", {np.median(hit):.0f}" if len(hit) else "")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fourfold.counts.binning import Floats
+from fourfold.counts.binning import Floats, Ints
 
 SERIES, DAYS = 200, 730
 START = 1_577_836_800  # 2020-01-01
@@ -141,7 +141,7 @@ CHANGES = (
 )  # fmt: skip
 
 
-def with_change(store: Store, change: Change, rng: np.random.Generator) -> tuple[Store, np.ndarray]:
+def with_change(store: Store, change: Change, rng: np.random.Generator) -> tuple[Store, Ints]:
     """The store with a change up in each of ``CHANGED`` series, and the day on which each began."""
     values, days = store.values.copy(), store.values.shape[1]
     began = AT + rng.integers(0, 7, CHANGED)

@@ -13,8 +13,9 @@ DAY, HOUR = 86_400, 3_600
 RECENT = 42 * DAY  # the level is that of the last weeks; the season is that of all the history
 LAG = 14 * DAY  # but for the newest, into which a slow change would leak
 MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
-THIRD = 14  # buckets in each third of a history that can show a trend
-TREND = 2.0  # standard errors that both changes, from third to third, must exceed
+QUARTER = 10  # buckets in each quarter of a history that can show a trend
+STEADILY = 4.0  # and how many times the least of them the largest may be
+TREND = 1.5  # standard errors that each change, from quarter to quarter, must exceed
 DOUBT = 2.0  # a season counts by how much it exceeds this many times what chance would show
 
 
@@ -71,23 +72,26 @@ def fit(times: Ints, values: Floats, moved: Floats, bucket: int, level: int) -> 
 
 
 def _trend(times: Ints, values: Floats) -> Floats:
-    """By how much a row changes per second, if it does so from each third of the history to the next; else 0.
+    """By how much a row changes per second, if it does so from each quarter of the history to the next; else 0.
 
-    The lesser of the two changes is taken, so that a step is no trend.
+    A step is seen in two of the three changes at most, and is much larger there: it is no trend.
     """
-    width = len(times) // 3
-    if width < THIRD:
+    width = len(times) // 4
+    if width < QUARTER:
         return np.zeros(len(values))
-    parts = [slice(place * width, (place + 1) * width) for place in range(3)]
-    middles = [median(values[:, part]).astype(np.float64) for part in parts]
-    centres = [float(times[part].mean()) for part in parts]
+    parts = [slice(place * width, (place + 1) * width) for place in range(4)]
+    middles = np.array([median(values[:, part]) for part in parts], dtype=np.float64)
     n = np.min([count(values[:, part]) for part in parts], axis=0)
     within = spread(values[:, parts[1]] - middles[1][:, None].astype(values.dtype))
     error = within * np.sqrt(2 * MEDIAN_LOSS / np.maximum(n, 1))
-    first, second = middles[1] - middles[0], middles[2] - middles[1]
-    least = np.minimum(np.abs(first), np.abs(second))
-    shown = (n >= THIRD // 2) & (first * second > 0) & (least > TREND * error)
-    return np.where(shown, np.sign(first) * least / (centres[1] - centres[0]), 0)
+    steps = np.diff(middles, axis=0)
+    least, most = np.abs(steps).min(axis=0), np.abs(steps).max(axis=0)
+    shown = (n >= QUARTER // 2) & (np.abs(np.sign(steps).sum(axis=0)) == len(steps)) & (least > TREND * error)
+    shown &= most < STEADILY * least
+    mean = np.median(np.abs(steps), axis=0)
+    return np.where(
+        shown, np.sign(steps[0]) * mean / (float(times[parts[1]].mean()) - float(times[parts[0]].mean())), 0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,7 +65,8 @@ class Detector:
         base = fit(times[:-1], past, h.moved[rows, :-1], bucket, self.level)
         error = np.where(known & (seen >= 3), y - base.expected, np.nan)
         h.y[rows, -1], h.v[rows, -1], h.e[rows, -1] = y, v, error
-        found = usual(h, rows, edge, base.error)
+        h.total[rows] += np.isfinite(error)
+        found = usual(h, rows, edge, base.error, 2 * self.needed)
         learned = seen >= self.needed
         active = max(n, 1)
         threshold = np.log(active * self.days * DAY / self.level)

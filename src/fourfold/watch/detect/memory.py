@@ -22,7 +22,7 @@ GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "moved": np.float32,
 SUMS = (2, 5)  # up and down, by effect
 COLUMNS = {
     "open": np.bool_, "began": np.int64, "low": np.int64, "high": np.int64, "length": np.int64,
-    "shift": np.float64, "over": np.float64, "peak": np.float64, "family": np.int64,
+    "shift": np.float64, "over": np.float64, "peak": np.float64, "family": np.int64, "total": np.int64,
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class History:
         self.y = self.v = self.e = self.moved = np.zeros((0, 0), dtype=np.float32)
         self.out = np.zeros((0, 0), dtype=bool)
         self.open = np.zeros(0, dtype=bool)
-        self.began = self.low = self.high = self.length = self.family = np.zeros(0, dtype=np.int64)
+        self.began = self.low = self.high = self.length = self.family = self.total = np.zeros(0, dtype=np.int64)
         self.shift = self.over = self.peak = np.zeros(0)
         self.sums = np.zeros((0, *SUMS), dtype=np.float32)
 

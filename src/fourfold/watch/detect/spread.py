@@ -19,7 +19,7 @@ CHANCE = 5.4  # over n: the variance of the logarithm of a variance from n value
 FLOOR = 1 / 20  # of the least change that matters: no series is steadier
 TAIL_PRIOR = 60.0  # a family's tails count like so many buckets of the series' own: it takes long to see them
 UNSEEN, TAILS = 200.0, 1.3  # before a family has shown so many buckets, its tails are taken to be those of t with 6
-PER_EXCESS = 1.0  # of the mean square (in squared robust deviations) over 1: degrees of freedom above 2
+PER_EXCESS = 0.85  # of the mean square (in squared robust deviations) over 1: degrees of freedom above 2
 LIGHTEST, HEAVIEST = 100.0, 3.0  # degrees of freedom
 
 
@@ -39,11 +39,21 @@ class Spread:
         return np.asarray(np.sqrt(noise + self.natural))
 
 
-def usual(h: History, rows: Ints, least: Floats, error: Floats) -> Spread:
-    """What the history shows without the newest buckets; ``error`` is the baseline's own, per unit variance."""
+def usual(h: History, rows: Ints, least: Floats, error: Floats, early: int) -> Spread:
+    """What the history shows without the newest buckets; ``error`` is the baseline's own, per unit variance.
+
+    The ``early`` first errors of a series are larger than later ones, as its season was not known yet: they count
+    only until there are as many others.
+    """
     stop = max(0, h.filled - 1 - min(GUARD, h.filled // 4))
     errors = np.where(h.out[rows, :stop], np.nan, h.e[rows, :stop])
     valid = np.isfinite(errors)
+    before = h.total[rows] - np.count_nonzero(np.isfinite(h.e[rows]), axis=1)
+    (grown,) = np.nonzero((before < early) & (h.total[rows] >= 2 * early))
+    if len(grown):
+        order = before[grown, None] + np.cumsum(np.isfinite(h.e[rows[grown], :stop]), axis=1)
+        errors[grown] = np.where(order <= early, np.nan, errors[grown])
+        valid[grown] = np.isfinite(errors[grown])
     n = valid.sum(axis=1).astype(np.float64)
     typical = _typical(h.v[rows, :stop], valid)
     total = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
