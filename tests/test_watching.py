@@ -124,6 +124,27 @@ def test_a_stream_that_falls_silent_is_found(session: Session) -> None:
     assert min(incident.began for incident in found) == START + 30 * DAY
 
 
+def test_where_traffic_is_dense_a_fault_is_found_within_hours(session: Session) -> None:
+    def hours(first: int, last: int, share: float = 0.0) -> None:
+        random = np.random.default_rng(first)
+        per_hour = 80 + (np.arange(first, last) % 24) * 10  # a daily season
+        start = np.repeat(START + 3_600 * np.arange(first, last), per_hour)
+        times = np.sort(start + random.integers(0, 3_600, len(start)))
+        price = random.normal(5, 1, len(start))
+        price[random.random(len(start)) < share] = np.nan
+        frame = pd.DataFrame({"time": pd.to_datetime(times, unit="s", utc=True), "price": price})
+        ff.log("offers", frame.assign(id=[f"{first}-{i}" for i in range(len(frame))]), key="id", time="time")
+        ff.flush()
+
+    noon = 14 * 24 + 12
+    hours(0, noon)
+    assert list(check(session.store, SETTINGS, START + 3_600.0 * noon + 60).incidents) == []
+    hours(noon, noon + 3, share=0.4)
+    (incident,) = check(session.store, SETTINGS, START + 3_600.0 * (noon + 2) + 60).incidents
+    assert incident.where.column == "price"
+    assert incident.began == START + 3_600 * noon
+
+
 def test_data_that_ended_long_ago_are_not_missing(session: Session) -> None:
     log(0, 40)
     assert checked(session, 400) == []

@@ -66,6 +66,23 @@ def newest(connection: sa.Connection, project: str, level: int, *, first: bool =
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def rows(connection: sa.Connection, project: str, level: int, start: int, end: int) -> dict[int, list[int]]:
+    """The number of records in each bucket of [start, end) that has any, by series of streams."""
+    query = (
+        sa.select(counts.c.series_id, counts.c.tallies)
+        .select_from(counts.join(series))
+        .where(
+            series.c.project == project, series.c.kind == "stream",
+            counts.c.level == level, counts.c.bucket >= start, counts.c.bucket < end,
+        )
+    )  # fmt: skip
+    found: dict[int, list[int]] = {}
+    with readable("some counts"):
+        for id_, tallies in connection.execute(query):
+            found.setdefault(id_, []).append(int(np.frombuffer(tallies, "<i8")[0]))
+    return found
+
+
 def select(
     connection: sa.Connection, project: str, level: int, start: int, end: int, only: Collection[int] | None = None
 ) -> StoredCounts:

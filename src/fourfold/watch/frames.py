@@ -87,7 +87,7 @@ def _against_earlier(
     anchors: dict[Identity, Anchor] = {}
     plans = {owner: binnings}
     anchored(found, stored, plans, anchors, 0)
-    signals = ColumnSignals(found, stored, buckets, {owner.name: (0, buckets[-1])}, (), plans, anchors)
+    signals = ColumnSignals(found, stored, buckets, DAY, {owner.name: (0, buckets[-1])}, (), plans, anchors)
     detector = Detector(DAY, days=settings.days, settle=settings.settle)
     keys = [signal.key for signal in signals.signals]
     least = np.array([signal.measure.least for signal in signals.signals])

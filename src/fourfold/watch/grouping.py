@@ -131,11 +131,12 @@ class Book:
         severity = min((finding.severity for finding in kept.values()), key=lambda severity: severity.rank)
         if incident.findings and incident.severity.rank < severity.rank and incident.severity is not Severity.NOTICE:
             severity = incident.severity
+        onset = _onset(root, others)
         owners = [f.owner for f in (root, *others) if f.owner]
         runbooks = [f.runbook for f in (root, *others) if f.runbook]
         return dataclasses.replace(
-            incident, severity=severity, title=_title(root, len(others)), kind=root.kind, group=root.group,
-            began=root.began, began_low=root.began_low, began_high=root.began_high, where=root.where,
+            incident, severity=severity, title=_title(root, onset.began, len(others)), kind=root.kind, group=root.group,
+            began=onset.began, began_low=onset.began_low, began_high=onset.began_high, where=root.where,
             objectives=tuple(sorted({f.where.objective for f in kept.values() if f.where.objective})),
             findings=(root, *others), owner=next(iter(owners), incident.owner),
             runbook=next(iter(runbooks), incident.runbook),
@@ -157,8 +158,14 @@ def _place_of(finding: Finding) -> tuple[str, str, str]:
     return (where.stream, where.column, "") if where.column else (where.stream, where.task, where.component)
 
 
-def _title(root: Finding, others: int) -> str:
-    since = dt.datetime.fromtimestamp(root.began, dt.UTC)
-    when = f"{since:%Y-%m-%d}" if root.began % DAY == 0 else f"{since:%Y-%m-%d %H:%M}"
+def _onset(root: Finding, others: Sequence[Finding]) -> Finding:
+    """The finding at the root's place that tells the onset best: some know the hour, others only the day."""
+    same = (f for f in others if _place_of(f) == _place_of(root) and root.began <= f.began < root.began + DAY)
+    return max((root, *same), key=lambda finding: finding.began)
+
+
+def _title(root: Finding, began: float, others: int) -> str:
+    since = dt.datetime.fromtimestamp(began, dt.UTC)
+    when = f"{since:%Y-%m-%d}" if began % DAY == 0 else f"{since:%Y-%m-%d %H:%M}"
     more = f" (and {others} more)" if others else ""
     return f"{root.where}: {root.what} since {when}{more}"

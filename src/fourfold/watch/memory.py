@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.model import Finding, finding_from_plain
+from fourfold.model import DAY, HOUR, Finding, finding_from_plain
 from fourfold.watch.detect import Detector
 from fourfold.watch.signals.columns import CELLS, COMPARED, Anchor, Identity
 
@@ -22,15 +22,15 @@ _FORMAT = 1
 class Memory:
     """What a check leaves for the next one.
 
-    ``last`` is the newest judged bucket of each detector, ``checked`` the time of the newest check, ``live`` the
-    streams that were up to date then, ``loggers`` the component of each stream, ``firing`` the signals that have
-    changed, by their keys.
+    ``anchors`` are by level (hour or day) and series, ``last`` is the newest judged bucket of each detector, ``live``
+    the streams of each level that were up to date at the newest check, at ``checked``; ``loggers`` is the component of
+    each stream, ``firing`` the signals that have changed, by their keys.
     """
 
     detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
-    anchors: dict[Identity, Anchor] = dataclasses.field(default_factory=dict)
+    anchors: dict[int, dict[Identity, Anchor]] = dataclasses.field(default_factory=dict)
     last: dict[str, int] = dataclasses.field(default_factory=dict)
-    live: set[str] = dataclasses.field(default_factory=set)
+    live: dict[int, set[str]] = dataclasses.field(default_factory=dict)
     loggers: dict[str, str] = dataclasses.field(default_factory=dict)
     firing: dict[str, Finding] = dataclasses.field(default_factory=dict)
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
@@ -41,21 +41,22 @@ class Memory:
         for detector in self.detectors.values():
             detector.accept(key)
         kind, *place = json.loads(key)
-        if kind == "stream" and place[3] in COMPARED:
-            for identity, anchor in self.anchors.items():
-                if (identity[0], identity[1], identity[3]) == tuple(place[:3]):
+        if kind == "stream" and place[4] in COMPARED:
+            for identity, anchor in self.anchors.get(HOUR if place[0] == "hour" else DAY, {}).items():
+                if (identity[0], identity[1], identity[3]) == tuple(place[1:4]):
                     anchor.reference, anchor.generation = np.zeros(CELLS), anchor.generation + 1
 
     def to_bytes(self) -> bytes:
         """As the state keeps it."""
-        names = list(self.anchors)
-        anchors = list(self.anchors.values())
+        names = [(level, *name) for level, found in self.anchors.items() for name in found]
+        anchors = [anchor for found in self.anchors.values() for anchor in found.values()]
         numbers = {
             "edges": np.array([a.edges or [np.nan] * (CELLS - 1) for a in anchors]).reshape(-1, CELLS - 1),
             "reference": np.array([a.reference for a in anchors]).reshape(-1, CELLS),
         }
         plain = {
-            "format": _FORMAT, "last": self.last, "live": sorted(self.live), "loggers": self.loggers,
+            "format": _FORMAT, "last": self.last, "loggers": self.loggers,
+            "live": {level: sorted(streams) for level, streams in self.live.items()},
             "checked": self.checked, "learning": self.learning, "names": names,
             "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
             "labels": {i: [a.labels, sorted(a.seen)] for i, a in enumerate(anchors) if a.seen},
@@ -87,7 +88,7 @@ class Memory:
                 {name: Detector.from_bytes(parts[f"detector{i}"]) for i, name in enumerate(plain["detectors"])},
                 _anchors(plain, parts),
                 plain["last"],
-                set(plain["live"]),
+                {int(level): set(names) for level, names in plain["live"].items()},
                 plain["loggers"],
                 {key: finding_from_plain(fields) for key, fields in plain["firing"].items()},
                 {key: (seen, needed) for key, (seen, needed) in plain["learning"].items()},
@@ -97,13 +98,14 @@ class Memory:
             raise ValueError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error
 
 
-def _anchors(plain: Mapping[str, Any], parts: Mapping[str, bytes]) -> dict[Identity, Anchor]:
+def _anchors(plain: Mapping[str, Any], parts: Mapping[str, bytes]) -> dict[int, dict[Identity, Anchor]]:
     edges = np.frombuffer(parts["edges"], "<f8").reshape(-1, CELLS - 1)
     reference = np.frombuffer(parts["reference"], "<f8").reshape(-1, CELLS)
-    found: dict[Identity, Anchor] = {}
-    for i, (stream, column, kind, slice_) in enumerate(plain["names"]):
+    found: dict[int, dict[Identity, Anchor]] = {}
+    for i, (level, stream, column, kind, slice_) in enumerate(plain["names"]):
         labels, seen = plain["labels"].get(str(i), ([], []))
         generation, coarse = plain["generations"][i]
         fixed = [] if np.isnan(edges[i]).any() else edges[i].tolist()
-        found[stream, column, kind, slice_] = Anchor(fixed, labels, set(seen), reference[i].copy(), coarse, generation)
+        known = found.setdefault(level, {})
+        known[stream, column, kind, slice_] = Anchor(fixed, labels, set(seen), reference[i].copy(), coarse, generation)
     return found

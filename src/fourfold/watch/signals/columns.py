@@ -27,7 +27,7 @@ from fourfold.watch.signals.measures import Measure
 CELLS = 16
 ANCHOR_RECORDS, ANCHOR_BUCKETS = 200, 28  # records that fix a column's cells, and in how many first buckets at most
 FEWEST = 30  # records of a bucket from which a distribution is judged
-_DECAY = 0.5 ** (1 / 14)  # of the reference of ``shape``: half after 14 buckets
+_HALF_LIFE = 14 * DAY  # of what a bucket is compared with
 _KNOWN = 512  # categories remembered as seen
 _WORN = 0.4  # of the records in one cell
 _SINGLE = 0.98  # of the records have one value
@@ -44,12 +44,14 @@ class Signal:
     measure: Measure
 
     generation: int = 0  # how often what it is compared with has begun anew
+    hourly: bool = False
 
     @property
     def key(self) -> str:
         """Its identity, the same in each check."""
-        names = ["stream", self.stream, self.column, self.slice, self.measure.name]
-        return json.dumps([*names, *([self.generation] if self.generation else [])], ensure_ascii=False)
+        level = "hour" if self.hourly else "day"
+        names = ["stream", level, self.stream, self.column, self.slice, self.measure.name, self.generation]
+        return json.dumps(names, ensure_ascii=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class ColumnSignals:
         found: the series, with their owners.
         stored: their counts in ``buckets``, which follow each other without gaps.
         buckets: the buckets' starts.
+        level: their length in seconds.
         spans: each stream's first and last bucket to judge.
         logged: the streams whose records are logged; of others, a bucket without records says nothing.
         binnings: by owner, column and version.
@@ -106,19 +109,21 @@ class ColumnSignals:
         found: Sequence[tuple[Owner, Series]],
         stored: StoredCounts,
         buckets: Sequence[int],
+        level: int,
         spans: Mapping[str, tuple[int, int]],
         logged: Collection[str],
         binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
         anchors: dict[Identity, Anchor],
     ) -> None:
-        self.buckets = buckets
+        self.buckets, self._level = buckets, level
+        self._decay = 0.5 ** (level / _HALF_LIFE)
         self._found, self._anchors, self._logged = _judged(found), anchors, logged
         self._place = {series.id: i for i, (_, series) in enumerate(self._found)}
         size = len(self._found)
         kept = np.array([id_ in self._place for id_ in stored.series.tolist()], bool)
         self._rows = np.flatnonzero(kept)
         self._at = np.array([self._place[id_] for id_ in stored.series[kept].tolist()], np.int64)
-        self._when = (stored.buckets[kept] - buckets[0]) // DAY
+        self._when = (stored.buckets[kept] - buckets[0]) // level
         self._tally = {name: np.zeros((size, len(buckets))) for name in _TALLIES}
         self._cells = np.zeros((size, len(buckets), CELLS), np.float32)
         self._labels: dict[tuple[int, int], list[str]] = {}
@@ -212,7 +217,7 @@ class ColumnSignals:
             anchor = self._anchors.get(_identity(owner, series)) or Anchor()
             for measure in _measures(series, owner.name in self._logged, bool(self._categorical[i])):
                 generation = anchor.generation if measure.name in COMPARED else 0
-                signals.append(Signal(owner.name, series.column, series.slice, measure, generation))
+                signals.append(Signal(owner.name, series.column, series.slice, measure, generation, self._level < DAY))
                 columns.append((i, measure))
         return signals, columns
 
@@ -269,7 +274,7 @@ class ColumnSignals:
 
     def _rows_of(self, t: int, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """The volume; the noise of no records is that of the usual number."""
-        usual = self._reference.sum(axis=1) * (1 - _DECAY)
+        usual = self._reference.sum(axis=1) * (1 - self._decay)
         return np.log1p(rows), 1 / np.maximum(np.maximum(rows, 0.05 * usual), 1.0), rows
 
     def learn(self, t: int, changed: npt.NDArray[np.bool_], settled: npt.NDArray[np.bool_]) -> None:
@@ -279,7 +284,7 @@ class ColumnSignals:
         """
         compared = np.array([measure.name in COMPARED for _, measure in self._columns], bool)
         for i in np.unique(self._series[settled & compared]).tolist():
-            self._reference[i] = self._cells[i, t] / (1 - _DECAY)
+            self._reference[i] = self._cells[i, t] / (1 - self._decay)
             if (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
                 anchor.generation += 1
         moving = np.ones(len(self._found), bool)
@@ -288,7 +293,7 @@ class ColumnSignals:
         cells = self._cells[:, t].astype(np.float64)
         cells[streams, 0] = self._tally["rows"][streams, t]
         moving &= streams | cells.any(axis=1)
-        self._reference[moving] = self._reference[moving] * _DECAY + cells[moving]
+        self._reference[moving] = self._reference[moving] * self._decay + cells[moving]
         for (i, when), labels in self._labels.items():
             if when == t and moving[i] and (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
                 anchor.seen.update(labels[: max(_KNOWN - len(anchor.seen), 0)])

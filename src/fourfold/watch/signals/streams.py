@@ -1,0 +1,178 @@
+"""Streams judged bucket by bucket, by the day; where there are enough records in most hours, by the hour too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from fourfold.counts.binning import Binning
+from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Series, Where
+from fourfold.query.reader import Reader
+from fourfold.state import bulk, catalogue
+from fourfold.watch.detect import Status
+from fourfold.watch.memory import Memory
+from fourfold.watch.settings import WatchSettings
+from fourfold.watch.signals.columns import ColumnSignals, Signal, anchored, without_anchor
+from fourfold.watch.signals.steps import Step, detector_of, least_of, note_learning, slice_of, step_of
+
+_LATE = 2  # buckets by which a stream's newest records may be behind where it is up to date
+_FIRST = 60  # buckets back in which the first data of a column are looked for
+_DENSE = 0.8  # of the hours of the last days have enough records to judge by the hour
+_ENOUGH = 50  # records
+_LOOK_BACK = 7 * DAY
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Level:
+    """A length of buckets, in seconds; ``chunk`` are read at a time, a first check judges the newest ``longest``, and
+    after ``silent`` empty ones a stream has ended.
+    """
+
+    seconds: int
+    name: str
+    chunk: int
+    longest: int
+    silent: int
+
+
+DAYS = Level(DAY, "streams", chunk=28, longest=730, silent=30)
+HOURS = Level(HOUR, "streams by the hour", chunk=7 * 24, longest=28 * 24, silent=48)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What is there to judge at a level."""
+
+    series: Sequence[tuple[Owner, Series]]
+    filled: Sequence[int]  # buckets with records of any stream
+    oldest: Mapping[str, int]
+    newest: Mapping[str, int]
+    plans: Mapping[Owner, Mapping[tuple[str, int], Binning]]
+    logged: Collection[str]
+
+
+def judge_streams(
+    reader: Reader,
+    memory: Memory,
+    settings: WatchSettings,
+    level: Level,
+    days: float,
+    now: float,
+    dismissed: Mapping[str, int],
+) -> Iterator[Step]:
+    """Judge the complete buckets of a level that were not judged yet, in order."""
+    known, step = _known(reader, level), level.seconds
+    if not known.filled:
+        return
+    last, spans = _limits(known, memory, level, now)
+    detector = detector_of(memory, level.name, step, settings, days)
+    anchors = memory.anchors.setdefault(step, {})
+    after = memory.last.get(level.name, known.filled[0] - step)
+    for chunk in _chunks(
+        [bucket for bucket in _without_gaps(known.filled, last, level) if after < bucket <= last], level
+    ):
+        with reader.database.read() as connection:
+            stored = bulk.select(connection, reader.project, step, chunk[0], chunk[-1] + step)
+            if new := without_anchor(known.series, anchors):
+                ids = {series.id for _, series in new}
+                early = chunk[0] - _FIRST * step
+                data = bulk.select(connection, reader.project, step, early, chunk[-1] + step, ids)
+                anchored(new, data, known.plans, anchors, chunk[0])
+        signals = ColumnSignals(known.series, stored, chunk, step, spans, known.logged, known.plans, anchors)
+        places = [_place(signal, memory.loggers) for signal in signals.signals]
+        keys = [signal.key for signal in signals.signals]
+        families = [_family(signal) for signal in signals.signals]
+        least = least_of(signals.signals, dismissed)
+        side = np.array([signal.measure.side for signal in signals.signals])
+        gone = _compared_anew(memory, keys, signals.signals)
+        for t, bucket in enumerate(chunk):
+            readings = signals.readings(t)
+            verdicts = detector.judge(bucket, keys, readings.values, readings.noise, least, side, families)
+            signals.learn(t, verdicts.status == Status.CHANGED, verdicts.status == Status.SETTLED)
+            memory.last[level.name] = bucket
+            note_learning(memory, level.name, verdicts)
+            done = step_of(memory, bucket, step, keys, signals.signals, places, readings.values, readings.n, verdicts)
+            yield dataclasses.replace(done, over=done.over | gone, settled=done.settled | gone)
+        signals.keep()
+
+
+def _known(reader: Reader, level: Level) -> _Known:
+    with reader.database.read() as connection:
+        series = bulk.of_streams(connection, reader.project)
+        filled = bulk.buckets(connection, reader.project, level.seconds)
+        newest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds).items()}
+        oldest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds, first=True).items()}
+        owners = dict.fromkeys(owner for owner, _ in series)
+        plans = {owner: catalogue.plan(connection, reader.project, owner).by_version() for owner in owners}
+        logged = {owner.name for owner in owners if reader.log(owner.name).version is not None}
+        if level.seconds == HOUR and filled:
+            start = filled[-1] - _LOOK_BACK
+            whole = {s.id: o.name for o, s in series if s.kind == "stream" and s.slice == EVERYTHING}
+            rows = bulk.rows(connection, reader.project, HOUR, start, filled[-1])
+            dense = _dense({whole[id_]: numbers for id_, numbers in rows.items() if id_ in whole})
+            series = [(o, s) for o, s in series if o.name in dense & logged and s.slice == EVERYTHING]
+            filled = filled if series else []
+    return _Known(series, filled, oldest, newest, plans, logged)
+
+
+def _dense(rows: Mapping[str, Sequence[int]]) -> set[str]:
+    """The streams that have enough records in most hours, by the number in each hour that has any."""
+    hours = _LOOK_BACK // HOUR
+    return {name for name, numbers in rows.items() if sum(n >= _ENOUGH for n in numbers) >= _DENSE * hours}
+
+
+def _limits(known: _Known, memory: Memory, level: Level, now: float) -> tuple[int, dict[str, tuple[int, int]]]:
+    """The newest complete bucket, and each stream's first and last one to judge.
+
+    A bucket is complete once each stream that is up to date has newer records, or a whole bucket later.
+    """
+    step, newest = level.seconds, known.newest
+    current = int(now) // step * step
+    names = {owner.name for owner, _ in known.series} & set(known.logged)
+    up_to_date = {name for name in names if current - (_LATE + 1) * step <= newest[name] <= current}
+    kept = {
+        name for name in memory.live.get(step, ()) if name in names and newest[name] >= current - level.silent * step
+    }
+    live = memory.live[step] = kept | up_to_date
+    limit = current - step if all(newest[name] >= current for name in live) else current - 2 * step
+    last = limit if live else min(limit, known.filled[-1])
+    # the newest bucket of a stream that has ended may be cut off
+    return last, {name: (known.oldest[name], last if name in live else newest[name] - step) for name in newest}
+
+
+def _compared_anew(memory: Memory, keys: Sequence[str], signals: Sequence[Signal]) -> frozenset[str]:
+    """The signals that fired and are not there any more: what their columns are compared with has begun anew."""
+    own = '["stream", "hour"' if any(signal.hourly for signal in signals) else '["stream", "day"'
+    return frozenset({key for key in memory.firing if key.startswith(own)} - set(keys))
+
+
+def _without_gaps(filled: Sequence[int], last: int, level: Level) -> list[int]:
+    """The newest buckets with records and those between them, but for the gaps that are long."""
+    found = [filled[0]]
+    for bucket in (*filled[1:], *([last] if last > filled[-1] else [])):
+        if bucket - found[-1] <= level.silent * level.seconds:
+            found += range(found[-1] + level.seconds, bucket, level.seconds)
+        found.append(bucket)
+    return found[-level.longest :]
+
+
+def _chunks(buckets: Sequence[int], level: Level) -> Iterator[list[int]]:
+    """The buckets in pieces without gaps, each not too long."""
+    piece: list[int] = []
+    for bucket in buckets:
+        if piece and (bucket - piece[-1] != level.seconds or len(piece) == level.chunk):
+            yield piece
+            piece = []
+        piece.append(bucket)
+    if piece:
+        yield piece
+
+
+def _place(signal: Signal, loggers: Mapping[str, str]) -> Where:
+    return Where(loggers.get(signal.stream, ""), signal.stream, signal.column, slice=slice_of(signal))
+
+
+def _family(signal: Signal) -> str:
+    return f"{signal.stream} {signal.measure.name} {signal.slice == EVERYTHING}"
