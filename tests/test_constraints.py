@@ -107,6 +107,16 @@ def test_a_heavy_tail_rarely_exceeds_its_range() -> None:
     assert exceeded <= 4  # in 40 columns × a year
 
 
+def test_no_values_are_too_large_or_too_many_missing_to_be_reckoned_with() -> None:
+    for scale in (1.7e308, 1e200, 1e-320, 0.0):
+        for seed in range(20):
+            seeded = np.random.default_rng(seed)
+            low, high = np.sort(np.clip(seeded.normal(0, 1, (2, 40)), -1, 1), axis=0) * scale
+            low[seeded.random(40) < seed / 20] = np.nan
+            for c in numeric("s", "c", days(low, high)):
+                assert c.limit is None or np.isfinite(c.limit)
+
+
 def labelled(n: int, values: Sequence[str], seed: int = 0, weights: Sequence[float] | None = None) -> list[Any]:
     seeded = np.random.default_rng(seed)
     drawn = [seeded.choice(values, N, p=weights) for _ in range(n)]

@@ -18,6 +18,7 @@ from fourfold.watch.constraints.rule import Constraint, Rule, Status
 FEW_DAYS, DAYS = 7, 14  # to learn a rule from, at least: of signs and nulls; of ranges and sets
 RECORDS = 500  # in each part, at least
 MOST_DAYS = 256  # of a history that are looked at
+_LARGEST = 1e300  # beyond, nothing is reckoned
 MOST_VALUES = 40  # of a set
 _RARE = 3  # a value seen less often says that there are others not seen yet
 _SLACK, _SPAN = 5.0, 0.5  # beyond the extremes: so often the variation of daily extremes, and this much of the range
@@ -142,10 +143,10 @@ def _never_negative(days: Days) -> float | None:
     low, high = days.low[np.isfinite(days.low)], days.high[np.isfinite(days.high)]
     if days.negative.any() or not len(low) or low.min() < 0:
         return None
-    lowest, usual = float(low.min()), float(np.median(low))
+    lowest, usual = float(low.min()), _median(low)
     is_reached = float((low == 0).mean()) >= _ZEROS
     is_far = lowest - _SLACK * (usual - lowest) > 0
-    is_near = usual <= _NEAR * float(np.median(high))
+    is_near = usual <= _NEAR * _median(high)
     return 0.0 if is_reached or is_far or is_near else None
 
 
@@ -157,15 +158,19 @@ def _lowest(days: Days) -> float | None:
 def _highest(days: Days) -> float | None:
     """A limit well above the largest values: beyond their variation from day to day, and a part of the range."""
     slack = _slack(days)
-    return None if slack is None else _rounded_up(float(np.nanmax(days.high)) + slack)
+    limit = math.inf if slack is None else float(np.nanmax(days.high)) + slack
+    return _rounded_up(limit) if abs(limit) < _LARGEST else None
 
 
 def _slack(days: Days) -> float | None:
     low, high = days.low[np.isfinite(days.low)], days.high[np.isfinite(days.high)]
-    if len(high) < FEW_DAYS or not np.isfinite(span := float(high.max() - low.min())) or span <= 0:
+    if len(high) < FEW_DAYS:
         return None
-    even = _SLACK * float(high.max() - np.median(high)) + _SPAN * span
-    return max(even, _heavy_tail(high, min(float(low.min()), 0.0)) - float(high.max()))
+    lowest, highest, usual = float(low.min()), float(high.max()), _median(high)
+    if not 0 < highest - lowest < _LARGEST:
+        return None
+    even = _SLACK * (highest - usual) + _SPAN * (highest - lowest)
+    return max(even, _heavy_tail(high, min(lowest, 0.0)) - highest)
 
 
 def _heavy_tail(high: Floats, zero: float) -> float:
@@ -175,7 +180,7 @@ def _heavy_tail(high: Floats, zero: float) -> float:
     Extreme Values, 2001, section 3.1).
     """
     above = high[high > zero] - zero
-    if not len(above) or above.max() <= _HEAVY * np.median(above):
+    if not len(above) or float(above.max()) <= _HEAVY * _median(above):
         return -math.inf
     quartiles = np.quantile(np.log(above), [0.25, 0.5, 0.75])
     return zero + math.exp(min(float(quartiles[1] + _TAIL * (quartiles[2] - quartiles[0]) / 1.573), 700.0))
@@ -200,6 +205,11 @@ def _has_trend(values: Floats) -> bool:
         return False
     ranks = np.array([(values < value).sum() + (values == value).sum() / 2 for value in values])
     return abs(float(np.corrcoef(ranks, np.arange(len(values)))[0, 1])) > _TREND
+
+
+def _median(values: Floats) -> float:
+    """The lower median: one of the values, so that no sum overflows."""
+    return float(np.quantile(values, 0.5, method="lower"))
 
 
 def _rounded_up(value: float) -> float:

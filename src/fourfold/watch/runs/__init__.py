@@ -24,6 +24,8 @@ from fourfold.watch.runs.partial import partial
 from fourfold.watch.runs.pipeline import incomplete
 from fourfold.watch.runs.version import versions
 
+__all__ = ["JUDGES", "RUNS", "STARTS", "History", "findings", "judge", "read"]
+
 _FAR = 1e11  # seconds: 3,000 years
 STARTS = 2_000  # of each component, the newest: when they were, which is less to read than ``RUNS`` in full
 JUDGES: Sequence[Callable[[History, float], list[Finding]]] = (
