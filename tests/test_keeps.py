@@ -326,6 +326,7 @@ def test_a_process_that_only_logs_loads_no_engine(tmp_path: Path) -> None:
         "import sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
         "for i in range(200): ff.log(f's{i}', key=i, v=1.0); ff.flush()\n"
         "ff.log('frame', [{'id': 1, 'v': 2}], key='id'); ff.task('t', prediction='s1.v', label='s2.v')\n"
+        "ff.objective('o', 'recall(t) >= 0.9', by=['s'])\n"
         "time.sleep(1.2)\n"
         "print([m for m in ('duckdb', 'deltalake', 'sqlalchemy', 'alembic', 'pandas') if m in sys.modules])"
     )

@@ -211,6 +211,18 @@ def test_alerts_are_those_of_the_workbook_in_a_window_of_30_days_and_scale_with_
     assert [(rule.factor, rule.long // DAY) for rule in rules(30 * DAY, DAY)] == [(6.0, 1), (1.0, 3)]
 
 
+def test_one_bad_time_slice_is_no_alert_and_two_are() -> None:
+    def fires(*bad: float) -> list[Severity]:
+        slices = [Bucket(i * DAY, (i + 1) * DAY, Tally(1 - x, x)) for i, x in enumerate(bad)]
+        found = burns(slices, len(slices) * DAY, rules(30 * DAY, DAY, 2), 0.1, events=False)
+        return [burn.rule.severity for burn in found if burn.fires]
+
+    assert fires(*[0.0] * 29, 1.0) == []
+    assert fires(*[0.0] * 27, 1.0, 0.0, 1.0) == [Severity.TICKET]
+    assert fires(*[0.0] * 28, 1.0, 1.0) == [Severity.PAGE, Severity.TICKET]
+    assert fires(*[0.0] * 28, 1.0, 0.0) == []
+
+
 # budgets and burn rates -------------------------------------------------------------------------------------------
 
 

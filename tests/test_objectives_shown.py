@@ -93,6 +93,22 @@ def test_the_json_has_a_row_for_each_objective_and_slice(flights: Session, capsy
     assert {row["name"] for row in json.loads(out)["rows"]} == {"a"}
 
 
+def test_an_objective_that_allows_nothing_burns_without_bounds_and_its_json_is_json(
+    flights: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ff.objective("zero", "negative_rate(predict.score) <= 0")
+    ff.log("predict", key="odd", time=START + 10 * DAY - 1, score=-1.0)
+    ff.flush()
+    code, out, _ = run(capsys, flights, "--json")
+    assert code == 0
+    (row,) = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))["rows"]
+    assert (row["status"], row["budget"]["total"], row["budget"]["consumed"]) == ("missed", 0.0, 1.0)
+    assert run(capsys, flights)[0] == 0
+    (found,) = findings(flights.store.reader, START + 400 * DAY)
+    assert found.severity is Severity.PAGE
+    assert math.isfinite(found.weight)
+
+
 def test_an_unknown_objective_is_refused_with_those_that_exist(
     flights: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:

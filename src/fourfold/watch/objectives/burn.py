@@ -21,6 +21,7 @@ _STANDARD = (  # for a window of 30 days: 2 % of the budget in an hour, 5 % in s
     (Severity.TICKET, 1.0, 3 * DAY, 6 * HOUR),
 )
 CHANCE = 0.001  # of a false alert in a window, over all slices
+_SLICES = 2  # of time that are bad, for an alert
 _LEAST_DAYS = 7  # of history, to learn how much a rate varies from day to day
 _MEDIAN = 0.4549  # of the χ² distribution with one degree of freedom
 _LIKELY = 2.0  # onsets whose log-likelihood is no further from the best: about a 95 % interval
@@ -56,8 +57,10 @@ class Onset:
     high: int
 
 
-def rules(window: int, unit: int) -> list[Rule]:
+def rules(window: int, unit: int, least: int = 1) -> list[Rule]:
     """The standard alerts, scaled to a window and rounded up to whole buckets of ``unit`` seconds.
+
+    The long windows are at least ``least`` buckets.
 
     >>> [(rule.factor, rule.long // HOUR, rule.short // HOUR) for rule in rules(30 * DAY, HOUR)]
     [(14.4, 1, 1), (6.0, 6, 1), (1.0, 72, 6)]
@@ -65,7 +68,7 @@ def rules(window: int, unit: int) -> list[Rule]:
     scale = window / (30 * DAY)
     found: dict[tuple[Severity, int, int], Rule] = {}
     for severity, factor, long, short in _STANDARD:
-        place = severity, rounded_up(long * scale, unit), rounded_up(short * scale, unit)
+        place = severity, max(rounded_up(long * scale, unit), least * unit), rounded_up(short * scale, unit)
         found[place] = Rule(severity, factor, *place[1:])  # of two with the same windows, the lower factor says it all
     return list(found.values())
 
@@ -93,7 +96,10 @@ def burns(
         long, short = (_within(buckets, until - span, until) for span in (rule.long, rule.short))
         limit = limit_of(rule, allowed)
         fires = long.bad_share > limit and short.bad_share > limit
-        certain = not events or is_certain(long, allowed, slices, dispersion(buckets, until - rule.long))
+        if events:
+            certain = is_certain(long, allowed, slices, dispersion(buckets, until - rule.long))
+        else:  # one slice of time may be bad in a way that its interval does not know
+            certain = long.bad - long.doubtful >= _SLICES
         found.append(Burn(rule, _rate(long, allowed), _rate(short, allowed), fires and certain, long))
     return found
 

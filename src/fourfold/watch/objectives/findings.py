@@ -20,7 +20,8 @@ from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
 from fourfold.state.objectives import listed
 from fourfold.watch.objectives.budget import Tally
-from fourfold.watch.objectives.burn import Burn, dispersion, is_certain, limit_of, onset
+from fourfold.watch.objectives.burn import Burn, limit_of, onset
+from fourfold.watch.objectives.judge import interval
 from fourfold.watch.objectives.report import Judged, judged, judged_before
 
 _OPERATORS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
@@ -40,24 +41,21 @@ def findings(reader: Reader, now: float) -> list[Finding]:
         where = _where(reader, objective)
         before = {slice_key(b.sliced.slice): b for b in judged_before(reader, several[0].reading)}
         for entry in several:
-            made = of(entry, where, len(several))
+            made = of(entry, where)
             if made is None and entry.status in _UNDECIDED:
                 earlier = before.get(slice_key(entry.sliced.slice))
-                made = None if earlier is None else of(earlier, where, len(several))
+                made = None if earlier is None else of(earlier, where)
             found += [] if made is None else [made]
     return found
 
 
-def of(entry: Judged, where: Where, slices: int = 1) -> Finding | None:
-    """The finding of one slice, if there is one; ``slices`` is how many are judged at the same time."""
+def of(entry: Judged, where: Where) -> Finding | None:
+    """The finding of one slice, if there is one."""
     reading, objective = entry.reading, entry.reading.objective
     burning = next((burn for burn in entry.burns if burn.fires), None)
     if burning is not None:
         return _burning(entry, where, burning)
-    missed = entry.status is ObjectiveStatus.MISSED
-    varies = dispersion(entry.sliced.buckets, reading.settled_until)
-    certain = is_certain(entry.tally, reading.allowed, slices, varies) if reading.events else entry.tally.bad_share > 0
-    if missed and certain:
+    if entry.status is ObjectiveStatus.MISSED and interval(entry.standing)[1] < reading.goal:
         seen = min(reading.settled_until, reading.end)
         return _made(entry, where, Severity.TICKET, _missed(entry), entry.tally, seen, _spent(entry))
     if entry.status is ObjectiveStatus.AT_RISK and entry.standing.estimate_misses:

@@ -102,7 +102,7 @@ def conclude(reading: Reading, one: Sliced) -> Judged:
     """A slice's burn rates and status."""
     objective = reading.objective
     tally = reading.tally(one)
-    alerts = rules(length(objective), reading.alert_unit or reading.unit)
+    alerts = rules(length(objective), reading.alert_unit or reading.unit, 1 if reading.events else 2)
     found = burns(
         one.buckets, reading.settled_until, alerts, reading.allowed, slices=len(reading.slices), events=reading.events
     )
