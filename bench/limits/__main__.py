@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
 from bench.limits.rivals import LEARN, METHODS, Alarms
-from bench.limits.series import AT, CHANGED, CHANGES, DAYS, NULLS, SERIES, Change, Store, with_change
+from bench.limits.series import AT, CHANGED, CHANGES, DAYS, NULLS, SERIES, Change, with_change
 from bench.measure import RESULTS, Report
 from fourfold.counts.binning import Floats, Ints
 
@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     first, last = map(int, arguments.seeds.split("-"))
     seeds = range(first, (min(last, first + 1) if arguments.quick else last) + 1)
-    methods = {name: method for name, method in METHODS.items() if name.startswith(arguments.only)}
+    methods = [name for name in METHODS if name.startswith(arguments.only)]
     report = Report()
     _nulls(report, seeds, methods)
     _changes(report, seeds, methods)
@@ -75,13 +75,12 @@ def main() -> None:
         report.update(RESULTS)
 
 
-def _nulls(report: Report, seeds: range, methods: Mapping[str, Callable[[Store], Alarms]]) -> None:
+def _nulls(report: Report, seeds: range, methods: list[str]) -> None:
     figures: dict[str, dict[str, list[FalseAlarms]]] = {name: {null: [] for null in NULLS} for name in methods}
-    for seed in seeds:
-        for null, make in NULLS.items():
-            store = make(np.random.default_rng([seed, len(null)]), DAYS)
-            for name, method in methods.items():
-                figures[name][null].append(false_alarms(method(store)))
+    with ProcessPoolExecutor() as pool:
+        for seed in pool.map(_false_alarms, seeds, [list(methods)] * len(seeds)):
+            for (name, null), found in seed.items():
+                figures[name][null].append(found)
     report.table(
         "Limits that set themselves: false alarms",
         ["", *(null.replace("_", " ") for null in NULLS)],
@@ -94,27 +93,43 @@ def _nulls(report: Report, seeds: range, methods: Mapping[str, Callable[[Store],
     )
 
 
+def _false_alarms(seed: int, methods: list[str]) -> dict[tuple[str, str], FalseAlarms]:
+    found = {}
+    for null, make in NULLS.items():
+        store = make(np.random.default_rng([seed, len(null)]), DAYS)
+        for name in methods:
+            found[name, null] = false_alarms(METHODS[name](store))
+    return found
+
+
+def _delays(seed: int, base: str, methods: list[str]) -> dict[tuple[str, str], Floats]:
+    found, rng = {}, np.random.default_rng([seed, 99])
+    store = NULLS[base](rng, AT + 100)
+    for change in CHANGES:
+        changed, began = with_change(store, change, rng)
+        for name in methods:
+            found[name, change.name] = delays(METHODS[name](changed), began, change)
+    return found
+
+
 def _rates(found: list[FalseAlarms]) -> str:
     return f"{np.mean([f.alarms for f in found]):,.2f} / {np.mean([f.incidents for f in found]):.2f}"
 
 
-def _changes(report: Report, seeds: range, methods: Mapping[str, Callable[[Store], Alarms]]) -> None:
+def _changes(report: Report, seeds: range, methods: list[str]) -> None:
     for base in ("overdispersed", "seasonal", "wandering"):
         found: dict[str, dict[str, list[Floats]]] = {name: {c.name: [] for c in CHANGES} for name in methods}
-        for seed in seeds:
-            rng = np.random.default_rng([seed, 99])
-            store = NULLS[base](rng, AT + 100)
-            for change in CHANGES:
-                changed, began = with_change(store, change, rng)
-                for name, method in methods.items():
-                    found[name][change.name].append(delays(method(changed), began, change))
+        with ProcessPoolExecutor() as pool:
+            for seed in pool.map(_delays, seeds, [base] * len(seeds), [list(methods)] * len(seeds)):
+                for (name, change), delay in seed.items():
+                    found[name][change].append(delay)
         report.table(
             f"Limits that set themselves: changes of {base} series",
             ["", *(change.name for change in CHANGES)],
             [[name, *(_found(np.concatenate(by[change.name])) for change in CHANGES)] for name, by in found.items()],
             f"How many of {CHANGED * len(seeds)} changes raise an alarm within {HORIZON} days (a spike: at once or "
-            "on the next), and after how many days (median). Sizes are in the series' own standard deviations. What a method "
-            "finds where there is no change, it finds by chance elsewhere too.",
+            "on the next), and after how many days (median). Sizes are in the series' own standard deviations. What a "
+            "method finds where there is no change, it finds by chance elsewhere too.",
         )
 
 

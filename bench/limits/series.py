@@ -13,7 +13,7 @@ SERIES, DAYS = 200, 730
 START = 1_577_836_800  # 2020-01-01
 LEAST = 0.02  # on the scale of asin(sqrt(rate)): 10 % become 11.2 %, 50 % become 52 %
 CHANGED = 50  # of the series, in a store with a change
-AT = 300  # the day of the change, or up to a week later
+AT = 200  # the day of the change, or up to a week later
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fourfold.watch.detect.robust import log_tail, normal_score
 from fourfold.watch.detect.spread import GUARD, Spread, usual
 from fourfold.watch.detect.verdicts import Status, Verdicts
 
+Flags = npt.NDArray[np.bool_]
 NORMAL_95 = 1.96
 OVER = 3.0  # a change is over once the odds are e to this that it is
 EFFECTS = np.array([0.5, 1, 2, 4, 8])  # beyond the least that matters, in deviations
@@ -58,7 +59,8 @@ class Detector:
         n = len(rows)
         y, v = np.asarray(values, dtype=np.float64), np.asarray(noise, dtype=np.float64)
         edge = np.maximum(np.asarray(least, dtype=np.float64), 0)
-        known = np.isfinite(y)
+        known = np.isfinite(y) & np.isfinite(v)
+        y = np.where(known, y, np.nan)
         times = h.times
         past = np.where(h.out[rows], np.nan, h.y[rows])[:, :-1]
         seen = np.asarray(np.count_nonzero(~np.isnan(past), axis=1))
@@ -70,7 +72,7 @@ class Detector:
         learned = seen >= self.needed
         active = max(n, 1)
         threshold = np.log(active * self.days * DAY / self.level)
-        up, down = self._evidence(h, rows, found, edge, v)
+        up, down = self._evidence(h, rows, found, edge, v, learned)
         side = np.asarray(side)
         up, down = np.where(side >= 0, up, -np.inf), np.where(side <= 0, down, -np.inf)
         evidence = np.where(known & learned, np.maximum(up, down) - threshold, -np.inf)
@@ -135,11 +137,11 @@ class Detector:
         return detector
 
     def _evidence(
-        self, h: memory.History, rows: Ints, found: Spread, edge: Floats, noise: Floats
+        self, h: memory.History, rows: Ints, found: Spread, edge: Floats, noise: Floats, learned: Flags
     ) -> tuple[Floats, Floats]:
         """How improbable the last buckets are, up and down: by this bucket alone, or by all since some start."""
         error = h.e[rows, -1].astype(np.float64)
-        known = np.isfinite(error)
+        known = np.isfinite(error) & learned
         deviation = found.deviation(noise)
         longer = found.longer[:, None]
         best = []
@@ -155,7 +157,7 @@ class Detector:
             best.append(np.maximum(sudden, slow) - np.log(2 * 2))
         return best[0], best[1]
 
-    def _rare(self, times: Ints, past: Floats, bucket: int) -> npt.NDArray[np.bool_]:
+    def _rare(self, times: Ints, past: Floats, bucket: int) -> Flags:
         """Whether the bucket is the first or last day of a month, of which the history has fewer than two."""
         kind = int(day_of_month(np.array([bucket]))[0])
         if self.level < DAY or not kind:
