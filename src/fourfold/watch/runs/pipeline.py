@@ -49,7 +49,8 @@ def _by_lineage(history: History, up: str, down: str, followed: dict[str, float]
     if not is_late:
         return None
     usual = float(np.median(delays))
-    said = f"{down} did not run after {up}, which it usually follows within {length(max(usual, 0.1))}"
+    soon = f"within {length(usual)}" if usual >= 1 else "at once"
+    said = f"{down} did not run after {up}, which it usually follows {soon}"
     return _told(left, before[-1], said, down, usual, limit)
 
 
