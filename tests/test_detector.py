@@ -301,3 +301,17 @@ def test_a_daily_rhythm_of_hours_is_learned_and_a_step_in_it_is_found() -> None:
     found = statuses(judged(values, level=HOUR))
     assert (found[:, :-3] <= Status.NORMAL).all()
     assert (found[:, -3] == Status.CHANGED).all()
+
+
+def test_series_that_have_long_been_gone_are_forgotten_and_the_others_are_not() -> None:
+    detector, steady = Detector(DAY), usual(2, 260)
+    steady[:, 250:] += 0.4
+    found = []
+    for day in range(260):
+        keys = ["a", *(f"gone {day // 20} {i}" for i in range(5)), "b"]
+        values = np.array([steady[0, day], *[0.5] * 5, steady[1, day]])
+        noise, least, side = np.full(7, 1e-4), np.full(7, 0.02), np.zeros(7, dtype=int)
+        found.append(detector.judge(START + day * DAY, keys, values, noise, least, side).status[[0, 6]])
+    assert len(detector.history.index) < 60
+    assert (np.array(found)[14:250] == Status.NORMAL).all()
+    assert (np.array(found)[250:] == Status.CHANGED).all()

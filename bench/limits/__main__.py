@@ -30,7 +30,7 @@ def raised(alarms: Alarms) -> Alarms:
     before = np.concatenate([np.zeros((len(alarms), 1), dtype=bool), alarms[:, :-1]], axis=1)
     begins = alarms & ~before
     begins[:, :LEARN] = False
-    return begins
+    return np.asarray(begins)
 
 
 def incidents(days: Ints) -> int:

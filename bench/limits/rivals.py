@@ -110,14 +110,14 @@ def fixed(store: Store) -> Alarms:
     """The rate differs by 20 % from that of the first 60 days."""
     p = np.sin(store.values) ** 2
     before = p[:, :LEARN].mean(axis=1, keepdims=True)
-    return np.abs(p - before) > 0.2 * before
+    return np.asarray(np.abs(p - before) > 0.2 * before)
 
 
 def psi(store: Store) -> Alarms:
     """The population stability index of the two categories exceeds 0.2, against the first 60 days."""
     p = np.clip(np.sin(store.values) ** 2, 1e-4, 1 - 1e-4)
     q = p[:, :LEARN].mean(axis=1, keepdims=True)
-    return ((p - q) * np.log(p / q) + (q - p) * np.log((1 - p) / (1 - q))) > 0.2
+    return np.asarray((p - q) * np.log(p / q) + (q - p) * np.log((1 - p) / (1 - q)) > 0.2)
 
 
 def _windows(values: Floats, width: int) -> tuple[Floats, Floats]:
@@ -136,7 +136,7 @@ def z_scores(store: Store) -> Alarms:
     residual = values - weekday
     _, deviation = _windows(residual, 28)
     with np.errstate(invalid="ignore"):
-        return np.abs(residual) > 3 * deviation
+        return np.asarray(np.abs(residual) > 3 * deviation)
 
 
 def _standard(store: Store) -> Floats:

@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 
 from fourfold.counts.binning import Floats, Ints
-from fourfold.watch.detect.robust import count, median, spread
+from fourfold.watch.detect.robust import Grid, count, median, spread
 
 DAY, HOUR = 86_400, 3_600
 RECENT = 42 * DAY  # the level is that of the last weeks; the season is that of all the history
 LAG = 14 * DAY  # but for the newest, into which a slow change would leak
+FEW = 14  # buckets, less than which the level is taken from all the history
 MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
 QUARTER = 10  # buckets in each quarter of a history that can show a trend
 STEADILY = 4.0  # and how many times the least of them the largest may be
@@ -40,7 +41,7 @@ def day_of_month(times: Ints) -> Ints:
     return np.where(days == last, -1, np.where(days == months.astype("datetime64[D]"), 1, 0)).astype(np.int64)
 
 
-def fit(times: Ints, values: Floats, moved: Floats, bucket: int, level: int) -> Baseline:
+def fit(times: Ints, values: Grid, moved: Grid, bucket: int, level: int) -> Baseline:
     """Expect ``bucket`` of each row of ``values``, whose columns began at ``times``; NaN is not known or masked.
 
     ``moved`` is what has to be added for the values to lie about the newest level; a trend makes up for it.
@@ -52,26 +53,24 @@ def fit(times: Ints, values: Floats, moved: Floats, bucket: int, level: int) -> 
         values = values + np.where(slope[:, None] != 0, trend, moved)
     else:
         values = values + moved
-    flat, added = values - median(values)[:, None], np.zeros(len(values))
-    here = np.array([bucket])
+    start = median(values)[:, None]
+    flat: Grid = values - start
+    added, here = np.zeros(len(values)), np.array([bucket])
     for season in seasons:
         effect = _season(season(times), flat, int(season(here)[0]))
         flat, added = effect.rest, added + effect.here
-    base = values - (values - median(values)[:, None] - flat)
-    recent = base[:, (times > bucket - RECENT - LAG) & (times < bucket - LAG)]
-    n = count(recent)
-    if (n < 14).any():
-        recent = np.where((n < 14)[:, None], np.nan, recent)
-        centre = np.where(n < 14, median(base), median(recent))
-    else:
-        centre = median(recent)
     if level >= DAY:
         added = added + _month_end(times, flat, bucket)
-    error = MEDIAN_LOSS / np.maximum(np.where(n < 14, count(base), n), 1)
-    return Baseline(centre + added, error)
+    newest = flat[:, (times > bucket - RECENT - LAG) & (times < bucket - LAG)]
+    n = count(newest)
+    enough = n >= FEW
+    centre: Grid = median(newest)
+    if not enough.all():
+        centre, n = np.where(enough, centre, median(flat)), np.where(enough, n, count(flat))
+    return Baseline(np.asarray(start[:, 0] + centre + added), MEDIAN_LOSS / np.maximum(n, 1))
 
 
-def _trend(times: Ints, values: Floats) -> Floats:
+def _trend(times: Ints, values: Grid) -> Floats:
     """By how much a row changes per second, if it does so from each quarter of the history to the next; else 0.
 
     A step is seen in two of the three changes at most, and is much larger there: it is no trend.
@@ -96,11 +95,11 @@ def _trend(times: Ints, values: Floats) -> Floats:
 
 @dataclasses.dataclass(frozen=True)
 class _Effect:
-    rest: Floats  # the values without it
+    rest: Grid  # the values without it
     here: Floats  # what it adds in the bucket asked for
 
 
-def _season(bins: Ints, flat: Floats, here: int) -> _Effect:
+def _season(bins: Ints, flat: Grid, here: int) -> _Effect:
     """The median of each bin, shrunk to none by as much as chance would show.
 
     Source: the positive-part estimator of James and Stein (1961); the variance within is that of the residuals.
@@ -129,7 +128,7 @@ def _season(bins: Ints, flat: Floats, here: int) -> _Effect:
     )
 
 
-def _month_end(times: Ints, flat: Floats, bucket: int) -> Floats:
+def _month_end(times: Ints, flat: Grid, bucket: int) -> Floats:
     """What the first or the last day of a month adds, if the bucket is one and its like have been seen twice."""
     kind = int(day_of_month(np.array([bucket]))[0])
     columns = np.flatnonzero(day_of_month(times) == kind) if kind else np.zeros(0, dtype=np.int64)

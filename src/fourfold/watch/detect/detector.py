@@ -18,7 +18,9 @@ Flags = npt.NDArray[np.bool_]
 NORMAL_95 = 1.96
 OVER = 3.0  # a change is over once the odds are e to this that it is
 EFFECTS = np.array([0.5, 1, 2, 4, 8])  # beyond the least that matters, in deviations
+FEWEST = 3  # buckets from which anything can be expected
 MOST = 60.0  # of a logarithm
+WAYS = 4  # in which a series can alarm: up and down, suddenly and slowly
 STEADY = 0.1  # of the least change that matters: a series whose natural deviation is less has no season
 STEP = 2.0  # of which one bucket gives at most this much: two are needed
 
@@ -56,61 +58,49 @@ class Detector:
         h = self.history
         h.advance(bucket)
         rows = h.rows(keys, family)
-        n = len(rows)
         y, v = np.asarray(values, dtype=np.float64), np.asarray(noise, dtype=np.float64)
-        edge = np.maximum(np.asarray(least, dtype=np.float64), 0)
         known = np.isfinite(y) & np.isfinite(v)
-        y = np.where(known, y, np.nan)
-        times = h.times
-        past = np.where(h.out[rows], np.nan, h.y[rows])[:, :-1]
+        edge = np.maximum(np.asarray(least, dtype=np.float64), 0)
+        past = np.where(h.out[rows, :-1], np.nan, h.y[rows, :-1])
         seen = np.asarray(np.count_nonzero(~np.isnan(past), axis=1))
-        base = fit(times[:-1], past, h.moved[rows, :-1], bucket, self.level)
-        error = np.where(known & (seen >= 3), y - base.expected, np.nan)
-        h.y[rows, -1], h.v[rows, -1], h.e[rows, -1] = y, v, error
-        h.total[rows] += np.isfinite(error)
-        found = usual(h, rows, edge, base.error, 2 * self.needed)
         learned = seen >= self.needed
-        active = max(n, 1)
-        threshold = np.log(active * self.days * DAY / self.level)
-        up, down = self._evidence(h, rows, found, edge, v, learned)
-        side = np.asarray(side)
-        up, down = np.where(side >= 0, up, -np.inf), np.where(side <= 0, down, -np.inf)
+        base = fit(h.times[:-1], past, h.moved[rows, :-1], bucket, self.level)
+        error = np.where(known & (seen >= FEWEST), y - base.expected, np.nan)
+        h.learn(rows, np.where(known, y, np.nan), v, error)
+        found = usual(h, rows, edge, base.error, 2 * self.needed)
+        deviation = found.deviation(v)
+        up, down = self._evidence(rows, (error, deviation), found, edge, learned)
+        up, down = np.where(np.asarray(side) >= 0, up, -np.inf), np.where(np.asarray(side) <= 0, down, -np.inf)
+        threshold = np.log(max(len(rows), 1) * self.days * DAY / self.level)
         evidence = np.where(known & learned, np.maximum(up, down) - threshold, -np.inf)
-        sign = np.where(up >= down, 1, -1)
-        status = np.where(learned, Status.NORMAL, Status.LEARNING).astype(np.int64)
-        opens = known & learned & (evidence >= 0) & ~h.open[rows]
-        rare = opens & self._rare(times[:-1], past, bucket) & (found.natural > (STEADY * edge) ** 2)
-        status[rare] = Status.RARE
-        opens &= ~rare
-        if opens.any():
-            self._open(rows[opens], sign[opens], found.deviation(v)[opens])
-        was = h.open[rows] & ~opens & known
-        h.peak[rows] = np.where(h.open[rows], np.fmax(h.peak[rows], evidence), evidence)
-        if was.any():
-            self._follow(rows[was], error[was], found.deviation(v)[was], edge[was])
+        fires = (evidence >= 0) & ~h.open[rows]
+        rare = fires & self._rare(h.times[:-1], past, bucket) & (found.natural > (STEADY * edge) ** 2)
+        opens, goes_on = fires & ~rare, h.open[rows] & known
+        self._open(rows[opens], np.where(up >= down, 1, -1)[opens], deviation[opens])
+        self._follow(rows[goes_on], error[goes_on], deviation[goes_on], edge[goes_on])
         is_open = h.open[rows]
-        status[is_open] = Status.CHANGED
-        began = np.where(is_open, h.began[rows], 0)
-        low, high = np.where(is_open, h.low[rows], 0), np.where(is_open, h.high[rows], 0)
+        h.peak[rows] = np.where(is_open, np.fmax(h.peak[rows], evidence), 0)
         h.out[rows, -1] |= is_open
         settled = is_open & (h.length[rows] >= self.settle)
-        status[settled] = Status.SETTLED
-        if settled.any():
-            self._settle(rows[settled])
         half = NORMAL_95 * found.deviation(np.nan_to_num(v))
-        shown = np.where(np.isfinite(half), half, np.nan)
-        return Verdicts(
-            status=status,
+        verdicts = Verdicts(
+            status=np.select(
+                [settled, is_open, rare, learned],
+                [Status.SETTLED, Status.CHANGED, Status.RARE, Status.NORMAL],
+                Status.LEARNING,
+            ),
             expected=base.expected,
-            low=base.expected - shown,
-            high=base.expected + shown,
+            low=base.expected - half,
+            high=base.expected + half,
             evidence=np.where(is_open, h.peak[rows], evidence),
-            began=began,
-            began_low=low,
-            began_high=high,
-            seen=np.minimum(seen, self.needed).astype(np.int64),
-            needed=np.full(n, self.needed, dtype=np.int64),
+            began=np.where(is_open, h.began[rows], 0),
+            began_low=np.where(is_open, h.low[rows], 0),
+            began_high=np.where(is_open, h.high[rows], 0),
+            seen=np.minimum(seen, self.needed),
+            needed=np.full(len(rows), self.needed),
         )
+        self._settle(rows[settled])
+        return verdicts
 
     def accept(self, key: str) -> None:
         """What the series has changed to is normal from now on. A series that has not changed stays as it is."""
@@ -137,13 +127,16 @@ class Detector:
         return detector
 
     def _evidence(
-        self, h: memory.History, rows: Ints, found: Spread, edge: Floats, noise: Floats, learned: Flags
+        self, rows: Ints, errors: tuple[Floats, Floats], found: Spread, edge: Floats, learned: Flags
     ) -> tuple[Floats, Floats]:
-        """How improbable the last buckets are, up and down: by this bucket alone, or by all since some start."""
-        error = h.e[rows, -1].astype(np.float64)
-        known = np.isfinite(error) & learned
-        deviation = found.deviation(noise)
-        longer = found.longer[:, None]
+        """How improbable the newest buckets are, up and down: this one alone, or all since some start.
+
+        Source of the latter: Shin, Ramdas, Rinaldo, E-detectors: a nonparametric framework for sequential change
+        detection (2022): M = (M + 1) L, L the ratio of the likelihoods of a shift and of the least that matters. The
+        exponent of L is divided by how long natural variation lasts, lest that adds up.
+        """
+        h, (error, deviation) = self.history, errors
+        known, longer = np.isfinite(error) & learned, found.longer[:, None]
         best = []
         for way, sign in enumerate((1, -1)):
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -154,7 +147,7 @@ class Detector:
             grown = np.logaddexp(sums, 0) + (EFFECTS * score[:, None] - EFFECTS**2 / 2) / longer
             h.sums[rows, way] = np.where(known[:, None], np.minimum(grown, MOST), sums)
             slow = np.logaddexp.reduce(h.sums[rows, way].astype(np.float64), axis=1) - np.log(len(EFFECTS))
-            best.append(np.maximum(sudden, slow) - np.log(2 * 2))
+            best.append(np.maximum(sudden, slow) - np.log(WAYS))
         return best[0], best[1]
 
     def _rare(self, times: Ints, past: Floats, bucket: int) -> Flags:
@@ -167,6 +160,8 @@ class Detector:
 
     def _open(self, rows: Ints, sign: Ints, deviation: Floats) -> None:
         """Note a change, and where it began: the start from which the likelihood of a shift is largest."""
+        if not len(rows):
+            return
         h = self.history
         wide = min(h.filled, 2 * GUARD)
         error = np.where(h.out[rows][:, -wide:], np.nan, h.e[rows][:, -wide:]).astype(np.float64)
@@ -190,6 +185,8 @@ class Detector:
 
     def _follow(self, rows: Ints, error: Floats, deviation: Floats, edge: Floats) -> None:
         """Whether an open change goes on: it is over once the odds are, by two buckets at least."""
+        if not len(rows):
+            return
         h = self.history
         shift = h.shift[rows]
         size = np.maximum(np.abs(shift), edge)
@@ -205,6 +202,8 @@ class Detector:
 
     def _settle(self, rows: Ints) -> None:
         """Move the history to the level since the change began, and end it."""
+        if not len(rows):
+            return
         h = self.history
         after = h.times[None, :] >= h.began[rows][:, None]
         shift = np.nan_to_num(memory.middle(np.where(after, h.e[rows], np.nan)))[:, None]

@@ -19,6 +19,7 @@ __all__ = ["History", "middle", "pack", "unpack"]
 MAGIC = b"fourfold detector 1\n"  # the number is the version of what follows
 CHECK = 4  # bytes of the checksum after it
 GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "moved": np.float32, "out": np.bool_}
+GONE = 1 / 4  # of the series: so many may be remembered of which there has long been nothing
 SUMS = (2, 5)  # up and down, by effect
 COLUMNS = {
     "open": np.bool_, "began": np.int64, "low": np.int64, "high": np.int64, "length": np.int64,
@@ -63,6 +64,18 @@ class History:
             grown[:, :-1] = grid[:, drop:]
             grown[:, -1] = _empty(name)
             setattr(self, name, grown)
+        if drop:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the series of which nothing is remembered any more, once they are many."""
+        kept = ~np.isnan(self.y).all(axis=1) | self.open
+        if np.count_nonzero(~kept) <= len(kept) * GONE:
+            return
+        for name in (*GRIDS, *COLUMNS, "sums"):
+            setattr(self, name, getattr(self, name)[kept])
+        keys = [key for key, row in self.index.items() if kept[row]]
+        self.index = {key: row for row, key in enumerate(keys)}
 
     def rows(self, keys: Sequence[str], family: Sequence[str] | None) -> Ints:
         """The row of each key; new ones are added."""
@@ -83,6 +96,11 @@ class History:
             (families.setdefault(name, len(families)) for name in names), dtype=np.int64, count=len(keys)
         )
         return rows
+
+    def learn(self, rows: Ints, values: Floats, noise: Floats, errors: Floats) -> None:
+        """The newest bucket of some rows."""
+        self.y[rows, -1], self.v[rows, -1], self.e[rows, -1] = values, noise, errors
+        self.total[rows] += np.isfinite(errors)
 
 
 def _empty(grid: str) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from fourfold.counts.binning import Floats, Ints
 
+Flags = npt.NDArray[np.bool_]
+Grid = npt.NDArray[np.floating]  # of single precision, where there are many
 CONSISTENT = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 
 
-def median(values: Floats) -> Floats:
+def median(values: Grid) -> Floats:
     """The median of each row's values; NaN of a row without any."""
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan, dtype=values.dtype)
@@ -20,12 +23,12 @@ def median(values: Floats) -> Floats:
     return np.asarray((pair[0] + pair[1]) / 2)
 
 
-def count(values: Floats) -> Ints:
+def count(values: Grid) -> Ints:
     """How many values each row has."""
     return np.asarray(np.count_nonzero(~np.isnan(values), axis=-1))
 
 
-def spread(values: Floats) -> Floats:
+def spread(values: Grid) -> Floats:
     """The standard deviation about 0 of each row, from the median of the absolute values."""
     return np.asarray(CONSISTENT * median(np.abs(values)))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fourfold.counts.binning import Floats, Ints
 from fourfold.watch.detect.memory import History
-from fourfold.watch.detect.robust import CONSISTENT, count, median
+from fourfold.watch.detect.robust import CONSISTENT, Flags, Grid, count, median
 
 GUARD = 16  # buckets: the newest, which are being tested, are no part of what is usual
 SPAN = 8  # buckets: how much their mean varies tells how long natural variation lasts
@@ -46,14 +46,8 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, early: int) -> S
     only until there are as many others.
     """
     stop = max(0, h.filled - 1 - min(GUARD, h.filled // 4))
-    errors = np.where(h.out[rows, :stop], np.nan, h.e[rows, :stop])
+    errors = _errors(h, rows, stop, early)
     valid = np.isfinite(errors)
-    before = h.total[rows] - np.count_nonzero(np.isfinite(h.e[rows]), axis=1)
-    (grown,) = np.nonzero((before < early) & (h.total[rows] >= 2 * early))
-    if len(grown):
-        order = before[grown, None] + np.cumsum(np.isfinite(h.e[rows[grown], :stop]), axis=1)
-        errors[grown] = np.where(order <= early, np.nan, errors[grown])
-        valid[grown] = np.isfinite(errors[grown])
     n = valid.sum(axis=1).astype(np.float64)
     typical = _typical(h.v[rows, :stop], valid)
     total = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
@@ -66,11 +60,21 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, early: int) -> S
     return Spread(natural * (1 + error), _freedom(family, squares, n), np.maximum(longer, 1))
 
 
-def _typical(noise: Floats, valid: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:
+def _errors(h: History, rows: Ints, stop: int, early: int) -> Grid:
+    errors = np.where(h.out[rows, :stop], np.nan, h.e[rows, :stop])
+    before = h.total[rows] - np.count_nonzero(np.isfinite(h.e[rows]), axis=1)
+    (grown,) = np.nonzero((before < early) & (h.total[rows] >= 2 * early))
+    if len(grown):
+        order = before[grown, None] + np.cumsum(np.isfinite(h.e[rows[grown], :stop]), axis=1)
+        errors[grown] = np.where(order <= early, np.nan, errors[grown])
+    return errors
+
+
+def _typical(noise: Grid, valid: Flags) -> Floats:
     """The harmonic mean: a few buckets of few records do not hide the natural variation of the others."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = valid.sum(axis=1) / np.where(valid, 1 / noise, 0).sum(axis=1)
-    return np.nan_to_num(found, nan=0.0, posinf=0.0).astype(np.float64)
+    return np.asarray(np.nan_to_num(found, nan=0.0, posinf=0.0), dtype=np.float64)
 
 
 def _freedom(family: Ints, squares: Floats, n: Floats) -> Floats:
@@ -82,8 +86,8 @@ def _freedom(family: Ints, squares: Floats, n: Floats) -> Floats:
 
 
 def _longer(
-    errors: Floats,
-    valid: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+    errors: Grid,
+    valid: Flags,
     family: Ints,
     natural: Floats,
     typical: Floats,
