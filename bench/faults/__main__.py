@@ -20,6 +20,7 @@ from pathlib import Path
 from bench.faults import peers, table
 from bench.faults.fault import Size
 from bench.faults.judge import Verdict, false_alarms
+from bench.faults.peers import PeerKey
 from bench.faults.registry import FAULTS
 from bench.faults.replay import Observed, clean
 from bench.faults.task import Task, quietly, verdict_of
@@ -39,7 +40,7 @@ def main() -> None:
     sizes = [Size(size) for size in arguments.sizes.split(",")]
     folder = arguments.peers
     tasks = [
-        Task(name, seed, number, size, work, folder is not None and peers.sees(FAULTS[number]))
+        Task(name, seed, number, size, work, _export(folder, seed, seeds, number))
         for number in numbers
         for size in FAULTS[number].sizes
         if size in sizes
@@ -61,12 +62,15 @@ def main() -> None:
             verdicts.append(future.result())
             _show(verdicts[-1])
         failed = peers.install(folder) if folder is not None else {}
-        asked = [(peer, task) for task in tasks if task.export for peer in peers.NAMES if peer not in failed]
+        first = {task.pipeline: task for task in reversed(tasks) if task.export}
+        asked = [(task, "after") for task in tasks if task.export] + [(task, "before") for task in first.values()]
         given = {
-            (peer, task.pipeline, task.seed, task.fault, task.size): pool.submit(
-                peers.ask, peer, folder, task.frame, THRESHOLDS[task.pipeline]
+            PeerKey(peer, task.pipeline, task.fault, task.size, period): pool.submit(
+                peers.ask, peer, folder, task.frame, THRESHOLDS[task.pipeline], period
             )
-            for peer, task in asked
+            for task, period in asked
+            for peer in peers.NAMES
+            if peer not in failed
         }
         answers = {key: future.result() for key, future in given.items()}
     (work / "verdicts.json").write_text(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
@@ -76,6 +80,11 @@ def main() -> None:
         report.update(RESULTS)
     if arguments.work is None:
         shutil.rmtree(work)
+
+
+def _export(folder: Path | None, seed: int, seeds: list[int], number: int) -> bool:
+    """Whether peers are asked: on the first seed, since they are slow."""
+    return folder is not None and seed == seeds[0] and peers.sees(FAULTS[number])
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-name, path, threshold = sys.argv[1], sys.argv[2], float(sys.argv[3])
+name, path, threshold, period = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 DAY, REFERENCE, CURRENT = 86_400, 28, 14
 frame = pd.read_parquet(path)
 onset = frame.loc[frame.after, "time"].min()
@@ -36,11 +36,12 @@ def evidently():
         tests = Report([DataDriftPreset()], include_tests=True).run(current[use], reference[use]).dict()["tests"]
         return {_column(test): days for test in tests if test["status"] == "FAIL" and _column(test)}
 
-    week = after[after.time < onset + 7 * DAY]
+    if period == "after":
+        return {"flagged": drifted(after[after.time < onset + 7 * DAY], before, 7.0)}
     use = usable(recent, early)
     tests = Report([DataSummaryPreset()], include_tests=True).run(recent[use], early[use]).dict()["tests"]
     failing = {_column(test) for test in tests if test["status"] == "FAIL"} - {None}
-    return {"after": drifted(week, before, 7.0), "clean": drifted(recent, early, 14.0), "summary_clean": len(failing)}
+    return {"flagged": drifted(recent, early, 14.0), "summary": len(failing)}
 
 
 def _column(test):
@@ -88,7 +89,7 @@ def nannyml():
             _first(found, "performance", realised, (metric, "alert"), start)
         return found
 
-    return {"after": alerts(before, after), "clean": alerts(early, recent)}
+    return {"flagged": alerts(before, after) if period == "after" else alerts(early, recent)}
 
 
 def _first(found, name, table, place, start):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.faults.fault import Fault
+from bench.faults.fault import Fault, Size
 from bench.kernel import PEERS
 
 NAMES = {"evidently": "Evidently", "nannyml": "NannyML"}
@@ -24,15 +24,24 @@ REFERENCE, CURRENT = 28, 14  # days before and after the onset
 
 @dataclasses.dataclass(frozen=True)
 class PeerFound:
-    """What a peer says of one replay: the columns and metrics that alert before the fault and after it.
+    """What a peer flags in one replay: columns, and "performance", with the days until it did.
 
-    ``after`` are the days after the onset by the end of which each was flagged first; ``clean`` is the same for the
-    second half of the reference against its first.
+    ``summary`` is the number of columns of which a test that Evidently generated fails (only asked without a fault).
     """
 
-    after: dict[str, float]
-    clean: dict[str, float]
-    summary_clean: int = 0  # Evidently: columns of which a generated test fails without a fault
+    flagged: dict[str, float]
+    summary: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerKey:
+    """A question to a peer: which replay, and the period "after" or "before" the onset."""
+
+    peer: str
+    pipeline: str
+    fault: int
+    size: Size
+    period: str
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -56,13 +65,20 @@ def sees(fault: Fault) -> bool:
     return fault.number not in UNSEEN | NO_VECTORS
 
 
-def ask(name: str, folder: Path, frame: Path, threshold: float) -> PeerFound | str:
-    """A peer's alerts on the exported records of a replay, or why there are none."""
+def ask(name: str, folder: Path, frame: Path, threshold: float, period: str) -> PeerFound | str:
+    """A peer's alerts on the exported records of a replay, or why there are none; asked once.
+
+    ``period`` is "after" the onset, or "before" it: the second half of the reference against its first.
+    """
+    kept = frame.with_suffix(f".{name}-{period}")
+    if kept.exists():
+        return PeerFound(**json.loads(kept.read_text()))
     python = folder / name / "bin" / "python"
     done = subprocess.run(
-        [str(python), "-W", "ignore", str(HERE / "peer_worker.py"), name, str(frame), str(threshold)],
+        [str(python), "-W", "ignore", str(HERE / "peer_worker.py"), name, str(frame), str(threshold), period],
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         return f"did not run: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-    return PeerFound(**json.loads(done.stdout.strip().splitlines()[-1]))
+    kept.write_text(done.stdout.strip().splitlines()[-1])
+    return PeerFound(**json.loads(kept.read_text()))

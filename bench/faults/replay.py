@@ -31,7 +31,7 @@ PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights, "
 MORNING = 6 * HOURS  # after a day's end; by then its jobs have run
 EVERY = 7  # days between the kept states of a replay without faults
 AFTER = {Size.LARGE: 14, Size.SMALL: 14, Size.SLOW: 28}  # days that are replayed from the onset on
-DAILY = 8  # days from the day of the onset on which a check is made each morning
+CHECKED = (-1, 0, 1, 2, 3, 4, 7)  # days from the day of the onset on whose next morning a check is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, expor
             known, used = frozenset(incident.id for incident in _incidents()), 0.0
             for number in range(kept, last):
                 _day(replayed, number, injection, clock)
-                if number == last - 1 or -1 <= number - day < DAILY:
+                if number == last - 1 or number - day in CHECKED:
                     used += _check(clock.now)
             found = tuple(_incidents())
     if export is not None:

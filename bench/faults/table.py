@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.faults.fault import DAYS, Fault, Roles, Size
 from bench.faults.judge import Verdict, false_alarms
-from bench.faults.peers import NAMES, PeerFound, sees
+from bench.faults.peers import NAMES, PeerFound, PeerKey, sees
 from bench.faults.pipelines import flights, synthetic
 from bench.faults.registry import FAULTS
 from bench.faults.replay import PIPELINES, Observed
@@ -16,7 +16,7 @@ from bench.measure import Report
 TITLE = "Faults: what is found, when, and how many incidents it takes"
 CLEAN = "Faults: replays without one"
 ROLES = {"synthetic": synthetic.ROLES, "flights": flights.ROLES}
-PeerAnswers = Mapping[tuple[str, str, int, int, Size], PeerFound | str]  # peer, pipeline, seed, fault, size
+PeerAnswers = Mapping[PeerKey, PeerFound | str]
 
 
 def write(
@@ -78,21 +78,33 @@ def _peer(name: str, fault: Fault, size: Size, peers: PeerAnswers, failed: Mappi
         return failed[name]
     if not sees(fault):
         return "cannot see"
-    asked = [(key, a) for key, a in peers.items() if key[0] == name and key[3:] == (fault.number, size)]
-    if not asked:
-        return ""
-    answers = [(ROLES[key[1]], answer) for key, answer in asked if isinstance(answer, PeerFound)]
+    asked = {
+        key.pipeline: answer
+        for key, answer in peers.items()
+        if (key.peer, key.fault, key.size, key.period) == (name, fault.number, size, "after")
+    }
+    answers = {pipeline: answer for pipeline, answer in asked.items() if isinstance(answer, PeerFound)}
     if not answers:
-        return str(asked[0][1])
-    hits = [hit for roles, answer in answers if (hit := _hit(fault, roles, answer)) is not None]
+        return str(next(iter(asked.values()), ""))
+    quiet = {pipeline: _before(name, pipeline, peers) for pipeline in answers}
+    hits = [
+        min(days)
+        for pipeline, answer in answers.items()
+        if (
+            days := [
+                day
+                for column, day in answer.flagged.items()
+                if column in touched_columns(fault, ROLES[pipeline]) and column not in quiet[pipeline].flagged
+            ]
+        )
+    ]
     return f"{len(hits)} of {len(answers)}" + (f", {statistics.median(hits):.0f} d" if hits else "")
 
 
-def _hit(fault: Fault, roles: Roles, answer: PeerFound) -> float | None:
-    """The days until a peer flagged what the fault touches; None if it did not."""
-    touched = touched_columns(fault, roles)
-    days = [day for column, day in answer.after.items() if column in touched and column not in answer.clean]
-    return min(days, default=None)
+def _before(name: str, pipeline: str, peers: PeerAnswers) -> PeerFound:
+    """What a peer flags without a fault."""
+    found = [a for k, a in peers.items() if (k.peer, k.pipeline, k.period) == (name, pipeline, "before")]
+    return next((answer for answer in found if isinstance(answer, PeerFound)), PeerFound({}))
 
 
 def touched_columns(fault: Fault, roles: Roles) -> set[str]:
@@ -150,13 +162,11 @@ def _clean_peers(peers: PeerAnswers) -> str:
     """What peers flag without a fault, over the two weeks before it."""
     parts = ["Series: 200 seasonal, overdispersed, correlated columns over two years. Flights: by carrier and origin."]
     for name, title in NAMES.items():
-        found = [answer for key, answer in peers.items() if key[0] == name and isinstance(answer, PeerFound)]
-        if found:
-            flagged = statistics.mean(len(answer.clean) for answer in found)
-            parts.append(f"{title} flags {flagged:.1f} columns or metrics in the two weeks before the fault.")
-        summary = [answer.summary_clean for answer in found if answer.summary_clean]
-        if summary:
-            parts.append(
-                f"Its generated tests (DataSummaryPreset) fail for {statistics.mean(summary):.0f} columns then."
-            )
+        for pipeline in ROLES:
+            before = _before(name, pipeline, peers)
+            flags = f"{title} flags {len(before.flagged)} columns or metrics of {pipeline} in two weeks without a fault"
+            if before.summary:
+                flags += f", and its generated tests (DataSummaryPreset) fail for {before.summary} columns"
+            if any(key.peer == name and key.pipeline == pipeline for key in peers):
+                parts.append(f"{flags}.")
     return " ".join(parts)

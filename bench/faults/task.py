@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import warnings
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Task:
     @property
     def frame(self) -> Path:
         """Where what peers may see is written."""
-        return self.work / "peers" / f"{self.pipeline}-{self.seed}-{self.fault}-{self.size}.parquet"
+        return self.work / "faults" / f"{self.pipeline}-{self.seed}-{self.fault}-{self.size}.parquet"
 
 
 def quietly() -> None:
@@ -35,6 +36,14 @@ def quietly() -> None:
 
 
 def verdict_of(task: Task) -> Verdict:
-    """Replay and judge."""
+    """Replay and judge; a replay that was judged before is not made again."""
+    kept = task.frame.with_suffix(".verdict")
+    wanted = task.export and not task.frame.exists()
+    if kept.exists() and not wanted:
+        found: Verdict = pickle.loads(kept.read_bytes())
+        return found
     path = task.frame if task.export else None
-    return judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
+    verdict = judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(pickle.dumps(verdict))
+    return verdict

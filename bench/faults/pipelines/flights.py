@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 import fourfold as ff
 from bench.faults.fault import DAYS, HOURS, Injection, Roles, Size
-from bench.faults.pipelines.pipeline import Changed, Failure
+from bench.faults.pipelines.pipeline import Changed, Failure, frozen
 from bench.faults.simulated import SimulatedClock
 from fourfold.examples import flights
 
@@ -37,8 +38,8 @@ class Flights:
         self.features: dict[int, pd.DataFrame] = {}  # by day
         self.labels = pd.DataFrame()
         self.waiting = pd.DataFrame()  # labels that are still to be reported
-        self.current: Any = None
-        self.wrong: dict[str, Any] = {}
+        self.current = b""  # the model
+        self.wrong: dict[str, bytes] = {}
         self.shown: collections.deque[pd.DataFrame] = collections.deque(maxlen=SHOWN)  # of the last days, for peers
         self.outcomes: collections.deque[pd.DataFrame] = collections.deque(maxlen=SHOWN)
 
@@ -52,7 +53,7 @@ class Flights:
         joined = flights.join_weather(tables["flights"], tables["weather"], tables["planes"])
         features, labelled = flights.featurize(joined), flights.label(joined)
         past = labelled[labelled.month <= 3][["flight_id", "late"]]
-        self.current = flights.train(features["past"], past)
+        self.current = frozen(flights.train(features["past"], past))
         self._fit_wrong(features["past"], past)
         coming = features["coming"]
         self.features = {self._number(day): part for day, part in coming.groupby(coming.scheduled.dt.floor("D"))}
@@ -76,8 +77,9 @@ class Flights:
             return
         at = pd.Timestamp(day, unit="s", tz="UTC")
         if fault is None:
-            flights.predict(self.current, frame, at)
-            self._show(frame, self.current)
+            model = pickle.loads(self.current)
+            flights.predict(model, frame, at)
+            self._show(frame, model)
             return
         for hook in (fault.source, fault.joined, fault.served):
             frame = hook(frame, _seconds(frame.scheduled))
@@ -91,7 +93,7 @@ class Flights:
                 raise Failure(plan.error)
             return fault.scores(scores, frame, times)
 
-        model = fault.model(self.current, self.wrong, day)
+        model = pickle.loads(fault.model(self.current, self.wrong, day))
         if not plan.error:
             self._show(frame, Changed(model, change))
         try:
@@ -124,7 +126,7 @@ class Flights:
         fit = flights.train.__wrapped__  # type: ignore[attr-defined]
         few = labels.sample(300, random_state=self.seed)
         noisy = few.assign(late=few.late ^ (np.arange(len(few)) % 3 == 0))
-        self.wrong = {Size.LARGE: fit(past, noisy), Size.SMALL: fit(past[past.month <= 2], labels)}
+        self.wrong = {Size.LARGE: frozen(fit(past, noisy)), Size.SMALL: frozen(fit(past[past.month <= 2], labels))}
 
     def _show(self, frame: pd.DataFrame, model: Any) -> None:
         scores = model.predict_proba(frame[flights.FEATURES])[:, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import pickle
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -63,6 +64,11 @@ class Changed:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _itself, (self.model,)
+
+
+def frozen(model: Any) -> bytes:
+    """A model as bytes, as a file would keep it: by itself, so that its copies have equal bytes."""
+    return pickle.dumps(model)
 
 
 def _itself(model: Any) -> Any:
