@@ -16,6 +16,8 @@ from fourfold.watch.lifecycle import Event, Rules
 from fourfold.watch.lineage import Lineage
 
 SLACK = 3 * DAY  # between the onsets of what is one incident
+OBJECTIVE = "objective"
+_CAUSES = ("failed_run", "overdue_run", "heartbeat_lost")  # what else is wrong with runs often follows from these
 _AT_ONCE = Rules(clear=1)  # a run that succeeds again is no matter of chance
 _STATELESS = (Group.STATELESS_SINGLE, Group.STATELESS_CROSS)
 
@@ -109,6 +111,8 @@ class Book:
     def _belongs(self, finding: Finding, incident: Incident, at: float) -> bool:
         if not any(self._lineage.touch(finding.where, old.where) for old in incident.findings):
             return False
+        if finding.kind == OBJECTIVE:  # what it misses has begun earlier
+            return True
         firing = [old for old in incident.findings if old.seen >= at - SLACK]
         same = any(_place_of(old) == _place_of(finding) for old in firing)
         apart = max(finding.began_low - incident.began_high, incident.began_low - finding.began_high)
@@ -144,12 +148,19 @@ class Book:
 
     def _root(self, findings: Sequence[Finding]) -> Finding:
         """Where it began: the most upstream place among the earliest; an objective detects, it locates nothing."""
-        located = [finding for finding in findings if finding.kind != "objective"] or findings
+        located = [finding for finding in findings if finding.kind != OBJECTIVE] or findings
         first = min(finding.began_low for finding in located)
         earliest = [finding for finding in located if finding.began_low <= first + SLACK] or located
         return min(
             earliest,
-            key=lambda f: (self._lineage.depth(f.where), f.group not in _STATELESS, -f.weight, f.began, f.series),
+            key=lambda f: (
+                f.kind not in _CAUSES,
+                self._lineage.depth(f.where),
+                f.group not in _STATELESS,
+                -f.weight,
+                f.began,
+                f.series,
+            ),
         )
 
 
