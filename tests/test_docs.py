@@ -44,6 +44,11 @@ def test_objectives_are_as_they_say() -> None:
 
 
 @pytest.mark.usefixtures("_closed")
+def test_watching_is_as_it_says() -> None:
+    exec(compile(code("docs/watching.md"), "watching.md", "exec"), {})
+
+
+@pytest.mark.usefixtures("_closed")
 def test_the_readmes_example_runs_and_answers() -> None:
     names: dict[str, object] = {}
     exec(compile(code("README.md"), "README.md", "exec"), names)
