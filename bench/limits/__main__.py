@@ -14,6 +14,7 @@ from bench.measure import RESULTS, Report
 from fourfold.counts.binning import Floats, Ints
 
 TOGETHER = 3  # days: alarms that begin so soon after the first are one incident
+TUNED = 9  # the seeds up to this one are those on which limits were tuned
 HORIZON = 60  # days in which a change is to be found
 
 
@@ -88,7 +89,7 @@ def _nulls(report: Report, seeds: range, methods: list[str]) -> None:
         f"Per 30 days, of stores of {SERIES} series in which nothing has changed: alarms / incidents (alarms that "
         f"begin within {TOGETHER} days of an incident's first are one with it). The promise is one at most. "
         f"{DAYS} days, of which each method may learn from the first {LEARN} and is then judged; means of seeds "
-        f"{seeds[0]} to {seeds[-1]}, which nothing was tuned on. "
+        f"{seeds[0]} to {seeds[-1]}{'' if seeds[0] <= TUNED else ', which nothing was tuned on'}. "
         + " ".join(f"*{make.__name__.replace('_', ' ').capitalize()}*: {make.__doc__}" for make in NULLS.values()),
     )
 
