@@ -62,7 +62,7 @@ def unpack(keys: Sequence[Sequence[Any]], packed: Packed) -> pa.Table:
         pa.array(np.array(packed.high, np.float64)),
         ragged(bins.astype(np.int64), bin_ends, pa.int64()),
         ragged(pa.array(texts, pa.string()), label_ends, pa.string()),
-        ragged(_unpack_counts(packed.counts, sizes), offsets_of(sizes), pa.int64()),
+        ragged(unpack_all(packed.counts, sizes), offsets_of(sizes), pa.int64()),
         ragged(registers.astype(np.int32), register_ends, pa.int32()),
     ]
     return pa.table(arrays, schema=SCHEMA)
@@ -90,7 +90,7 @@ def _pack_labels(labels: list[str]) -> bytes:
 
 def unpack_counts(packed: bytes, size: int) -> list[int]:
     """One row's counts."""
-    found: list[int] = _unpack_counts([packed], np.array([size], np.int64)).tolist()
+    found: list[int] = unpack_all([packed], np.array([size], np.int64)).tolist()
     return found
 
 
@@ -103,7 +103,8 @@ def unpack_labels(packed: bytes, size: int) -> Iterator[str]:
         start = end
 
 
-def _unpack_counts(packed: Sequence[bytes], sizes: Ints) -> Ints:
+def unpack_all(packed: Sequence[bytes], sizes: Ints) -> Ints:
+    """The counts of some rows, one after the other."""
     if sum(map(len, packed)) == 4 * int(sizes.sum()):
         return np.frombuffer(b"".join(packed), "<i4").astype(np.int64)
     parts = [np.frombuffer(p, "<i4" if len(p) == 4 * n else "<i8") for p, n in zip(packed, sizes, strict=True)]

@@ -20,7 +20,7 @@ from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts.sizes import SIZED
 from fourfold.model import DAY, EVERYTHING, OTHER, VERSIONS, Owner, Series, slice_names
 from fourfold.state.bulk import StoredCounts
-from fourfold.state.packing import unpack_counts, unpack_labels
+from fourfold.state.packing import unpack_all, unpack_counts, unpack_labels
 from fourfold.watch.signals import measures
 from fourfold.watch.signals.measures import Measure
 
@@ -32,6 +32,7 @@ _KNOWN = 512  # categories remembered as seen
 _WORN = 0.4  # of the records in one cell
 _SINGLE = 0.98  # of the records have one value
 COMPARED = ("location", "spread", "shape")  # with the reference
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Signal:
         """Its identity, the same in each check."""
         level = "hour" if self.hourly else "day"
         names = ["stream", level, self.stream, self.column, self.slice, self.measure.name, self.generation]
-        return json.dumps(names, ensure_ascii=False)
+        return _JSON(names)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +91,24 @@ class Anchor:
 Identity = tuple[str, str, str, str]  # stream, column, kind, slice
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Labels:
+    """The labels of a bucket of a category: the cell of each, whether it is new, and those that are."""
+
+    cells: Ints
+    new: npt.NDArray[np.bool_]
+    unseen: Sequence[str]
+
+    @classmethod
+    def of(cls, anchor: Anchor, packed: bytes, size: int) -> _Labels:
+        """Labels as they are stored."""
+        places = {label: j for j, label in enumerate(anchor.labels)}
+        labels = list(unpack_labels(packed, size))
+        new = [label not in anchor.seen for label in labels]
+        cells = np.array([places.get(label, CELLS - 1) for label in labels], np.int64)
+        return cls(cells, np.array(new, bool), [label for label, is_new in zip(labels, new, strict=True) if is_new])
+
+
 class ColumnSignals:
     """All series of some streams, over the buckets of one stretch of time.
 
@@ -118,15 +137,12 @@ class ColumnSignals:
         self.buckets, self._level = buckets, level
         self._decay = 0.5 ** (level / _HALF_LIFE)
         self._found, self._anchors, self._logged = _judged(found), anchors, logged
-        self._place = {series.id: i for i, (_, series) in enumerate(self._found)}
         size = len(self._found)
-        kept = np.array([id_ in self._place for id_ in stored.series.tolist()], bool)
-        self._rows = np.flatnonzero(kept)
-        self._at = np.array([self._place[id_] for id_ in stored.series[kept].tolist()], np.int64)
-        self._when = (stored.buckets[kept] - buckets[0]) // level
+        self._rows, self._at = _places(np.array([series.id for _, series in self._found], np.int64), stored.series)
+        self._when = (stored.buckets[self._rows] - buckets[0]) // level
         self._tally = {name: np.zeros((size, len(buckets))) for name in _TALLIES}
         self._cells = np.zeros((size, len(buckets), CELLS), np.float32)
-        self._labels: dict[tuple[int, int], list[str]] = {}
+        self._labels: dict[int, dict[int, list[str]]] = {}  # those not seen before, by bucket and series
         self._fill(stored, binnings)
         known = [anchors.get(_identity(*entry)) or Anchor() for entry in self._found]
         self._reference = np.array([anchor.reference for anchor in known]).reshape(-1, CELLS)
@@ -163,53 +179,65 @@ class ColumnSignals:
         self, stored: StoredCounts, rows: Ints, place: tuple[Ints, Ints],
         binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
     ) -> None:  # fmt: skip
-        """The cells of all rows at once: bins and edges, each raised by its row's own offset, searched in one go."""
-        used: dict[tuple[int, int], int] = {}
-        edges: list[Ints] = []
-        pair = np.full(len(rows), -1)
-        versions = (stored.binnings[rows] % SIZED).tolist()
-        for k, (at, version) in enumerate(zip(place[0].tolist(), versions, strict=True)):
-            if (number := used.get((at, version))) is None:
-                owner, series = self._found[at]
-                binning = binnings.get(owner, {}).get((series.column, version))
-                anchor = self._anchors.get(_identity(owner, series))
-                number = -1
-                if binning is not None and anchor is not None and len(anchor.edges) == CELLS - 1:
-                    number = len(edges)
-                    edges.append(bins_of(np.array(anchor.edges), binning))
-                used[at, version] = number
-            pair[k] = number
+        """The cells of all rows at once: what lies below each edge, found in the rows' bins, each raised by its own
+        offset.
+        """
+        below, pair = self._edges(place[0], stored.binnings[rows] % SIZED, binnings)
         chosen = np.flatnonzero(pair >= 0)
-        if not len(chosen):
-            return
         taken = rows[chosen].tolist()
         sizes = np.array([stored.sizes[i] for i in taken], np.int64)
-        bins = np.frombuffer(b"".join(stored.bins[i] for i in taken), "<i4").astype(np.int64)
-        numbers = np.concatenate([_counts(stored.counts[i], stored.sizes[i]) for i in taken])
-        row = np.repeat(np.arange(len(taken)), sizes)
+        if not sizes.any():
+            return
         span = np.int64(1) << 33
-        flat = np.concatenate([e + span * i for i, e in enumerate(edges)])
-        group = pair[chosen][row]
-        cell = np.searchsorted(flat, bins + span * group, side="right") - group * (CELLS - 1)
-        np.add.at(self._cells, (place[0][chosen][row], place[1][chosen][row], cell), numbers)
+        bins = np.frombuffer(b"".join([stored.bins[i] for i in taken]), "<i4").astype(np.int64)
+        bins += np.repeat(np.arange(len(taken)) * span, sizes)
+        numbers = unpack_all([stored.counts[i] for i in taken], sizes)
+        reached = np.concatenate([[0], np.cumsum(numbers)])
+        ends = np.cumsum(sizes)
+        edges = below[pair[chosen]] + np.arange(len(taken))[:, None] * span
+        marks = np.column_stack([ends - sizes, np.searchsorted(bins, edges.ravel()).reshape(edges.shape), ends])
+        cells = np.diff(reached[marks], axis=1)
+        np.add.at(self._cells, (place[0][chosen], place[1][chosen]), cells)  # a bucket has a row for each binning
+
+    def _edges(
+        self, at: Ints, versions: Ints, binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]]
+    ) -> tuple[Ints, Ints]:
+        """The edges of cells as bins, by series and version of its binning; and which of these each row has, or −1."""
+        pairs, row = np.unique(at * SIZED + versions, return_inverse=True)
+        number, edges = np.full(len(pairs), -1), []
+        for k, (i, version) in enumerate(zip((pairs // SIZED).tolist(), (pairs % SIZED).tolist(), strict=True)):
+            owner, series = self._found[i]
+            binning = binnings.get(owner, {}).get((series.column, version))
+            anchor = self._anchors.get(_identity(owner, series))
+            if binning is not None and anchor is not None and len(anchor.edges) == CELLS - 1:
+                number[k] = len(edges)
+                edges.append(bins_of(np.array(anchor.edges), binning))
+        return np.array(edges, np.int64).reshape(-1, CELLS - 1), number[row]
 
     def _fill_labels(self, stored: StoredCounts, rows: Ints, place: tuple[Ints, Ints]) -> None:
-        lookups: dict[int, tuple[dict[str, int], set[str]] | None] = {}
-        for i, at, when in zip(rows.tolist(), place[0].tolist(), place[1].tolist(), strict=True):
-            if at not in lookups:
-                anchor = self._anchors.get(_identity(*self._found[at]))
-                places = {label: j for j, label in enumerate(anchor.labels)} if anchor else {}
-                lookups[at] = (places, anchor.seen) if anchor else None
-            lookup = lookups[at]
-            if lookup is None:
-                continue
-            labels = list(unpack_labels(stored.bins[i], stored.sizes[i]))
-            cells, seen = lookup
-            for label, number in zip(labels, unpack_counts(stored.counts[i], stored.sizes[i]), strict=True):
-                self._cells[at, when, cells.get(label, CELLS - 1)] += number
-                if label not in seen:
-                    self._tally["new"][at, when] += number
-                    self._labels.setdefault((at, when), []).append(label)
+        """Most buckets of a column have the same labels, whose cells are looked up once."""
+        lookups: dict[tuple[int, bytes], _Labels] = {}
+        anchors = {at: self._anchors.get(_identity(*self._found[at])) for at in np.unique(place[0]).tolist()}
+        found: list[_Labels] = []
+        chosen = np.flatnonzero([anchors[at] is not None for at in place[0].tolist()])
+        for i, at in zip(rows[chosen].tolist(), place[0][chosen].tolist(), strict=True):
+            key = at, stored.bins[i]
+            if (labels := lookups.get(key)) is None:
+                anchor = anchors[at]
+                assert anchor is not None
+                labels = lookups[key] = _Labels.of(anchor, stored.bins[i], stored.sizes[i])
+            found.append(labels)
+        if not found:
+            return
+        taken, sizes = rows[chosen].tolist(), np.array([len(labels.cells) for labels in found], np.int64)
+        numbers = unpack_all([stored.counts[i] for i in taken], sizes)
+        at, when = np.repeat(place[0][chosen], sizes), np.repeat(place[1][chosen], sizes)
+        np.add.at(self._cells, (at, when, np.concatenate([labels.cells for labels in found])), numbers)
+        new = np.concatenate([labels.new for labels in found])
+        np.add.at(self._tally["new"], (at[new], when[new]), numbers[new])
+        for labels, i, t in zip(found, place[0][chosen].tolist(), place[1][chosen].tolist(), strict=True):
+            if labels.unseen:
+                self._labels.setdefault(t, {}).setdefault(i, []).extend(labels.unseen)
 
     def _signals(self) -> tuple[list[Signal], list[tuple[int, Measure]]]:
         signals, columns = [], []
@@ -294,8 +322,8 @@ class ColumnSignals:
         cells[streams, 0] = self._tally["rows"][streams, t]
         moving &= streams | cells.any(axis=1)
         self._reference[moving] = self._reference[moving] * self._decay + cells[moving]
-        for (i, when), labels in self._labels.items():
-            if when == t and moving[i] and (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+        for i, labels in self._labels.get(t, {}).items():
+            if moving[i] and (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
                 anchor.seen.update(labels[: max(_KNOWN - len(anchor.seen), 0)])
 
     def keep(self) -> None:
@@ -441,6 +469,16 @@ def _rate(part: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
     share = np.clip(np.divide(part, whole, out=np.zeros_like(whole, dtype=np.float64), where=known), 0.0, 1.0)
     value = np.where(known, np.arcsin(np.sqrt(share)), np.nan)
     return value, 1 / (4 * np.where(known, whole, np.nan)), whole
+
+
+def _places(ids: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """The rows whose series are among ``ids``, and the place there of each."""
+    if not len(ids):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    order = np.argsort(ids)
+    place = order[np.minimum(np.searchsorted(ids, rows, sorter=order), len(ids) - 1)]
+    chosen = np.flatnonzero(ids[place] == rows)
+    return chosen, place[chosen]
 
 
 def _counts(packed: bytes, size: int) -> Ints:
