@@ -83,6 +83,13 @@ def test_a_temperature_that_has_not_been_below_zero_yet_may_fall_below_it() -> N
     assert found.get(Rule.MIN) != 0.0
 
 
+def test_measurements_whose_tail_ends_above_zero_by_chance_may_fall_below_it() -> None:
+    random = np.random.default_rng(4)
+    values = random.normal(3.6, 1, (60, 1_000))
+    values = np.abs(values)  # as if none had been below zero yet
+    assert rules(numeric("s", "pressure", days(values.min(axis=1), values.max(axis=1)))).get(Rule.MIN) != 0.0
+
+
 def test_numbers_that_grow_get_no_range() -> None:
     ids = np.arange(200) * 1_000.0
     assert Rule.MAX not in rules(numeric("s", "id", days(ids, ids + 1_000)))

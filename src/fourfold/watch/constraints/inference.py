@@ -25,7 +25,7 @@ _SLACK, _SPAN = 5.0, 0.5  # beyond the extremes: so often the variation of daily
 _HEAVY = 2.0  # the largest of all days in units of the usual largest of a day: then the tail is heavy
 _TAIL = 10.0  # scales of the distribution: once in 20,000 days
 _TREND = 0.8  # rank correlation of daily extremes with time
-_ZEROS, _NEAR = 0.1, 0.1  # share of days that have a zero; how near to zero the lowest values come, in highest ones
+_ZEROS, _NEAR = 0.1, 0.01  # share of days that have a zero; how near to zero the lowest values come, in highest ones
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

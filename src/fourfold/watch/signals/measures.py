@@ -132,7 +132,7 @@ def of_task(metric: str, scale: Scale, least: float, side: int) -> Measure:
     def words(value: float, expected: float) -> str:
         if scale is Scale.DURATION:
             return f"labels take {_length(value)} (median) instead of {_length(expected)}"
-        shown = percent if scale is Scale.RATE else "{:.3g}".format
+        shown = percent if scale is Scale.RATE or metric == "coverage" else "{:.3g}".format
         return f"{title} {shown(value)} instead of {shown(expected)}"
 
     labels = metric.startswith(("coverage", "label_delay", "base_rate"))

@@ -19,7 +19,7 @@ from fourfold.watch.signals.measures import Measure, Scale, of_task
 FEWEST = 20  # records of a bucket from which it is judged
 AWAITED = 0.02  # the share of labels still expected up to which a bucket is mature
 _RATE, _PLAIN, _RATIO, _DURATION = Scale.RATE, Scale.PLAIN, Scale.RATIO, Scale.DURATION
-_LABELS = (("coverage", _RATE, 0.08, -1), ("label_delay(0.5)", _DURATION, math.log(1.5), 1))
+_LABELS = (("coverage", _PLAIN, 0.05, -1), ("label_delay(0.5)", _DURATION, math.log(1.5), 1))
 _OF_KIND: Mapping[str, tuple[tuple[str, Scale, float, int], ...]] = {  # the least change that matters, and harm's side
     "binary": (
         ("accuracy", _RATE, 0.03, -1), ("recall", _RATE, 0.05, -1), ("precision", _RATE, 0.05, -1),
