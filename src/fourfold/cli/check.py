@@ -55,4 +55,4 @@ def command(
 
 def _tell_learning(checked: Checked) -> None:
     for name, (seen, needed) in checked.learning.items():
-        console().print(Words(f"learning {name}: {seen} of {needed} days of the newest series", style="dim"))
+        console().print(Words(f"learning {name}: {seen} of {needed} days or hours", style="dim"))

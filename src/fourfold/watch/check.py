@@ -47,10 +47,6 @@ class Checked:
     news: Sequence[tuple[Incident, News]]
     learning: dict[str, tuple[int, int]]
 
-    def worst(self) -> Severity | None:
-        """The severity of the most urgent incident that has not ended."""
-        return min((incident.severity for incident in self.incidents), key=lambda s: s.rank, default=None)
-
 
 def check(store: Store, settings: WatchSettings, now: float) -> Checked:
     """Judge all that is new in a store's project, and bring its incidents up to date.

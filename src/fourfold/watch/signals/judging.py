@@ -33,7 +33,6 @@ def judge(
 
     ``dismissed`` says how often users have dismissed findings of a series, of which more is asked then.
     """
-    memory.learning.clear()
     days = settings.days * (2 + len(tasks))  # the promise is the store's, and its detectors share it
     streams = [judge_streams(reader, memory, settings, level, days, now, dismissed) for level in (DAYS, HOURS)]
     tasked = [_judge_task(reader, task, memory, settings, days, dismissed) for task in tasks]

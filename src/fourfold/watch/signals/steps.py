@@ -48,10 +48,11 @@ def detector_of(memory: Memory, name: str, level: int, settings: WatchSettings, 
 
 
 def note_learning(memory: Memory, name: str, verdicts: Verdicts) -> None:
-    """Remember how much of its history a detector has, for the series that has least of it but is not new."""
+    """Note how much history a detector has of what it needs, while most of its series need more."""
     short = verdicts.seen < verdicts.needed
-    if short.any():
-        memory.learning[name] = int(verdicts.seen[short].max()), int(verdicts.needed[short].max())
+    memory.learning.pop(name, None)
+    if short.mean() > 0.5:
+        memory.learning[name] = int(np.median(verdicts.seen[short])), int(verdicts.needed[short].max())
 
 
 def step_of(
