@@ -65,7 +65,6 @@ def test_a_column_that_becomes_null_is_found_the_next_morning(session: Session) 
     log(0, 30)
     assert checked(session, 30) == []
     log(30, 31, nulls)
-    log(31, 32, nulls)
     (incident,) = checked(session, 31)
     assert incident.state is IncidentState.OPEN
     assert (incident.where.stream, incident.where.column) == ("visits", "age")

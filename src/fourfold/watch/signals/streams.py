@@ -126,7 +126,8 @@ def _dense(rows: Mapping[str, Sequence[int]]) -> set[str]:
 def _limits(known: _Known, memory: Memory, level: Level, now: float) -> tuple[int, dict[str, tuple[int, int]]]:
     """The newest complete bucket, and each stream's first and last one to judge.
 
-    A bucket is complete once each stream that is up to date has newer records, or a whole bucket later.
+    A bucket is complete once each stream that is up to date has newer records; or once it has some of the bucket, a
+    quarter of one after its end; else a whole bucket later.
     """
     step, newest = level.seconds, known.newest
     current = int(now) // step * step
@@ -136,7 +137,8 @@ def _limits(known: _Known, memory: Memory, level: Level, now: float) -> tuple[in
         name for name in memory.live.get(step, ()) if name in names and newest[name] >= current - level.silent * step
     }
     live = memory.live[step] = kept | up_to_date
-    limit = current - step if all(newest[name] >= current for name in live) else current - 2 * step
+    awaited = current if now < current + step / 4 else current - step
+    limit = current - step if all(newest[name] >= awaited for name in live) else current - 2 * step
     last = limit if live else min(limit, known.filled[-1])
     # the newest bucket of a stream that has ended may be cut off
     return last, {name: (known.oldest[name], last if name in live else newest[name] - step) for name in newest}
