@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from bench.faults.registry import FAULTS
 from bench.faults.replay import PIPELINES, Observed, injected
 from bench.faults.simulated import SimulatedClock, simulated
 
+import fourfold as ff
 from fourfold.model.incident import Group, Incident, IncidentState, Severity, Where
-from fourfold.sdk import tracking
 
 ONSET = Synthetic.start + 12 * HOURS
 HOOKS = ("source", "joined", "served", "labels", "decisions")
@@ -148,13 +149,14 @@ def test_an_onset_lies_in_the_last_third_and_leaves_weeks_to_look_at() -> None:
         assert pipeline.split < (onset - pipeline.start) / DAYS < pipeline.days - 13
 
 
-def test_runs_start_and_end_at_simulated_times() -> None:
-    real = tracking.clock
+def test_runs_start_at_simulated_times(tmp_path: Path) -> None:
+    ff.init(tmp_path)
     with simulated(SimulatedClock(1_000.0)) as clock:
-        assert 1_000 < tracking.clock.time() < 1_001
+        run = ff.run("train")
+        assert 1_000 < run.started < 1_001
         clock.go_to(500)
         assert clock.now > 1_000
-    assert tracking.clock is real
+    assert ff.run("train").started > 1e9
 
 
 def incident(place: Where, began: float, opened: float, name: str = "1") -> Incident:

@@ -2,18 +2,21 @@
 # mypy: ignore-errors
 
 import json
+import os
 import sys
 
 import numpy as np
 import pandas as pd
 
+os.environ |= {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}  # they would report their use to their makers
 name, path, threshold, period = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 DAY, REFERENCE, CURRENT = 86_400, 28, 14
 frame = pd.read_parquet(path)
 onset = frame.loc[frame.after, "time"].min()
-before = frame[(frame.time >= onset - REFERENCE * DAY) & (frame.time < onset)].copy()
-after = frame[(frame.time >= onset) & (frame.time < onset + CURRENT * DAY)].copy()
-half = onset - REFERENCE / 2 * DAY
+first = onset // DAY * DAY  # whole days, or the first chunk may be of a few records
+before = frame[(frame.time >= first - REFERENCE * DAY) & (frame.time < first)].copy()
+after = frame[(frame.time >= first) & (frame.time < first + CURRENT * DAY)].copy()
+half = first - REFERENCE / 2 * DAY
 early, recent = before[before.time < half], before[before.time >= half]
 left_out = {"id", "time", "after", "flight_id"}
 columns = [c for c in frame.columns if c not in left_out]
@@ -37,7 +40,7 @@ def evidently():
         return {_column(test): days for test in tests if test["status"] == "FAIL" and _column(test)}
 
     if period == "after":
-        return {"flagged": drifted(after[after.time < onset + 7 * DAY], before, 7.0)}
+        return {"flagged": drifted(after[after.time < first + 7 * DAY], before, 7.0)}
     use = usable(recent, early)
     tests = Report([DataSummaryPreset()], include_tests=True).run(recent[use], early[use]).dict()["tests"]
     failing = {_column(test) for test in tests if test["status"] == "FAIL"} - {None}

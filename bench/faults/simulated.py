@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from unittest import mock
 
 from fourfold.sdk import session, tracking
 
@@ -33,9 +34,5 @@ class SimulatedClock:
 @contextlib.contextmanager
 def simulated(clock: SimulatedClock) -> Iterator[SimulatedClock]:
     """Let the SDK read this clock, and the process's own again afterwards."""
-    before = tracking.clock, session.time_ns
-    tracking.clock, session.time_ns = clock, clock.time_ns  # type: ignore[assignment]
-    try:
+    with mock.patch.object(tracking, "clock", clock), mock.patch.object(session, "time_ns", clock.time_ns):
         yield clock
-    finally:
-        tracking.clock, session.time_ns = before

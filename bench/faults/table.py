@@ -87,18 +87,15 @@ def _peer(name: str, fault: Fault, size: Size, peers: PeerAnswers, failed: Mappi
     if not answers:
         return str(next(iter(asked.values()), ""))
     quiet = {pipeline: _before(name, pipeline, peers) for pipeline in answers}
-    hits = [
-        min(days)
-        for pipeline, answer in answers.items()
-        if (
-            days := [
-                day
-                for column, day in answer.flagged.items()
-                if column in touched_columns(fault, ROLES[pipeline]) and column not in quiet[pipeline].flagged
-            ]
-        )
-    ]
+    found = [_days(fault, pipeline, answer, quiet[pipeline]) for pipeline, answer in answers.items()]
+    hits = [days for days in found if days is not None]
     return f"{len(hits)} of {len(answers)}" + (f", {statistics.median(hits):.0f} d" if hits else "")
+
+
+def _days(fault: Fault, pipeline: str, answer: PeerFound, quiet: PeerFound) -> float | None:
+    """The days until a peer flagged what the fault touches; None if it did not, or does without a fault too."""
+    touched = touched_columns(fault, ROLES[pipeline]) - quiet.flagged.keys()
+    return min((days for column, days in answer.flagged.items() if column in touched), default=None)
 
 
 def _before(name: str, pipeline: str, peers: PeerAnswers) -> PeerFound:
@@ -141,8 +138,8 @@ def _note(seeds: Sequence[int]) -> str:
         "Days to detect count from when the data first show the fault (a wrong label: when it arrives) until the check "
         "that said so, one a day. Incidents are all that belong to the fault, unrelated are the others of the two "
         "weeks after it. Peers have their defaults, the 28 days before as reference and up to 14 days after "
-        "(Evidently: the first 7 at once); a column that they also flag without a fault is not counted as a find, and "
-        "'cannot see' means that they have no notion of it."
+        "(Evidently: the first 7 at once), on the first seed and with 48 of the synthetic sensors; a column that they "
+        "also flag without a fault is not counted as a find, and 'cannot see' means that they have no notion of it."
     )
 
 

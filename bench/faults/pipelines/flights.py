@@ -97,7 +97,7 @@ class Flights:
         if not plan.error:
             self._show(frame, Changed(model, change))
         try:
-            flights.predict(Changed(model, change), frame, at)  # type: ignore[arg-type]
+            flights.predict(Changed(model, change), frame, at)
         except Failure:
             if not plan.retried:
                 raise

@@ -28,7 +28,10 @@ class Pipeline(Protocol):
     start: float
     days: int
     split: int
-    roles: Roles
+
+    @property
+    def roles(self) -> Roles:
+        """The roles of its columns."""
 
     def begin(self, clock: SimulatedClock) -> None:
         """Declare the tasks, and do what is done once."""

@@ -29,6 +29,7 @@ NOT_FEATURES = ["label", "reported", "worker"]
 TRAIN_ON = 21  # days
 SHOWN = 50  # days
 OVERRIDDEN = 0.03
+TOUCHED = {*USED, "light_2", "carbon_3"}  # the sensors that faults touch; peers are given these and some others
 LENGTHS = {"ingest": 300, "clean": 120, "featurize": 600, "train": 2_400, "predict": 240, "label": 60, "review": 30}
 ROLES = Roles(
     positive="light_2", drifting="speed_0", deviation=1.0, unit="temperature_0",
@@ -94,9 +95,9 @@ class Synthetic:
             approved = self._review(scored, day, fault, clock)
             outcome = labelled.set_index("id").reindex(scored["id"])
             rest = raw.drop(columns=[*served.columns, "label", "reported", "embedding"], errors="ignore")
-            more = {"time": _times(served), "score": scored["score"], "approved": approved}
-            known = {"label": outcome["label"].array, "reported": outcome["reported"].array}
-            self.shown.append(pd.concat([served, rest], axis=1).assign(**more, **known))
+            both = pd.concat([served, rest], axis=1).assign(time=_times(served), score=scored["score"])
+            both = both.assign(approved=approved, label=outcome["label"].array, reported=outcome["reported"].array)
+            self.shown.append(both)
 
     def _job(self, component: str, day: float, fault: Injection, clock: SimulatedClock, work: Any) -> bool:
         return job(component, day, fault.run(component, clock.now), self._length(component, day), clock, work)
@@ -222,7 +223,8 @@ class Synthetic:
     def seen(self, now: float) -> pd.DataFrame:
         """See ``Pipeline``."""
         frame = pd.concat(list(self.shown))
-        return frame.assign(label=frame["label"].where(frame["reported"] < now)).drop(columns="reported")
+        few = [name for name in frame.columns if name.rpartition("_")[2] not in "23456789" or name in TOUCHED]
+        return frame.assign(label=frame["label"].where(frame["reported"] < now))[[n for n in few if n != "reported"]]
 
 
 def _times(frame: pd.DataFrame) -> np.ndarray[Any, Any]:

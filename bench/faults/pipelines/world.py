@@ -99,7 +99,7 @@ class World:
 
     def _sensors(
         self, random: np.random.Generator, at: int, number: int, weekday: int, hour: np.ndarray
-    ) -> tuple[dict[str, object], np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """All sensors, and those that matter in standard deviations (rows × sensors)."""
         rows, columns, used = len(hour), {}, {}
         for place, family in enumerate(FAMILIES):
