@@ -28,7 +28,7 @@ if package is None or package.origin is None:
 DATA = Path(package.origin).parent / "data"
 LATE = 15  # minutes
 REPORT_DAYS = {"EV": 2, "9E": 3, "MQ": 4}  # carriers that report days later; the others when the flight has landed
-TWELVE_HOURS = "2013-12-02"  # the first fault: from this day on, hours are delivered on a clock of twelve
+TWELVE_HOURS = "2013-12-09"  # the first fault: from this day on, hours are delivered on a clock of twelve
 RENAMED = "2013-12-29"  # the second: from this day on, the carriers' reports come with another column name
 END = "2013-12-30"  # the last day of the replay; of the one after it, there is no weather
 FEATURES = [

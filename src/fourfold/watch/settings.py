@@ -22,7 +22,7 @@ class WatchSettings:
     """
 
     days: float = 30.0
-    settle: int = 14
+    settle: int = 28
     mute: tuple[str, ...] = ()
     notify: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     expects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
