@@ -144,6 +144,23 @@ def test_where_traffic_is_dense_a_fault_is_found_within_hours(session: Session) 
     assert incident.began == START + 3_600 * noon
 
 
+def test_a_few_records_a_day_are_enough_for_a_large_shift(session: Session) -> None:
+    log(0, 60, lambda frame: frame[:10])
+    assert checked(session, 60) == []
+    log(60, 70, lambda frame: frame[:10].assign(age=frame.age + 60))
+    (incident,) = checked(session, 70)
+    assert incident.where.column == "age"
+    assert START + 59 * DAY <= incident.began <= START + 62 * DAY
+
+
+@pytest.mark.parametrize("days", [-20_000, -3_000, -40, -5, 300])
+def test_a_stray_record_of_another_time_is_no_beginning(session: Session, days: int) -> None:
+    log(0, 1, lambda frame: frame[:1].assign(id="stray", time=frame.time + pd.Timedelta(days=days)))
+    log(0, 45)
+    assert checked(session, 45) == []
+    assert not incidents(session.store.reader, active=False)
+
+
 def test_data_that_ended_long_ago_are_not_missing(session: Session) -> None:
     log(0, 40)
     assert checked(session, 400) == []

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from fourfold.counts.binning import Ints
-from fourfold.model import Owner, Series
+from fourfold.model import EVERYTHING, Owner, Series
 from fourfold.state.database import readable
 from fourfold.state.statements import chunked
 from fourfold.state.tables import counts, series
@@ -54,11 +54,28 @@ def buckets(connection: sa.Connection, project: str, level: int) -> list[int]:
     return list(connection.scalars(query))
 
 
-def newest(connection: sa.Connection, project: str, level: int, *, first: bool = False) -> dict[Owner, int]:
-    """Each stream's newest bucket, or its first."""
-    extreme = sa.func.min if first else sa.func.max
+def buckets_of(connection: sa.Connection, project: str, level: int, owners: Sequence[Owner]) -> dict[Owner, list[int]]:
+    """The buckets in which each of some streams has records, in order."""
+    found: dict[Owner, list[int]] = {owner: [] for owner in owners}
+    for chunk in chunked(owners):
+        query = (
+            sa.select(series.c.owner, counts.c.bucket)
+            .select_from(counts.join(series))
+            .where(
+                series.c.project == project, series.c.kind == "stream", series.c.slice == EVERYTHING,
+                series.c.owner.in_(chunk), counts.c.level == level,
+            )
+            .order_by(counts.c.bucket)
+        )  # fmt: skip
+        for owner, bucket in connection.execute(query):
+            found[owner].append(bucket)
+    return found
+
+
+def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, int]:
+    """Each stream's newest bucket."""
     query = (
-        sa.select(series.c.owner, extreme(counts.c.bucket))
+        sa.select(series.c.owner, sa.func.max(counts.c.bucket))
         .select_from(counts.join(series))
         .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
         .group_by(series.c.owner)

@@ -23,14 +23,15 @@ class Memory:
     """What a check leaves for the next one.
 
     ``anchors`` are by level (hour or day) and series, ``last`` is the newest judged bucket of each detector, ``live``
-    the streams of each level that were up to date at the newest check, at ``checked``; ``loggers`` is the component of
-    each stream, ``firing`` the signals that have changed, by their keys.
+    the streams of each level that were up to date at the newest check, at ``checked``, ``begun`` when each of them did;
+    ``loggers`` is the component of each stream, ``firing`` the signals that have changed, by their keys.
     """
 
     detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
     anchors: dict[int, dict[Identity, Anchor]] = dataclasses.field(default_factory=dict)
     last: dict[str, int] = dataclasses.field(default_factory=dict)
     live: dict[int, set[str]] = dataclasses.field(default_factory=dict)
+    begun: dict[int, dict[str, int]] = dataclasses.field(default_factory=dict)
     loggers: dict[str, str] = dataclasses.field(default_factory=dict)
     firing: dict[str, Finding] = dataclasses.field(default_factory=dict)
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
@@ -56,6 +57,7 @@ class Memory:
         }
         plain = {
             "format": _FORMAT, "last": self.last, "loggers": self.loggers,
+            "begun": self.begun,
             "live": {level: sorted(streams) for level, streams in self.live.items()},
             "checked": self.checked, "learning": self.learning, "names": names,
             "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
@@ -89,6 +91,7 @@ class Memory:
                 _anchors(plain, parts),
                 plain["last"],
                 {int(level): set(names) for level, names in plain["live"].items()},
+                {int(level): begun for level, begun in plain["begun"].items()},
                 plain["loggers"],
                 {key: finding_from_plain(fields) for key, fields in plain["firing"].items()},
                 {key: (seen, needed) for key, (seen, needed) in plain["learning"].items()},

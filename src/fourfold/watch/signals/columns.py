@@ -25,8 +25,8 @@ from fourfold.watch.signals import measures
 from fourfold.watch.signals.measures import Measure
 
 CELLS = 16
-ANCHOR_RECORDS, ANCHOR_BUCKETS = 200, 28  # records that fix a column's cells, and in how many first buckets at most
-FEWEST = 30  # records of a bucket from which a distribution is judged
+ANCHOR_RECORDS, ANCHOR_BUCKETS = 100, 60  # records that fix a column's cells, and in how many first buckets at most
+FEWEST, FEWEST_OF_SHAPE = 5, 30  # records of a bucket from which its location, or its whole distribution, is judged
 _HALF_LIFE = 14 * DAY  # of what a bucket is compared with
 _KNOWN = 512  # categories remembered as seen
 _WORN = 0.4  # of the records in one cell
@@ -285,7 +285,8 @@ class ColumnSignals:
             size = 1 / (1 / within + 1 / np.maximum(reference.sum(axis=1), 1))
             closed = self._closed & (old[:, -1] <= 0.5)  # most values are those of the beginning still
             by_chance = np.sqrt((used - 1) / (8 * size))
-            shape = np.where(enough & np.isfinite(squared), np.sqrt(squared) - by_chance, np.nan)
+            told = enough & (within >= FEWEST_OF_SHAPE) & np.isfinite(squared)
+            shape = np.where(told, np.sqrt(squared) - by_chance, np.nan)
             return {
                 "rows": self._rows_of(t, rows),
                 "share": _rate(rows, whole),
@@ -423,7 +424,7 @@ def _anchor_of_numbers(
         middles.append(binning.middles(np.frombuffer(stored.bins[i], "<i4").astype(np.int64)))
         numbers.append(_counts(stored.counts[i], stored.sizes[i]))
         total += int(numbers[-1].sum())
-        if total >= 4 * ANCHOR_RECORDS:
+        if total >= 8 * ANCHOR_RECORDS:
             break
     if total < ANCHOR_RECORDS:
         return None

@@ -19,6 +19,7 @@ from fourfold.watch.signals.steps import Step, detector_of, least_of, note_learn
 
 _LATE = 2  # buckets by which a stream's newest records may be behind where it is up to date
 _FIRST = 60  # buckets back in which the first data of a column are looked for
+_SEVERAL = 4  # buckets with records make a beginning
 _DENSE = 0.8  # of the hours of the last days have enough records to judge by the hour
 _ENOUGH = 50  # records
 _LOOK_BACK = 7 * DAY
@@ -47,7 +48,7 @@ class _Known:
 
     series: Sequence[tuple[Owner, Series]]
     filled: Sequence[int]  # buckets with records of any stream
-    oldest: Mapping[str, int]
+    begun: Mapping[str, int]  # by stream
     newest: Mapping[str, int]
     plans: Mapping[Owner, Mapping[tuple[str, int], Binning]]
     logged: Collection[str]
@@ -63,7 +64,8 @@ def judge_streams(
     dismissed: Mapping[str, int],
 ) -> Iterator[Step]:
     """Judge the complete buckets of a level that were not judged yet, in order."""
-    known, step = _known(reader, level), level.seconds
+    step = level.seconds
+    known = _known(reader, level, memory.begun.setdefault(step, {}))
     if not known.filled:
         return
     last, spans = _limits(known, memory, level, now)
@@ -98,12 +100,16 @@ def judge_streams(
         signals.keep()
 
 
-def _known(reader: Reader, level: Level) -> _Known:
+def _known(reader: Reader, level: Level, begun: dict[str, int]) -> _Known:
+    """What there is; ``begun`` is when each stream did, to which new ones are added."""
     with reader.database.read() as connection:
         series = bulk.of_streams(connection, reader.project)
         filled = bulk.buckets(connection, reader.project, level.seconds)
         newest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds).items()}
-        oldest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds, first=True).items()}
+        new = [owner for owner in dict.fromkeys(o for o, _ in series) if owner.name not in begun]
+        for owner, found in bulk.buckets_of(connection, reader.project, level.seconds, new).items():
+            if (start := _start(found, level)) is not None:
+                begun[owner.name] = start
         owners = dict.fromkeys(owner for owner, _ in series)
         plans = {owner: catalogue.plan(connection, reader.project, owner).by_version() for owner in owners}
         logged = {owner.name for owner in owners if reader.log(owner.name).version is not None}
@@ -114,7 +120,15 @@ def _known(reader: Reader, level: Level) -> _Known:
             dense = _dense({whole[id_]: numbers for id_, numbers in rows.items() if id_ in whole})
             series = [(o, s) for o, s in series if o.name in dense & logged and s.slice == EVERYTHING]
             filled = filled if series else []
-    return _Known(series, filled, oldest, newest, plans, logged)
+    first = min(begun.values(), default=2**62)
+    return _Known(series, [bucket for bucket in filled if bucket >= first], begun, newest, plans, logged)
+
+
+def _start(buckets: Sequence[int], level: Level) -> int | None:
+    """When a stream begins, by its buckets with records: stray ones, of a test or a wrong clock, are no beginning."""
+    span = level.silent * level.seconds
+    runs = zip(buckets, buckets[_SEVERAL - 1 :], strict=False)
+    return next((first for first, fourth in runs if fourth - first <= span), None)
 
 
 def _dense(rows: Mapping[str, Sequence[int]]) -> set[str]:
@@ -141,7 +155,9 @@ def _limits(known: _Known, memory: Memory, level: Level, now: float) -> tuple[in
     limit = current - step if all(newest[name] >= awaited for name in live) else current - 2 * step
     last = limit if live else min(limit, known.filled[-1])
     # the newest bucket of a stream that has ended may be cut off
-    return last, {name: (known.oldest[name], last if name in live else newest[name] - step) for name in newest}
+    return last, {
+        n: (start, last if n in live else newest[n] - step) for n, start in known.begun.items() if n in newest
+    }
 
 
 def _compared_anew(memory: Memory, keys: Sequence[str], signals: Sequence[Signal]) -> frozenset[str]:
