@@ -83,7 +83,9 @@ def seed(session: Session, size: Size, days: range) -> None:
             with ff.run(name, at=START + day * DAY) as run:
                 if day == days[-1]:
                     run.output("rows", frame(component, days, size.records), time="time")
-    log = pd.DataFrame({"time": np.repeat(START + DAY * np.array(days), 50) + np.tile(np.arange(50) * 1_700, len(days))})
+    log = pd.DataFrame(
+        {"time": np.repeat(START + DAY * np.array(days), 50) + np.tile(np.arange(50) * 1_700, len(days))}
+    )
     log = log.assign(id=[f"{days[0]}-{i}" for i in range(len(log))], time=pd.to_datetime(log.time, unit="s", utc=True))
     ff.log("requests", log, key="id", time="time")
     ff.flush()
@@ -125,7 +127,9 @@ def apart(size: Size) -> Cost:
     """The cost in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         values = [*map(str, dataclasses.astuple(size)), str(Path(folder, "store"))]
-        done = subprocess.run([sys.executable, "-m", "bench.watch", "--one", *values], check=True, stdout=subprocess.PIPE)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.watch", "--one", *values], check=True, stdout=subprocess.PIPE
+        )
     return Cost(**json.loads(done.stdout))
 
 
