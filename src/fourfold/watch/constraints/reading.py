@@ -55,9 +55,9 @@ class Columns:
         numbers, limit = kinds.get("numeric"), 0.0 if constraint.limit is None else constraint.limit
         match constraint.rule:
             case Rule.MIN:
-                return numbers is not None and bool(numbers.negative.any() or (numbers.low < limit).any())
+                return numbers is not None and bool((numbers.low < limit).any() or numbers.infinite.any())
             case Rule.MAX:
-                return numbers is not None and bool((numbers.infinite > 0).any() or (numbers.high > limit).any())
+                return numbers is not None and bool((numbers.high > limit).any() or numbers.infinite.any())
             case Rule.NULL:
                 return any(bool(days.missing.any()) for days in kinds.values())
             case Rule.UNIQUE if not constraint.column:
@@ -124,7 +124,7 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> dict[int, tuple[Days, int]]
         added("rows"),
         added("duplicate_key") if kind == "stream" else added("null", "nan"),
         added("negative", "negative_infinity", "null_key"),
-        added("positive_infinity"),
+        added("positive_infinity", "negative_infinity"),
         np.fmin.reduceat(np.array(low, np.float64)[order], first),
         np.fmax.reduceat(np.array(high, np.float64)[order], first),
     )

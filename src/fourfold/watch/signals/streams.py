@@ -99,13 +99,12 @@ def judge_streams(
 
 
 def _known(reader: Reader, level: Level) -> _Known:
+    series = reader.recall(bulk.of_streams)
     with reader.database.read() as connection:
-        series = bulk.of_streams(connection, reader.project)
         filled = bulk.buckets(connection, reader.project, level.seconds)
         newest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds).items()}
         oldest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds, first=True).items()}
-        owners = dict.fromkeys(owner for owner, _ in series)
-        plans = {owner: catalogue.plan(connection, reader.project, owner).by_version() for owner in owners}
+        owners = list(dict.fromkeys(owner for owner, _ in series))
         logged = {owner.name for owner in owners if reader.log(owner.name).version is not None}
         if level.seconds == HOUR and filled:
             start = filled[-1] - _LOOK_BACK
@@ -113,8 +112,9 @@ def _known(reader: Reader, level: Level) -> _Known:
             rows = bulk.rows(connection, reader.project, HOUR, start, filled[-1])
             dense = _dense({whole[id_]: numbers for id_, numbers in rows.items() if id_ in whole})
             series = [(o, s) for o, s in series if o.name in dense & logged and s.slice == EVERYTHING]
-            filled = filled if series else []
-    return _Known(series, filled, oldest, newest, plans, logged)
+            filled, owners = filled if series else [], [owner for owner in owners if owner.name in dense]
+        plans = catalogue.plans(connection, reader.project, owners)
+    return _Known(series, filled, oldest, newest, {o: plan.by_version() for o, plan in plans.items()}, logged)
 
 
 def _dense(rows: Mapping[str, Sequence[int]]) -> set[str]:
