@@ -124,13 +124,13 @@ def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
     listed = sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)
     with readable("a run"):
         for row in connection.execute(listed):
-            entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, json.loads(row.details))
+            entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
             artifacts.setdefault(row.run_id, []).append(entry)
         return [
             Run(
                 row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
-                row.host, row.process, row.error, json.loads(row.code), json.loads(row.params),
-                json.loads(row.metrics), tuple(artifacts.get(row.id, ())), row.seen,
+                row.host, row.process, row.error, _loaded(row.code), _loaded(row.params),
+                _loaded(row.metrics), tuple(artifacts.get(row.id, ())), row.seen,
             )
             for row in rows
         ]  # fmt: skip
@@ -176,6 +176,10 @@ def mark_lost(connection: Connection, ids: Sequence[str]) -> None:
     """Runs that never ended and whose process is gone."""
     query = sa.update(run).where(run.c.id == sa.bindparam("r"), run.c.status == RunStatus.RUNNING.value)
     connection.execute(query.values(status=RunStatus.LOST.value), [{"r": i} for i in ids])
+
+
+def _loaded(text: str) -> Any:
+    return {} if text == "{}" else json.loads(text)
 
 
 def _json(value: object) -> str:

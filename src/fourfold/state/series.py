@@ -109,6 +109,18 @@ def summaries(
     return found
 
 
+def labelled(
+    connection: Connection, wanted: Sequence[Series], level: int, start: int = FIRST, end: int = LAST
+) -> list[sa.Row[Any]]:
+    """Rows of (series_id, bucket, tallies, size, bins, counts) of series of categories; the last are packed labels
+    and how often each was there.
+    """
+    found: list[sa.Row[Any]] = []
+    for chunk in chunked([entry.id for entry in wanted]):
+        found += connection.execute(_LABELLED, {"ids": chunk, "at": level, "start": start, "end": end})
+    return found
+
+
 def buckets(connection: Connection, ids: Sequence[int], level: int) -> list[sa.Row[Any]]:
     """Rows of (series_id, bucket): where some series have counts at a level."""
     found: list[sa.Row[Any]] = []
@@ -189,14 +201,17 @@ def slices_of(connection: Connection, project: str, texts: Collection[str]) -> l
     return [(row[0], row[1]) for row in connection.execute(query) if set(json.loads(row[1]).values()) & set(texts)]
 
 
+_AT = (
+    counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
+    counts.c.level == sa.bindparam("at"),
+    counts.c.bucket >= sa.bindparam("start"),
+    counts.c.bucket < sa.bindparam("end"),
+)
+
+
 def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
     """The rows of some series at a level."""
-    return sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *columns).where(
-        counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
-        counts.c.level == sa.bindparam("at"),
-        counts.c.bucket >= sa.bindparam("start"),
-        counts.c.bucket < sa.bindparam("end"),
-    )
+    return sa.select(counts.c.series_id, counts.c.bucket, counts.c.binning, *columns).where(*_AT)
 
 
 # made once: building a statement takes longer than many a small answer
@@ -204,12 +219,10 @@ _ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
 _BINNED_OF_SERIES = _of_series((*_SMALL, counts.c.size, counts.c.bins, counts.c.counts))
 _SUMMARIES = sa.select(
     counts.c.series_id, counts.c.bucket, counts.c.tallies, counts.c.low, counts.c.high, counts.c.size
-).where(
-    counts.c.series_id.in_(sa.bindparam("ids", expanding=True)),
-    counts.c.level == sa.bindparam("at"),
-    counts.c.bucket >= sa.bindparam("start"),
-    counts.c.bucket < sa.bindparam("end"),
-)
+).where(*_AT)
+_LABELLED = sa.select(
+    counts.c.series_id, counts.c.bucket, counts.c.tallies, counts.c.size, counts.c.bins, counts.c.counts
+).where(*_AT)
 _SERIES_OF_OWNERS = sa.select(series.c.owner, series.c.id, series.c.column, series.c.kind, series.c.slice).where(
     series.c.project == sa.bindparam("project"), series.c.owner.in_(sa.bindparam("owners", expanding=True))
 )

@@ -169,7 +169,7 @@ def _lineage(reader: Reader, memory: Memory, tasks: Sequence[Task]) -> Lineage:
     with reader.database.read() as connection:
         components = list(runs.components(connection, reader.project))
         edges = {(up, down) for up, down, _ in runs.edges(connection, reader.project)}
-        streams = sorted({owner.name for owner, _ in bulk.of_streams(connection, reader.project)})
+    streams = sorted({owner.name for owner, _ in reader.recall(bulk.of_streams)})
     for stream in streams:
         if not memory.loggers.get(stream):
             memory.loggers[stream] = component_of(stream, components) or _logger_of(reader, stream)

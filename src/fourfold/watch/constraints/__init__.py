@@ -14,7 +14,7 @@ from fourfold.query.reader import Reader
 from fourfold.state import catalogue, runs
 from fourfold.watch.constraints.declared import expected, merged, place
 from fourfold.watch.constraints.learning import Learned
-from fourfold.watch.constraints.reading import Columns, columns, counted_by_day, days_of_streams
+from fourfold.watch.constraints.reading import Columns, columns, counted_by_day, days_of_streams, with_other_values
 from fourfold.watch.constraints.rule import Constraint, Rule, Status, breach, told, violations
 
 __all__ = ["Constraint", "Learned", "Rule", "Status", "active", "all_of", "expected", "findings", "violations"]
@@ -106,6 +106,9 @@ def _in_settings(reader: Reader, stream: str, expects: Expects) -> list[Constrai
 
 def _violated(reader: Reader, newest: Columns, constraints: Sequence[Constraint]) -> list[Finding]:
     suspect = [c for c in constraints if newest.may_violate(c)]
+    sets = {c.column: c.values for c in suspect if c.rule is Rule.VALUES}
+    others = with_other_values(reader, newest, sets) if sets else set()
+    suspect = [c for c in suspect if c.rule is not Rule.VALUES or c.column in others]
     if not suspect:
         return []
     wanted = newest.of({c.column for c in suspect})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from fourfold.model import DAY
 from fourfold.query.reader import Reader
@@ -13,7 +14,7 @@ from fourfold.watch.constraints.inference import Days
 from fourfold.watch.constraints.reading import Columns, columns, labels
 from fourfold.watch.constraints.rule import Constraint, Rule, Status
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Learned:
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
+        self._bytes: bytes | None = None  # as long as nothing was learned since
 
     def constraints(self, reader: Reader, stream: str, buckets: Sequence[int]) -> tuple[Constraint, ...]:
         """The constraints of a stream that has data on these days, inferred again if that may change them."""
@@ -40,15 +42,16 @@ class Learned:
         if known is None or buckets[0] != known.first or not known.days <= len(buckets) < known.again:
             found = tuple(infer(reader, columns(reader, stream)))
             known = _Stream(buckets[0], len(buckets), _again(len(buckets)), found)
-            self._streams[stream] = known
+            self._streams[stream], self._bytes = known, None
         return known.constraints
 
     def to_bytes(self) -> bytes:
         """As bytes, for the state."""
-        written = {name: dataclasses.asdict(stream) for name, stream in self._streams.items()}
-        return json.dumps({"format": _FORMAT, "streams": written}, ensure_ascii=False).encode(
-            "utf-8", "backslashreplace"
-        )
+        if self._bytes is None:
+            written = {name: _plain(stream) for name, stream in self._streams.items()}
+            text = json.dumps({"format": _FORMAT, "streams": written}, ensure_ascii=False)
+            self._bytes = text.encode("utf-8", "backslashreplace")
+        return self._bytes
 
     @classmethod
     def from_bytes(cls, data: bytes | None) -> Learned:
@@ -57,20 +60,28 @@ class Learned:
         try:
             written = json.loads(data) if data else {}
             if written.get("format") == _FORMAT:
-                learned._streams = {name: _stream(fields) for name, fields in written["streams"].items()}
+                learned._streams = {name: _stream(name, fields) for name, fields in written["streams"].items()}
+                learned._bytes = data
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
         return learned
 
 
-def _stream(fields: dict[str, object]) -> _Stream:
-    listed = fields.pop("constraints")
-    assert isinstance(listed, list)
+def _plain(stream: _Stream) -> list[Any]:
+    """A stream's constraints for JSON: a line of values each, as there are several of each column."""
+    lines = [
+        (c.column, c.rule, c.status, c.limit, c.values, c.n, c.buckets, c.needed, c.since) for c in stream.constraints
+    ]
+    return [stream.first, stream.days, stream.again, lines]
+
+
+def _stream(name: str, plain: list[Any]) -> _Stream:
+    first, days, again, lines = plain
     found = tuple(
-        Constraint(**{**c, "rule": Rule(c["rule"]), "status": Status(c["status"]), "values": tuple(c["values"])})
-        for c in listed
+        Constraint(name, column, Rule(rule), Status(status), limit, tuple(values), *rest)
+        for column, rule, status, limit, values, *rest in lines
     )
-    return _Stream(**fields, constraints=found)  # type: ignore[arg-type]
+    return _Stream(first, days, again, found)
 
 
 def _again(days: int) -> int:
@@ -83,15 +94,18 @@ def infer(reader: Reader, known: Columns) -> list[Constraint]:
     """The constraints that a stream's columns suggest."""
     stream, found = known.stream, []
     numbers = {column for column, kind in known.days if kind == "numeric"}
+    few = {
+        p: s for p, s in known.series.items() if p[1] == "category" and known.most.get(p, 0) <= inference.MOST_VALUES
+    }
+    values = labels(reader, list(few.values()))
     for (column, kind), days in known.days.items():
         match kind:
             case "stream" if reader.log(stream).version is not None:  # the records of a frame have no keys
                 found += inference.unique_keys(stream, days)
             case "numeric":
                 found += inference.numeric(stream, column, days)
-            case "category" if known.most[column, kind] <= inference.MOST_VALUES:
-                days_of_labels = labels(reader, stream, known.series[column, kind])
-                found += inference.categories(stream, column, days_of_labels)
+            case "category" if (place := few.get((column, kind))) is not None:
+                found += inference.categories(stream, column, values.get(place.id, []))
         if kind in ("category", "opaque") and column not in numbers:
             found += inference.missing(stream, column, days)
     return found + _types(known)

@@ -16,11 +16,14 @@ from fourfold.model import DAY, EVERYTHING, Owner, Series
 from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue, series
+from fourfold.state.database import readable
+from fourfold.state.packing import unpack_counts, unpack_labels
 from fourfold.watch.constraints.inference import MOST_VALUES, Days
 from fourfold.watch.constraints.rule import Constraint, Rule
 
 KINDS_READ = ("stream", "numeric", "category", "opaque")
 _WHOLE = ("stream", EVERYTHING)
+_OTHER = KINDS["category"].tallies.index("other")
 Place = tuple[str, str]  # a column and the kind of its counts
 
 
@@ -52,9 +55,9 @@ class Columns:
         numbers, limit = kinds.get("numeric"), 0.0 if constraint.limit is None else constraint.limit
         match constraint.rule:
             case Rule.MIN:
-                return numbers is not None and bool(numbers.negative.any() or (numbers.low < limit).any())
+                return numbers is not None and bool((numbers.low < limit).any() or numbers.infinite.any())
             case Rule.MAX:
-                return numbers is not None and bool((numbers.infinite > 0).any() or (numbers.high > limit).any())
+                return numbers is not None and bool((numbers.high > limit).any() or numbers.infinite.any())
             case Rule.NULL:
                 return any(bool(days.missing.any()) for days in kinds.values())
             case Rule.UNIQUE if not constraint.column:
@@ -87,50 +90,97 @@ def columns(reader: Reader, stream: str, start: int = series.FIRST, end: int = s
     }
     with reader.database.read() as connection:
         rows = series.summaries(connection, list(known.values()), DAY, start, end)
-    by_series: dict[int, list[sa.Row[Any]]] = {}
+    kinds = {entry.id: entry.kind for entry in known.values()}
+    by_kind: dict[str, list[sa.Row[Any]]] = {}
     for row in rows:
-        by_series.setdefault(row.series_id, []).append(row)
+        by_kind.setdefault(kinds[row[0]], []).append(row)
+    by_series = {id_: days for kind, several in by_kind.items() for id_, days in _days(kind, several).items()}
     found, most = {}, {}
     for place, entry in known.items():
         if entry.id in by_series:
-            found[place] = _days(place[1], by_series[entry.id])
-            most[place] = max(int(row.size) for row in by_series[entry.id])
+            found[place], most[place] = by_series[entry.id]
     by_column: dict[str, dict[str, Days]] = {}
     for (column, kind), days in found.items():
         by_column.setdefault(column, {})[kind] = days
     return Columns(stream, known, found, most, by_column)
 
 
-def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> Days:
-    names = KINDS[kind].tallies
-    tallies = np.frombuffer(b"".join(row.tallies for row in rows), "<i8").reshape(len(rows), len(names))
-    buckets, where = np.unique(np.array([row.bucket for row in rows], np.int64), return_inverse=True)
+def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> dict[int, tuple[Days, int]]:
+    """The days of series of one kind, by their ids, and the most bins or labels of a day."""
+    ids, buckets, packed, low, high, sizes = (list(column) for column in zip(*rows, strict=True))
+    order = np.lexsort((buckets, ids))
+    series_of, days = np.array(ids, np.int64)[order], np.array(buckets, np.int64)[order]
+    is_first = np.ones(len(rows), bool)  # of a series' day, which has a row for each binning
+    is_first[1:] = (np.diff(series_of) != 0) | (np.diff(days) != 0)
+    first, names = np.flatnonzero(is_first), KINDS[kind].tallies
+    tallies = np.frombuffer(b"".join(packed), "<i8").reshape(len(rows), len(names))[order]
+    total = dict(zip(names, np.add.reduceat(tallies, first).T, strict=True))
 
     def added(*wanted: str) -> Ints:
-        total = np.zeros(len(buckets), np.int64)
-        for name in wanted:
-            if name in names:
-                np.add.at(total, where, tallies[:, names.index(name)])
-        return total
+        return sum((total[name] for name in wanted if name in total), np.zeros(len(first), np.int64))
 
-    low, high = np.full(len(buckets), np.nan), np.full(len(buckets), np.nan)
-    np.fmin.at(low, where, np.array([row.low for row in rows], np.float64))
-    np.fmax.at(high, where, np.array([row.high for row in rows], np.float64))
-    missing = added("duplicate_key") if kind == "stream" else added("null", "nan")
-    negative, infinite = added("negative", "negative_infinity", "null_key"), added("positive_infinity")
-    return Days(buckets, added("rows"), missing, negative, infinite, low, high)
+    columns = (
+        days[first],
+        added("rows"),
+        added("duplicate_key") if kind == "stream" else added("null", "nan"),
+        added("negative", "negative_infinity", "null_key"),
+        added("positive_infinity", "negative_infinity"),
+        np.fmin.reduceat(np.array(low, np.float64)[order], first),
+        np.fmax.reduceat(np.array(high, np.float64)[order], first),
+    )
+    largest = np.maximum.reduceat(np.array(sizes, np.int64)[order], first)
+    names_of = series_of[first]
+    starts = np.flatnonzero(np.diff(names_of, prepend=-1))
+    most = np.maximum.reduceat(largest, starts).tolist()
+    parts = zip(names_of[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(first)], most, strict=True)
+    return {id_: (Days(*(column[start:end] for column in columns)), size) for id_, start, end, size in parts}
 
 
-def labels(reader: Reader, stream: str, entry: Series) -> list[tuple[int, dict[str, int]]]:
-    """How often each value of a column was there, by day; empty if a day had too many values for a set."""
-    by_day: dict[int, dict[str, int]] = {}
-    for bucket, counted in _counted(reader, stream, [entry], series.FIRST, series.LAST):
-        if counted.tally("other") > 0 or len(counted.labels) > MOST_VALUES:
-            return []
-        day = by_day.setdefault(bucket, {})
-        for text, n in zip(counted.labels, counted.counts.tolist(), strict=True):
+def labels(reader: Reader, wanted: Sequence[Series]) -> dict[int, list[tuple[int, dict[str, int]]]]:
+    """How often each value of some columns was there, by series and day; none if a day had too many for a set."""
+    rows, texts = _labelled(reader, wanted, series.FIRST, series.LAST)
+    by_series: dict[int, dict[int, dict[str, int]]] = {entry.id: {} for entry in wanted}
+    for row in rows:
+        if (days := by_series.get(row.series_id)) is None:
+            continue
+        if row.size > MOST_VALUES or _others(row):
+            del by_series[row.series_id]
+            continue
+        day = days.setdefault(row.bucket, {})
+        for text, n in zip(texts[row.bins], unpack_counts(row.counts, row.size), strict=True):
             day[text] = day.get(text, 0) + n
-    return sorted(by_day.items())
+    return {id_: sorted(days.items()) for id_, days in by_series.items()}
+
+
+def with_other_values(reader: Reader, known: Columns, sets: Mapping[str, Collection[str]]) -> set[str]:
+    """The columns that have a value outside their set on some of the days."""
+    names = {entry.id: entry.column for entry in known.of(sets.keys()) if entry.kind == "category"}
+    wanted = [entry for entry in known.of(sets.keys()) if entry.id in names]
+    days = known.all_days
+    rows, texts = _labelled(reader, wanted, days[0], days[-1] + 1)
+    of_set = {column: frozenset(values) for column, values in sets.items()}
+    return {
+        names[row.series_id]
+        for row in rows
+        if _others(row) or not of_set[names[row.series_id]].issuperset(texts[row.bins])
+    }
+
+
+def _labelled(
+    reader: Reader, wanted: Sequence[Series], start: int, end: int
+) -> tuple[list[sa.Row[Any]], dict[bytes, list[str]]]:
+    """The rows of categories; and the labels of each, by how they are packed: most days have the same."""
+    with reader.database.read() as connection:
+        rows = series.labelled(connection, wanted, DAY, start, end)
+    with readable("some counts"):
+        return rows, {
+            packed: list(unpack_labels(packed, size)) for packed, size in {row[4]: row[3] for row in rows}.items()
+        }
+
+
+def _others(row: sa.Row[Any]) -> bool:
+    """Whether some values of a category were not counted one by one."""
+    return int(np.frombuffer(row.tallies, "<i8")[_OTHER]) > 0
 
 
 def counted_by_day(

@@ -36,7 +36,10 @@ class Step:
 
 def least_of(signals: Signals, dismissed: Mapping[str, int]) -> Floats:
     """The smallest changes that matter; half as much again for each time that a user has dismissed one."""
-    return np.array([signal.measure.least * _DISMISSED ** dismissed.get(signal.key, 0) for signal in signals])
+    least = np.array([signal.measure.least for signal in signals])
+    if dismissed:
+        least *= _DISMISSED ** np.array([dismissed.get(signal.key, 0) for signal in signals], np.float64)
+    return least
 
 
 def detector_of(memory: Memory, name: str, level: int, settings: WatchSettings, days: float) -> Detector:

@@ -102,26 +102,27 @@ def judge_streams(
 
 def _known(reader: Reader, level: Level, begun: dict[str, int]) -> _Known:
     """What there is; ``begun`` is when each stream did, to which new ones are added."""
+    series = reader.recall(bulk.of_streams)
     with reader.database.read() as connection:
-        series = bulk.of_streams(connection, reader.project)
         filled = bulk.buckets(connection, reader.project, level.seconds)
         newest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds).items()}
-        new = [owner for owner in dict.fromkeys(o for o, _ in series) if owner.name not in begun]
+        owners = list(dict.fromkeys(owner for owner, _ in series))
+        new = [owner for owner in owners if owner.name not in begun]
         for owner, found in bulk.buckets_of(connection, reader.project, level.seconds, new).items():
             if (start := _start(found, level)) is not None:
                 begun[owner.name] = start
-        owners = dict.fromkeys(owner for owner, _ in series)
-        plans = {owner: catalogue.plan(connection, reader.project, owner).by_version() for owner in owners}
         logged = {owner.name for owner in owners if reader.log(owner.name).version is not None}
         if level.seconds == HOUR and filled:
-            start = filled[-1] - _LOOK_BACK
+            since = filled[-1] - _LOOK_BACK
             whole = {s.id: o.name for o, s in series if s.kind == "stream" and s.slice == EVERYTHING}
-            rows = bulk.rows(connection, reader.project, HOUR, start, filled[-1])
+            rows = bulk.rows(connection, reader.project, HOUR, since, filled[-1])
             dense = _dense({whole[id_]: numbers for id_, numbers in rows.items() if id_ in whole})
             series = [(o, s) for o, s in series if o.name in dense & logged and s.slice == EVERYTHING]
-            filled = filled if series else []
+            filled, owners = filled if series else [], [owner for owner in owners if owner.name in dense]
+        plans = catalogue.plans(connection, reader.project, owners)
     first = min(begun.values(), default=2**62)
-    return _Known(series, [bucket for bucket in filled if bucket >= first], begun, newest, plans, logged)
+    filled = [bucket for bucket in filled if bucket >= first]
+    return _Known(series, filled, begun, newest, {o: plan.by_version() for o, plan in plans.items()}, logged)
 
 
 def _start(buckets: Sequence[int], level: Level) -> int | None:
