@@ -236,7 +236,7 @@ def test_a_violation_is_found_from_its_first_day_on_and_clears(
     for day in (40, 41, 42):
         (finding,) = found(store, day).values()
         assert (finding.where.stream, finding.where.column, finding.kind) == ("pay", column, kind)
-        assert (finding.began, f"in {count} of {N} records" in finding.what) == (START + 40 * DAY, True), finding.what
+        assert (finding.began, f"{count} of {N} records have" in finding.what) == (START + 40 * DAY, True), finding.what
     assert found(store, 43) == {}
 
 
@@ -288,7 +288,7 @@ def test_the_counts_of_a_frame_are_checked_before_it_is_handed_on(store: Store) 
     (finding,) = violations({"amount": whole["amount"][0]}, strict, at=5.0)
     exact = sum(row["amount"] > 50 for day in range(40) for row in rows(day))
     assert abs(finding.n - 40 * N) == 0
-    counted = int(finding.what.split(" in ")[1].split(" of ")[0].replace(",", ""))
+    counted = int(finding.what.split(" of ")[0].replace(",", ""))
     assert abs(counted - exact) <= 0.02 * exact
     assert finding.seen == 5.0
     assert violations({"amount": whole["amount"][0]}, [Constraint("pay", "amount", Rule.MAX, Status.MUTED, 50.0)]) == []
@@ -310,7 +310,7 @@ def test_what_a_component_expects_is_checked_in_any_process(tmp_path: Path) -> N
     session.flush()
     (finding,) = constraints.findings(other.caught_up(), later)
     assert (finding.kind, finding.where.stream, finding.where.column) == ("out_of_range", "load.output", "x")
-    assert "in 1 of 6 records" in finding.what
+    assert "1 of 6 records have" in finding.what
     other.close()
     session.close()
 

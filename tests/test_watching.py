@@ -161,6 +161,24 @@ def test_a_stray_record_of_another_time_is_no_beginning(session: Session, days: 
     assert not incidents(session.store.reader, active=False)
 
 
+def with_new_column(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(height=np.random.default_rng(len(frame)).normal(170, 10, len(frame)))
+
+
+def test_a_new_column_is_no_fault_checked_daily(session: Session) -> None:
+    for number in range(48):
+        log(number, number + 1, with_new_column if number >= 20 else lambda frame: frame)
+        assert checked(session, number + 1) == []
+    assert not incidents(session.store.reader, active=False)
+
+
+def test_a_new_column_is_no_fault_in_a_replay(session: Session) -> None:
+    log(0, 20)
+    log(20, 48, with_new_column)
+    assert checked(session, 48) == []
+    assert not incidents(session.store.reader, active=False)
+
+
 def test_data_that_ended_long_ago_are_not_missing(session: Session) -> None:
     log(0, 40)
     assert checked(session, 400) == []

@@ -62,7 +62,7 @@ class Memory:
             "checked": self.checked, "learning": self.learning, "names": names,
             "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
             "labels": {i: [a.labels, sorted(a.seen)] for i, a in enumerate(anchors) if a.seen},
-            "detectors": list(self.detectors), "generations": [[a.generation, a.coarse] for a in anchors],
+            "detectors": list(self.detectors), "generations": [[a.generation, a.since, a.coarse] for a in anchors],
         }  # fmt: skip
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -107,8 +107,10 @@ def _anchors(plain: Mapping[str, Any], parts: Mapping[str, bytes]) -> dict[int, 
     found: dict[int, dict[Identity, Anchor]] = {}
     for i, (level, stream, column, kind, slice_) in enumerate(plain["names"]):
         labels, seen = plain["labels"].get(str(i), ([], []))
-        generation, coarse = plain["generations"][i]
+        generation, since, coarse = plain["generations"][i]
         fixed = [] if np.isnan(edges[i]).any() else edges[i].tolist()
         known = found.setdefault(level, {})
-        known[stream, column, kind, slice_] = Anchor(fixed, labels, set(seen), reference[i].copy(), coarse, generation)
+        known[stream, column, kind, slice_] = Anchor(
+            fixed, labels, set(seen), reference[i].copy(), since, coarse, generation
+        )
     return found

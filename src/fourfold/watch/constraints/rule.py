@@ -118,6 +118,10 @@ def breach(constraint: Constraint, kinds: Iterable[Counts]) -> Breach | None:
     return None
 
 
+_SUGGEST = "'fourfold suggest' shows the line that changes or mutes it."
+_QUARANTINE = "Values of another type are null here and kept aside: 'fourfold doctor' names them. "
+
+
 def told(constraint: Constraint, found: Breach, began: float, before: float, seen: float) -> Finding:
     """A violation as a finding; times in seconds since 1970."""
     kind = "negative_values" if (constraint.rule, constraint.limit) == (Rule.MIN, 0) else _KINDS[constraint.rule]
@@ -127,13 +131,13 @@ def told(constraint: Constraint, found: Breach, began: float, before: float, see
         severity = Severity.TICKET
     return Finding(
         series=f"constraint:{constraint.name}:{constraint.rule}", kind=kind,
-        what=f"{_said(constraint, found)} in {found.records:,} of {found.n:,} records",
+        what=f"{found.records:,} of {found.n:,} records have {_said(constraint, found)}",
         group=Group.STATELESS_SINGLE, severity=severity,
         where=Where(stream=constraint.stream, column=constraint.column),
         began=began, began_low=before, began_high=began, seen=seen,
         value=found.value if found.value is not None else float(found.records), n=found.n,
         low=low, high=high, weight=1.0 + 10 * found.share,
-        advice="'fourfold suggest' shows the line that changes or mutes it.",
+        advice=_QUARANTINE + _SUGGEST if constraint.rule is Rule.NULL else _SUGGEST,
     )  # fmt: skip
 
 
@@ -145,7 +149,7 @@ def _said(constraint: Constraint, found: Breach) -> str:
             word = "below" if constraint.rule is Rule.MIN else "above"
             return f"values {word} {constraint.limit:g} ({found.value:g})"
         case Rule.NULL:
-            return "nulls, where there were none"
+            return "nulls, and none before had"
         case Rule.VALUES:
             return f"values that are not expected ({found.instead})"
         case Rule.UNIQUE:

@@ -17,6 +17,7 @@ MEDIAN_LOSS = np.pi / 2  # the variance of a median, in variances of a mean
 QUARTER = 10  # buckets in each quarter of a history that can show a trend
 STEADILY = 4.0  # and how many times the least of them the largest may be
 TREND = 1.5  # standard errors that each change, from quarter to quarter, must exceed
+LIKE = 3  # buckets of a weekday, or an hour, that can show what is usual of it: of two, one may be an outlier
 DOUBT = 2.0  # a season counts by how much it exceeds this many times what chance would show
 
 
@@ -111,12 +112,12 @@ def _season(bins: Ints, flat: Grid, here: int) -> _Effect:
         columns = np.flatnonzero(bins == kind)
         of_bin = flat[:, columns]
         sizes[:, place] = count(of_bin)
-        effects[:, place] = np.where(sizes[:, place] >= 2, np.nan_to_num(median(of_bin)), 0)
+        effects[:, place] = np.where(sizes[:, place] >= LIKE, np.nan_to_num(median(of_bin)), 0)
         rest[:, columns] -= effects[:, [place]].astype(flat.dtype)
     total = sizes.sum(axis=1)
-    free = np.maximum(total - (sizes >= 2).sum(axis=1), 1)
+    free = np.maximum(total - (sizes >= LIKE).sum(axis=1), 1)
     within = spread(rest).astype(np.float64) ** 2 * total / free
-    between = (sizes * effects**2).sum(axis=1) / np.maximum((sizes >= 2).sum(axis=1) - 1, 1)
+    between = (sizes * effects**2).sum(axis=1) / np.maximum((sizes >= LIKE).sum(axis=1) - 1, 1)
     chance = DOUBT * MEDIAN_LOSS * within
     keep = np.where(between > chance, 1 - chance / np.where(between > 0, between, 1), 0)
     shrunk = effects * keep[:, None]

@@ -78,6 +78,7 @@ class Anchor:
     labels: list[str] = dataclasses.field(default_factory=list)
     seen: set[str] = dataclasses.field(default_factory=set)
     reference: Floats = dataclasses.field(default_factory=lambda: np.zeros(CELLS))
+    since: int = 0  # the first bucket with values: before it, there was no such column
     coarse: bool = False  # some value is so frequent that no other cells would tell more
     generation: int = 0
 
@@ -148,6 +149,7 @@ class ColumnSignals:
         self._reference = np.array([anchor.reference for anchor in known]).reshape(-1, CELLS)
         ends = [spans.get(owner.name, (2**62, 0)) for owner, _ in self._found]
         self._first, self._last = np.array(ends, np.int64).reshape(-1, 2).T
+        self._since = self._begins(known)
         self._whole = self._wholes()
         self._categorical = self._categories()
         self._closed = np.array([0 < len(anchor.seen) < _KNOWN // 2 for anchor in known], bool)
@@ -292,7 +294,7 @@ class ColumnSignals:
                 "share": _rate(rows, whole),
                 "null_key_rate": _rate(self._tally["null_key"][:, t], rows),
                 "duplicate_rate": _rate(self._tally["duplicate_key"][:, t], rows),
-                "null_rate": _rate(nulls, rows),
+                "null_rate": _rate(nulls, np.where(self._since <= self.buckets[t], rows, 0)),
                 "negative_rate": _rate(self._tally["negative"][:, t], valued),
                 "infinite_rate": _rate(infinite, valued),
                 "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
@@ -338,6 +340,11 @@ class ColumnSignals:
         columns = {(owner, series.column) for owner, series in self._found if series.kind == "category"}
         return np.array([(owner, series.column) in columns for owner, series in self._found], bool)
 
+    def _begins(self, known: Sequence[Anchor]) -> Ints:
+        """For each series, the first bucket with values; where there are too few values to say, none of these."""
+        fixed = (s.kind in ("stream", "opaque") or _identity(o, s) in self._anchors for o, s in self._found)
+        return np.array([a.since if told else 2**62 for a, told in zip(known, fixed, strict=True)], np.int64)
+
     def _wholes(self) -> Ints:
         """For each series, the place of its stream's series of all records, for shares."""
         whole = {owner: i for i, (owner, s) in enumerate(self._found) if s.kind == "stream" and s.slice == EVERYTHING}
@@ -371,7 +378,9 @@ def anchored(
             which = [i for i in which[::-1] if stored.buckets[i] < before]
         anchor = _anchor(owner, series, stored, which, binnings)
         if anchor is not None:
+            valued = [int(stored.buckets[i]) for i in which if stored.sizes[i]]
             anchor.generation = known.generation if known else 0
+            anchor.since = known.since if known else min(valued, default=0)
             anchors[_identity(owner, series)] = anchor
         elif known is not None:
             known.coarse = True
