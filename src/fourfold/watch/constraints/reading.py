@@ -133,7 +133,8 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> dict[int, tuple[Days, int]]
     starts = np.flatnonzero(np.diff(names_of, prepend=-1))
     most = np.maximum.reduceat(largest, starts).tolist()
     parts = zip(names_of[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(first)], most, strict=True)
-    return {id_: (Days(*(column[start:end] for column in columns)), size) for id_, start, end, size in parts}
+    whole = Days(*columns)
+    return {id_: (whole.part(start, end), size) for id_, start, end, size in parts}
 
 
 def labels(reader: Reader, wanted: Sequence[Series]) -> dict[int, list[tuple[int, dict[str, int]]]]:
@@ -173,9 +174,8 @@ def _labelled(
     with reader.database.read() as connection:
         rows = series.labelled(connection, wanted, DAY, start, end)
     with readable("some counts"):
-        return rows, {
-            packed: list(unpack_labels(packed, size)) for packed, size in {row[4]: row[3] for row in rows}.items()
-        }
+        sizes = {row.bins: row.size for row in rows}
+        return rows, {packed: list(unpack_labels(packed, size)) for packed, size in sizes.items()}
 
 
 def _others(row: sa.Row[Any]) -> bool:

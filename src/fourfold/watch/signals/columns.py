@@ -206,7 +206,8 @@ class ColumnSignals:
     ) -> tuple[Ints, Ints]:
         """The edges of cells as bins, by series and version of its binning; and which of these each row has, or −1."""
         pairs, row = np.unique(at * SIZED + versions, return_inverse=True)
-        number, edges = np.full(len(pairs), -1), []
+        number = np.full(len(pairs), -1)
+        edges: list[Ints] = []
         for k, (i, version) in enumerate(zip((pairs // SIZED).tolist(), (pairs % SIZED).tolist(), strict=True)):
             owner, series = self._found[i]
             binning = binnings.get(owner, {}).get((series.column, version))
