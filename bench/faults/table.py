@@ -133,13 +133,14 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
 def _note(seeds: Sequence[int]) -> str:
     return (
         f"Each fault was injected alone, at a random hour of the last third of a replay, with seeds {_listed(seeds)}; "
-        "limits were tuned on seeds 0 and 1. It is detected if a new incident, which began no earlier than a day before "
-        "it and within a week of it, touches what the fault broke or what follows from it; it is located if it touches what it broke. "
-        "Days to detect count from when the data first show the fault (a wrong label: when it arrives) until the check "
-        "that said so, one a day. Incidents are all that belong to the fault, unrelated are the others of the two "
-        "weeks after it. Peers have their defaults, the 28 days before as reference and up to 14 days after "
-        "(Evidently: the first 7 at once), on the first seed and with 48 of the synthetic sensors; a column that they "
-        "also flag without a fault is not counted as a find, and 'cannot see' means that they have no notion of it."
+        "limits were tuned on seeds 0 and 1. It is detected if a new incident, which began no earlier than a day "
+        "before it and within a week of it, touches what the fault broke or what follows from it; it is located if it "
+        "touches what it broke. Days to detect count from when the data first show the fault (a wrong label: when it "
+        "arrives) until the check that said so, one a day. Incidents are all that belong to the fault, unrelated are "
+        "the others of the two weeks after it. Peers have their defaults, the 28 days before as reference and up to 14 "
+        "days after (Evidently: the first 7 at once), on the first seed and with 48 of the synthetic sensors; a column "
+        "that they also flag without a fault is not counted as a find, and 'cannot see' means that they have no "
+        "notion of it."
     )
 
 
