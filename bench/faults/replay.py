@@ -78,7 +78,7 @@ def clean(pipeline: str, seed: int, work: Path) -> Observed:
             shutil.copytree(folder / "store", folder / f"day-{number}" / "store")
             (folder / f"day-{number}" / "pipeline.pickle").write_bytes(pickle.dumps((replayed, clock.now)))
     observed = Observed(
-        pipeline, seed, None, None, None, tuple(found), frozenset(), replayed.start, clock.now, used
+        pipeline, seed, None, None, None, tuple(found), frozenset(), replayed.since, clock.now, used
     )  # fmt: skip
     (folder / "clean.pickle").write_bytes(pickle.dumps(observed))
     return observed

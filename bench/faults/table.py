@@ -158,7 +158,10 @@ def _clean_row(name: str, own: Sequence[Observed]) -> list[str]:
 
 def _clean_peers(peers: PeerAnswers) -> str:
     """What peers flag without a fault, over the two weeks before it."""
-    parts = ["Series: 200 seasonal, overdispersed, correlated columns over two years. Flights: by carrier and origin."]
+    parts = [
+        "Series: 200 seasonal, overdispersed, correlated columns over two years. Flights: by carrier and "
+        "origin; they are real, and so are some of their incidents (hours without weather, a blizzard on 8 February)."
+    ]
     for name, title in NAMES.items():
         for pipeline in ROLES:
             before = _before(name, pipeline, peers)
