@@ -26,7 +26,6 @@ from bench.faults.replay import Observed, clean
 from bench.faults.task import Task, quietly, verdict_of
 from bench.measure import RESULTS, Report
 
-PROCESSES = 2
 THRESHOLDS = {"synthetic": 0.5, "flights": 0.3}
 
 
@@ -51,7 +50,7 @@ def main() -> None:
     nulls = [] if arguments.quick or arguments.only else [("series", seed) for seed in seeds]
     os.environ["OMP_NUM_THREADS"] = "1"  # of each process, since they share the machine's cores
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=quietly) as pool:
+    with concurrent.futures.ProcessPoolExecutor(arguments.processes, mp_context=context, initializer=quietly) as pool:
         starts = [(name, seed) for name in names for seed in seeds] + nulls
         waiting = [pool.submit(clean, name, seed, work) for name, seed in starts]
         without = [future.result() for future in waiting]
@@ -94,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="100,101", help="tune on 0,1; report on 100,101")
     parser.add_argument("--sizes", default=",".join(Size), help="large, small, slow")
     parser.add_argument("--pipelines", default="synthetic,flights")
+    parser.add_argument("--processes", type=int, default=2, help="how many replays run at once")
     parser.add_argument("--work", type=Path, help="a folder for replays, which is kept")
     parser.add_argument("--peers", type=Path, help="a folder of the peers' environments; built if missing")
     return parser.parse_args()

@@ -10,7 +10,7 @@ from bench.faults.fault import DAYS, Size
 from bench.faults.replay import Observed
 from fourfold.model.incident import Incident, IncidentState, Where
 
-NEAR = 1.0  # days by which the onset's interval may end before the fault began
+NEAR, FAR = 1.0, 7.0  # days by which an onset may lie before the fault began, and after the data show it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +41,9 @@ def judge(observed: Observed) -> Verdict:
     truth = observed.truth
     assert truth is not None and observed.fault is not None and observed.size is not None
     new = [i for i in observed.incidents if i.id not in observed.known and i.state is not IncidentState.PENDING]
-    late = truth.onset - NEAR * DAYS
+    late, early = truth.onset - NEAR * DAYS, truth.visible + FAR * DAYS
     places = (*truth.places, *truth.effects)
-    own = [i for i in new if i.began_high >= late and touches(_wheres(i), places)]
+    own = [i for i in new if i.began_high >= late and i.began_low <= early and touches(_wheres(i), places)]
     first = min(own, key=lambda incident: incident.opened, default=None)
     off = None
     if first is not None:
@@ -73,6 +73,8 @@ def touches(found: Iterable[Where], places: tuple[Where, ...]) -> bool:
 
 def _within(where: Where, place: Where) -> bool:
     slices = json.loads(place.slice).items() <= json.loads(where.slice or "{}").items() if place.slice else True
+    if place.component and where.column:
+        return False  # a column of what a component reads says nothing of the component
     named = ((where.component, place.component), (where.column, place.column), (where.task, place.task))
     return (
         slices

@@ -31,7 +31,7 @@ PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights, "
 MORNING = 6 * HOURS  # after a day's end; by then its jobs have run
 EVERY = 7  # days between the kept states of a replay without faults
 AFTER = {Size.LARGE: 14, Size.SMALL: 14, Size.SLOW: 28}  # days that are replayed from the onset on
-CHECKED = (-1, 0, 1, 2, 3, 4, 7)  # days from the day of the onset on whose next morning a check is made
+CHECKED = (0, 1, 2, 4)  # days from the day of the onset on whose next morning a check is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def clean(pipeline: str, seed: int, work: Path) -> Observed:
             shutil.copytree(folder / "store", folder / f"day-{number}" / "store")
             (folder / f"day-{number}" / "pipeline.pickle").write_bytes(pickle.dumps((replayed, clock.now)))
     observed = Observed(
-        pipeline, seed, None, None, None, tuple(found), frozenset(), replayed.start, clock.now, used
+        pipeline, seed, None, None, None, tuple(found), frozenset(), replayed.since, clock.now, used
     )  # fmt: skip
     (folder / "clean.pickle").write_bytes(pickle.dumps(observed))
     return observed

@@ -36,14 +36,12 @@ def quietly() -> None:
 
 
 def verdict_of(task: Task) -> Verdict:
-    """Replay and judge; a replay that was judged before is not made again."""
-    kept = task.frame.with_suffix(".verdict")
-    wanted = task.export and not task.frame.exists()
-    if kept.exists() and not wanted:
-        found: Verdict = pickle.loads(kept.read_bytes())
-        return found
+    """Replay and judge; a replay that was made before is not made again."""
+    kept = task.frame.with_suffix(".observed")
+    if kept.exists() and (task.frame.exists() or not task.export):
+        return judge(pickle.loads(kept.read_bytes()))
     path = task.frame if task.export else None
-    verdict = judge(faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path))
+    observed = faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(pickle.dumps(verdict))
-    return verdict
+    kept.write_bytes(pickle.dumps(observed))
+    return judge(observed)

@@ -30,6 +30,7 @@ class Flights:
     """See ``Pipeline``. All that is done once, such as training, is done as the demo does it."""
 
     name, start = "flights", float(pd.Timestamp("2013-04-01", tz="UTC").timestamp())
+    since = float(pd.Timestamp("2013-01-01", tz="UTC").timestamp())
     days, split = 275, 183
     roles = ROLES
 

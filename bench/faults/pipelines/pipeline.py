@@ -20,12 +20,13 @@ Work = Callable[[Any], None]
 class Pipeline(Protocol):
     """A pipeline that can be replayed day by day, and pickled between two days.
 
-    ``days`` are numbered from 0; faults begin at ``split`` or later; ``start`` is the first midnight, in seconds since
-    1970.
+    ``days`` are numbered from 0, faults begin at ``split`` or later. ``start`` is the first midnight, and ``since`` is
+    when the data begin, both in seconds since 1970.
     """
 
     name: str
     start: float
+    since: float
     days: int
     split: int
 

@@ -17,7 +17,7 @@ ROWS = 300  # a day
 class Series:
     """See ``Pipeline``: one component that writes a day's sensors."""
 
-    name, start = "series", float(START)
+    name, start, since = "series", float(START), float(START)
     days = split = 730
     roles = ROLES
 

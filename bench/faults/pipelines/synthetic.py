@@ -45,7 +45,7 @@ class Synthetic:
     A day's jobs run half an hour after its end, when all its records are in.
     """
 
-    name, start = "synthetic", float(START)
+    name, start, since = "synthetic", float(START), float(START)
     days, split = 126, 84
 
     def __init__(self, seed: int) -> None:
