@@ -67,7 +67,7 @@ def command(
     where = "" if folder == Path(config.DEFAULT_STORE).absolute() else f" --store {shlex.quote(str(folder))}"
     out.print("Try next:", style="bold")
     for line in (
-        "incidents 1",
+        *(f"incidents {incident.id}" for incident in view.incidents[:1]),
         "check",
         "metrics late recall --by carrier --every 4w",
         "streams join_weather.output",

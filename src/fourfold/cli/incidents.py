@@ -15,10 +15,9 @@ from fourfold.cli.render import number, span
 from fourfold.cli.screen import Words, console
 from fourfold.config import seconds_of
 from fourfold.errors import InputError
-from fourfold.model import Finding, Incident, IncidentState, Severity, percent
+from fourfold.model import DAY, Finding, Incident, IncidentState, Severity, percent
 from fourfold.query.reader import Reader
-from fourfold.reports.streams import spans
-from fourfold.state import notices
+from fourfold.state import bulk, notices
 from fourfold.watch import incidents as asked
 from fourfold.watch.incidents import Action, Record
 from fourfold.watch.notify import channels
@@ -102,9 +101,9 @@ def draw_list(reader: Reader, found: Sequence[Incident]) -> None:
 
 
 def _length(reader: Reader) -> float:
-    """How much time the records span, in seconds."""
-    known = spans(reader).values()
-    return max((end for _, end in known), default=0) - min((start for start, _ in known), default=0)
+    """The days that have records, in seconds: what lies between a replayed year and today was not watched."""
+    with reader.database.read() as connection:
+        return DAY * len(bulk.buckets(connection, reader.project, DAY))
 
 
 def _foot(reader: Reader, record: Record) -> RenderableType:

@@ -90,7 +90,8 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
                 enqueue(connection, reader.project, before, after, channels, now)
             memories.save(connection, reader.project, _NAME, memory.to_bytes())
             memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
-    return Checked([incident for incident in book.incidents if incident.state.is_active], news, memory.learning)
+    active = sorted((incident for incident in book.incidents if incident.state.is_active), key=asked.urgency)
+    return Checked(active, news, memory.learning)
 
 
 def _others(

@@ -61,7 +61,7 @@ def incidents(reader: Reader, *, active: bool) -> Table[Incident]:
     """
     with reader.database.read() as connection:
         found = kept.load(connection, reader.project, active=True if active else None)
-    return Table(sorted(found, key=_urgency), columns)
+    return Table(sorted(found, key=urgency), columns)
 
 
 def incident(reader: Reader, id_: str) -> Incident:
@@ -168,7 +168,8 @@ def columns(incident: Incident) -> Mapping[str, object]:
     return {**row(incident), **times, "resolved": moment(incident.resolved), **texts}
 
 
-def _urgency(incident: Incident) -> tuple[object, ...]:
+def urgency(incident: Incident) -> tuple[object, ...]:
+    """The order of incidents: the most urgent first, then the newest."""
     return not incident.state.is_active, incident.severity.rank, -incident.opened, int(incident.id)
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import http.client
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from fourfold.watch.notify.protocol import DeliveryError
 
 STEP = 10.0  # seconds for one step: to connect, to get the next bytes of an answer
 WHOLE = 30.0  # seconds for all steps
+_CODE = 40  # characters of a receiver's code for what is wrong
 _READ = 2_048  # bytes of an answer that are read
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -72,14 +74,15 @@ def post(place: Place, body: Any, headers: Mapping[str, str], *, guarded: bool =
         connection, path = _guarded(place) if guarded else _open(place)
         try:
             connection.connect()
-            with ending(lambda: _cut(connection.sock)):
+            connected = connection.sock  # which the connection forgets where the receiver is to close it
+            with ending(lambda: _cut(connected)):
                 connection.request("POST", path, content, sent)
                 answer = connection.getresponse()
                 text = answer.read(_READ)
         finally:
             connection.close()
     if not 200 <= answer.status < 300:
-        raise _refusal(place.host, answer, text)
+        raise _refusal(place.host, place.path, answer, text)
 
 
 @contextmanager
@@ -190,9 +193,13 @@ def _connected(addresses: list[str], port: int) -> socket.socket:
     raise failure
 
 
-def _refusal(host: str, answer: http.client.HTTPResponse, text: bytes) -> DeliveryError:
-    """An answer other than success. Busy receivers (408, 429, 5xx) are not refusing the message."""
-    said = plain(text.decode(errors="replace"), 200)
+def _refusal(host: str, path: str, answer: http.client.HTTPResponse, text: bytes) -> DeliveryError:
+    """An answer other than success. Busy receivers (408, 429, 5xx) are not refusing the message.
+
+    Of what it says only a code such as "invalid_payload" is kept: many repeat the path, which may be secret.
+    """
+    said = text.decode(errors="replace").strip()
+    said = said if re.fullmatch(r"[a-z]+(_[a-z]+)*", said) and len(said) <= _CODE and said not in path else ""
     redirects = "; redirects are not followed" if 300 <= answer.status < 400 else ""
     after = answer.headers.get("Retry-After", "")
     return DeliveryError(
