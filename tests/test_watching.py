@@ -190,6 +190,13 @@ def test_what_is_muted_is_no_incident(session: Session) -> None:
     assert checked(session, 32, WatchSettings(mute=("visits.age*",))) == []
 
 
+def test_a_tolerance_asks_for_larger_changes(session: Session) -> None:
+    log(0, 30)
+    log(30, 33, lambda frame: frame.assign(age=frame.age + 2.0))  # a fifth of a standard deviation
+    assert checked(session, 32, WatchSettings(tolerance={"drift": 4.0})) == []
+    assert {incident.kind for incident in checked(session, 33)} <= {"drift"}
+
+
 def test_what_a_user_dismisses_is_normal_from_then_on(session: Session) -> None:
     log(0, 30)
     log(30, 33, nulls)
@@ -320,6 +327,8 @@ def test_a_read_only_store_cannot_be_checked(session: Session, monkeypatch: pyte
         ({"settle": "soon"}, "soon"),
         ({"mute": "x"}, "mute"),
         ({"notify": 3}, "notify"),
+        ({"tolerance": {"drift": 0}}, "drift = 0"),
+        ({"tolerance": 2}, "tolerance = 2"),
     ],
 )
 def test_wrong_settings_are_named(section: dict[str, Any], words: str) -> None:

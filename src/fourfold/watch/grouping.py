@@ -179,4 +179,5 @@ def _title(root: Finding, began: float, others: int) -> str:
     since = dt.datetime.fromtimestamp(began, dt.UTC)
     when = f"{since:%Y-%m-%d}" if began % DAY == 0 else f"{since:%Y-%m-%d %H:%M}"
     more = f" (and {others} more)" if others else ""
-    return f"{root.where}: {root.what} since {when}{more}"
+    place = "" if root.what.startswith(str(root.where)) else f"{root.where}: "
+    return f"{place}{root.what} since {when}{more}"

@@ -17,13 +17,15 @@ class WatchSettings:
     """How a store is watched.
 
     ``days`` is the promise: at most one false incident in so many days, however many series there are. A change that
-    lasts ``settle`` days is the new normal. Findings whose place or kind matches a pattern in ``mute`` are left out.
+    lasts ``settle`` days is the new normal. ``tolerance`` says by kind of finding how many times the least change that
+    matters a change must be. Findings whose place or kind matches a pattern in ``mute`` are left out.
     ``notify`` are the channels, ``expects`` the pinned constraints, both as declared.
     """
 
     days: float = 30.0
     settle: int = 28
     mute: tuple[str, ...] = ()
+    tolerance: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notify: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     expects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -52,6 +54,13 @@ def watch_settings(declared: Mapping[str, Any]) -> WatchSettings:
     mute = given.get("mute", ())
     if not isinstance(mute, (list, tuple)) or not all(isinstance(pattern, str) for pattern in mute):
         raise ConfigError(f'fourfold.toml, [watch]: mute={mute!r} is not a list of patterns, such as ["predict.*"]')
+    tolerance = given.get("tolerance", {})
+    for kind, factor in tolerance.items() if isinstance(tolerance, dict) else [("tolerance", tolerance)]:
+        if not is_finite(factor) or factor <= 0 or not isinstance(tolerance, dict):
+            raise ConfigError(
+                f"fourfold.toml, [watch.tolerance]: {kind} = {factor!r}; give a number above 0 for a kind of finding, "
+                "such as drift = 2"
+            )
     for section in ("notify", "expects"):
         if not isinstance(given.get(section, {}), dict):
             raise ConfigError(f"fourfold.toml, [watch.{section}]: {given[section]!r} is not a section")

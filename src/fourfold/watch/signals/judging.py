@@ -76,7 +76,7 @@ def _judge_task(
             keys,
             readings.values,
             readings.noise,
-            least_of(signals, dismissed),
+            least_of(signals, settings, dismissed),
             np.array([signal.measure.side for signal in signals]),
             [f"{task.name} {signal.measure.name}" for signal in signals],
         )

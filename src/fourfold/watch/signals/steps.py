@@ -34,9 +34,10 @@ class Step:
     settled: frozenset[str]
 
 
-def least_of(signals: Signals, dismissed: Mapping[str, int]) -> Floats:
-    """The smallest changes that matter; half as much again for each time that a user has dismissed one."""
-    least = np.array([signal.measure.least for signal in signals])
+def least_of(signals: Signals, settings: WatchSettings, dismissed: Mapping[str, int]) -> Floats:
+    """The smallest changes that matter: as the settings say by kind, and more for each that a user has dismissed."""
+    tolerance = settings.tolerance
+    least = np.array([signal.measure.least * tolerance.get(signal.measure.kind, 1.0) for signal in signals])
     if dismissed:
         least *= _DISMISSED ** np.array([dismissed.get(signal.key, 0) for signal in signals], np.float64)
     return least

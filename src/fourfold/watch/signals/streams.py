@@ -86,7 +86,7 @@ def judge_streams(
         places = [_place(signal, memory.loggers) for signal in signals.signals]
         keys = [signal.key for signal in signals.signals]
         families = [_family(signal) for signal in signals.signals]
-        least = least_of(signals.signals, dismissed)
+        least = least_of(signals.signals, settings, dismissed)
         side = np.array([signal.measure.side for signal in signals.signals])
         gone = _compared_anew(memory, keys, signals.signals)
         for t, bucket in enumerate(chunk):
