@@ -230,6 +230,23 @@ def test_an_accuracy_that_falls_is_found_once_its_labels_have_come(session: Sess
     assert START + 39 * DAY <= incident.began <= START + 41 * DAY, "the predictions' time, not the labels'"
 
 
+def test_labels_that_stop_for_ever_stay_an_incident_of_the_task(session: Session) -> None:
+    ff.task("good", prediction="predict.score", label="truth.good", horizon="5d")
+    random = np.random.default_rng(6)
+    found: list[Incident] = []
+    for number in range(70):
+        frame = day(number, 100)[["id", "time"]]
+        ff.log("predict", frame.assign(score=random.random(100)), key="id", time="time")
+        if number < 40:
+            labels = {"id": frame.id, "time": frame.time + pd.Timedelta(hours=5), "good": random.random(100) < 0.5}
+            ff.log("truth", pd.DataFrame(labels), key="id", time="time")
+        if number in (38, 42, 52, 69):
+            found = checked(session, number + 1)
+    kinds = {(f.where.task or f.where.stream, f.kind) for incident in found for f in incident.findings}
+    assert kinds >= {("truth", "volume"), ("good", "coverage")}
+    assert {incident.state for incident in found} == {IncidentState.OPEN}
+
+
 def test_a_check_that_dies_before_its_end_has_changed_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from fourfold.model import Incident, StreamColumn
 from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
 from fourfold.reports.streams import spans
-from fourfold.state import notices
+from fourfold.state import catalogue, notices
 from fourfold.store import Store, open_project
 from fourfold.watch.lifecycle import News
 from fourfold.watch.notify import Channel, channels
@@ -143,6 +143,8 @@ def _histograms(reader: Reader, columns: Sequence[StreamColumn]) -> Mapping[tupl
     found = {}
     for column in columns:
         known = totals(reader, column.stream)
+        if not known:
+            raise suggest("stream", column.stream, list(reader.recall(catalogue.streams)))
         if column.column not in known:
             raise suggest("column", str(column), [f"{column.stream}.{name}" for name in known])
         if "numeric" not in known[column.column]:

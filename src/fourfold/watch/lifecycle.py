@@ -102,6 +102,9 @@ _TABLE: Mapping[IncidentState, Mapping[Event, IncidentState]] = {
 _TOLD = (_S.OPEN, _S.ACKNOWLEDGED, _S.SNOOZED)  # the states in which people know of an incident
 
 
+DECISIONS = (Event.CONFIRM, Event.DISMISS, Event.ACKNOWLEDGE, Event.SNOOZE)  # of users
+
+
 def legal(state: IncidentState) -> list[Event]:
     """The events that mean something in a state."""
     return list(_TABLE[state])
@@ -135,7 +138,8 @@ def advance(
     """
     target = _TABLE[incident.state].get(event)
     if target is None:
-        known = ", ".join(legal(incident.state))
+        decided = [known for known in legal(incident.state) if known in DECISIONS]
+        known = ", ".join(decided if event in DECISIONS else legal(incident.state))
         raise IllegalEventError(
             f"incident {incident.id} is {incident.state.value}: {event.value!r} means nothing there; "
             f"possible are {known}"

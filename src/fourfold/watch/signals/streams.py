@@ -19,6 +19,7 @@ from fourfold.watch.signals.steps import Step, detector_of, least_of, note_learn
 
 _LATE = 2  # buckets by which a stream's newest records may be behind where it is up to date
 _FIRST = 60  # buckets back in which the first data of a column are looked for
+_TOLD = 7  # empty buckets that are judged: that a stream has fallen silent does not become normal by itself
 _SEVERAL = 4  # buckets with records make a beginning
 _DENSE = 0.8  # of the hours of the last days have enough records to judge by the hour
 _ENOUGH = 50  # records

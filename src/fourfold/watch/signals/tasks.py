@@ -96,7 +96,8 @@ def task_readings(reader: Reader, task: Task, after: int | None) -> Iterator[Tas
     by_name = {measure.name: measure for measure in measures_of(task)}
     for bucket in sorted(found):
         values = found[bucket]
-        if not _is_mature(values["coverage", EVERYTHING]):
+        is_over = bucket + task.horizon <= span[1]  # predictions have gone on for so long; labels may have stopped
+        if not is_over and not _is_mature(values["coverage", EVERYTHING]):
             return
         yield _readings(task, bucket, values, by_name)
 
