@@ -126,13 +126,15 @@ def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
         for row in connection.execute(listed):
             entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
             artifacts.setdefault(row.run_id, []).append(entry)
+        codes = {text: _loaded(text) for text in {row.code for row in rows}}  # most runs have the same
         return [
             Run(
-                row.id, row.component, RunStatus(row.status), row.started, row.ended, row.at, row.parent,
-                row.host, row.process, row.error, _loaded(row.code), _loaded(row.params),
-                _loaded(row.metrics), tuple(artifacts.get(row.id, ())), row.seen,
+                id_, component, RunStatus(status), started, ended, at, parent, host, process, error, codes[code],
+                _loaded(params), _loaded(metrics), tuple(artifacts.get(id_, ())), seen,
             )
-            for row in rows
+            for (
+                id_, _, component, status, started, ended, at, parent, host, process, seen, error, code, params, metrics
+            ) in rows
         ]  # fmt: skip
 
 

@@ -68,8 +68,10 @@ def _sudden(runs: Sequence[Run], took: Sequence[float]) -> Finding | None:
         return None
 
     def breaks(i: int, kept: Sequence[int]) -> Habit | None:
-        usual = habit([took[j] for j in kept]) if took[i] >= SECONDS else None
-        return usual if usual is not None and took[i] > _limit(usual) else None
+        if took[i] <= max(SECONDS, FACTOR * min(took[j] for j in kept)):  # no limit is lower than that: most runs
+            return None
+        usual = habit([took[j] for j in kept])
+        return usual if took[i] > _limit(usual) else None
 
     found = streak(took, FEW, breaks)
     if found is None:

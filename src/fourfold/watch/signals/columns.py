@@ -448,11 +448,12 @@ def _anchor_of_numbers(
 
 def _judged(found: Sequence[tuple[Owner, Series]]) -> list[tuple[Owner, Series]]:
     """The series that are judged: without model versions, and without what stands for all other slices."""
-    return [
-        (owner, series)
-        for owner, series in found
-        if not set(slice_names(series.slice)) & set(VERSIONS) and f'"{OTHER}"' not in series.slice
-    ]
+    left_out = {
+        text
+        for text in {series.slice for _, series in found}
+        if set(slice_names(text)) & set(VERSIONS) or f'"{OTHER}"' in text
+    }
+    return [entry for entry in found if entry[1].slice not in left_out]
 
 
 def _measures(series: Series, logged: bool, categorical: bool) -> Sequence[Measure]:

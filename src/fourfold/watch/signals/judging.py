@@ -82,5 +82,5 @@ def _judge_task(
         )
         memory.last[name] = readings.bucket
         note_learning(memory, name, verdicts)
-        places = [Where(task=task.name, slice=slice_of(signal)) for signal in signals]
+        places = [Where(task=task.name, slice=slice_of(signal)) for signal in signals].__getitem__
         yield step_of(memory, readings.bucket, DAY, keys, signals, places, readings.values, readings.n, verdicts)

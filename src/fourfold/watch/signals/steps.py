@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,16 +65,19 @@ def step_of(
     level: int,
     keys: Sequence[str],
     signals: Signals,
-    places: Sequence[Where],
+    place_of: Callable[[int], Where],
     values: Floats,
     n: Floats,
     verdicts: Verdicts,
 ) -> Step:
-    """A judged bucket as a step; arrays in the order of the keys, values on their working scale."""
+    """A judged bucket as a step; arrays in the order of the keys, values on their working scale.
+
+    ``place_of`` gives the place of the signal with a number: few have fired.
+    """
     status, known = verdicts.status, np.isfinite(values)
     settled = {keys[j] for j in np.flatnonzero(status == Status.SETTLED).tolist()}
     fired = {
-        keys[j]: _finding(signals[j], places[j], bucket + level, level, j, values, n, verdicts)
+        keys[j]: _finding(signals[j], place_of(j), bucket + level, level, j, values, n, verdicts)
         for j in np.flatnonzero((status == Status.CHANGED) & known).tolist()
         if keys[j] not in memory.firing or _is_outside(j, values, verdicts)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -84,11 +85,11 @@ def judge_streams(
                 data = bulk.select(connection, reader.project, step, early, chunk[-1] + step, ids)
                 anchored(new, data, known.plans, anchors, chunk[0])
         signals = ColumnSignals(known.series, stored, chunk, step, spans, known.logged, known.plans, anchors)
-        places = [_place(signal, memory.loggers) for signal in signals.signals]
         keys = [signal.key for signal in signals.signals]
         families = [_family(signal) for signal in signals.signals]
         least = least_of(signals.signals, settings, dismissed)
         side = np.array([signal.measure.side for signal in signals.signals])
+        place_of = functools.partial(_place, signals.signals, memory.loggers)
         gone = _compared_anew(memory, keys, signals.signals)
         for t, bucket in enumerate(chunk):
             readings = signals.readings(t)
@@ -96,7 +97,7 @@ def judge_streams(
             signals.learn(t, verdicts.status == Status.CHANGED, verdicts.status == Status.SETTLED)
             memory.last[level.name] = bucket
             note_learning(memory, level.name, verdicts)
-            done = step_of(memory, bucket, step, keys, signals.signals, places, readings.values, readings.n, verdicts)
+            done = step_of(memory, bucket, step, keys, signals.signals, place_of, readings.values, readings.n, verdicts)
             yield dataclasses.replace(done, over=done.over | gone, settled=done.settled | gone)
         signals.keep()
 
@@ -190,7 +191,8 @@ def _chunks(buckets: Sequence[int], level: Level) -> Iterator[list[int]]:
         yield piece
 
 
-def _place(signal: Signal, loggers: Mapping[str, str]) -> Where:
+def _place(signals: Sequence[Signal], loggers: Mapping[str, str], number: int) -> Where:
+    signal = signals[number]
     return Where(loggers.get(signal.stream, ""), signal.stream, signal.column, slice=slice_of(signal))
 
 
