@@ -31,7 +31,7 @@ PIPELINES: dict[str, type[Any]] = {"synthetic": Synthetic, "flights": Flights, "
 MORNING = 6 * HOURS  # after a day's end; by then its jobs have run
 EVERY = 7  # days between the kept states of a replay without faults
 AFTER = {Size.LARGE: 14, Size.SMALL: 14, Size.SLOW: 28}  # days that are replayed from the onset on
-CHECKED = (0, 1, 2, 4)  # days from the day of the onset on whose next morning a check is made
+CHECKED = (-1, 0, 1, 2, 4)  # days from the day of the onset on whose next morning a check is made
 
 
 @dataclasses.dataclass(frozen=True)

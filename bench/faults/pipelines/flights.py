@@ -95,15 +95,17 @@ class Flights:
             return fault.scores(scores, frame, times)
 
         model = pickle.loads(fault.model(self.current, self.wrong, day))
-        if not plan.error:
-            self._show(frame, Changed(model, change))
+        touched = plan.error or type(fault).scores is not Injection.scores
+        served = Changed(model, change) if touched else model
         try:
-            flights.predict(Changed(model, change), frame, at)
+            flights.predict(served, frame, at)  # type: ignore[arg-type]
         except Failure:
             if not plan.retried:
                 raise
             clock.now += HOURS
             flights.predict(model, frame, at)
+            return
+        self._show(frame, served)
 
     def _arrivals(self, number: int, day: float, fault: Injection | None, clock: SimulatedClock) -> None:
         scheduled = _seconds(self.labels.scheduled)
