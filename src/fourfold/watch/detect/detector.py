@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from fourfold.counts.binning import Floats, Ints
 from fourfold.watch.detect import memory
-from fourfold.watch.detect.baseline import DAY, day_of_month, fit
+from fourfold.watch.detect.baseline import DAY, Baseline, day_of_month, fit
 from fourfold.watch.detect.robust import log_tail, normal_score
 from fourfold.watch.detect.spread import GUARD, Spread, usual
 from fourfold.watch.detect.verdicts import Status, Verdicts
 
 Flags = npt.NDArray[np.bool_]
 NORMAL_95 = 1.96
+BLOCK = 2_000  # rows
 OVER = 3.0  # a change is over once the odds are e to this that it is
 EFFECTS = np.array([0.5, 1, 2, 4, 8])  # beyond the least that matters, in deviations
 FEWEST = 3  # buckets from which anything can be expected
@@ -23,6 +24,16 @@ MOST = 60.0  # of a logarithm
 WAYS = 4  # in which a series can alarm: up and down, suddenly and slowly
 STEADY = 0.1  # of the least change that matters: a series whose natural deviation is less has no season
 STEP = 2.0  # of which one bucket gives at most this much: two are needed
+
+
+def _fit(times: Ints, past: Floats, moved: npt.NDArray[np.floating], bucket: int, level: int) -> Baseline:
+    """``fit``, some rows at a time, so that what is made of them stays in the processor's cache."""
+    parts = [
+        fit(times, past[i : i + BLOCK], moved[i : i + BLOCK], bucket, level) for i in range(0, len(past), BLOCK)
+    ] or [fit(times, past, moved, bucket, level)]
+    if len(parts) == 1:
+        return parts[0]
+    return Baseline(np.concatenate([part.expected for part in parts]), np.concatenate([part.error for part in parts]))
 
 
 class Detector:
@@ -64,7 +75,7 @@ class Detector:
         past = np.where(h.out[rows, :-1], np.nan, h.y[rows, :-1])
         seen = np.asarray(np.count_nonzero(~np.isnan(past), axis=1))
         learned = seen >= self.needed
-        base = fit(h.times[:-1], past, h.moved[rows, :-1], bucket, self.level)
+        base = _fit(h.times[:-1], past, h.moved[rows, :-1], bucket, self.level)
         error = np.where(known & (seen >= FEWEST), y - base.expected, np.nan)
         h.learn(rows, np.where(known, y, np.nan), v, error)
         found = usual(h, rows, edge, base.error, 2 * self.needed)

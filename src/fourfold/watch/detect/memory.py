@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -16,7 +15,8 @@ from fourfold.watch.detect.robust import median as middle
 
 __all__ = ["History", "middle", "pack", "unpack"]
 
-MAGIC = b"fourfold detector 1\n"  # the number is the version of what follows
+MAGIC = b"fourfold detector 2\n"  # the number is the version of what follows
+_LENGTH = 8  # bytes of the length of the head
 CHECK = 4  # bytes of the checksum after it
 GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "moved": np.float32, "out": np.bool_}
 GONE = 1 / 4  # of the series: so many may be remembered of which there has long been nothing
@@ -30,9 +30,9 @@ COLUMNS = {
 class History:
     """The newest buckets of all series, a row each, and what is open.
 
-    The grids: ``y`` the values, ``v`` their sampling variances, ``e`` by how much they differed from what was
-    expected, ``moved`` by how much later changes have
-    moved what is normal since, ``out`` whether a bucket is no part of the baseline. The columns are of ``times``.
+    The grids: ``y`` the values, ``v`` their sampling variances, ``e`` by how much they differed from what was expected,
+    ``moved`` by how much later changes have moved what is normal since, ``out`` whether a bucket is no part of the
+    baseline. The columns are of ``times``.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -108,38 +108,36 @@ def _empty(grid: str) -> float:
 
 
 def pack(numbers: dict[str, float], history: History) -> bytes:
-    """A detector's numbers and history as bytes, with a checksum."""
-    head = {"numbers": numbers, "capacity": history.capacity}
-    names = {"keys": list(history.index), "families": list(history.families)}
-    arrays = {name: getattr(history, name) for name in (*GRIDS, *COLUMNS, "times", "sums")}
-    for name, value in (head | names).items():
-        arrays[name] = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
-    body = stream.getvalue()
+    """A detector's numbers and history as bytes: a checksum, a head as JSON, and the arrays one after the other."""
+    arrays = {name: np.ascontiguousarray(getattr(history, name)) for name in (*GRIDS, *COLUMNS, "times", "sums")}
+    head = {
+        "numbers": numbers,
+        "capacity": history.capacity,
+        "keys": list(history.index),
+        "families": list(history.families),
+        "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
+    }
+    text = json.dumps(head).encode()
+    body = b"".join((len(text).to_bytes(_LENGTH, "big"), text, *(array.tobytes() for array in arrays.values())))
     return b"".join((MAGIC, zlib.crc32(body).to_bytes(CHECK, "big"), body))
 
 
 def unpack(data: bytes) -> tuple[dict[str, float], History]:
     """The inverse of ``pack``. Raises ``ValueError``."""
     start = len(MAGIC) + CHECK
-    if data[: len(MAGIC)] != MAGIC or zlib.crc32(data[start:]).to_bytes(CHECK, "big") != data[len(MAGIC) : start]:
+    body = memoryview(data)[start:]
+    if data[: len(MAGIC)] != MAGIC or zlib.crc32(body).to_bytes(CHECK, "big") != data[len(MAGIC) : start]:
         raise ValueError(f"these are not the bytes of a detector, which begin with {MAGIC!r} and a checksum that fits")
     try:
-        with np.load(io.BytesIO(data[start:]), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        texts = {name: json.loads(arrays.pop(name).tobytes()) for name in ("numbers", "capacity", "keys", "families")}
-        return texts["numbers"], _history(texts["capacity"], texts["keys"], texts["families"], arrays)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        AttributeError,
-    ) as error:
+        at = _LENGTH + int.from_bytes(body[:_LENGTH], "big")
+        head = json.loads(bytes(body[_LENGTH:at]))
+        arrays = {}
+        for name, kind, shape in head["arrays"]:
+            count = math.prod(shape)
+            arrays[name] = np.frombuffer(body, kind, count, at).reshape(shape)
+            at += arrays[name].nbytes
+        return head["numbers"], _history(head["capacity"], head["keys"], head["families"], arrays)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"these are not the bytes of a detector: {error}") from error
 
 
