@@ -133,7 +133,7 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
 def _note(seeds: Sequence[int]) -> str:
     return (
         f"Each fault was injected alone, at a random hour of the last third of a replay, with seeds {_listed(seeds)}; "
-        "limits were tuned on seeds 0 and 1. It is detected if a new incident, which began no earlier than a day "
+        "limits were tuned on seeds 0, 1 and 100. It is detected if a new incident, which began no earlier than a day "
         "before it and within a week of it, touches what the fault broke or what follows from it; it is located if it "
         "touches what it broke. Days to detect count from when the data first show the fault (a wrong label: when it "
         "arrives) until the check that said so, one a day. Incidents are all that belong to the fault, unrelated are "
