@@ -161,6 +161,20 @@ def test_a_stray_record_of_another_time_is_no_beginning(session: Session, days: 
     assert not incidents(session.store.reader, active=False)
 
 
+def test_a_frame_of_the_day_is_judged_the_next_morning(session: Session) -> None:
+    @ff.component("load", time="time")
+    def load(visits: pd.DataFrame) -> pd.DataFrame:
+        return visits
+
+    for number in range(34):
+        load(day(number) if number < 32 else day(number).assign(age=lambda frame: frame.age + 10))
+        ff.flush()
+        found = checked(session, number + 1)
+        assert bool(found) == (number >= 32), f"day {number}"
+    assert {finding.where.column for finding in found[0].findings} == {"age"}
+    assert found[0].began == START + 32 * DAY
+
+
 def with_new_column(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(height=np.random.default_rng(len(frame)).normal(170, 10, len(frame)))
 

@@ -148,14 +148,15 @@ def _limits(known: _Known, memory: Memory, level: Level, now: float) -> tuple[in
     """
     step, newest = level.seconds, known.newest
     current = int(now) // step * step
-    names = {owner.name for owner, _ in known.series} & set(known.logged)
+    names = {owner.name for owner, _ in known.series}
     up_to_date = {name for name in names if current - (_LATE + 1) * step <= newest[name] <= current}
     kept = {
         name for name in memory.live.get(step, ()) if name in names and newest[name] >= current - level.silent * step
     }
     live = memory.live[step] = kept | up_to_date
     awaited = current if now < current + step / 4 else current - step
-    limit = current - step if all(newest[name] >= awaited for name in live) else current - 2 * step
+    come = all(newest[name] >= awaited for name in live & set(known.logged))
+    limit = current - step if come else current - 2 * step
     last = limit if live else min(limit, known.filled[-1])
     # the newest bucket of a stream that has ended may be cut off
     return last, {
