@@ -179,7 +179,7 @@ def test_variation_that_lasts_does_not_add_up_to_a_change(seed: int, phi: float)
     assert opened.sum() <= 5  # one in 30 days is promised, and these are 150
 
 
-def test_rates_that_vary_a_little_more_than_by_chance_raise_no_alarm() -> None:
+def test_rates_that_vary_a_little_more_than_by_chance_hardly_raise_an_alarm() -> None:
     rng, n, size = np.random.default_rng(3), 5_000, 1 / 0.005 - 1
     p = rng.beta(0.2 * size, 0.8 * size, (100, 300))
     values = np.arcsin(np.sqrt(rng.binomial(n, p) / n))

@@ -16,6 +16,7 @@ PRIOR = 20.0  # a scale is as sure as that of so many buckets before any are see
 WORTH = (3.0, 40.0)  # a family's variation counts like so many buckets of the series' own, by how alike siblings are
 LONELY = 3.0  # the same of a series without siblings
 CHANCE = 5.4  # over n: the variance of the logarithm of a variance from n values, by their median
+CLIP, KEPT = 3.0, 0.995  # deviations; and the mean square of a normal value that is cut off there
 FLOOR = 1 / 20  # of the least change that matters: no series is steadier
 TAIL_PRIOR = 60.0  # a family's tails count like so many buckets of the series' own: it takes long to see them
 UNSEEN, TAILS = 200.0, 1.3  # before a family has shown so many buckets, its tails are taken to be those of t with 6
@@ -50,7 +51,7 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, early: int) -> S
     valid = np.isfinite(errors)
     n = valid.sum(axis=1).astype(np.float64)
     typical = _typical(h.v[rows, :stop], valid)
-    total = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
+    total = _robust_variance(errors, n)
     own, floor, family = np.maximum(total - typical, 0), (FLOOR * least) ** 2, h.family[rows]
     siblings = _pooled(family, np.maximum(own, total / 10) + floor, n)
     natural = np.maximum((n * own + siblings.weight * siblings.value) / (n + siblings.weight), floor)
@@ -58,6 +59,19 @@ def usual(h: History, rows: Ints, least: Floats, error: Floats, early: int) -> S
         squares = np.nansum(np.clip(errors**2 / (natural + typical)[:, None].astype(np.float32), 0, 50), axis=1)
     longer = (_longer(errors, valid, family, natural, typical) + SPAN * error) / (1 + error)
     return Spread(natural * (1 + error), _freedom(family, squares, n), np.maximum(longer, 1))
+
+
+def _robust_variance(errors: Grid, n: Floats) -> Floats:
+    """The mean square of each row, with what is beyond ``CLIP`` deviations cut off there (Huber's proposal 2, 1964).
+
+    It starts from the median, and is surer than that: it uses all values, and outliers only as far as they are usual.
+    """
+    found = np.nan_to_num(CONSISTENT * median(np.abs(errors))).astype(np.float64) ** 2
+    squares = errors.astype(np.float64) ** 2
+    for _ in range(3):
+        cut = np.minimum(squares, CLIP**2 * found[:, None])
+        found = np.nansum(cut, axis=1) / np.maximum(n, 1) / KEPT
+    return np.asarray(found)
 
 
 def _errors(h: History, rows: Ints, stop: int, early: int) -> Grid:

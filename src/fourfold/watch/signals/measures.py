@@ -111,9 +111,9 @@ NUMERIC = (
     Measure("null_rate", Scale.RATE, 0.03, 0, _share("are null")),
     Measure("negative_rate", Scale.RATE, 0.03, 0, _share("are negative")),
     Measure("infinite_rate", Scale.RATE, 0.03, 1, _share("are infinite")),
-    Measure("location", Scale.POSITION, 0.04, 0, _position),
-    Measure("spread", Scale.POSITION, 0.06, 0, _spread),
-    Measure("shape", Scale.DISTANCE, 0.05, 1, _shape),
+    Measure("location", Scale.POSITION, 0.02, 0, _position),
+    Measure("spread", Scale.POSITION, 0.03, 0, _spread),
+    Measure("shape", Scale.DISTANCE, 0.03, 1, _shape),
 )
 CATEGORY = (
     NUMERIC[0],
