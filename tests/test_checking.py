@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.sdk import checking
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,68 @@ def test_an_output_that_differs_from_earlier_runs_is_not_handed_on() -> None:
     (last,) = ff.runs("load", limit=1)
     assert last.status is ff.RunStatus.FAILED
     load(frame(100))  # what is as usual passes
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (lambda: frame(99)[:0], "no records"),
+        (lambda: pd.DataFrame(), "missing"),
+        (lambda: frame(99)[:20], "20 records"),
+        (lambda: pd.concat([frame(99)] * 50), "25,000 records"),
+        (lambda: frame(99).assign(age="old"), "texts instead of numbers"),
+        (lambda: frame(99).rename(columns={"age": "years"}), "age: the column is missing"),
+        (lambda: frame(99).assign(age=np.nan), "null"),
+        (lambda: frame(99).assign(age=np.inf), "infinite"),
+    ],
+)
+def test_what_is_bad_is_blocked_as_often_as_it_comes(bad: Any, words: str) -> None:
+    load = pipeline("block")
+    for seed in range(18):
+        load(frame(seed))
+    for _ in range(2):
+        with pytest.raises(ff.CheckError, match=words):
+            load(bad())
+    load(frame(100))
+
+
+def test_only_the_columns_of_the_frame_at_hand_are_judged() -> None:
+    load = pipeline("warn")
+    load(pd.DataFrame({f"c{i}": np.arange(20.0) for i in range(300)}))
+    for seed in range(3):
+        load(frame(seed))
+    judged = []
+    original = checking.judge_frame
+
+    def counted(reader: Any, settings: Any, component: str, name: str, table: Any, *rest: Any) -> Any:
+        judged.append(set(table["column"].to_pylist()))
+        return original(reader, settings, component, name, table, *rest)
+
+    checking.judge_frame, kept = counted, checking.judge_frame
+    try:
+        load(frame(4))
+    finally:
+        checking.judge_frame = kept
+    assert judged == [{"", "age", "city"}]
+
+
+@pytest.mark.parametrize("said", [None, True, np.True_, 1, "", [], [None]])
+def test_a_users_check_may_say_in_many_ways_that_all_is_well(said: Any) -> None:
+    assert len(pipeline(lambda result, history: said)(frame(0))) == 500
+
+
+@pytest.mark.parametrize("said", [False, np.False_, 0, "wrong", ["wrong"], pd.Series([True, False])])
+def test_a_users_check_may_say_in_many_ways_that_something_is_wrong(said: Any) -> None:
+    with pytest.raises(ff.CheckError):
+        pipeline(lambda result, history: said)(frame(0))
+
+
+def test_what_yields_bit_by_bit_cannot_be_checked_before_it_is_handed_on() -> None:
+    def parts() -> Any:
+        yield frame(0)
+
+    with pytest.raises(ff.ConfigError, match="whole"):
+        ff.component(check="block")(parts)
 
 
 def test_values_that_moved_are_found_too() -> None:

@@ -56,9 +56,14 @@ def _judged(component: str, tracked: Tracked) -> list[str]:
 
 
 def _texts(said: Any) -> list[str]:
-    """What a user's own check has returned."""
-    if said is None or said is True:
-        return []
-    if said is False:
-        return ["the check returned False"]
-    return [said] if isinstance(said, str) else [str(text) for text in said]
+    """What a user's own check has returned, as texts; one that says no more than that all is well, or not, as NumPy's
+    booleans do, is understood too.
+    """
+    if said is None or isinstance(said, str):
+        return [said] if said else []
+    if isinstance(said, (list, tuple, set)):
+        return [str(text) for text in said if text]
+    try:
+        return [] if bool(said) else ["its check says no"]
+    except (TypeError, ValueError):
+        return [f"its check returned a {type(said).__name__}; let it return None, True or False, a text, or several"]

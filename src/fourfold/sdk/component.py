@@ -98,6 +98,8 @@ class _Component:
         check_name(name)
         check_share(name, share)
         self.function, self.name, self.at, self.time, self.by, self.share = function, name, at, time, by, share
+        if check is not None and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            raise ConfigError(f"component {name!r}: check={check!r} needs a function that returns what it makes whole")
         self.check = check
         declared = {"expects": expects} if expects else {}
         # read at the first call, since reading a source is slow
