@@ -240,7 +240,14 @@ def test_moments_and_extremes_equal_numpys(data: list[float]) -> None:
 def test_rates_of_a_column_are_exact() -> None:
     data = [None, None, float("nan"), math.inf, -math.inf, -1.0, -2.0, 0.0, -0.0, 5.0]
     found = column_counts(pa.array(data, pa.float64()))
-    expected = {"null_rate": 0.2, "nan_rate": 0.1, "infinite_rate": 0.2, "negative_rate": 0.3, "zero_rate": 0.2}
+    expected = {
+        "null_rate": 0.2,
+        "nan_rate": 0.1,
+        "missing_rate": 0.3,
+        "infinite_rate": 0.2,
+        "negative_rate": 0.3,
+        "zero_rate": 0.2,
+    }
     assert {name: number(name, found) for name in expected} == pytest.approx(expected)
     assert value("mean", found).n == 5
 

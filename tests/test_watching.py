@@ -69,7 +69,7 @@ def test_a_column_that_becomes_null_is_found_the_next_morning(session: Session) 
     assert incident.state is IncidentState.OPEN
     assert (incident.where.stream, incident.where.column) == ("visits", "age")
     assert incident.began == START + 30 * DAY
-    (finding,) = [f for f in incident.findings if f.kind == "null_rate"]
+    (finding,) = [f for f in incident.findings if f.kind == "missing_rate"]
     assert finding.value == pytest.approx(0.3, abs=0.08)
     assert finding.expected == pytest.approx(0.0, abs=0.005)
     assert {f.where.column for f in incident.findings} == {"age"}, "a column that was always null is no finding"
@@ -242,6 +242,19 @@ def test_an_accuracy_that_falls_is_found_once_its_labels_have_come(session: Sess
     assert incident.where.task == "good"
     assert incident.severity == "page"
     assert START + 39 * DAY <= incident.began <= START + 41 * DAY, "the predictions' time, not the labels'"
+
+
+def test_an_incident_with_an_objective_ends_once_all_is_well_again(session: Session) -> None:
+    ff.objective("full", "missing_rate(visits.age) <= 5 %", window="7d")
+    for number in range(50):
+        log(number, number + 1, nulls if number in (30, 31) else lambda frame: frame)
+        if number >= 28:
+            found = checked(session, number + 1)
+            assert number not in (30, 31) or found
+    assert found == []
+    past = incidents(session.store.reader, active=False)
+    assert ("full",) in {incident.objectives for incident in past}
+    assert {incident.state for incident in past} == {IncidentState.RESOLVED}
 
 
 def test_labels_that_stop_for_ever_stay_an_incident_of_the_task(session: Session) -> None:

@@ -55,6 +55,12 @@ def nan_rate(counts: Counts) -> Value:
     return _rate(counts, "nan")
 
 
+@metric("numeric", "category", "opaque")
+def missing_rate(counts: Counts) -> Value:
+    """The share of records in which the column is null or NaN, which pandas does not tell apart."""
+    return _rate(counts, "null", *(["nan"] if counts.kind == "numeric" else []))
+
+
 @metric("numeric")
 def infinite_rate(counts: Counts) -> Value:
     """The share of records in which the column is +∞ or −∞."""

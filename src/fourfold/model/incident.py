@@ -71,7 +71,7 @@ class Finding:
     """One violation, as of one check. Times are seconds since 1970, in event time.
 
     ``series`` identifies what was judged, and is the same at each check; ``kind`` is what sort of violation it is
-    ("failed_run", "null_rate", "recall"); ``value`` is the newest, ``expected`` with ``low`` and ``high`` what was
+    ("failed_run", "missing_rate", "recall"); ``value`` is the newest, ``expected`` with ``low`` and ``high`` what was
     expected of it. ``seen`` is the end of the newest bucket in which it held. ``weight`` orders findings: how far
     beyond its limit it is, 1 being just there.
     """

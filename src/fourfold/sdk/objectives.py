@@ -33,7 +33,7 @@ def objective(
     Args:
         name: the objective's name; declared again, it takes the place of the earlier one.
         target: "metric(target) op number", where op is >=, >, <= or <: "recall(late, threshold=0.3) >= 90 %",
-            "null_rate(predict.age) <= 0.05", "rows(predict) >= 1000". Of a component: "success_rate(train) >= 0.99",
+            "missing_rate(predict.age) <= 0.05", "rows(predict) >= 1000". Of a component: "success_rate(train) >= 0.99",
             "duration(train, q=0.95) <= '1h'". Of a stream: "freshness(predict) <= '2h'". A target with a comma in its
             name stands in quotes.
         window: rolling, such as "30d" or "12h"; or of the calendar (in UTC): "day", "week", "month", "quarter", "year".

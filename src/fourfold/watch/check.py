@@ -27,6 +27,7 @@ from fourfold.watch.notify.outbox import enqueue
 from fourfold.watch.objectives import findings as objective_findings
 from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.judging import judge
+from fourfold.watch.signals.steps import SOURCE
 
 logger = logging.getLogger("fourfold")
 _NAME, _CONSTRAINTS = "watch", "constraints"
@@ -75,14 +76,17 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
         for step in judge(reader, memory, settings, tasks, now, dismissed):
             firing = _unmuted(memory.firing.values(), settings)
             if firing or any(incident.state.is_active for incident in book.incidents):
-                book.advance([*firing, *_others_of(book)], step.end, _told_at(step.end, now), step.settled)
-        others = [_with_component(finding, memory.loggers) for finding in _others(reader, settings, learned, book, now)]
+                book.advance([*firing, *_held(book, memory)], step.end, _told_at(step.end, now), step.settled)
+        others = [
+            _with_component(finding, memory.loggers)
+            for finding in _others(reader, settings, learned, _held(book, memory), now)
+        ]
         midnight = now // DAY * DAY  # checks of one day count as one
         book.advance(_unmuted([*memory.firing.values(), *others], settings), midnight, now)
         for incident in book.incidents:
             if incident.state.is_active:
                 book.decided(_weighed(incident, memory, lineage))
-        memory.checked = now
+        memory.checked, memory.held = now, {finding.series for finding in others}
         news = [(after, event) for before, after in book.changed() for event in lifecycle.events(before, after)]
         with reader.database.write() as connection:
             for before, after in book.changed():
@@ -95,7 +99,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
 
 
 def _others(
-    reader: Reader, settings: WatchSettings, learned: constraints.Learned, book: Book, now: float
+    reader: Reader, settings: WatchSettings, learned: constraints.Learned, held: Sequence[Finding], now: float
 ) -> list[Finding]:
     """What is wrong now by all that is not judged bucket by bucket.
 
@@ -114,7 +118,7 @@ def _others(
             raise
         except FourfoldError as error:
             logger.warning("watching %s: %s", source, error)
-            found += [finding for finding in _others_of(book) if finding.source == source]
+            found += [finding for finding in held if finding.source == source]
     return found
 
 
@@ -144,14 +148,14 @@ def _remembered(data: bytes | None) -> Memory:
         return Memory()
 
 
-def _others_of(book: Book) -> list[Finding]:
-    """The findings of active incidents that do not come from signals: they hold until looked at again."""
+def _held(book: Book, memory: Memory) -> list[Finding]:
+    """The findings that are not judged bucket by bucket and held at the newest check: they do until looked at again."""
     return [
         finding
         for incident in book.incidents
         if incident.state.is_active
         for finding in incident.findings
-        if finding.source != "signals"
+        if finding.source != SOURCE and finding.series in memory.held
     ]
 
 

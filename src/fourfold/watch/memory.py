@@ -24,7 +24,8 @@ class Memory:
 
     ``anchors`` are by level (hour or day) and series, ``last`` is the newest judged bucket of each detector, ``live``
     the streams of each level that were up to date at the newest check, at ``checked``, ``begun`` when each of them did;
-    ``loggers`` is the component of each stream, ``firing`` the signals that have changed, by their keys.
+    ``loggers`` is the component of each stream, ``firing`` the signals that have changed, by their keys; ``held`` are
+    the other findings, of runs, constraints and objectives, that held at the newest check.
     """
 
     detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
@@ -36,6 +37,7 @@ class Memory:
     firing: dict[str, Finding] = dataclasses.field(default_factory=dict)
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     checked: float | None = None
+    held: set[str] = dataclasses.field(default_factory=set)
 
     def accept(self, key: str) -> None:
         """What a signal has changed to is normal from now on, and what its column is compared with begins anew."""
@@ -59,7 +61,7 @@ class Memory:
             "format": _FORMAT, "last": self.last, "loggers": self.loggers,
             "begun": self.begun,
             "live": {level: sorted(streams) for level, streams in self.live.items()},
-            "checked": self.checked, "learning": self.learning, "names": names,
+            "held": sorted(self.held), "checked": self.checked, "learning": self.learning, "names": names,
             "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
             "labels": {i: [a.labels, sorted(a.seen)] for i, a in enumerate(anchors) if a.seen},
             "detectors": list(self.detectors), "generations": [[a.generation, a.since, a.coarse] for a in anchors],
@@ -96,6 +98,7 @@ class Memory:
                 {key: finding_from_plain(fields) for key, fields in plain["firing"].items()},
                 {key: (seen, needed) for key, (seen, needed) in plain["learning"].items()},
                 plain["checked"],
+                set(plain["held"]),
             )
         except (KeyError, TypeError, zipfile.BadZipFile, UnicodeDecodeError, IndexError) as error:
             raise ValueError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error

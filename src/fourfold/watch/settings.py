@@ -30,7 +30,7 @@ class WatchSettings:
     expects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def mutes(self, *names: str) -> bool:
-        """Whether one of some names, such as "predict.score" or "predict.score null_rate", is muted."""
+        """Whether one of some names, such as "predict.score" or "predict.score missing_rate", is muted."""
         return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.mute)
 
 

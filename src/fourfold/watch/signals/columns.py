@@ -295,7 +295,7 @@ class ColumnSignals:
                 "share": _rate(rows, whole),
                 "null_key_rate": _rate(self._tally["null_key"][:, t], rows),
                 "duplicate_rate": _rate(self._tally["duplicate_key"][:, t], rows),
-                "null_rate": _rate(nulls, np.where(self._since <= self.buckets[t], rows, 0)),
+                "missing_rate": _rate(nulls, np.where(self._since <= self.buckets[t], rows, 0)),
                 "negative_rate": _rate(self._tally["negative"][:, t], valued),
                 "infinite_rate": _rate(infinite, valued),
                 "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
