@@ -142,6 +142,15 @@ def test_what_is_expected_of_columns_is_checked_from_the_first_run_on() -> None:
         load(frame(1).assign(age=-1.0))
 
 
+def test_numbers_are_none_of_the_texts_that_are_expected() -> None:
+    @ff.component(check="block", expects={"age": {"values": ["young", "old"]}})
+    def load(data: pd.DataFrame) -> pd.DataFrame:
+        return data
+
+    with pytest.raises(ff.CheckError, match="age"):
+        load(frame(0))
+
+
 def test_a_users_own_check_is_given_the_result_and_the_history() -> None:
     seen = []
 

@@ -373,6 +373,10 @@ def test_a_read_only_store_cannot_be_checked(session: Session, monkeypatch: pyte
         ({"notify": 3}, "notify"),
         ({"tolerance": {"drift": 0}}, "drift = 0"),
         ({"tolerance": 2}, "tolerance = 2"),
+        ({"expects": {"visits.age": {"min": "a"}}}, "visits.age.*min"),
+        ({"expects": {"visits.age": {"foo": 1}}}, "foo"),
+        ({"expects": {"visits": 5}}, "visits"),
+        ({"expects": {"visits.age": {"min": 5, "max": 1}}}, "above max"),
     ],
 )
 def test_wrong_settings_are_named(section: dict[str, Any], words: str) -> None:

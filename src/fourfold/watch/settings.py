@@ -9,6 +9,7 @@ from typing import Any
 
 from fourfold.config import is_finite, seconds_of
 from fourfold.errors import ConfigError
+from fourfold.expectations import expectations
 from fourfold.model import DAY
 
 
@@ -64,4 +65,11 @@ def watch_settings(declared: Mapping[str, Any]) -> WatchSettings:
     for section in ("notify", "expects"):
         if not isinstance(given.get(section, {}), dict):
             raise ConfigError(f"fourfold.toml, [watch.{section}]: {given[section]!r} is not a section")
+    for name, fields in given.get("expects", {}).items():
+        what = f'fourfold.toml, [watch.expects."{name}"]'
+        limits = expectations(
+            {k: v for k, v in fields.items() if k != "version"} if isinstance(fields, dict) else fields, what
+        )
+        if "min" in limits and "max" in limits and limits["min"] > limits["max"]:
+            raise ConfigError(f"{what}: min={limits['min']!r} is above max={limits['max']!r}")
     return WatchSettings(**{**given, "days": float(days), "mute": tuple(mute)})

@@ -111,6 +111,9 @@ def breach(constraint: Constraint, kinds: Iterable[Counts]) -> Breach | None:
     kinds = list(kinds)
     if constraint.rule is Rule.TYPE and any(c.kind in constraint.values and _present(c) > 0 for c in kinds):
         return None  # some of its values are as they were
+    if constraint.rule is Rule.VALUES and not any(counts.kind == "category" for counts in kinds):
+        others = max(kinds, key=_present)  # numbers that are not counted one by one: none is a value of the set
+        return Breach(_present(others), others.tally("rows"), "numbers") if _present(others) > 0 else None
     for counts in kinds:
         found = _CHECKS[constraint.rule](constraint, counts)
         if found is not None and (constraint.status is not Status.ACTIVE or _is_large(constraint, found)):
