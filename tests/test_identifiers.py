@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import sqlalchemy as sa
+from alembic import command
 
 import fourfold as ff
 from fourfold import config, counts
@@ -17,6 +18,7 @@ from fourfold.model import DAY, Owner, Run, RunStatus
 from fourfold.reports.streams import columns
 from fourfold.reports.trace import trace
 from fourfold.state import catalogue
+from fourfold.state.database import alembic_config
 from fourfold.store import Store
 from tests.support import START, Sender, comparable, stored
 
@@ -121,9 +123,7 @@ def test_what_was_counted_before_identifiers_were_known_stays_by_value(tmp_path:
     store.close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'store' / 'state.db'}")
     with engine.begin() as connection:  # as the state was before
-        connection.execute(sa.text("DROP TABLE text_column"))
-        connection.execute(sa.text("DROP TABLE closed"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
+        command.downgrade(alembic_config(connection), "0003")
     engine.dispose()
     store = Store(tmp_path / "store", "test")
     Sender(store).records("s", [record(0, 10 + i) for i in range(N)])

@@ -20,7 +20,8 @@ from fourfold.state.series import FIRST, RUN
 from fourfold.watch import constraints
 from fourfold.watch.detect import Detector, Status
 from fourfold.watch.settings import WatchSettings
-from fourfold.watch.signals.columns import Anchor, ColumnSignals, Identity, anchored
+from fourfold.watch.signals.anchors import Anchor, Identity, anchored
+from fourfold.watch.signals.columns import ColumnSignals
 from fourfold.watch.signals.steps import least_of
 
 _RUNS, _READ = 60, 500  # earlier runs that a frame is compared with; and those looked through for them

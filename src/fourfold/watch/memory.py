@@ -13,7 +13,8 @@ import numpy as np
 
 from fourfold.model import DAY, HOUR, Finding, finding_from_plain
 from fourfold.watch.detect import Detector
-from fourfold.watch.signals.columns import CELLS, COMPARED, Anchor, Identity
+from fourfold.watch.signals.anchors import CELLS, Anchor, Identity
+from fourfold.watch.signals.columns import COMPARED
 
 _FORMAT = 1
 

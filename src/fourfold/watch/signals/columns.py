@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -18,18 +17,16 @@ import numpy.typing as npt
 from fourfold.counts import KINDS
 from fourfold.counts.binning import Binning, Floats, Ints, bins_of
 from fourfold.counts.sizes import SIZED
-from fourfold.model import DAY, EVERYTHING, OTHER, VERSIONS, Owner, Series, slice_names
+from fourfold.model import DAY, EVERYTHING, Owner, Series
 from fourfold.state.bulk import StoredCounts
-from fourfold.state.packing import unpack_all, unpack_counts, unpack_labels
+from fourfold.state.packing import unpack_all, unpack_labels
 from fourfold.watch.signals import measures
+from fourfold.watch.signals.anchors import CELLS, Anchor, Identity, identity_of, judged
 from fourfold.watch.signals.measures import Measure
 
-CELLS = 16
-ANCHOR_RECORDS, ANCHOR_BUCKETS = 100, 60  # records that fix a column's cells, and in how many first buckets at most
 FEWEST, FEWEST_OF_SHAPE = 5, 30  # records of a bucket from which its location, or its whole distribution, is judged
 _HALF_LIFE = 14 * DAY  # of what a bucket is compared with
 _KNOWN = 512  # categories remembered as seen
-_WORN = 0.4  # of the records in one cell
 _SINGLE = 0.98  # of the records have one value
 COMPARED = ("location", "spread", "shape")  # with the reference
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
@@ -64,32 +61,6 @@ class Readings:
     values: Floats
     noise: Floats
     n: Floats
-
-
-@dataclasses.dataclass
-class Anchor:
-    """The cells of a series, and what its buckets are compared with.
-
-    ``edges`` divide numbers; ``labels`` are a category's most frequent values, and ``seen`` all that it had.
-    ``reference`` are the cells of recent buckets, older ones counting less.
-    """
-
-    edges: list[float] = dataclasses.field(default_factory=list)
-    labels: list[str] = dataclasses.field(default_factory=list)
-    seen: set[str] = dataclasses.field(default_factory=set)
-    reference: Floats = dataclasses.field(default_factory=lambda: np.zeros(CELLS))
-    since: int = 0  # the first bucket with values: before it, there was no such column
-    coarse: bool = False  # some value is so frequent that no other cells would tell more
-    generation: int = 0
-
-    @property
-    def is_worn(self) -> bool:
-        """Whether the numbers have moved into so few of the cells that others would tell more."""
-        whole = float(self.reference.sum())
-        return bool(self.edges) and not self.coarse and float(self.reference.max()) > _WORN * whole > 0
-
-
-Identity = tuple[str, str, str, str]  # stream, column, kind, slice
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,7 +108,7 @@ class ColumnSignals:
     ) -> None:
         self.buckets, self._level = buckets, level
         self._decay = 0.5 ** (level / _HALF_LIFE)
-        self._found, self._anchors, self._logged = _judged(found), anchors, logged
+        self._found, self._anchors, self._logged = judged(found), anchors, logged
         size = len(self._found)
         self._rows, self._at = _places(np.array([series.id for _, series in self._found], np.int64), stored.series)
         self._when = (stored.buckets[self._rows] - buckets[0]) // level
@@ -145,7 +116,7 @@ class ColumnSignals:
         self._cells = np.zeros((size, len(buckets), CELLS), np.float32)
         self._labels: dict[int, dict[int, list[str]]] = {}  # those not seen before, by bucket and series
         self._fill(stored, binnings)
-        known = [anchors.get(_identity(*entry)) or Anchor() for entry in self._found]
+        known = [anchors.get(identity_of(*entry)) or Anchor() for entry in self._found]
         self._reference = np.array([anchor.reference for anchor in known]).reshape(-1, CELLS)
         ends = [spans.get(owner.name, (2**62, 0)) for owner, _ in self._found]
         self._first, self._last = np.array(ends, np.int64).reshape(-1, 2).T
@@ -211,7 +182,7 @@ class ColumnSignals:
         for k, (i, version) in enumerate(zip((pairs // SIZED).tolist(), (pairs % SIZED).tolist(), strict=True)):
             owner, series = self._found[i]
             binning = binnings.get(owner, {}).get((series.column, version))
-            anchor = self._anchors.get(_identity(owner, series))
+            anchor = self._anchors.get(identity_of(owner, series))
             if binning is not None and anchor is not None and len(anchor.edges) == CELLS - 1:
                 number[k] = len(edges)
                 edges.append(bins_of(np.array(anchor.edges), binning))
@@ -220,7 +191,7 @@ class ColumnSignals:
     def _fill_labels(self, stored: StoredCounts, rows: Ints, place: tuple[Ints, Ints]) -> None:
         """Most buckets of a column have the same labels, whose cells are looked up once."""
         lookups: dict[tuple[int, bytes], _Labels] = {}
-        anchors = {at: self._anchors.get(_identity(*self._found[at])) for at in np.unique(place[0]).tolist()}
+        anchors = {at: self._anchors.get(identity_of(*self._found[at])) for at in np.unique(place[0]).tolist()}
         found: list[_Labels] = []
         chosen = np.flatnonzero([anchors[at] is not None for at in place[0].tolist()])
         for i, at in zip(rows[chosen].tolist(), place[0][chosen].tolist(), strict=True):
@@ -245,7 +216,7 @@ class ColumnSignals:
     def _signals(self) -> tuple[list[Signal], list[tuple[int, Measure]]]:
         signals, columns = [], []
         for i, (owner, series) in enumerate(self._found):
-            anchor = self._anchors.get(_identity(owner, series)) or Anchor()
+            anchor = self._anchors.get(identity_of(owner, series)) or Anchor()
             for measure in _measures(series, owner.name in self._logged, bool(self._categorical[i])):
                 generation = anchor.generation if measure.name in COMPARED else 0
                 signals.append(Signal(owner.name, series.column, series.slice, measure, generation, self._level < DAY))
@@ -317,7 +288,7 @@ class ColumnSignals:
         compared = np.array([measure.name in COMPARED for _, measure in self._columns], bool)
         for i in np.unique(self._series[settled & compared]).tolist():
             self._reference[i] = self._cells[i, t] / (1 - self._decay)
-            if (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+            if (anchor := self._anchors.get(identity_of(*self._found[i]))) is not None:
                 anchor.generation += 1
         moving = np.ones(len(self._found), bool)
         moving[self._series[changed]] = False
@@ -327,13 +298,13 @@ class ColumnSignals:
         moving &= streams | cells.any(axis=1)
         self._reference[moving] = self._reference[moving] * self._decay + cells[moving]
         for i, labels in self._labels.get(t, {}).items():
-            if moving[i] and (anchor := self._anchors.get(_identity(*self._found[i]))) is not None:
+            if moving[i] and (anchor := self._anchors.get(identity_of(*self._found[i]))) is not None:
                 anchor.seen.update(labels[: max(_KNOWN - len(anchor.seen), 0)])
 
     def keep(self) -> None:
         """Write what was learned into the anchors."""
         for i, entry in enumerate(self._found):
-            if (anchor := self._anchors.get(_identity(*entry))) is not None:
+            if (anchor := self._anchors.get(identity_of(*entry))) is not None:
                 anchor.reference = self._reference[i].copy()
 
     def _categories(self) -> npt.NDArray[np.bool_]:
@@ -343,7 +314,7 @@ class ColumnSignals:
 
     def _begins(self, known: Sequence[Anchor]) -> Ints:
         """For each series, the first bucket with values; where there are too few values to say, none of these."""
-        fixed = (s.kind in ("stream", "opaque") or _identity(o, s) in self._anchors for o, s in self._found)
+        fixed = (s.kind in ("stream", "opaque") or identity_of(o, s) in self._anchors for o, s in self._found)
         return np.array([a.since if told else 2**62 for a, told in zip(known, fixed, strict=True)], np.int64)
 
     def _wholes(self) -> Ints:
@@ -355,105 +326,6 @@ class ColumnSignals:
 _TALLIES = (
     "rows", "null_key", "duplicate_key", "null", "nan", "positive_infinity", "negative_infinity", "negative", "new",
 )  # fmt: skip
-
-
-def anchored(
-    found: Sequence[tuple[Owner, Series]],
-    stored: StoredCounts,
-    binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
-    anchors: dict[Identity, Anchor],
-    before: int,
-) -> None:
-    """Fix the cells of series: those that have none from their first data, where these are enough; worn ones from
-    their newest before a bucket.
-    """
-    places = {series.id: (owner, series) for owner, series in _judged(found)}
-    rows: dict[int, list[int]] = {}
-    for i in np.argsort(stored.buckets, kind="stable").tolist():
-        if (id_ := int(stored.series[i])) in places:
-            rows.setdefault(id_, []).append(i)
-    for id_, which in rows.items():
-        owner, series = places[id_]
-        known = anchors.get(_identity(owner, series))
-        if known is not None:
-            which = [i for i in which[::-1] if stored.buckets[i] < before]
-        anchor = _anchor(owner, series, stored, which, binnings)
-        if anchor is not None:
-            valued = [int(stored.buckets[i]) for i in which if stored.sizes[i]]
-            anchor.generation = known.generation if known else 0
-            anchor.since = known.since if known else min(valued, default=0)
-            anchors[_identity(owner, series)] = anchor
-        elif known is not None:
-            known.coarse = True
-
-
-def without_anchor(
-    found: Sequence[tuple[Owner, Series]], anchors: Mapping[Identity, Anchor]
-) -> list[tuple[Owner, Series]]:
-    """The series whose cells are not fixed yet, or are worn."""
-    found = [entry for entry in _judged(found) if entry[1].kind != "opaque"]
-    known = ((entry, anchors.get(_identity(*entry))) for entry in found)
-    return [entry for entry, anchor in known if anchor is None or anchor.is_worn]
-
-
-def _anchor(
-    owner: Owner, series: Series, stored: StoredCounts, rows: Sequence[int],
-    binnings: Mapping[Owner, Mapping[tuple[str, int], Binning]],
-) -> Anchor | None:  # fmt: skip
-    if series.kind == "stream":
-        return Anchor()
-    if series.kind == "category":
-        return _anchor_of_labels(stored, rows)
-    return _anchor_of_numbers(series, stored, rows, binnings.get(owner, {})) if series.kind == "numeric" else None
-
-
-def _anchor_of_labels(stored: StoredCounts, rows: Sequence[int]) -> Anchor | None:
-    totals: Counter[str] = Counter()
-    for i in rows:
-        labels = unpack_labels(stored.bins[i], stored.sizes[i])
-        totals.update(dict(zip(labels, unpack_counts(stored.counts[i], stored.sizes[i]), strict=True)))
-        if totals.total() >= ANCHOR_RECORDS:
-            break
-    else:
-        return None
-    frequent = [label for label, _ in totals.most_common(CELLS - 1)]
-    cells = np.zeros(CELLS)
-    for label, number in totals.items():
-        cells[frequent.index(label) if label in frequent else CELLS - 1] += number
-    return Anchor([], frequent, set(totals), cells)
-
-
-def _anchor_of_numbers(
-    series: Series, stored: StoredCounts, rows: Sequence[int], binnings: Mapping[tuple[str, int], Binning]
-) -> Anchor | None:
-    middles, numbers, total = [], [], 0
-    for i in rows[:ANCHOR_BUCKETS]:
-        binning = binnings.get((series.column, int(stored.binnings[i]) % SIZED))
-        if binning is None or not stored.sizes[i]:
-            continue
-        middles.append(binning.middles(np.frombuffer(stored.bins[i], "<i4").astype(np.int64)))
-        numbers.append(_counts(stored.counts[i], stored.sizes[i]))
-        total += int(numbers[-1].sum())
-        if total >= 8 * ANCHOR_RECORDS:
-            break
-    if total < ANCHOR_RECORDS:
-        return None
-    values, counted = np.concatenate(middles), np.concatenate(numbers)
-    order = np.argsort(values)
-    values, reached = values[order], np.cumsum(counted[order])
-    edges = values[np.searchsorted(reached, total * np.arange(1, CELLS) / CELLS)]
-    cells = np.bincount(np.searchsorted(edges, values, side="right"), counted[order], CELLS).astype(np.float64)
-    return Anchor(edges.tolist(), reference=cells, coarse=float(cells.max()) > _WORN * total)
-
-
-def _judged(found: Sequence[tuple[Owner, Series]]) -> list[tuple[Owner, Series]]:
-    """The series that are judged: without model versions, and without what stands for all other slices."""
-    left_out = {
-        text
-        for text in {series.slice for _, series in found}
-        if set(slice_names(text)) & set(VERSIONS) or f'"{OTHER}"' in text
-    }
-    return [entry for entry in found if entry[1].slice not in left_out]
 
 
 def _measures(series: Series, logged: bool, categorical: bool) -> Sequence[Measure]:
@@ -472,10 +344,6 @@ def _measures(series: Series, logged: bool, categorical: bool) -> Sequence[Measu
     return measures.OPAQUE
 
 
-def _identity(owner: Owner, series: Series) -> Identity:
-    return owner.name, series.column, series.kind, series.slice
-
-
 def _rate(part: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
     known = whole > 0
     share = np.clip(np.divide(part, whole, out=np.zeros_like(whole, dtype=np.float64), where=known), 0.0, 1.0)
@@ -491,7 +359,3 @@ def _places(ids: Ints, rows: Ints) -> tuple[Ints, Ints]:
     place = order[np.minimum(np.searchsorted(ids, rows, sorter=order), len(ids) - 1)]
     chosen = np.flatnonzero(ids[place] == rows)
     return chosen, place[chosen]
-
-
-def _counts(packed: bytes, size: int) -> Ints:
-    return np.frombuffer(packed, "<i4" if len(packed) == 4 * size else "<i8").astype(np.int64)

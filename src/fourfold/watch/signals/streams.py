@@ -15,7 +15,8 @@ from fourfold.state import bulk, catalogue
 from fourfold.watch.detect import Status
 from fourfold.watch.memory import Memory
 from fourfold.watch.settings import WatchSettings
-from fourfold.watch.signals.columns import ColumnSignals, Signal, anchored, without_anchor
+from fourfold.watch.signals.anchors import anchored, without_anchor
+from fourfold.watch.signals.columns import ColumnSignals, Signal
 from fourfold.watch.signals.steps import Step, detector_of, least_of, note_learning, slice_of, step_of
 
 _LATE = 2  # buckets by which a stream's newest records may be behind where it is up to date
