@@ -82,7 +82,7 @@ def test_the_incidents_before_the_faults_are_few_and_over(demo: dict[str, Any]) 
     with Store(demo["store"], "flights").reader.database.read() as connection:
         known = incidents.load(connection, "flights")
     past = [incident for incident in known if not incident.state.is_active]
-    assert len(past) <= 13, "one in 30 days of a year of weather, holidays and storms"
+    assert len(past) <= 16, "of a year of weather, holidays and storms; most are days without weather for some hours"
 
 
 def test_a_check_in_the_demo_says_by_its_exit_code_that_an_incident_is_open(demo: dict[str, Any]) -> None:

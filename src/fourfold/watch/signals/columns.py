@@ -1,7 +1,7 @@
 """Streams and their columns as signals: every series of a project, bucket by bucket, as arrays.
 
 The first data of a column fix 16 cells (quantiles of a number, the most frequent values of a category). A bucket's
-location, spread and shape are those of its cells against a reference that follows the column's recent buckets, so that
+location and shape are those of its cells against a reference that follows the column's recent buckets, so that
 seasons move it along, and a change does not. Nothing here grows with the number of records.
 """
 
@@ -28,7 +28,7 @@ FEWEST, FEWEST_OF_SHAPE = 5, 30  # records of a bucket from which its location, 
 _HALF_LIFE = 14 * DAY  # of what a bucket is compared with
 _KNOWN = 512  # categories remembered as seen
 _SINGLE = 0.98  # of the records have one value
-COMPARED = ("location", "spread", "shape")  # with the reference
+COMPARED = ("location", "shape")  # with the reference
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -253,7 +253,6 @@ class ColumnSignals:
             enough &= ~constant  # one value at a time, as a date or a version has: to have another is no drift
             position = np.cumsum(old, axis=1) - old / 2
             location = np.where(enough, (share * position).sum(axis=1), np.nan)
-            spread = np.where(enough, (share * np.abs(2 * position - 1)).sum(axis=1), np.nan)
             squared = ((np.sqrt(share) - np.sqrt(old)) ** 2).sum(axis=1) / 2
             used = np.maximum((np.maximum(share, old) > 0).sum(axis=1), 2)
             size = 1 / (1 / within + 1 / np.maximum(reference.sum(axis=1), 1))
@@ -271,7 +270,6 @@ class ColumnSignals:
                 "infinite_rate": _rate(infinite, valued),
                 "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
                 "location": (location, 1 / (12 * within), within),
-                "spread": (spread, 1 / (12 * within), within),
                 "shape": (shape, 1 / (16 * size), within),
             }
 

@@ -77,7 +77,7 @@ class Measure:
     @property
     def kind(self) -> str:
         """The kind of its findings."""
-        return {"location": "drift", "spread": "drift", "shape": "drift", "rows": "volume"}.get(self.name, self.name)
+        return {"location": "drift", "shape": "drift", "rows": "volume"}.get(self.name, self.name)
 
 
 def _share(what: str) -> Callable[[float, float], str]:
@@ -87,10 +87,6 @@ def _share(what: str) -> Callable[[float, float], str]:
 def _position(value: float, expected: float) -> str:
     way = "up" if value > expected else "down"
     return f"values moved {way}: on average to the {value:.0%} quantile of recent data instead of {expected:.0%}"
-
-
-def _spread(value: float, expected: float) -> str:
-    return f"values spread {'more' if value > expected else 'less'} than usual ({value:.2f} instead of {expected:.2f})"
 
 
 def _shape(value: float, expected: float) -> str:
@@ -112,13 +108,12 @@ NUMERIC = (
     Measure("negative_rate", Scale.RATE, 0.03, 0, _share("are negative")),
     Measure("infinite_rate", Scale.RATE, 0.03, 1, _share("are infinite")),
     Measure("location", Scale.POSITION, 0.02, 0, _position),
-    Measure("spread", Scale.POSITION, 0.03, 0, _spread),
     Measure("shape", Scale.DISTANCE, 0.03, 1, _shape),
 )
 CATEGORY = (
     NUMERIC[0],
     Measure("new_rate", Scale.RATE, 0.05, 1, _share("have values never seen before")),
-    NUMERIC[5],
+    NUMERIC[4],
 )
 OPAQUE = (NUMERIC[0],)
 SLICED_NUMERIC = (NUMERIC[0], NUMERIC[3])
