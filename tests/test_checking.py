@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
-from fourfold.sdk import checking
+from fourfold.watch.signals.columns import ColumnSignals
 
 
 @pytest.fixture(autouse=True)
@@ -70,23 +70,19 @@ def test_what_is_bad_is_blocked_as_often_as_it_comes(bad: Any, words: str) -> No
     load(frame(100))
 
 
-def test_only_the_columns_of_the_frame_at_hand_are_judged() -> None:
+def test_only_the_columns_of_the_frame_at_hand_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     load = pipeline("warn")
     load(pd.DataFrame({f"c{i}": np.arange(20.0) for i in range(300)}))
     for seed in range(3):
         load(frame(seed))
-    judged = []
-    original = checking.judge_frame
+    judged: list[set[str]] = []
 
-    def counted(reader: Any, settings: Any, component: str, name: str, table: Any, *rest: Any) -> Any:
-        judged.append(set(table["column"].to_pylist()))
-        return original(reader, settings, component, name, table, *rest)
+    def signals(found: Any, *rest: Any) -> Any:
+        judged.append({series.column for _, series in found})
+        return ColumnSignals(found, *rest)
 
-    checking.judge_frame, kept = counted, checking.judge_frame
-    try:
-        load(frame(4))
-    finally:
-        checking.judge_frame = kept
+    monkeypatch.setattr("fourfold.watch.frames.ColumnSignals", signals)
+    load(frame(4))
     assert judged == [{"", "age", "city"}]
 
 

@@ -98,7 +98,7 @@ class Flights:
         touched = plan.error or type(fault).scores is not Injection.scores
         served = Changed(model, change) if touched else model
         try:
-            flights.predict(served, frame, at)  # type: ignore[arg-type]
+            flights.predict(served, frame, at)
         except Failure:
             if not plan.retried:
                 raise
