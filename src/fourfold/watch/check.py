@@ -68,6 +68,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
             known = incidents.load(connection, reader.project)
             memory = _remembered(memories.load(connection, reader.project, _NAME))
             learned = constraints.Learned.from_bytes(memories.load(connection, reader.project, _CONSTRAINTS))
+        before = None if memory.checked is None else memory.standing()
         lineage = _lineage(reader, memory, tasks)
         recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
         book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
@@ -89,10 +90,11 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
         memory.checked, memory.held = now, {finding.series for finding in others}
         news = [(after, event) for before, after in book.changed() for event in lifecycle.events(before, after)]
         with reader.database.write() as connection:
-            for before, after in book.changed():
+            for old, after in book.changed():
                 incidents.save(connection, reader.project, after)
-                enqueue(connection, reader.project, before, after, channels, now)
-            memories.save(connection, reader.project, _NAME, memory.to_bytes())
+                enqueue(connection, reader.project, old, after, channels, now)
+            if memory.standing() != before:  # it may be large
+                memories.save(connection, reader.project, _NAME, memory.to_bytes())
             memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
     active = sorted((incident for incident in book.incidents if incident.state.is_active), key=asked.urgency)
     return Checked(active, news, memory.learning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import json
@@ -39,6 +40,11 @@ class Memory:
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     checked: float | None = None
     held: set[str] = dataclasses.field(default_factory=set)
+
+    def standing(self) -> object:
+        """What differs if a check has judged or learned anything, but for the detectors, which move with ``last``."""
+        parts = self.last, self.live, self.begun, self.loggers, self.firing, self.learning, self.held
+        return copy.deepcopy(parts)
 
     def accept(self, key: str) -> None:
         """What a signal has changed to is normal from now on, and what its column is compared with begins anew."""
