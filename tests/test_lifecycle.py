@@ -77,7 +77,7 @@ def test_each_event_leads_where_the_table_says(event: Event, state: IncidentStat
 
 def test_an_illegal_event_changes_nothing_and_says_what_is_possible() -> None:
     before = incident(S.RESOLVED)
-    with pytest.raises(IllegalEventError, match="possible are confirm, dismiss$"):
+    with pytest.raises(IllegalEventError, match=r"possible are confirm, dismiss$"):
         advance(before, E.ACKNOWLEDGE, 300.0)
     assert before == incident(S.RESOLVED)
 
