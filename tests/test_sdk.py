@@ -574,6 +574,24 @@ def test_a_run_in_which_its_process_ends_is_told_of(session: Session, end: str) 
     assert run.status is (RunStatus.LOST if "kill" in end else RunStatus.FAILED)
 
 
+TAKEN = """
+import os, signal, sys, time, fourfold as ff
+ff.init(sys.argv[1], "test"); ff.log("p", key=1, v=1.0); ff.flush()
+ours = signal.signal(signal.SIGTERM, lambda *_: None)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(1.2)
+signal.signal(signal.SIGTERM, ours)
+time.sleep(1.5)
+print("alive")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals of this kind")
+def test_a_signal_that_the_hosts_handler_has_taken_ends_nothing_later(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TAKEN, str(tmp_path / "store")]
+    assert subprocess.run(command, check=False, capture_output=True, text=True).stdout == "alive\n"
+
+
 def test_records_survive_a_moment_in_which_the_store_cannot_be_written(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,13 +49,14 @@ def do_first(action: Callable[[int], None]) -> None:
 def attend() -> None:
     """Called from a thread now and then: end the process if the main thread does not."""
     global _noted, _pipe
-    if _pipe is None or _first is None or signal.getsignal(signal.SIGTERM) is not _handle:
+    if _pipe is None or _first is None:
         return
     if _identity_of(_pipe[0]) != _identity:
         _pipe = None
         return
-    try:
-        if signal.SIGTERM in os.read(_pipe[0], 1_024):
+    is_ours = signal.getsignal(signal.SIGTERM) is _handle
+    try:  # a signal that another handler has taken is over, also if ours is put back later
+        if signal.SIGTERM in os.read(_pipe[0], 1_024) and is_ours:
             _noted = monotonic()
     except BlockingIOError:
         pass
