@@ -13,7 +13,7 @@ import pytest
 import fourfold as ff
 from fourfold import config
 from fourfold.metrics import parse, register
-from fourfold.model import DAY, Task
+from fourfold.model import DAY, Place, Task
 
 
 def test_arguments_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -183,3 +183,23 @@ def test_keys_of_bytes_are_the_text_they_hold_in_records_and_frames(tmp_path: Pa
     for key in ("k1", "k2", "ff"):
         assert ff.trace(key).steps, key
     session.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"engine": "flink"}, "engine 'flink'.*give one of 'duckdb', 'spark'"),
+        ({"state": "mysql://me:secret@host/x"}, "state .from .*postgresql://"),
+        ({"state": 7}, "state .from .* is 7"),
+    ],
+)
+def test_a_state_or_an_engine_that_is_not_known_is_refused(settings: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(ff.ConfigError, match=wrong) as caught:
+        config.load(**settings)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_places_of_state_and_engine_come_from_where_the_store_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "fourfold.toml").write_text('state = "postgresql://host/a"\nengine = "spark"')
+    found = config.load(environment={"FOURFOLD_STATE": "postgresql://host/b"}, file=tmp_path / "fourfold.toml")
+    assert found.place == Place(".fourfold", "postgresql://host/b", "spark")

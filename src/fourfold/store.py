@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from fourfold.config import Settings
-from fourfold.engine import Engine, check_expression
+from fourfold.engine import check_expression
 from fourfold.errors import InputError, StoreError, UnknownNameError, suggest
 from fourfold.ingest.writer import Writer
 from fourfold.log import store_folder
+from fourfold.model import Address, Place
 from fourfold.query.metric import metric, undeclared_sums
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
@@ -30,13 +30,12 @@ class Store:
 
     def __init__(
         self,
-        address: str | os.PathLike[str],
+        place: Address,
         project: str,
-        engine: Engine | None = None,
         retention: Mapping[str, int] | None = None,
     ) -> None:
-        self.writer = writer = Writer(address, project, engine, retention)
-        self.folder, self.project = writer.folder, project
+        self.writer = writer = Writer(place, project, retention)
+        self.place, self.folder, self.project = writer.place, writer.folder, project
         self.reader = Reader(
             writer.folder,
             project,
@@ -92,7 +91,7 @@ def open_project(settings: Settings) -> Store:
         StoreError: there is no store at that place; a question creates none.
         UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
-    store = Store(folder_to_ask(settings), settings.project, retention=settings.retention)
+    store = Store(place_to_ask(settings), settings.project, retention=settings.retention)
     try:
         project = project_to_ask(store, settings)
     except UnknownNameError:
@@ -101,41 +100,41 @@ def open_project(settings: Settings) -> Store:
     if project == store.project:
         return store
     store.close()
-    return Store(store.folder, project, retention=settings.retention)
+    return Store(store.place, project, retention=settings.retention)
 
 
-def projects_to_fold(settings: Settings) -> tuple[Path, list[str]]:
-    """The store's folder, and the chosen project; if none was chosen, all projects.
+def projects_to_fold(settings: Settings) -> tuple[Place, list[str]]:
+    """The store's place, and the chosen project; if none was chosen, all projects.
 
     Raises:
         StoreError: there is no store at that place.
         UnknownNameError: the chosen project does not exist.
     """
-    folder = folder_to_ask(settings)
-    with closing(Store(folder, settings.project)) as store:
-        return folder, [project_to_ask(store, settings)] if settings.named_by else projects(store)
+    place = place_to_ask(settings)
+    with closing(Store(place, settings.project)) as store:
+        return place, [project_to_ask(store, settings)] if settings.named_by else projects(store)
 
 
-def project_to_examine(settings: Settings) -> tuple[Path, str]:
-    """The store's folder, and the project to examine, if possible without taking or counting anything.
+def project_to_examine(settings: Settings) -> tuple[Place, str]:
+    """The store's place, and the project to examine, if possible without taking or counting anything.
 
     Raises:
         StoreError: there is no store at that place.
         UnknownNameError: the project does not exist, or there are several and none was chosen.
     """
-    folder = folder_to_ask(settings)
+    place = place_to_ask(settings)
     try:
-        with closing(Store(folder, settings.project)) as store:
+        with closing(Store(place, settings.project)) as store:
             known = store.reader.database.recall(catalogue.projects)
             if len(known) == 1 and not settings.named_by:
-                return folder, known[0]
-            return folder, project_to_ask(store, settings)
+                return place, known[0]
+            return place, project_to_ask(store, settings)
     except StoreError:  # doctor examines it
-        return folder, settings.project
+        return place, settings.project
 
 
-def folder_to_ask(settings: Settings) -> Path:
-    """The store's folder, which must exist.
+def place_to_ask(settings: Settings) -> Place:
+    """The store's place, where there must be a store.
 
     Raises:
         StoreError: it does not; the message names the folder.
@@ -146,7 +145,7 @@ def folder_to_ask(settings: Settings) -> Path:
             f"there is no store at {folder}. Log something first, point {settings.option.format('store')} or "
             "FOURFOLD_STORE at it, or run 'fourfold demo'."
         )
-    return folder
+    return settings.place
 
 
 def is_store(folder: Path) -> bool:

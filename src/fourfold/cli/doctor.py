@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from fourfold.cli.screen import Words, console
 from fourfold.ingest.mending import mended
 from fourfold.ingest.retry import Retried
 from fourfold.ingest.retry import retry as retry_all
+from fourfold.model import Place
 from fourfold.reports.doctor import examine
 from fourfold.reports.problem import Problem
 from fourfold.reports.recount import recounted
@@ -40,21 +40,21 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Check for damage, batches in quarantine, labels that join nothing, failed runs and missing streams."""
-    folder, chosen = project_to_examine(settings_of(store, project))
-    steps = _mended(folder, chosen, deep=deep) if mend else []
+    place, chosen = project_to_examine(settings_of(store, project))
+    steps = _mended(place, chosen, deep=deep) if mend else []
     retried = _retried(store, project) if retry else []
     with _progress(shown=deep and not json) as report:
-        found = examine(folder, chosen, deep=deep, report=report)
+        found = examine(place, chosen, deep=deep, report=report)
     if json:
         print_json([*({"mended": step} for step in steps), *retried, *found])
     else:
         _draw(steps, retried, found)
 
 
-def _mended(folder: Path, project: str, *, deep: bool) -> list[str]:
-    steps = list(mended(folder, project))
+def _mended(place: Place, project: str, *, deep: bool) -> list[str]:
+    steps = list(mended(place, project))
     if deep:
-        with closing(Store(folder, project)) as store:
+        with closing(Store(place, project)) as store:
             steps += recounted(store)
     return steps
 

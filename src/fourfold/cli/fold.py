@@ -41,11 +41,11 @@ def command(
 
 def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]:
     """Count each project; return what cannot be counted. Declarations about streams belong to one project."""
-    folder, projects = projects_to_fold(settings)
+    place, projects = projects_to_fold(settings)
     retention = settings.retention if len(projects) == 1 else {}
     failed = []
     for project in projects:
-        with closing(Store(folder, project, retention=retention)) as store:
+        with closing(Store(place, project, retention=retention)) as store:
             store.writer.fold(report)
             failed += uncountable(store.reader)
     return failed

@@ -15,7 +15,7 @@ from fourfold.config.objectives import make_objective
 from fourfold.config.tasks import CELLS, CUTOFFS, TASK_KINDS, Slicing, make_task
 from fourfold.config.values import interval_of, is_finite, is_text, seconds_of
 from fourfold.errors import ConfigError, InputError
-from fourfold.model import DAY, Objective, Plausible, Task
+from fourfold.model import DAY, ENGINES, Objective, Place, Plausible, Task
 from fourfold.model.time import Moment, seconds
 
 __all__ = [
@@ -46,7 +46,7 @@ PLAUSIBLE = Plausible()
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The place of a project's data, and the tasks and objectives that ``fourfold.toml`` declares.
+    """The place of a project's data (see ``Place``), and the tasks and objectives that ``fourfold.toml`` declares.
 
     ``named_by`` says what named the project, such as "FOURFOLD_PROJECT"; it is empty for the default project.
     ``option`` is the way to give a setting here, for messages.
@@ -61,12 +61,21 @@ class Settings:
     watch: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the section [watch], for ``watch.settings``
     named_by: str = ""
     option: str = IN_PYTHON
+    state: str = ""
+    engine: str = ENGINES[0]
+
+    @property
+    def place(self) -> Place:
+        """The addresses of the store's parts."""
+        return Place(self.store, self.state, self.engine)
 
 
 def load(
     store: str | os.PathLike[str] | None = None,
     project: str | None = None,
     *,
+    state: str | None = None,
+    engine: str | None = None,
     earliest: Moment | None = None,
     ahead: str | None = None,
     option: str = IN_PYTHON,
@@ -87,11 +96,11 @@ def load(
     watch = declared.pop("watch", {})
     if not isinstance(watch, dict):
         raise ConfigError(f"fourfold.toml: watch={watch!r} is not a section; write [watch]")
-    unknown = declared.keys() - {"store", "project", "earliest", "ahead"}
+    unknown = declared.keys() - {"store", "state", "engine", "project", "earliest", "ahead"}
     if unknown:
         raise ConfigError(
-            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; known are store, project, earliest, ahead, "
-            "[task.NAME], [objective.NAME], [stream.NAME] and [watch]"
+            f"fourfold.toml: unknown setting {sorted(unknown)[0]!r}; known are store, state, engine, project, "
+            "earliest, ahead, [task.NAME], [objective.NAME], [stream.NAME] and [watch]"
         )
     place, told_by = _chosen("store", store, option, environment, declared)
     chosen, named_by = _chosen("project", project, option, environment, declared)
@@ -104,6 +113,8 @@ def load(
             _chosen("ahead", ahead, option, environment, declared),
         ),
         watch, named_by, option,
+        _state(*_chosen("state", state, option, environment, declared)),
+        _engine(*_chosen("engine", engine, option, environment, declared)),
     )  # fmt: skip
 
 
@@ -137,6 +148,28 @@ def _path(value: Any, told_by: str) -> str:
     if not isinstance(path, str) or not path:
         raise ConfigError(f"store {value!r} (from {told_by}) is no path; give a folder, such as '.fourfold'")
     return path
+
+
+def _state(value: Any, told_by: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgresql+psycopg://")):
+        shown = "a text that is not shown, as it may hold a password" if isinstance(value, str) else repr(value)
+        raise ConfigError(
+            f"state (from {told_by}) is {shown}: give a database's URL, such as 'postgresql://host/fourfold', or "
+            "nothing for SQLite in the store's folder"
+        )
+    return value
+
+
+def _engine(value: Any, told_by: str) -> str:
+    if value is None:
+        return ENGINES[0]
+    if value not in ENGINES:
+        raise ConfigError(
+            f"engine {value!r} (from {told_by}) is not known; give one of {', '.join(map(repr, ENGINES))}"
+        )
+    return str(value)
 
 
 def _name(value: Any, named_by: str) -> str:

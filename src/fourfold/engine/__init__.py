@@ -1,5 +1,6 @@
 """Engines run the folds: they read the log, join, and pass the records to the one kernel in ``fold``."""
 
+from fourfold.engine.choice import make_engine
 from fourfold.engine.drive import Engine
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.expressions import check_expression, columns_of_slice
@@ -19,4 +20,5 @@ __all__ = [
     "TooSlowError",
     "check_expression",
     "columns_of_slice",
+    "make_engine",
 ]

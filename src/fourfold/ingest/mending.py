@@ -9,14 +9,14 @@ from pathlib import Path
 
 from fourfold.errors import FourfoldError
 from fourfold.ingest.writer import Writer
-from fourfold.log import Inbox, mend, unreadable
-from fourfold.model import DAY
+from fourfold.log import Inbox, mend, store_folder, unreadable
+from fourfold.model import DAY, Address, Place
 from fourfold.state import Database, StateError, catalogue, series
 
 HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 
 
-def mended(folder: Path, project: str) -> Iterator[str]:
+def mended(place: Address, project: str) -> Iterator[str]:
     """Repair a store, reporting each step.
 
     Files in the wrong place are moved aside; an unusable state is moved aside and rebuilt from the logs and the
@@ -25,11 +25,13 @@ def mended(folder: Path, project: str) -> Iterator[str]:
     Raises:
         StoreError: the folder cannot be written, or the state was written by a newer fourfold.
     """
+    place = Place.of(place)
+    folder = store_folder(place.store)
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     for path, what in misplaced(folder):
         yield _move(path, f"it was not a {what}", stamp)
     yield from _mend_state(folder, stamp)
-    writer = Writer(folder, project)
+    writer = Writer(place, project)
     try:
         writer.catch_up()
         yield from _mend_logs(writer, stamp)

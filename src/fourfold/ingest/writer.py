@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fourfold.engine import DuckDB, Engine
+from fourfold.engine import make_engine
 from fourfold.errors import StoreError
 from fourfold.ingest.collect import Collector
 from fourfold.ingest.counting import Counter
@@ -31,9 +30,9 @@ from fourfold.log import (
     refuse_in_fork,
     store_folder,
 )
-from fourfold.model import Owner, Standing, Sums
+from fourfold.model import Address, Owner, Place, Standing, Sums
 from fourfold.model.time import Moment, seconds
-from fourfold.state import Database, catalogue, jobs
+from fourfold.state import catalogue, jobs, open_state
 
 logger = logging.getLogger("fourfold")
 
@@ -48,23 +47,23 @@ class Writer:
 
     def __init__(
         self,
-        address: str | os.PathLike[str],
+        place: Address,
         project: str,
-        engine: Engine | None = None,
         retention: Mapping[str, int] | None = None,
     ) -> None:
-        self.folder, self.project = store_folder(address), project
+        self.place, self.project = Place.of(place), project
+        self.folder = store_folder(self.place.store)
         self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
         try:
             (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
-        self.database = Database(self.folder / "state.db")
+        self.database = open_state(self.place.state, self.folder)
         self.quarantine = Quarantine(self.folder / "quarantine")
         self._inbox = Inbox(self.folder / "inbox")
         self.logs = Logs(self.folder / "log")
         self._collector = Collector(self._inbox, self.database, self.quarantine, self.logs)
-        self.engine = engine or DuckDB()
+        self.engine = make_engine(self.place.engine)
         self._folds = Counter(project, self.database, self.engine, self.logs)
         self._forgetter = Forgetter(project, self.database, self.logs, self._inbox, self.quarantine, self._folds)
         self._lock = FileLock(self.folder / "fold.lock")

@@ -16,6 +16,7 @@ from fourfold.model.names import (
     slice_names,
 )
 from fourfold.model.objective import Objective, ObjectiveStatus
+from fourfold.model.place import DUCKDB, ENGINES, SPARK, Address, Place
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
@@ -25,6 +26,8 @@ from fourfold.model.value import Status, Value, percent
 __all__ = [
     "ALL",
     "DAY",
+    "DUCKDB",
+    "ENGINES",
     "EVERYTHING",
     "HOUR",
     "KEEP_HOURS",
@@ -32,7 +35,9 @@ __all__ = [
     "LONGEST_LABEL",
     "MOST_SLICES",
     "OTHER",
+    "SPARK",
     "VERSIONS",
+    "Address",
     "Artifact",
     "Dimension",
     "Finding",
@@ -44,6 +49,7 @@ __all__ = [
     "ObjectiveStatus",
     "Owner",
     "Part",
+    "Place",
     "Plausible",
     "Run",
     "RunStatus",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from fourfold.engine import DuckDB, Engine
+from fourfold.engine import Engine, make_engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
 from fourfold.log import Changes, Inbox, Logs, Quarantine, StreamLog, store_folder
-from fourfold.model import Owner, Standing
-from fourfold.state import Database, catalogue, jobs
+from fourfold.model import Address, Owner, Place, Standing
+from fourfold.state import Database, catalogue, jobs, open_state
 from fourfold.state.jobs import Job
 
 P = ParamSpec("P")
@@ -44,9 +43,7 @@ class Reader:
         self._standing = standing
 
     @classmethod
-    def open(
-        cls, address: str | os.PathLike[str], project: str, *, retention: Mapping[str, int] | None = None
-    ) -> Reader:
+    def open(cls, place: Address, project: str, *, retention: Mapping[str, int] | None = None) -> Reader:
         """A reader without a writer, which needs no write permission for the folder.
 
         With one, SQLite may put empty side files beside the state.
@@ -55,9 +52,10 @@ class Reader:
             ConfigError: this version cannot use the address.
             StateError: there is no state to read, or it cannot be read.
         """
-        folder = store_folder(address)
-        database = Database(folder / "state.db", read_only=True)
-        return cls(folder, project, database, Logs(folder / "log"), DuckDB(), retention)
+        place = Place.of(place)
+        folder = store_folder(place.store)
+        database = open_state(place.state, folder, read_only=True)
+        return cls(folder, project, database, Logs(folder / "log"), make_engine(place.engine), retention)
 
     def close(self) -> None:
         """Close the connections to the state."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from fourfold.errors import FourfoldError, StoreError
+from fourfold.log import store_folder
+from fourfold.model import Address, Place
 from fourfold.reports import integrity
 from fourfold.reports.problem import Problem
 from fourfold.reports.problems import problems
@@ -16,15 +17,21 @@ _ADVICE = "run fourfold doctor --mend; it repairs what it can, and deletes nothi
 
 
 def examine(
-    folder: Path, project: str, *, deep: bool = False, report: Callable[[float], None] = lambda share: None
+    place: Address,
+    project: str,
+    *,
+    deep: bool = False,
+    report: Callable[[float], None] = lambda share: None,
 ) -> list[Problem]:
     """All problems of a store; ``deep`` counts its logs again and compares.
 
     ``report`` receives the share of this that is done.
     """
+    place = Place.of(place)
+    folder = store_folder(place.store)
     found = integrity.of_folder(folder)
     try:
-        store = Store(folder, project)
+        store = Store(place, project)
     except StoreError as error:
         return [*found, Problem("unusable_store", str(folder), str(error), _ADVICE)]
     try:

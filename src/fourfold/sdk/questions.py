@@ -21,7 +21,7 @@ from fourfold.reports.trace import trace as find_trace
 from fourfold.sdk.batch import key_text
 from fourfold.sdk.session import session
 from fourfold.state.runs import components as components_of
-from fourfold.store import Store, folder_to_ask, project_to_ask
+from fourfold.store import Store, place_to_ask, project_to_ask
 
 if TYPE_CHECKING:
     from fourfold.engine import Discrepancy
@@ -273,7 +273,7 @@ def store_to_ask() -> Store:
     """
     now = session()
     now.flush()
-    folder_to_ask(now.settings)
+    place_to_ask(now.settings)
     return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))
 
 

@@ -70,7 +70,7 @@ class Session(Host):
 
         with self._lock:
             if project not in self._stores:
-                self._stores[project] = Store(self.settings.store, project, retention=self.settings.retention)
+                self._stores[project] = Store(self.settings.place, project, retention=self.settings.retention)
             return self._stores[project]
 
     def plan(self, stream: str) -> Plan:
@@ -143,6 +143,8 @@ def init(
     store: str | os.PathLike[str] | None = None,
     project: str | None = None,
     *,
+    state: str | None = None,
+    engine: str | None = None,
     durability: str = "process",
     wait: float = 0.0,
     earliest: Moment | None = None,
@@ -154,6 +156,9 @@ def init(
         store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
         project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". A process that has
             chosen none and logged nothing asks the store's only project.
+        state: a database's URL, such as "postgresql://host/fourfold"; else FOURFOLD_STATE, else fourfold.toml's
+            ``state``, else SQLite in the store's folder.
+        engine: what counts, "duckdb" or "spark"; else FOURFOLD_ENGINE, else fourfold.toml's ``engine``, else "duckdb".
         durability: what a record survives once ``ff.flush()`` has returned: the death of the "process", or also a
             power failure ("disk": every message waits for the disk).
         wait: for how many seconds ``ff.log`` may wait for room in a full buffer before it drops the record; 0: never.
@@ -170,7 +175,7 @@ def init(
         raise ConfigError(f"durability={durability!r}: give one of {', '.join(map(repr, DURABILITIES))}")
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < float("inf"):
         raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
-    settings = config.load(store, project, earliest=earliest, ahead=ahead)
+    settings = config.load(store, project, state=state, engine=engine, earliest=earliest, ahead=ahead)
     previous, _session = _session, Session(settings, durability=durability, wait=wait)
     ending.do_first(_terminated)
     if previous is not None:

@@ -5,6 +5,6 @@ of a connection, so that several of them make one transaction.
 """
 
 from fourfold.state import adding, catalogue, runs, series
-from fourfold.state.database import Database, StateError
+from fourfold.state.database import Database, StateError, open_state
 
-__all__ = ["Database", "StateError", "adding", "catalogue", "runs", "series"]
+__all__ = ["Database", "StateError", "adding", "catalogue", "open_state", "runs", "series"]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from filelock import FileLock
 
-from fourfold.errors import StoreError
+from fourfold.errors import ConfigError, StoreError
 from fourfold.state import sqlite
 from fourfold.state.tables import metadata
 
@@ -183,6 +183,18 @@ class Database:
                 return None
             version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
             return version
+
+
+def open_state(address: str, folder: Path, *, read_only: bool = False) -> Database:
+    """The state at an address; without one, SQLite in the store's folder.
+
+    Raises:
+        ConfigError: this version cannot use the address.
+        StateError: the state cannot be used.
+    """
+    if address:
+        raise ConfigError("state: this version keeps the state in the store's folder; leave it out")
+    return Database(folder / "state.db", read_only=read_only)
 
 
 @contextmanager
