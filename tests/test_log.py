@@ -298,3 +298,15 @@ def test_recent_records_are_kept_as_far_as_there_is_room_and_given_in_their_own_
     recent.drop(tmp_path, but=[str(tmp_path / "b")])
     assert recent.get(str(tmp_path / "c"), wanted) is None
     assert recent.get(str(tmp_path / "b"), wanted) == records.select(["y"])
+
+
+def test_values_that_hardly_repeat_are_written_without_a_dictionary(store: Store) -> None:
+    rows = [{"key": f"k{i}", "time": START, "log_time": START, "x": i / 7, "s": f"s{i % 3}"} for i in range(200)]
+    Sender(store).records("predict", rows)
+    store.writer.catch_up()
+    (file,) = store.writer.log("predict").whole().added
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    plain = {c.path_in_schema for c in columns if not any("DICTIONARY" in encoding for encoding in c.encodings)}
+    assert {"x", KEY} <= plain
+    assert "s" not in plain

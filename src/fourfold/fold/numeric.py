@@ -56,11 +56,19 @@ def needs_new_binning(values: Floats, current: Binning) -> Binning | None:
     values = values[np.isfinite(values)]
     if len(values) < ENOUGH_VALUES:
         return None
-    used = len(np.unique(bins_of(values, current)))
+    used = _distinct(bins_of(values, current))
     if FEW_BINS <= used <= MANY_BINS or (used < FEW_BINS and len(np.unique(values[:10_000])) <= 2 * FEW_BINS):
         return None
     fresh = choose_binning(values, current.bits, current.version + 1)
-    return fresh if len(np.unique(bins_of(values, fresh))) in range(FEW_BINS, MANY_BINS + 1) else None
+    return fresh if _distinct(bins_of(values, fresh)) in range(FEW_BINS, MANY_BINS + 1) else None
+
+
+def _distinct(bins: Ints) -> int:
+    """How many different bins there are; where they lie close together, without sorting or hashing them."""
+    first, last = int(bins.min()), int(bins.max())
+    if last - first > len(bins):
+        return len(np.unique(bins))
+    return int(np.count_nonzero(np.bincount(bins - first)))
 
 
 def fold_numeric(values: Floats, valid: np.ndarray | None, groups: Groups, column: str, binning: Binning) -> Counted:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from fourfold.errors import SchemaError, StoreError
@@ -30,7 +30,7 @@ from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")
 _GROUP_ROWS = 1 << 16  # of a row group, so that few records are read where few are sought
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS)
+_PLAIN = ColumnProperties(dictionary_enabled=False)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
@@ -107,7 +107,7 @@ class StreamLog:
                 configuration=_CONFIGURATION if table is None else None,
                 name=self.stream if table is None else None,  # the folder's name may be cut: see ``names``
                 description=self.project if table is None else None,
-                writer_properties=_WRITER,
+                writer_properties=_writer(fitted.schema),
                 commit_properties=CommitProperties(
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
@@ -161,7 +161,7 @@ class StreamLog:
         with delta_errors(self.folder):
             write_deltalake(
                 table, pa.RecordBatchReader.from_batches(schema, batches), mode="overwrite", schema_mode="overwrite",
-                writer_properties=_WRITER,
+                writer_properties=_writer(schema),
             )  # fmt: skip
         self._table = None
 
@@ -206,7 +206,7 @@ class StreamLog:
         if table is None or len(table.file_uris()) < at_least:
             return False
         with delta_errors(self.folder):
-            table.optimize.compact(writer_properties=_WRITER)
+            table.optimize.compact(writer_properties=_writer(_schema(table)))
             table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=keep_hours > 0)
         prune(self.folder, self._files(table))
         return True
@@ -251,7 +251,7 @@ class StreamLog:
         with delta_errors(self.folder):
             table.merge(
                 source, f"t.{BATCH} = s.batch AND t.{ROW} = s.row", source_alias="s", target_alias="t",
-                writer_properties=_WRITER,
+                writer_properties=_writer(wide),
             ).when_matched_update(updates).execute()  # fmt: skip
         self.close()
         self._check_committed({})
@@ -274,7 +274,7 @@ class StreamLog:
         table = self.open()
         if table is not None:
             with delta_errors(self.folder):
-                table.delete(predicate, writer_properties=_WRITER)
+                table.delete(predicate, writer_properties=_writer(_schema(table)))
 
     def seal(self) -> None:
         """Begin a version without traces of a deletion, whose own commit contains the deleted keys."""
@@ -349,6 +349,16 @@ def delta_errors(folder: Path, error: type[StoreError] = StoreError) -> Iterator
             text = "; ".join(commit_faults(folder)) or str(fault).splitlines()[0][:200]
             raise error(f"the log at {folder} cannot be used: {text}") from fault
         raise
+
+
+def _writer(schema: pa.Schema) -> WriterProperties:
+    """How data files are written. Values that hardly repeat, keys and floats, get no dictionary: trying one takes
+    three times as long as writing them, and makes the file larger.
+    """
+    plain = {field.name: _PLAIN for field in schema if field.name == KEY or pa.types.is_floating(field.type)}
+    return WriterProperties(
+        compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS, column_properties=plain
+    )
 
 
 def _schema(table: DeltaTable) -> pa.Schema:
