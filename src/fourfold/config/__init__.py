@@ -61,7 +61,7 @@ class Settings:
     watch: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the section [watch], for ``watch.settings``
     named_by: str = ""
     option: str = IN_PYTHON
-    state: str = ""
+    state: str = dataclasses.field(default="", repr=False)  # it may hold a password
     engine: str = ENGINES[0]
 
     @property

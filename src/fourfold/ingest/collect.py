@@ -98,7 +98,7 @@ class Collector:
                 declarations.restore(connection, project, self._logs.project(project), logged)
             for project, stream in found:
                 catalogue.add_stream(connection, project, stream, None, None)
-        declarations.note_made_anew(self._database.path.parent)
+        declarations.note_made_anew(self._inbox.folder.parent)
         logger.warning("The state of the store was gone. %s", declarations.LOST)
 
     def _read(self, path: Path) -> Received | None:

@@ -190,8 +190,8 @@ class Forgetter:
             f"{job.owner} is not counted: {why}"
             for job, why in self._database.recall(jobs.failures, self._project).items()
         ]
-        if not self._database.erase_deleted():
-            left.append(f"{self._database.path}-wal is in use by a reader; run forget again when it has ended")
+        if kept := self._database.erase_deleted():
+            left.append(f"{kept}; run forget again when it has ended")
         return tuple(left)
 
     def _log(self, stream: str) -> StreamLog:

@@ -11,7 +11,7 @@ from fourfold.errors import FourfoldError
 from fourfold.ingest.writer import Writer
 from fourfold.log import Inbox, mend, store_folder, unreadable
 from fourfold.model import DAY, Address, Place
-from fourfold.state import Database, StateError, catalogue, series
+from fourfold.state import StateError, catalogue, open_state, series
 
 HALF_WRITTEN = 60  # seconds after which a message that is not whole belongs to a process that has died
 
@@ -30,7 +30,8 @@ def mended(place: Address, project: str) -> Iterator[str]:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     for path, what in misplaced(folder):
         yield _move(path, f"it was not a {what}", stamp)
-    yield from _mend_state(folder, stamp)
+    if not place.state:  # a file of its own, which can be set aside
+        yield from _mend_state(folder, stamp)
     writer = Writer(place, project)
     try:
         writer.catch_up()
@@ -56,7 +57,7 @@ def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
     if not path.exists():
         return
     try:
-        database = Database(path)
+        database = open_state("", path.parent)
         faults = database.faults()
         database.close()
     except StateError as error:
@@ -74,7 +75,7 @@ def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
 
 def _unreadable_rows(path: Path) -> list[str]:
     """What of the state cannot be read though the file is sound: declarations and counts that make no sense."""
-    database = Database(path)
+    database = open_state("", path.parent)
     try:
         with database.read() as connection:
             for project in catalogue.projects(connection):

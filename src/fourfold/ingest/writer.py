@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fourfold.engine import make_engine
 from fourfold.errors import StoreError
@@ -32,7 +32,7 @@ from fourfold.log import (
 )
 from fourfold.model import Address, Owner, Place, Standing, Sums
 from fourfold.model.time import Moment, seconds
-from fourfold.state import catalogue, jobs, open_state
+from fourfold.state import LostLockError, catalogue, jobs, open_state
 
 logger = logging.getLogger("fourfold")
 
@@ -66,7 +66,7 @@ class Writer:
         self.engine = make_engine(self.place.engine)
         self._folds = Counter(project, self.database, self.engine, self.logs)
         self._forgetter = Forgetter(project, self.database, self.logs, self._inbox, self.quarantine, self._folds)
-        self._lock = FileLock(self.folder / "fold.lock")
+        self._lock = self.database.lock("fold")
         self._thread_lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -93,7 +93,7 @@ class Writer:
             StoreError: the lock cannot be taken: its path is no file, or cannot be written.
         """
         if not self._thread_lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
-            raise Timeout(self._lock.lock_file)
+            raise Timeout("fold")
         try:
             try:
                 self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
@@ -101,7 +101,7 @@ class Writer:
                 raise
             except OSError as error:
                 raise StoreError(
-                    f"the lock {self._lock.lock_file} cannot be taken: {error}. Check its permissions; "
+                    f"the lock {self.folder / 'fold.lock'} cannot be taken: {error}. Check its permissions; "
                     "'fourfold doctor --mend' moves aside what is in its place"
                 ) from error
             try:
@@ -161,7 +161,7 @@ class Writer:
         if self._told:
             return
         self._told = True
-        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.path.stat().st_mtime))
+        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.database.changed()))
         logger.warning(
             "%s is read-only for this process: %d messages wait, and counts are as of %s UTC.",
             self.folder, len(self.waiting()), at,
@@ -174,7 +174,7 @@ class Writer:
         """
         until = time.monotonic() + patience
         self._behind = True
-        with contextlib.suppress(Timeout), self.locked(patience if wait is None else wait):
+        with contextlib.suppress(Timeout, LostLockError), self.locked(patience if wait is None else wait):
             taken = self._collector.collect(lambda: time.monotonic() < until)
             self._behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
             if not self._behind:

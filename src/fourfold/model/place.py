@@ -18,7 +18,7 @@ class Place:
     """
 
     store: str
-    state: str = ""
+    state: str = dataclasses.field(default="", repr=False)  # it may hold a password
     engine: str = DUCKDB
 
     @classmethod

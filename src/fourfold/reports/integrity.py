@@ -36,8 +36,8 @@ def of_state(reader: Reader) -> list[Problem]:
         found = reader.database.faults()
     except StateError as error:
         found = [str(error)]
-    advice = "fourfold doctor --mend sets the state aside and rebuilds it from the logs and the declarations"
-    return [Problem("damaged_state", reader.database.path.name, fault, advice) for fault in found]
+    system = reader.database.system
+    return [Problem("damaged_state", system.subject, fault, system.advice) for fault in found]
 
 
 def of_store(reader: Reader) -> Iterator[Problem]:

@@ -2,59 +2,65 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from filelock import FileLock
 
 from fourfold.errors import ConfigError, StoreError
-from fourfold.state import sqlite
+from fourfold.state.sqlite import SQLite
+from fourfold.state.system import Lock, LostLockError, StateError, System
 from fourfold.state.tables import metadata
 
-HEAD = "0005"  # the newest migration; a test compares it with the folder
+__all__ = ["HEAD", "Database", "LostLockError", "StateError", "alembic_config", "open_state", "readable"]
+
+HEAD = "0007"  # the newest migration; a test compares it with the folder
 _MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
+_SCHEMES = ("postgresql://", "postgresql+psycopg://")
 T = TypeVar("T")
 
 
-class StateError(StoreError):
-    """The state is unusable: damaged, locked for long, full or out of reach."""
-
-
 class Database:
-    """The state of one store: SQLite in WAL mode, which several processes read and write at once.
+    """The state of one store, which several processes read and write at once.
 
-    If its folder cannot be written, it can still be read (``writable`` is False). A replaced file, as after
-    ``fourfold doctor --mend``, is reopened; a removed one is an error until it is back.
+    If it cannot be written, it can still be read (``writable`` is False). A replaced one, as after ``fourfold doctor
+    --mend``, is reopened; a removed one is an error until it is back.
 
     Raises:
-        StateError: from each method too, where the file cannot be used; it says what to do.
+        StateError: from each method too, where the state cannot be used; it says what to do.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path, self.writable = path, not read_only
-        with self._explained(OSError):
-            if self.writable:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self.writable = sqlite.is_writable(path)
-        self.engine = sqlite.engine(path, writable=self.writable)
-        weakref.finalize(self, self.engine.dispose).atexit = False  # at exit, the driver closes what is open
-        self._watch: sqlite.Driver | None = None  # never writes: it sees that others have
-        self._remembered: tuple[int, dict[Hashable, Any]] = (-1, {})
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self._remembered: tuple[Hashable, dict[Hashable, Any]] = (None, {})
         self._lock = threading.Lock()
-        with self._explained(OSError):
+        with self._explained(disk=True):
+            system.prepare()
             self._migrate()
-            self._file = _identity(path)
+            self._identity = system.identity()
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its file, or its address without a password."""
+        return self.system.name
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process can write it."""
+        return self.system.writable
+
+    @property
+    def engine(self) -> sa.Engine:
+        """What connects to it, for what ``read`` and ``write`` do not do."""
+        return self.system.engine
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the store and changes nothing."""
-        with self._explained(), self.engine.connect() as connection:
+        with self._explained(), self.system.read() as connection:
             yield connection
 
     def recall(self, read: Callable[..., T], *arguments: Any) -> T:
@@ -71,8 +77,8 @@ class Database:
 
         What it gives is shared and must not be changed.
         """
-        with self._lock:
-            version = self._data_version()
+        with self._lock, self._explained():
+            version = self.system.version()
             if self._remembered[0] != version:
                 self._remembered = version, {}
             known = self._remembered[1]
@@ -83,118 +89,121 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed at the end, or not at all; writers wait for each other."""
-        engine = self.engine.execution_options(fourfold_write=True)
-        with self._explained(), engine.begin() as connection:
+        """A transaction that is committed at the end, or not at all; writers wait for each other.
+
+        Raises:
+            LostLockError: this thread has lost a lock that it acquired; nothing was written.
+        """
+        with self._explained(), self.system.write() as connection:
             yield connection
 
-    def erase_deleted(self) -> bool:
-        """Rewrite the file without the deleted bytes; False if a reader still uses them."""
-        with self.engine.connect() as connection:
-            return sqlite.erase_deleted(connection)
+    def lock(self, name: str) -> Lock:
+        """A lock of the store: "fold" is that of who takes and counts, "watch" that of who judges."""
+        return self.system.lock(name)
+
+    def changed(self) -> float:
+        """When the state was written last, in seconds since 1970."""
+        with self._explained(disk=True):
+            return self.system.changed()
+
+    def erase_deleted(self) -> str:
+        """Remove the deleted bytes from the disk; returns what keeps some of them, or nothing."""
+        with self._explained():
+            return self.system.erase_deleted()
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            self._close()
+            self.system.close()
 
     def faults(self) -> list[str]:
-        """Damage in the file: inconsistent pages, and missing tables."""
+        """Damage: pages that contradict each other, and missing tables."""
         with self._explained(), self.engine.connect() as connection:
-            found = sqlite.faults(connection)
+            found = self.system.faults(connection)
             present = set(sa.inspect(connection).get_table_names())
         missing = sorted(metadata.tables.keys() - present)
         found = [" ".join(str(fault).split()) for fault in found]
         return found + [f"the table {name!r} is missing" for name in missing]
 
-    def _close(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        self.engine.dispose()
-
     def reopen_if_replaced(self) -> None:
-        """Leave the file that was opened where there is another in its place, or none.
+        """Leave the state that was opened where there is another in its place, or none.
 
         Raises:
             StateError: it is gone, or cannot be used.
         """
-        if (now := _identity(self.path)) == self._file:
-            return
-        with self._lock, self._explained(OSError):
-            self._close()
-            if now is None:
-                raise StateError(f"{self.path} is gone: bring the store's folder back, or begin a new one with ff.init")
-            self._migrate()
-            self._file = _identity(self.path)
-
-    def _data_version(self) -> int:
-        """A number that changes when another connection has written."""
-        try:
-            if self._watch is None:
-                self._watch = sqlite.connect(self.path, writable=self.writable)
-                weakref.finalize(self, self._watch.close).atexit = False
-                self._remembered = -1, {}
-            return sqlite.data_version(self._watch)
-        except sqlite.Error as error:
-            raise StateError(f"the state at {self.path} cannot be used: {error}. {_what_to_do(error)}") from error
+        with self._explained(disk=True):
+            if (now := self.system.identity()) == self._identity:
+                return
+            with self._lock:
+                self.system.close()
+                self._remembered = None, {}
+                if now is None:
+                    raise StateError(
+                        f"{self.name} is gone: bring the store's state back, or begin a new one with ff.init"
+                    )
+                self._migrate()
+                self._identity = self.system.identity()
 
     @contextmanager
-    def _explained(self, *also: type[Exception]) -> Iterator[None]:
-        """Errors of the database as our own, without SQL; those of what a statement says are not the database's."""
+    def _explained(self, *, disk: bool = False) -> Iterator[None]:
+        """Errors of the database as our own, without SQL; those of what a statement says are not the database's.
+
+        Those of the disk are only where nothing of the caller's runs meanwhile.
+        """
         try:
             yield
-        except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError):
-            raise
         except Exception as error:
-            if not isinstance(error, (sa.exc.DatabaseError, sqlite.Error, *also)):
+            if (isinstance(error, OSError) and not disk) or not (why := self.system.blame(error)):
                 raise
-            why = error.orig if isinstance(error, sa.exc.DatabaseError) else error
-            raise StateError(f"the state at {self.path} cannot be used: {why}. {_what_to_do(why)}") from error
+            raise StateError(f"the state at {self.name} cannot be used: {why}") from error
 
     def _migrate(self) -> None:
-        version = self._version()
-        if version == HEAD:
-            return
+        with self.engine.connect() as connection:
+            if self._version(connection) == HEAD:
+                return
         if not self.writable:
-            raise StateError(f"{self.path} has an older version; ask once as a user who can write there")
-        with FileLock(self.path.with_suffix(".lock")):
-            version = self._version()
+            raise StateError(f"{self.name} has an older version, or none; ask once as a user who can write there")
+        with self.engine.connect() as connection, self.system.migrating(connection):
+            version = self._version(connection)
             if version == HEAD:
                 return
             if version is not None and version > HEAD and version.isdigit():
                 raise StoreError(
-                    f"{self.path} was written by a newer fourfold (state version {version}, this one knows {HEAD}); "
+                    f"{self.name} was written by a newer fourfold (state version {version}, this one knows {HEAD}); "
                     "upgrade fourfold"
                 )
+            if what := self.system.is_foreign(connection):
+                raise StateError(f"{self.name} holds something else than a state: {what}")
             from alembic import command  # only a new or old store pays for this import
             from alembic.util import CommandError
 
             try:
-                with self.engine.connect() as connection:
-                    command.upgrade(alembic_config(connection), "head")
-                    connection.commit()
+                command.upgrade(alembic_config(connection), "head")
+                connection.commit()
             except CommandError as error:
-                raise StateError(f"{self.path} has an unknown version: {error}. {_MEND}") from error
+                raise StateError(f"{self.name} has an unknown version: {error}. {self.system.advice}") from error
 
-    def _version(self) -> str | None:
-        with self.engine.connect() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
-            return version
+    def _version(self, connection: sa.Connection) -> str | None:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
+        return version
 
 
 def open_state(address: str, folder: Path, *, read_only: bool = False) -> Database:
     """The state at an address; without one, SQLite in the store's folder.
 
     Raises:
-        ConfigError: this version cannot use the address.
+        ConfigError: the address is none of a database that this version can use, or misspelt.
         StateError: the state cannot be used.
     """
-    if address:
-        raise ConfigError("state: this version keeps the state in the store's folder; leave it out")
-    return Database(folder / "state.db", read_only=read_only)
+    if not address:
+        return Database(SQLite(folder / "state.db", read_only=read_only))
+    if not address.startswith(_SCHEMES):
+        raise ConfigError("state: give a URL such as 'postgresql://user@host/database', or leave it out for SQLite")
+    from fourfold.state.postgres import PostgreSQL  # its driver is an extra
+
+    return Database(PostgreSQL(address, read_only=read_only))
 
 
 @contextmanager
@@ -214,22 +223,3 @@ def alembic_config(connection: sa.Connection | None = None) -> Any:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is at a path: another one in its place has another identity; None where there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _what_to_do(why: object) -> str:
-    """The advice for an error of the database or the disk."""
-    text = str(why)
-    if "locked" in text or "busy" in text:
-        return "Another process holds it for long; try again"
-    if "full" in text or isinstance(why, OSError) or "readonly" in text or "unable to open" in text:
-        return "Check the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
-    return _MEND

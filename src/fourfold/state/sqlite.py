@@ -1,22 +1,118 @@
-"""SQLite: how it is opened, its locks and its pragmas."""
+"""SQLite: one file in WAL mode, with the locks as files beside it."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from filelock import FileLock
 
-BUSY_SECONDS = 60  # that a writer waits for another
-Driver = sqlite3.Connection
-Error = sqlite3.Error
+_BUSY_SECONDS = 60  # that a writer waits for another
+_MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
+_OF_STATEMENTS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError)
 
 
-def engine(path: Path, *, writable: bool) -> sa.Engine:
-    """What connects to a state, in WAL mode where it may be written."""
-    made = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+class SQLite:
+    """A state in a file; see ``System``."""
+
+    advice = _MEND
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path, self.name, self.subject, self.writable = path, str(path), path.name, not read_only
+        self._engine: sa.Engine | None = None
+        self._watch: sqlite3.Connection | None = None  # never writes: it sees that others have
+        self._opened = 0  # how often ``_watch`` was: each counts for itself
+
+    @property
+    def engine(self) -> sa.Engine:
+        """See ``System``."""
+        if self._engine is None:
+            self._engine = _engine(self.path, writable=self.writable)
+            weakref.finalize(self, self._engine.dispose).atexit = False  # at exit, the driver closes what is open
+        return self._engine
+
+    def prepare(self) -> None:
+        """Make the folder; whether the file can be written is only known then."""
+        if self.writable:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.writable = _is_writable(self.path)
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """See ``System``."""
+        return self.engine.connect()
+
+    def write(self) -> AbstractContextManager[sa.Connection]:
+        """See ``System``. No lock is ever lost: the file's is held for as long as the process lives."""
+        return self.engine.execution_options(fourfold_write=True).begin()
+
+    def migrating(self, connection: sa.Connection) -> AbstractContextManager[object]:
+        """See ``System``."""
+        return _without_transaction(connection, self.lock("state"))
+
+    def is_foreign(self, connection: sa.Connection) -> str:
+        """Nothing: the file is in the store's own folder."""
+        return ""
+
+    def lock(self, name: str) -> FileLock:
+        """A lock that is a file beside the state."""
+        return FileLock(self.path.with_name(f"{name}.lock"))
+
+    def version(self) -> tuple[int, int]:
+        """See ``System``."""
+        if self._watch is None:
+            self._watch = sqlite3.connect(self.path, check_same_thread=False) if self.writable else _read_only(self.path)
+            self._opened += 1
+            weakref.finalize(self, self._watch.close).atexit = False
+        return self._opened, int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file is there: another one in its place has another identity."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def changed(self) -> float:
+        """When the file was."""
+        return self.path.stat().st_mtime
+
+    def faults(self, connection: sa.Connection) -> list[str]:
+        """Pages that contradict each other."""
+        return [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(3)") if row[0] != "ok"]
+
+    def erase_deleted(self) -> str:
+        """Rewrite the file without the deleted bytes."""
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return f"{self.path}-wal is in use by a reader" if busy else ""
+
+    def blame(self, error: Exception) -> str:
+        """See ``System``."""
+        if isinstance(error, _OF_STATEMENTS) or not isinstance(error, (sa.exc.DatabaseError, sqlite3.Error, OSError)):
+            return ""
+        why = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+        return f"{why}. {_what_to_do(why)}"
+
+    def close(self) -> None:
+        """See ``System``."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def _engine(path: Path, *, writable: bool) -> sa.Engine:
+    made = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS})
     if not writable:
         sa.event.listen(made, "do_connect", lambda *_: _read_only(path))
     sa.event.listen(made, "connect", _set_up if writable else _set_up_reader)
@@ -24,33 +120,18 @@ def engine(path: Path, *, writable: bool) -> sa.Engine:
     return made
 
 
-def data_version(connection: Driver) -> int:
-    """A number that changes when another connection has written."""
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+@contextmanager
+def _without_transaction(connection: sa.Connection, lock: FileLock) -> Iterator[None]:
+    """Under a lock; a transaction that was begun before it would see the state as it was."""
+    with lock:
+        connection.rollback()
+        yield
 
 
-def faults(connection: sa.Connection) -> list[str]:
-    """Pages that contradict each other, in words."""
-    return [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(3)") if row[0] != "ok"]
-
-
-def erase_deleted(connection: sa.Connection) -> bool:
-    """Rewrite the file without the deleted bytes; False if a reader still uses them."""
-    driver: Any = connection.connection.driver_connection
-    driver.execute("VACUUM")
-    busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not busy
-
-
-def is_writable(path: Path) -> bool:
+def _is_writable(path: Path) -> bool:
     """Whether this process can write the state: the file and, for what SQLite puts beside it, the folder."""
     present = [path, *(side for end in ("-wal", "-shm") if (side := Path(f"{path}{end}")).exists())]
     return os.access(path.parent, os.W_OK) and all(os.access(p, os.W_OK) for p in present if p.exists())
-
-
-def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    """A connection of the driver's own."""
-    return sqlite3.connect(path, check_same_thread=False) if writable else _read_only(path)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
@@ -65,7 +146,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
     for how in ("mode=ro", "immutable=1"):
         if how == "immutable=1" and log.exists() and log.stat().st_size:
             raise sqlite3.OperationalError(f"{log.name} holds newer counts, and its index {path.name}-shm is missing")
-        connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False, timeout=BUSY_SECONDS)
+        connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False, timeout=_BUSY_SECONDS)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return connection
@@ -91,3 +172,13 @@ def _begin(connection: sa.Connection) -> None:
     driver = connection.connection.driver_connection  # before every question: SQLAlchemy's own way takes thrice as long
     assert driver is not None
     driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _what_to_do(why: object) -> str:
+    """The advice for an error of the database or the disk."""
+    text = str(why)
+    if "locked" in text or "busy" in text:
+        return "Another process holds it for long; try again"
+    if "full" in text or isinstance(why, OSError) or "readonly" in text or "unable to open" in text:
+        return "Check the disk and the permissions; " + _MEND[0].lower() + _MEND[1:]
+    return _MEND

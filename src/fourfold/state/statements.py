@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fourfold.model import Owner
 
-_SYSTEMS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
+_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MOST = 500  # values bound in one statement
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -40,11 +40,10 @@ def chunked(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Text:
-    """A statement as a driver takes it; its parameters by place, or by name, are these columns."""
+    """A statement as a driver takes it; its parameters, by place, are these columns."""
 
     sql: str
     columns: tuple[str, ...]
-    by_place: bool
 
 
 def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Row | Sequence[Row], *, replace: bool) -> None:
@@ -57,10 +56,8 @@ def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Row | Sequenc
 def _insert(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]], *, replace: bool) -> None:
     # the values are plain numbers, texts and bytes, which drivers take as they are: several times quicker than bound
     # one by one, as counts are written by hundreds
-    statement = _statement(connection.dialect.name, table, replace=replace)
+    statement = _statement(connection.dialect, table, replace=replace)
     rows: list[Any] = list(zip(*(columns[name] for name in statement.columns), strict=True))
-    if rows and not statement.by_place:
-        rows = [dict(zip(statement.columns, row, strict=True)) for row in rows]
     if rows:
         connection.exec_driver_sql(statement.sql, rows)
 
@@ -69,15 +66,14 @@ def _plain(value: Any) -> Any:
     return value.key if isinstance(value, Owner) else value
 
 
-@functools.cache
-def _statement(system: str, table: sa.Table, *, replace: bool) -> _Text:
-    insert = _SYSTEMS[system].insert(table)
+@functools.lru_cache(maxsize=256)
+def _statement(dialect: sa.Dialect, table: sa.Table, *, replace: bool) -> _Text:
+    insert = _INSERTS[dialect.name](table)
     keys = list(table.primary_key.columns)
     if replace:
         values = {column.name: insert.excluded[column.name] for column in table.columns if column not in keys}
         insert = insert.on_conflict_do_update(index_elements=keys, set_=values)
     else:
         insert = insert.on_conflict_do_nothing(index_elements=keys)
-    compiled = insert.compile(dialect=_SYSTEMS[system].dialect(), column_keys=table.columns.keys())
-    columns = compiled.positiontup if compiled.positional else table.columns.keys()
-    return _Text(str(compiled), tuple(columns or ()), compiled.positional)
+    compiled = insert.compile(dialect=dialect, column_keys=table.columns.keys())
+    return _Text(str(compiled), tuple(compiled.positiontup or ()))

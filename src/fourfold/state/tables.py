@@ -148,6 +148,14 @@ failure = Table(  # owners that could not be counted: why, the number of tries, 
 
 applied = Table("applied", metadata, Column("message", String, primary_key=True))
 
+fence = Table(  # of systems whose locks can be lost: how often each was acquired, and under "write", how often was written
+    "fence",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 # counts -----------------------------------------------------------------------------------------------------------
 
 series = Table(

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow.compute as pc
-from filelock import FileLock
 
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.model import DAY, Finding, Incident, IncidentState, Severity, Task
@@ -62,7 +61,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
         raise StoreError(f"a check writes down what it finds, and {store.folder} is read-only for this process")
     channels = notify.channels(settings.notify)
     reader = store.caught_up()
-    with FileLock(store.folder / "watch.lock"):
+    with reader.database.lock("watch"):
         with reader.database.read() as connection:
             tasks = list(catalogue.tasks(connection, reader.project).values())
             known = incidents.load(connection, reader.project)

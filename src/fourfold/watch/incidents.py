@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from filelock import FileLock
-
 from fourfold.errors import InputError, UnknownNameError
 from fourfold.model import DAY, Incident, IncidentState
 from fourfold.query.reader import Reader
@@ -109,7 +107,7 @@ def decide(
         InputError: the decision means nothing in the incident's state.
     """
     # not while a check goes on, which would write down what it read before
-    with FileLock(database.path.with_name("watch.lock")), database.write() as connection:
+    with database.lock("watch"), database.write() as connection:
         before = kept.one(connection, project, _number(id_))
         if before is None:
             raise _unknown(id_, kept.load(connection, project))

@@ -44,13 +44,14 @@ def upgrade() -> None:
     connection = op.get_bind()
     logged = "owner IN (SELECT DISTINCT 'stream:' || stream FROM cursor)"
     anew = f"SELECT id FROM series WHERE owner LIKE 'task:%' OR {logged}"
-    connection.exec_driver_sql(f"DELETE FROM counts WHERE series_id IN ({anew})")
-    connection.exec_driver_sql(f"DELETE FROM series WHERE owner LIKE 'task:%' OR {logged}")
-    connection.exec_driver_sql("DELETE FROM binning WHERE owner LIKE 'task:%'")
-    connection.exec_driver_sql("DELETE FROM cursor")
-    for project, name, text in connection.exec_driver_sql("SELECT project, name, definition FROM task").fetchall():
-        connection.exec_driver_sql(
-            "UPDATE task SET definition = ? WHERE project = ? AND name = ?", (_converted(text), project, name)
+    connection.execute(sa.text(f"DELETE FROM counts WHERE series_id IN ({anew})"))
+    connection.execute(sa.text(f"DELETE FROM series WHERE owner LIKE 'task:%' OR {logged}"))
+    connection.execute(sa.text("DELETE FROM binning WHERE owner LIKE 'task:%'"))
+    connection.execute(sa.text("DELETE FROM cursor"))
+    for project, name, text in connection.execute(sa.text("SELECT project, name, definition FROM task")).fetchall():
+        connection.execute(
+            sa.text("UPDATE task SET definition = :definition WHERE project = :project AND name = :name"),
+            {"definition": _converted(text), "project": project, "name": name},
         )
 
 

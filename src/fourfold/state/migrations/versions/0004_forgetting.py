@@ -34,9 +34,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project", "stream"),
     )
     connection = op.get_bind()
-    connection.exec_driver_sql(
-        f'INSERT INTO text_column SELECT DISTINCT project, owner, "column", {2**62} FROM series '
-        "WHERE kind = 'category' AND owner LIKE 'stream:%'"
+    connection.execute(
+        sa.text(
+            f'INSERT INTO text_column SELECT DISTINCT project, owner, "column", {2**62} FROM series '
+            "WHERE kind = 'category' AND owner LIKE 'stream:%'"
+        )
     )
     _count_anew(connection, _with_long_labels(connection))
 
@@ -49,30 +51,35 @@ def downgrade() -> None:
 
 def _with_long_labels(connection: sa.Connection) -> set[tuple[str, str]]:
     """The owners that come from a log and have a label or a slice that is too long now."""
-    rows = connection.exec_driver_sql(
-        "SELECT s.project, s.owner, s.slice, c.size, c.bins FROM series s JOIN counts c ON c.series_id = s.id "
-        f"WHERE length(s.slice) > {_LONGEST} OR (length(c.bins) > 4 * c.size + {_LONGEST} AND s.kind IN "
-        "('category', 'multiclass', 'multilabel', 'decision', 'paired'))"
+    rows = connection.execute(
+        sa.text(
+            "SELECT s.project, s.owner, s.slice, c.size, c.bins FROM series s JOIN counts c ON c.series_id = s.id "
+            f"WHERE length(s.slice) > {_LONGEST} OR (length(c.bins) > 4 * c.size + {_LONGEST} AND s.kind IN "
+            "('category', 'multiclass', 'multilabel', 'decision', 'paired'))"
+        )
     )
     found = set()
     for project, owner, slice_, size, packed in rows:
         lengths = memoryview(packed)[: 4 * size].cast("i") if size else ()
         if len(slice_) > _LONGEST or max(lengths, default=0) > _LONGEST:
             found.add((project, owner))
-    counted = connection.exec_driver_sql("SELECT DISTINCT project, job FROM cursor").fetchall()
+    counted = connection.execute(sa.text("SELECT DISTINCT project, job FROM cursor")).fetchall()
     return {(project, owner) for project, owner in found if any(p == project and owner in job for p, job in counted)}
 
 
 def _count_anew(connection: sa.Connection, owners: set[tuple[str, str]]) -> None:
+    ids = "SELECT id FROM series WHERE project = :project AND owner = :owner"
     for project, owner in owners:
-        ids = "SELECT id FROM series WHERE project = ? AND owner = ?"
-        connection.exec_driver_sql(f"DELETE FROM counts WHERE series_id IN ({ids})", (project, owner))
-        connection.exec_driver_sql("DELETE FROM series WHERE project = ? AND owner = ?", (project, owner))
+        place = {"project": project, "owner": owner}
+        connection.execute(sa.text(f"DELETE FROM counts WHERE series_id IN ({ids})"), place)
+        connection.execute(sa.text("DELETE FROM series WHERE project = :project AND owner = :owner"), place)
+        named = json.dumps(owner, ensure_ascii=False)
         for table in ("cursor", "backfill", "failure"):
-            connection.exec_driver_sql(
-                f"DELETE FROM {table} WHERE project = ? AND instr(job, ?) > 0",
-                (project, json.dumps(owner, ensure_ascii=False)),
-            )
-        connection.exec_driver_sql(
-            "DELETE FROM dimension WHERE project = ? AND ? = 'stream:' || stream", (project, owner)
+            query = sa.text(f"DELETE FROM {table} WHERE project = :project AND job = :job")
+            jobs = connection.execute(sa.text(f"SELECT DISTINCT job FROM {table} WHERE project = :project"), place)
+            for (job,) in jobs.fetchall():
+                if named in job:
+                    connection.execute(query, {"project": project, "job": job})
+        connection.execute(
+            sa.text("DELETE FROM dimension WHERE project = :project AND :owner = 'stream:' || stream"), place
         )
