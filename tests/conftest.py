@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 import fourfold as ff
 from fourfold.sdk import Session
 from fourfold.store import Store
+from tests.services import Chosen, place
 
 settings.register_profile(
     "fourfold", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -18,17 +19,37 @@ settings.register_profile("thorough", parent=settings.get_profile("fourfold"), m
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fourfold"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--state", choices=("sqlite", "postgresql"), default="sqlite", help="where stores keep their state"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Chosen.state = config.getoption("--state")
+    config.addinivalue_line("markers", "sqlite: what a state in a file does; not run with another --state")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if Chosen.state != "sqlite":
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(pytest.mark.skip(reason="about a state in a file"))
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test in a folder of its own, with no settings from outside."""
     for name in [name for name in os.environ if name.startswith("FOURFOLD_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    if state := place(tmp_path / "store").state:
+        monkeypatch.setenv("FOURFOLD_STATE", state)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store", "test")
+    opened = Store(place(tmp_path / "store"), "test")
     yield opened
     opened.close()
 

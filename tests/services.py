@@ -1,17 +1,27 @@
-"""Servers that tests use: real ones, started once and stopped at the end of the process."""
+"""Servers that tests use: real ones, started once and stopped at the end of the process; and where a state is kept.
+
+With ``pytest --state postgresql``, a store of a test keeps its state there, in a schema that its folder names.
+"""
 
 from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from fourfold.model import Place
+from fourfold.state import open_state
 
 _PLACES = "/usr/lib/postgresql/*/bin"  # where Debian's package has the server's programs, which are on no PATH
 _SETTINGS = (
@@ -29,7 +39,9 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
         self.folder.chmod(0o755)
-        self._run("initdb", "-D", str(self.data), "-U", "fourfold", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self._run(
+            "initdb", "-D", str(self.data), "-U", "fourfold", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"
+        )
         self.start()
         self._run("createdb", "-h", str(self.folder), "-U", "fourfold", "fourfold")
 
@@ -41,7 +53,9 @@ class Postgres:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={self.folder}"))
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start"
+        )
 
     def stop(self, how: str = "fast") -> None:
         """Stop it: "fast" ends all sessions, "immediate" is a crash."""
@@ -80,3 +94,50 @@ def postgres() -> Postgres:
     creator = os.getpid()
     atexit.register(lambda: server.remove() if os.getpid() == creator else None)
     return server
+
+
+class Chosen:
+    """What the options of pytest chose."""
+
+    state = "sqlite"
+
+
+def place(folder: Path) -> Place:
+    """A store in a folder, with its state in the chosen system."""
+    if Chosen.state == "sqlite":
+        return Place(str(folder))
+    schema = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    return Place(str(folder), postgres().address(f"s{schema}"))
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[Place]:
+    """A store in a folder, whose state is there already, with nothing in it: cheaper than to make one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if Chosen.state == "sqlite":
+        shutil.copy(_empty_file(), folder / "state.db")
+        yield Place(str(folder))
+        return
+    address = _emptied(_LEFT.pop()) if _LEFT else postgres().address()
+    yield Place(str(folder), address)
+    _LEFT.append(address)
+
+
+_LEFT: list[str] = []  # the addresses of states that no test uses any more
+
+
+@functools.cache
+def _empty_file() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    open_state("", folder).close()
+    return folder / "state.db"
+
+
+def _emptied(address: str) -> str:
+    database, _, schema = address.partition("&schema=")
+    with psycopg.connect(database, autocommit=True) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
+        names = ", ".join(f'"{schema}"."{name}"' for (name,) in tables if name not in ("alembic_version", "fence"))
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    return address

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from filelock import FileLock
 
 import fourfold as ff
 from fourfold.ingest import counting
@@ -18,6 +17,7 @@ from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.store import Store
+from tests.services import place
 from tests.support import close, comparable, stored
 
 N = 1_200
@@ -89,12 +89,12 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     assert first and all(0 < share < 1 for share in first.values())
     session.store.close()
 
-    again = Store(tmp_path / "store", "test")  # as after a crash
+    again = Store(place(tmp_path / "store"), "test")  # as after a crash
     again.writer.fold()
     monkeypatch.undo()  # all at once
-    whole = Store(tmp_path / "whole", "test")
+    whole = Store(place(tmp_path / "whole"), "test")
     session.close()
-    fresh = ff.init(tmp_path / "whole", "test")
+    fresh = ff.init(tmp_path / "whole", "test", state=whole.place.state or None)
     declare(slices=["city"])
     log_all()
     fresh.flush()
@@ -124,7 +124,7 @@ def test_who_has_no_patience_is_told_that_others_still_count(session: Session, m
     assert ff.metric("predict", "rows").value.value == 1.0
     ff.log("predict", key="b", score=0.5)
     ff.flush()
-    with FileLock(session.store.folder / "fold.lock"):  # another process is at it
+    with session.store.reader.database.lock("fold"):  # another process is at it
         value = ff.metric("predict", "rows", patience=0).value
     assert (value.value, value.status) == (1.0, ff.Status.PROVISIONAL)
     assert value.reason == "sent records are not counted yet"

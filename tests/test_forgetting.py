@@ -25,6 +25,7 @@ from fourfold.reports.recount import differences
 from fourfold.reports.streams import streams
 from fourfold.reports.trace import trace
 from fourfold.store import Store
+from tests.services import place
 from tests.support import START, Sender, comparable, stored
 
 TASK = config.make_task("t", prediction="p.score", label="l.y", slices=["who"], horizon="2d")
@@ -49,7 +50,7 @@ def test_the_bytes_of_an_erased_key_are_nowhere(store: Store) -> None:
 def test_the_counts_after_an_erasure_are_those_of_one_fold_without_the_records(store: Store, tmp_path: Path) -> None:
     filled(store)
     store.writer.forget_keys([NEEDLE, "k3"])
-    other = Store(tmp_path / "other", "test")
+    other = Store(place(tmp_path / "other"), "test")
     filled(other, without={NEEDLE, "k3"})
     for owner in (Owner.of_stream("p"), Owner.of_stream("l"), Owner.of_task("t")):
         for level in (HOUR, DAY):
@@ -120,7 +121,7 @@ def test_a_value_that_only_counts_hold_is_erased(store: Store) -> None:
 
 def test_another_process_that_had_the_log_open_goes_on(store: Store) -> None:
     filled(store)
-    reader = Store(store.folder, "test")
+    reader = Store(store.place, "test")
     assert reader.metric("p", "rows").value.value == 20
     store.writer.forget_keys([NEEDLE])
     Sender(reader).records("p", [prediction("new", 1)])
@@ -150,7 +151,7 @@ def test_an_erasure_that_dies_half_way_is_finished_by_the_next(
         patched.setattr(StreamLog, name, die)
         with pytest.raises(KeyboardInterrupt):
             forget(store)
-    another = Store(store.folder, "test")
+    another = Store(store.place, "test")
     another.writer.fold()
     if what == "before":
         assert comparable(stored(another, Owner.of_task("t"))) == before
@@ -174,7 +175,7 @@ def test_old_records_go_and_their_counts_stay(store: Store) -> None:
     assert store.reader.log("p").rows == 8
     assert {owner: comparable(stored(store, owner)) for owner in before} == before
     store.close()
-    again = Store(store.folder, "test")
+    again = Store(store.place, "test")
     again.writer.fold()
     assert {owner: comparable(stored(again, owner)) for owner in before} == before
     again.close()
@@ -259,7 +260,7 @@ def _with_orphan(store: Store) -> Store:
 
 
 def test_a_log_that_cannot_be_read_is_not_forgotten_and_stops_no_question(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store", "test")
+    store = Store(place(tmp_path / "store"), "test")
     sender = filled(store)
     for path in store.reader.log("l").folder.glob("*.parquet"):
         path.unlink()
@@ -340,13 +341,13 @@ def test_a_slice_that_is_asked_for_later_has_what_the_log_still_holds(store: Sto
 def test_retention_is_applied_by_whoever_folds_with_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Store(tmp_path / "store", "test")
+    plain = Store(place(tmp_path / "store"), "test")
     filled(plain)
     plain.writer.fold()
     before = comparable(stored(plain, Owner.of_task("t")))
     Path("fourfold.toml").write_text('[stream.p]\nretention = "10d"\n[stream.later]\nretention = "1d"')
     monkeypatch.setattr("fourfold.ingest.writer.time.time", lambda: CLOSED + 10 * DAY + HOUR)
-    kept = Store(tmp_path / "store", "test", retention=config.load().retention)
+    kept = Store(place(tmp_path / "store"), "test", retention=config.load().retention)
     kept.writer.fold()
     assert plain.reader.log("p").rows == 8
     assert comparable(stored(kept, Owner.of_task("t"))) == before

@@ -9,17 +9,18 @@ import pytest
 import sqlalchemy as sa
 
 from fourfold.model import Finding, Group, Incident, IncidentState, Severity, Where
-from fourfold.state import Database, incidents, memory, notices
+from fourfold.state import Database, incidents, memory, notices, open_state
 from fourfold.state.database import StateError
 from fourfold.state.notices import Notice
 from fourfold.state.tables import incident as table
+from tests.services import place
 
 HOSTILE = "a\x00\udcff\n<!channel>é"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "state.db")
+    return open_state(place(tmp_path).state, tmp_path)
 
 
 def an_incident(id_: str = "1", **changes: object) -> Incident:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from fourfold.metrics.custom import REGISTERED
 from fourfold.model import DAY, HOUR, Owner
 from fourfold.state import catalogue
 from fourfold.store import Store
+from tests.services import empty
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
@@ -53,24 +53,14 @@ steps = st.lists(
 
 
 @contextmanager
-def a_store(template: list[Path] = []) -> Iterator[Store]:  # noqa: B006 - the migrated database, made once
-    folder = Path(tempfile.mkdtemp())
-    try:
-        if template:
-            shutil.copy(template[0], folder / "state.db")
-        store = Store(folder, "test")
-        if not template:
-            keep = Path(tempfile.mkdtemp()) / "state.db"
-            store.close()
-            shutil.copy(folder / "state.db", keep)
-            template.append(keep)
+def a_store() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder, empty(Path(folder)) as place:
+        store = Store(place, "test")
         with store.reader.database.write() as connection:
             for owner, binnings in BINNINGS.items():
                 catalogue.add_binnings(connection, "test", owner, binnings, 0)
         yield store
         store.close()
-    finally:
-        shutil.rmtree(folder)
 
 
 def oracle(records: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, int], dict[str, int]]:

@@ -17,6 +17,7 @@ from fourfold.log import Changes, keys
 from fourfold.model import DAY, HOUR, Owner
 from fourfold.model.records import KEY
 from fourfold.store import Store
+from tests.services import place
 from tests.support import START, Comparable, Sender, comparable, stored
 
 SCHEMA = pa.schema([(KEY, pa.string()), ("x", pa.int64()), ("later", pa.float64())])
@@ -175,7 +176,7 @@ def history(store: Store, way: Callable[[], AbstractContextManager[object]] = nu
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Comparable]:
     """The counts of that history where the index is used."""
-    store = Store(tmp_path_factory.mktemp("expected"), "test")
+    store = Store(place(tmp_path_factory.mktemp("expected")), "test")
     counts = history(store)
     assert any((store.reader.log("p").folder / keys.FOLDER).iterdir()), "there is one"
     store.close()

@@ -28,13 +28,14 @@ import pytest
 import sqlalchemy as sa
 
 from fourfold.errors import ConfigError
-from fourfold.model import Finding, Group, Incident, IncidentState, Severity, Where
-from fourfold.state import Database, incidents, notices
+from fourfold.model import Finding, Group, Incident, IncidentState, Place, Severity, Where
+from fourfold.state import Database, incidents, notices, open_state
 from fourfold.watch.notify import KINDS, Channel, DeliveryError, channels, http
 from fourfold.watch.notify.email import Email
 from fourfold.watch.notify.message import Message, labels_of
 from fourfold.watch.notify.outbox import CLAIM, MOST, deliver, enqueue, pause
 from tests.receivers import Post, Web, running
+from tests.services import empty, place
 
 NOW = 1_700_000_000.0
 DOCS = Path(__file__).parent.parent / "docs" / "notifications.md"
@@ -50,7 +51,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "state.db")
+    return open_state(place(tmp_path).state, tmp_path)
 
 
 def incident(state: IncidentState = S.OPEN, **changes: object) -> Incident:
@@ -727,20 +728,20 @@ def test_two_projects_do_not_share_notices(database: Database) -> None:
     assert deliver(database, "other", [ops], NOW).sent == 0
 
 
-def _deliver_to(path: Path, url: str, start: Any) -> None:
-    database = Database(path)
+def _deliver_to(at: Place, url: str, start: Any) -> None:
+    database = open_state(at.state, Path(at.store))
     made = channels({"ops": {"kind": "webhook", "url": url, "allow_private": True}})
     start.wait()
     deliver(database, "flights", made, NOW)
 
 
-def test_two_processes_that_deliver_at_once_send_each_notice_once(database: Database, web: Web) -> None:
+def test_two_processes_that_deliver_at_once_send_each_notice_once(database: Database, tmp_path: Path, web: Web) -> None:
     hook = Recorder()
     for number in range(1, 21):
         change(database, None, incident(id=str(number)), hook)
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)
-    workers = [context.Process(target=_deliver_to, args=(database.path, web.url, start)) for _ in range(2)]
+    workers = [context.Process(target=_deliver_to, args=(place(tmp_path), web.url, start)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -782,58 +783,59 @@ def test_a_watch_that_is_killed_between_any_two_statements_tells_of_everything(
     """Three checks with their deliveries; the process dies at each step in turn, and another one goes on later."""
     states = [(None, OPEN), (OPEN, PAGE), (PAGE, RESOLVED)]
     expected = ["flights-3-opened-1", "flights-3-escalated-1", "flights-3-resolved-1"]
-    Database(tmp_path / "empty.db").close()
-    for place in range(1, 10_000):
-        shutil.copy(tmp_path / "empty.db", tmp_path / f"{place}.db")
-        database, ops = Database(tmp_path / f"{place}.db"), Fused(repeat=repeat)
-        ops.fuse = fuse = Fuse(place)
-        sa.event.listen(database.engine, "before_cursor_execute", fuse.step)
-        sa.event.listen(database.engine, "commit", fuse.step)
-        now, died = NOW, 0
-        for before, after in states:
-            while True:
-                try:
-                    with database.read() as connection:
-                        done = incidents.one(connection, "flights", "3") == after
-                    if not done:
-                        change(database, before, after, ops, now=now)
-                    deliver(database, "flights", [ops], now)
-                    break
-                except Killed:
-                    died += 1
-                    now += CLAIM + 1
-            now += 1
-        fuse.left = -1
-        deliver(database, "flights", [ops], now + CLAIM)
-        news = [identity for identity in ops.got if "firing" not in identity]
-        assert list(dict.fromkeys(news)) == expected, place
-        assert len(news) <= len(expected) + died
-        with database.read() as connection:
-            assert notices.waiting(connection, "flights") == []
-        database.close()
-        if not died:
-            assert news == expected
-            assert place > 30
-            return
+    for step in range(1, 10_000):
+        with empty(tmp_path / f"{step}") as at:
+            database, ops = open_state(at.state, Path(at.store)), Fused(repeat=repeat)
+            ops.fuse = fuse = Fuse(step)
+            sa.event.listen(database.engine, "before_cursor_execute", fuse.step)
+            sa.event.listen(database.engine, "commit", fuse.step)
+            now, died = NOW, 0
+            for before, after in states:
+                while True:
+                    try:
+                        with database.read() as connection:
+                            done = incidents.one(connection, "flights", "3") == after
+                        if not done:
+                            change(database, before, after, ops, now=now)
+                        deliver(database, "flights", [ops], now)
+                        break
+                    except Killed:
+                        died += 1
+                        now += CLAIM + 1
+                now += 1
+            fuse.left = -1
+            deliver(database, "flights", [ops], now + CLAIM)
+            news = [identity for identity in ops.got if "firing" not in identity]
+            assert list(dict.fromkeys(news)) == expected, step
+            assert len(news) <= len(expected) + died
+            with database.read() as connection:
+                assert notices.waiting(connection, "flights") == []
+            database.close()
+            if not died:
+                assert news == expected
+                assert step > 30
+                return
 
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from fourfold.state import Database
+from fourfold.state import open_state
 from fourfold.watch.notify import channels, outbox
 outbox._arrived = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 made = channels({"ops": {"kind": "webhook", "url": sys.argv[2], "allow_private": True}})
-outbox.deliver(Database(Path(sys.argv[1])), "flights", made, float(sys.argv[3]))
+outbox.deliver(open_state(sys.argv[4], Path(sys.argv[1])), "flights", made, float(sys.argv[3]))
 """
 
 
 def test_a_process_killed_between_sending_and_marking_is_followed_by_the_same_identity(
-    database: Database, web: Web
+    database: Database, tmp_path: Path, web: Web
 ) -> None:
     hook = channel("webhook", url=web.url, allow_private=True)
     change(database, None, OPEN, hook)
-    done = subprocess.run([sys.executable, "-c", DIES, str(database.path), web.url, str(NOW)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(tmp_path), web.url, str(NOW), place(tmp_path).state], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert deliver(database, "flights", [hook], NOW + CLAIM - 1).sent == 0
     assert deliver(database, "flights", [hook], NOW + CLAIM + 1).sent == 1

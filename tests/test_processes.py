@@ -15,6 +15,7 @@ import pytest
 
 from fourfold import config
 from fourfold.store import Store
+from tests.services import place
 from tests.support import START, Sender
 
 KILLS = 50
@@ -49,7 +50,7 @@ for trial in range(kills):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_twice(tmp_path: Path) -> None:
     folder, acknowledged = tmp_path / "store", tmp_path / "acknowledged"
-    Store(folder, "test").close()
+    Store(place(folder), "test").close()
     chance = random.Random(0)
     victim = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", VICTIM, folder, acknowledged, str(KILLS)],
@@ -66,7 +67,7 @@ def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_t
 
     promised = set(acknowledged.read_text().split())
     assert len(promised) >= KILLS, "the children got something done"
-    store = Store(folder, "test")
+    store = Store(place(folder), "test")
     store.writer.catch_up()
     found = {}
     for stream in ("predict", "arrivals"):
@@ -100,7 +101,7 @@ def test_four_processes_log_into_one_store_while_a_fifth_reads(tmp_path: Path) -
         subprocess.Popen([sys.executable, "-c", WRITER, folder, str(n)], stderr=subprocess.PIPE, text=True)
         for n in range(4)
     ]
-    store = Store(folder, "test")
+    store = Store(place(folder), "test")
     Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"]))
     seen = [0.0]
     while any(writer.poll() is None for writer in writers):
@@ -119,7 +120,7 @@ def test_four_processes_log_into_one_store_while_a_fifth_reads(tmp_path: Path) -
 
 def test_several_processes_that_read_at_once_fold_once(tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    store = Store(folder, "test")
+    store = Store(place(folder), "test")
     sender = Sender(store)
     for i in range(50):
         sender.records("predict", [{"key": f"k{i}", "time": START, "log_time": START + i, "score": 0.5}])
@@ -147,7 +148,7 @@ for i in range(8):
 
 def test_processes_that_log_and_read_see_each_other_and_end_without_a_word(tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    store = Store(folder, "test")
+    store = Store(place(folder), "test")
     Sender(store).task(config.make_task("late", prediction="predict.score", label="arrivals.late"))
     store.writer.catch_up()
     several = [

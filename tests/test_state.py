@@ -18,17 +18,18 @@ from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
 from fourfold.model import DAY, HOUR, Owner, Run, RunStatus
-from fourfold.state import Database, adding, catalogue, runs, series
+from fourfold.state import Database, adding, catalogue, open_state, runs, series
 from fourfold.state.database import HEAD, alembic_config
 from fourfold.state.packing import pack, unpack
 from fourfold.state.statements import insert_missing, upsert
 from fourfold.state.tables import dimension, metadata
+from tests.services import place
 from tests.support import close, comparable
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "state.db")
+    return open_state(place(tmp_path).state, tmp_path)
 
 
 def table(n: int = 500, seed: int = 0) -> pa.Table:
@@ -58,22 +59,24 @@ def test_the_migrations_can_be_undone(database: Database) -> None:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
 
 
+@pytest.mark.sqlite
 def test_the_database_is_in_wal_mode(database: Database) -> None:
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_a_store_of_a_newer_version_is_refused(database: Database) -> None:
+def test_a_store_of_a_newer_version_is_refused(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         connection.execute(sa.text("update alembic_version set version_num = '9999'"))
     with pytest.raises(StoreError, match="newer fourfold"):
-        Database(database.path)
+        open_state(place(tmp_path).state, tmp_path)
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look like one" * 50)
     with pytest.raises(StoreError, match=r"state\.db"):
-        Database(tmp_path / "state.db")
+        open_state(place(tmp_path).state, tmp_path)
 
 
 def test_packed_counts_come_back_as_they_were() -> None:
@@ -156,7 +159,7 @@ def by_hour(columns: dict[str, list[object]], times: list[int], by: list[str]) -
 
 
 def test_counts_of_several_owners_are_added_as_those_of_each_alone(tmp_path: Path) -> None:
-    together, alone = (Database(tmp_path / name / "state.db") for name in ("together", "alone"))
+    together, alone = (open_state(place(tmp_path / name).state, tmp_path / name) for name in ("together", "alone"))
     random = np.random.default_rng(0)
     batches = [
         {

@@ -22,6 +22,7 @@ from fourfold.store import Store
 from fourfold.watch.check import check
 from fourfold.watch.incidents import Action, decide, incidents
 from fourfold.watch.settings import WatchSettings, watch_settings
+from tests.services import place
 
 START = 1_767_225_600  # 2026-01-01, a Thursday
 SETTINGS = WatchSettings()
@@ -97,7 +98,7 @@ def test_a_check_by_day_finds_what_a_replay_finds(session: Session, tmp_path: Pa
         log(number, number + 1, nulls)
         checked(session, number)
     by_day = incidents(session.store.reader, active=False)
-    other = ff.init(tmp_path / "other", "test")
+    other = ff.init(tmp_path / "other", "test", state=place(tmp_path / "other").state or None)
     log(0, 25)
     log(25, 29, nulls)
     checked(other, 28)
@@ -299,11 +300,12 @@ def test_a_check_that_dies_before_its_end_has_changed_nothing(
 KILLED = """
 import os, sys
 import sqlalchemy as sa
+from fourfold.config import load
 from fourfold.store import Store
 from fourfold.watch.check import check
 from fourfold.watch.settings import WatchSettings
 
-store, count = Store(sys.argv[1], "test"), 0
+store, count = Store(load(sys.argv[1]).place, "test"), 0
 def executed(*_):
     global count
     count += 1
@@ -328,7 +330,7 @@ def test_a_check_killed_at_any_statement_raises_each_incident_once(session: Sess
     while not ended:
         out, _ = run(KILLED, folder, morning(22), statement).communicate()
         ended, statement = "done" in out, statement + 7
-    reader = Store(folder, "test").reader
+    reader = Store(place(folder), "test").reader
     assert statement > 10
     assert len(incidents(reader, active=False)) == 1
     with reader.database.read() as connection:

@@ -82,7 +82,7 @@ class AdvisoryLock:
         self.acquire()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.release()
 
     def _take(self, timeout: float) -> None:

@@ -99,9 +99,8 @@ class PostgreSQL:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """See ``System``."""
-        with self._begun("write") as connection:
+        with self._begun("write") as connection, connection.get_transaction() or connection.begin():
             yield connection
-            connection.commit()
 
     @contextmanager
     def migrating(self, connection: sa.Connection) -> Iterator[None]:
@@ -249,7 +248,7 @@ class PostgreSQL:
         driver: Any = connection.connection.driver_connection
         driver.cursor_factory = BinaryCursor if mode else psycopg.Cursor
         if mode == "write":
-            driver.execute(_WRITE)
+            psycopg.Cursor(driver).execute(_WRITE)
             for lock in self._locks:
                 row = driver.execute(_OF_LOCK, (lock.name,)).fetchone()
                 if row is None or row[0] != lock.number:
@@ -293,7 +292,7 @@ class PostgreSQL:
 
 
 class _Types(PGTypeCompiler):
-    """Columns of text whose order is that of their characters' numbers, as in SQLite, whatever the server's language."""
+    """Columns of text in the order of their characters' numbers, as in SQLite, whatever the server's language."""
 
     def visit_VARCHAR(self, type_: Any, **arguments: Any) -> str:  # noqa: N802 - SQLAlchemy's name
         return super().visit_VARCHAR(type_, **arguments) + (' COLLATE "C"' if "type_expression" in arguments else "")

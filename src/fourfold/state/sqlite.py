@@ -66,7 +66,8 @@ class SQLite:
     def version(self) -> tuple[int, int]:
         """See ``System``."""
         if self._watch is None:
-            self._watch = sqlite3.connect(self.path, check_same_thread=False) if self.writable else _read_only(self.path)
+            path = self.path
+            self._watch = sqlite3.connect(path, check_same_thread=False) if self.writable else _read_only(path)
             self._opened += 1
             weakref.finalize(self, self._watch.close).atexit = False
         return self._opened, int(self._watch.execute("PRAGMA data_version").fetchone()[0])

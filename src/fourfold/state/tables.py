@@ -148,7 +148,7 @@ failure = Table(  # owners that could not be counted: why, the number of tries, 
 
 applied = Table("applied", metadata, Column("message", String, primary_key=True))
 
-fence = Table(  # of systems whose locks can be lost: how often each was acquired, and under "write", how often was written
+fence = Table(  # how often each lock was acquired that can be lost; under "write", how often the state was written
     "fence",
     metadata,
     Column("name", String, primary_key=True),
