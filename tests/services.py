@@ -25,7 +25,7 @@ from fourfold.state import open_state
 
 _PLACES = "/usr/lib/postgresql/*/bin"  # where Debian's package has the server's programs, which are on no PATH
 _SETTINGS = (
-    "listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200",
+    "listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200",
     "autovacuum=off", "log_min_messages=fatal",
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ import pyarrow.dataset as pds
 import pytest
 
 from fourfold import config
+from fourfold.model import Place
 from fourfold.store import Store
 from tests.services import place
 from tests.support import START, Sender
@@ -49,16 +50,21 @@ for trial in range(kills):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_twice(tmp_path: Path) -> None:
-    folder, acknowledged = tmp_path / "store", tmp_path / "acknowledged"
-    Store(place(folder), "test").close()
+    kill_at_random(place(tmp_path / "store"), KILLS)
+
+
+def kill_at_random(at: Place, kills: int) -> None:
+    """Kill processes that log and fold, and see that nothing acknowledged is lost, and nothing is counted twice."""
+    acknowledged = Path(at.store).with_name("acknowledged")
+    Store(at, "test").close()
     chance = random.Random(0)
     victim = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", VICTIM, folder, acknowledged, str(KILLS)],
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-W", "ignore", "-c", VICTIM, at.store, acknowledged, str(kills)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "FOURFOLD_STATE": at.state},
     )  # fmt: skip
     assert victim.stdout is not None
     assert victim.stdout.readline() == "ready\n"
-    for _ in range(KILLS):
+    for _ in range(kills):
         child = int(victim.stdout.readline())
         time.sleep(chance.uniform(0.02, 0.5))
         os.kill(child, signal.SIGKILL)
@@ -66,8 +72,8 @@ def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_t
     victim.stdout.close()
 
     promised = set(acknowledged.read_text().split())
-    assert len(promised) >= KILLS, "the children got something done"
-    store = Store(place(folder), "test")
+    assert len(promised) >= kills, "the children got something done"
+    store = Store(at, "test")
     store.writer.catch_up()
     found = {}
     for stream in ("predict", "arrivals"):

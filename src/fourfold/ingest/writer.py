@@ -174,11 +174,17 @@ class Writer:
         """
         until = time.monotonic() + patience
         self._behind = True
-        with contextlib.suppress(Timeout, LostLockError), self.locked(patience if wait is None else wait):
-            taken = self._collector.collect(lambda: time.monotonic() < until)
-            self._behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
-            if not self._behind:
-                self._forgetter.retain(self.retention, int(time.time()))
+        try:
+            with self.locked(patience if wait is None else wait):
+                taken = self._collector.collect(lambda: time.monotonic() < until)
+                self._behind = not (self._folds.fold(lambda: time.monotonic() < until) and taken)
+                if not self._behind:
+                    self._forgetter.retain(self.retention, int(time.time()))
+        except LostLockError as error:
+            logger.warning("%s", error)
+            return self._fold(max(0.0, until - time.monotonic()), wait)
+        except Timeout:
+            pass
         return not self._behind
 
     def _fold_in_background(self) -> None:

@@ -102,8 +102,8 @@ class StreamLog:
             write_deltalake(
                 self.folder if table is None else table,
                 fitted.records,
-                mode="append",
-                schema_mode="merge",
+                mode="append" if table is not None else "error",  # not if another has just made it, with the same
+                schema_mode="merge" if table is not None else None,
                 configuration=_CONFIGURATION if table is None else None,
                 name=self.stream if table is None else None,  # the folder's name may be cut: see ``names``
                 description=self.project if table is None else None,
