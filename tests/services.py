@@ -73,11 +73,11 @@ class Postgres:
         return f"postgresql://{user}@/fourfold?host={self.folder}&schema={schema or f's{uuid.uuid4().hex[:12]}'}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        as_user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        user = "postgres" if os.geteuid() == 0 else None  # for root, the server does not start
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
         subprocess.run(
-            [self._programs / program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=self.folder,
-            env=environment, **as_user,
+            [str(self._programs / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd=self.folder,
+            env=environment, user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
 
 
