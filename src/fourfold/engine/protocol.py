@@ -35,6 +35,9 @@ class ChangedLog(Protocol):
     def rows(self) -> int:
         """How many records all its files hold."""
 
+    def dataset(self, files: Sequence[str]) -> pa.dataset.Dataset:
+        """Some of the files, at least one, to be read in part."""
+
     def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
         """Some columns of the records of some of the files; None where there are more than so many."""
 

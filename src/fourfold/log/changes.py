@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,7 @@ import pyarrow.dataset as pds
 from fourfold.errors import StoreError
 from fourfold.log.commits import Commit
 from fourfold.log.keys import records_of
+from fourfold.log.paths import StorePath, all_exist, dataset, path_of
 from fourfold.log.records import read, readable, size
 
 
@@ -35,25 +35,29 @@ class Changes:
 
     def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
         """The added records that fit a condition."""
-        with readable(f"a data file in {Path(self.added[0]).parent}" if self.added else "nothing"):
+        with readable(f"a data file in {path_of(self.added[0]).parent}" if self.added else "nothing"):
             return self._records(where, columns)
 
     def _records(self, where: pc.Expression, columns: Sequence[str] | None) -> pa.Table:
         if self.added:
-            dataset = pds.dataset(list(self.added), schema=self.schema, format="parquet")
+            source = dataset(self.added, self.schema)
         else:
-            dataset = pds.dataset(self.schema.empty_table())
+            source = pds.dataset(self.schema.empty_table())
         try:
-            return dataset.to_table(columns, filter=where)
+            return source.to_table(columns, filter=where)
         except pa.ArrowNotImplementedError:
             # files that the Delta engine rewrote hold texts in a form that Arrow cannot compare with their statistics
-            batches = (pa.Table.from_batches([batch]).filter(where) for batch in dataset.to_batches())
+            batches = (pa.Table.from_batches([batch]).filter(where) for batch in source.to_batches())
             whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
             return whole if columns is None else whole.select(columns)
 
     def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
         """Some columns of the records before that have one of some keys; None where all have to be read for that."""
         return records_of(self.before, keys, self.schema, columns)
+
+    def dataset(self, files: Sequence[str]) -> pds.Dataset:
+        """Some of the files, at least one, to be read in part."""
+        return dataset(files, self.schema)
 
     def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
         """Some columns of the records of some of the files; None where there are more than so many."""
@@ -68,13 +72,14 @@ class Changes:
         return sum(map(size, (*self.before, *self.added, *self.removed)))
 
 
-def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, files: Iterable[str]) -> Changes:
+def changes_since(folder: StorePath, since: int, version: int, schema: pa.Schema, files: Iterable[str]) -> Changes:
     """What was added to and removed from a table since a version; ``files`` are those of its newest one.
 
     Raises:
         TruncatedLogError: a commit or a data file that is needed is gone, or the columns were brought to other types.
     """
-    before, added, removed = set(files), set[str](), set[str]()
+    newest, added, removed = set(files), set[str](), set[str]()
+    before = newest
     for number in range(version, since, -1):  # back to what stood then
         try:
             commit = Commit.read(folder, number)
@@ -87,7 +92,7 @@ def changes_since(folder: Path, since: int, version: int, schema: pa.Schema, fil
         removed |= commit.paths(added=False, is_change=True)
     added, removed = added - removed, removed - added
     # compaction followed by deletion cannot be told apart file by file: fold from the start
-    if not removed <= before or not all(Path(file).exists() for file in before | added):
+    if not removed <= before or not all_exist(before | added, newest):
         raise TruncatedLogError(f"files of {folder} since version {since} are gone")
     kept, new, gone = (tuple(sorted(part)) for part in (before - removed, added, removed))
     return Changes(version, schema, kept, new, gone)

@@ -7,15 +7,16 @@ be written too; and fourfold must prove that the commit's file itself can be rea
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from fourfold.log import paths
+from fourfold.log.paths import StorePath
 
 _CHECKPOINT = ".checkpoint.parquet"
 _HINT = "_last_checkpoint"
@@ -40,7 +41,7 @@ class Commit:
     overwrites: bool  # all that there was
 
     @staticmethod
-    def read(folder: Path, version: int) -> Commit:
+    def read(folder: StorePath, version: int) -> Commit:
         """The commit of a version.
 
         Raises:
@@ -68,28 +69,26 @@ class Commit:
         return {file.path for file in self.files if file.added == added and (file.is_change or not is_change)}
 
 
-def is_table(folder: Path) -> bool:
+def is_table(folder: StorePath) -> bool:
     """Whether there may be a table in a folder."""
     return (folder / "_delta_log").is_dir()
 
 
-def exists(folder: Path, version: int) -> bool:
+def exists(folder: StorePath, version: int) -> bool:
     """Whether there is a commit of a version."""
-    return os.path.exists(_commit(folder, version))
+    return paths.exists(_commit(folder, version))
 
 
-def mark(folder: Path, version: int) -> tuple[int, int, int] | None:
+def mark(folder: StorePath, version: int) -> tuple[int, int, int] | None:
     """What tells the file of a commit, or of its checkpoint, from another in its place; None where there is none."""
     for path in (_commit(folder, version), _commit(folder, version, _CHECKPOINT)):
-        try:
-            status = os.stat(path)
-            return status.st_ino, status.st_mtime_ns, status.st_size
-        except OSError:
-            continue
+        with contextlib.suppress(NotADirectoryError):
+            if (found := paths.status(path)) is not None:
+                return found
     return None
 
 
-def drop_before(folder: Path, version: int) -> None:
+def drop_before(folder: StorePath, version: int) -> None:
     """Remove all commits and checkpoints before a version, the oldest first, so that there is never a gap."""
     for path in sorted((folder / "_delta_log").iterdir()):
         number = path.name.partition(".")[0]
@@ -97,48 +96,48 @@ def drop_before(folder: Path, version: int) -> None:
             path.unlink()
 
 
-def _commit(folder: Path, version: int, suffix: str = ".json") -> str:
+def _commit(folder: StorePath, version: int, suffix: str = ".json") -> str:
     return f"{folder}/_delta_log/{version:020d}{suffix}"  # asked for before every answer: no Path
 
 
-def read_commit(path: str | Path) -> list[dict[str, Any]]:
+def read_commit(path: str | StorePath) -> list[dict[str, Any]]:
     """The actions of a commit.
 
     Raises:
         OSError: it is gone or no file.
         ValueError: it is empty or damaged.
     """
-    found = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = [json.loads(line) for line in paths.path_of(str(path)).read_text(encoding="utf-8").splitlines() if line.strip()]
     if not found or not all(isinstance(action, dict) for action in found):
         raise ValueError("it is empty")
     return found
 
 
-def commits(folder: Path) -> list[Path]:
+def commits(folder: StorePath) -> list[StorePath]:
     """The files of the commits, the oldest first."""
     return sorted(path for path in (folder / "_delta_log").glob("[0-9]*.json") if path.stem.isdigit())
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: StorePath) -> list[StorePath]:
     """The files of the checkpoints, the oldest first."""
     return sorted((folder / "_delta_log").glob(f"[0-9]*{_CHECKPOINT}"))
 
 
-def hint(folder: Path) -> Path:
+def hint(folder: StorePath) -> StorePath:
     """The file that names the newest checkpoint."""
     return folder / "_delta_log" / _HINT
 
 
-def is_parquet(path: Path) -> bool:
+def is_parquet(path: StorePath) -> bool:
     """Whether a file ends as a Parquet file does."""
     try:
-        pq.read_metadata(path)
+        paths.open_parquet(path).close()
     except (pa.ArrowException, OSError):
         return False
     return True
 
 
-def first_unusable(folder: Path) -> tuple[int, str] | None:
+def first_unusable(folder: StorePath) -> tuple[int, str] | None:
     """The first version whose commit cannot be used, and why; looked for from the newest checkpoint on.
 
     An empty table without a commit has none.
@@ -160,7 +159,7 @@ def first_unusable(folder: Path) -> tuple[int, str] | None:
     return None
 
 
-def commit_faults(folder: Path) -> list[str]:
+def commit_faults(folder: StorePath) -> list[str]:
     """What is wrong with a table's commits and checkpoints, in words."""
     found = [f"the checkpoint {path.name} is damaged" for path in checkpoints(folder) if not is_parquet(path)]
     try:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from fourfold.log.paths import StorePath, open_parquet, write_parquet, write_whole
 from fourfold.log.quarantine import Quarantine
 from fourfold.model.records import EVENT_TIME, META
 
@@ -47,7 +45,7 @@ def before(moment: int) -> Callable[[pa.Table], Mask]:
 
 def erase(
     quarantine: Quarantine, rows: Callable[[pa.Table], Mask], streams: Collection[str] | None
-) -> tuple[int, list[Path]]:
+) -> tuple[int, list[StorePath]]:
     """Remove rows from what is in quarantine of some streams (None: of all).
 
     Returns how many rows were removed, and the files that cannot be read and so may hold more, folders of logs that
@@ -65,7 +63,8 @@ def erase(
             stream = json.loads(note.read_text(encoding="utf-8"))["stream"] if note.exists() else None
             if streams is not None and stream is not None and stream not in streams:
                 continue
-            table = pq.read_table(path)
+            with open_parquet(path) as file:
+                table = file.read()
             mask = rows(table)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
             unreadable.append(path)
@@ -76,19 +75,16 @@ def erase(
     return removed, unreadable
 
 
-def _keep(path: Path, note: Path, left: pa.Table) -> None:
+def _keep(path: StorePath, note: StorePath, left: pa.Table) -> None:
     """What is left of a batch; where nothing is, the batch goes with its note."""
     if left.num_rows == 0:
         path.unlink()
         note.unlink(missing_ok=True)
         return
-    hidden = path.with_suffix(".tmp")
-    pq.write_table(left, hidden)
-    os.replace(hidden, path)
+    write_parquet(left, path)
     if note.exists():
         said = json.loads(note.read_text(encoding="utf-8"))
-        hidden.write_text(json.dumps({**said, "rows": left.num_rows}, ensure_ascii=False), encoding="utf-8")
-        os.replace(hidden, note)
+        write_whole(note, json.dumps({**said, "rows": left.num_rows}, ensure_ascii=False).encode())
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ for a file of that size; else it is rebuilt. It is removed with its data file (s
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import struct
 from collections.abc import Collection, Iterator, Sequence
@@ -20,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fourfold.fold.category import hash_texts
+from fourfold.log.paths import StorePath, open_parquet
 from fourfold.log.records import read_file, readable
 from fourfold.model.records import KEY
 
@@ -59,10 +60,10 @@ def records_of(files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns:
     return candidates.filter(pc.is_in(candidates[KEY], keys)) if tables else candidates
 
 
-def prune(folder: Path, kept: Collection[str]) -> None:
+def prune(folder: StorePath, kept: Collection[str]) -> None:
     """Remove the indexes of a stream's data files but those that are kept, given by their paths."""
     names = {_name(file) for file in kept}
-    for path in (folder / FOLDER).glob("*"):
+    for path in Path(_folder(str(folder / "file"))).glob("*"):
         if path.name not in names:
             path.unlink(missing_ok=True)
     _mapped.cache_clear()
@@ -80,8 +81,8 @@ def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None
         records += len(index)
         groups = _groups_with(index, prefixes)
         if len(groups):
-            with readable(file):
-                layout = pq.read_metadata(file)
+            with readable(file), open_parquet(file) as data:
+                layout = data.metadata
             to_read += sum(layout.row_group(group).num_rows for group in groups)
             places[file] = groups
     too_many = len(keys) > max(FEW, records * KEYS_SHARE) or to_read > max(FEW, records * RECORDS_SHARE)
@@ -106,14 +107,24 @@ def _groups_with(index: Words, prefixes: Words) -> list[int]:
 
 def _index(file: str) -> Words | None:
     """A data file's index, made where there is none that can be used; None where it cannot be written."""
-    path = os.path.join(os.path.dirname(file), FOLDER, _name(file))
-    size = os.stat(file).st_size
+    path = os.path.join(_folder(file), _name(file))
+    size = 0 if "://" in file else os.stat(file).st_size  # in a bucket each name is given once
     index = _read(path, size)
     if index is None:
         index = _made(file)
         if index is None or not _written(path, size, index):
             return None
     return index
+
+
+def _folder(file: str) -> str:
+    """Where the indexes of a stream's files are: beside them, or, of a bucket, in this user's cache."""
+    folder = os.path.dirname(file)
+    if "://" not in folder:
+        return os.path.join(folder, FOLDER)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    name = hashlib.blake2b(f"{os.environ.get('AWS_ENDPOINT_URL', '')} {folder}".encode(), digest_size=16).hexdigest()
+    return os.path.join(cache, "fourfold", "keys", name)
 
 
 def _name(file: str) -> str:
@@ -161,7 +172,7 @@ def _made(file: str) -> Words | None:
 
 def _numbers(file: str) -> Iterator[Words]:
     """Of each row group the numbers of its records."""
-    with readable(file), pq.ParquetFile(file) as data:
+    with readable(file), open_parquet(file) as data:
         for group in range(data.num_row_groups):
             keys = data.read_row_group(group, [KEY], use_threads=False)[KEY].drop_null()
             hashes = [hash_texts(chunk.cast(pa.string())) for chunk in keys.chunks]

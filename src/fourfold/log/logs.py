@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
+from fourfold.log.paths import StorePath
 from fourfold.log.stream import StreamLog, names
 
 _LONGEST_FOLDER = 200  # characters
@@ -13,7 +13,7 @@ _LONGEST_FOLDER = 200  # characters
 class Logs:
     """The logs of a store, opened once each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StorePath) -> None:
         self.folder = folder
         self._open: dict[tuple[str, str], StreamLog] = {}
 
@@ -26,7 +26,7 @@ class Logs:
         """Whether a stream has a log, though it may be one that cannot be read."""
         return (self.get(project, stream).folder / "_delta_log").is_dir()
 
-    def project(self, project: str) -> Path:
+    def project(self, project: str) -> StorePath:
         """The folder of a project's logs."""
         return self.folder / _as_folder(project)
 

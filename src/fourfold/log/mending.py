@@ -6,18 +6,16 @@ names its batch, so they are appended again unless the log holds that batch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.log.commits import checkpoints, commit_faults, commits, first_unusable, hint, is_parquet, read_commit
 from fourfold.log.inbox import Message
+from fourfold.log.paths import StorePath, move, open_parquet
 from fourfold.log.stream import StreamLog, has_size
 from fourfold.model.records import BATCH, META
 
@@ -49,7 +47,7 @@ def unreadable(log: StreamLog) -> list[str]:
     return found + [f"the data file {path} cannot be read" for path in files if not _is_whole(path)]
 
 
-def mend(log: StreamLog, aside: Path) -> list[str]:
+def mend(log: StreamLog, aside: StorePath) -> list[str]:
     """Repair a log until it can be read; returns what was done, in words.
 
     Commits from the first unusable one on are moved aside, then unreadable data files; records in data files whose
@@ -70,7 +68,7 @@ def mend(log: StreamLog, aside: Path) -> list[str]:
     return [*done, *_append_lost(log, replaced)]
 
 
-def _mend_checkpoints(log: StreamLog, aside: Path) -> Iterator[str]:
+def _mend_checkpoints(log: StreamLog, aside: StorePath) -> Iterator[str]:
     """A checkpoint saves reading older commits; where these are there, the log is whole without it."""
     damaged = [path for path in checkpoints(log.folder) if not is_parquet(path)]
     for path in damaged:
@@ -82,7 +80,7 @@ def _mend_checkpoints(log: StreamLog, aside: Path) -> Iterator[str]:
         yield f"{named.name} was moved aside"
 
 
-def _mend_commits(log: StreamLog, aside: Path) -> Iterator[str]:
+def _mend_commits(log: StreamLog, aside: StorePath) -> Iterator[str]:
     unusable = first_unusable(log.folder)
     if unusable is None:
         return
@@ -94,7 +92,7 @@ def _mend_commits(log: StreamLog, aside: Path) -> Iterator[str]:
     yield f"{why}: the log was cut before it, and {len(gone)} files of commits were moved aside"
 
 
-def _mend_files(log: StreamLog, aside: Path) -> Iterator[str]:
+def _mend_files(log: StreamLog, aside: StorePath) -> Iterator[str]:
     table = log.open()
     if table is None:
         return
@@ -110,12 +108,13 @@ def _mend_files(log: StreamLog, aside: Path) -> Iterator[str]:
         yield f"{damaged} data files are missing or cannot be read: the log goes on without the records in them"
 
 
-def _append_lost(log: StreamLog, replaced: Collection[Path]) -> Iterator[str]:
+def _append_lost(log: StreamLog, replaced: Collection[StorePath]) -> Iterator[str]:
     """Append what is in data files that no commit names, batch by batch, where the log does not hold it."""
     records = 0
     for path in _lost(log, replaced):
         try:
-            table = pq.ParquetFile(path).read()
+            with open_parquet(path) as file:
+                table = file.read()
             batches = table[BATCH].unique().to_pylist()
         except (pa.ArrowException, OSError, KeyError):
             continue
@@ -135,7 +134,7 @@ def _append_lost(log: StreamLog, replaced: Collection[Path]) -> Iterator[str]:
         yield f"{records} records were brought back from data files whose commits are gone"
 
 
-def _lost(log: StreamLog, replaced: Collection[Path] = ()) -> list[Path]:
+def _lost(log: StreamLog, replaced: Collection[StorePath] = ()) -> list[StorePath]:
     """The data files, the newest first, that no commit names, and that are no older than the newest usable commit.
 
     Older ones were replaced long ago, and what named them was cleaned away.
@@ -149,7 +148,7 @@ def _lost(log: StreamLog, replaced: Collection[Path] = ()) -> list[Path]:
     return sorted((path for path in late - named if _has_records(path)), key=lambda path: -written[path])
 
 
-def _named(log: StreamLog, paths: Iterable[Path], *kinds: str) -> set[Path]:
+def _named(log: StreamLog, paths: Iterable[StorePath], *kinds: str) -> set[StorePath]:
     """The data files that commits add or remove; commits that cannot be read name none."""
     found = set()
     for path in paths:
@@ -161,23 +160,25 @@ def _named(log: StreamLog, paths: Iterable[Path], *kinds: str) -> set[Path]:
     return found
 
 
-def _has_records(path: Path) -> bool:
+def _has_records(path: StorePath) -> bool:
     try:
-        return set(META.names) <= set(pq.read_schema(path).names)
+        with open_parquet(path) as file:
+            return set(META.names) <= set(file.schema_arrow.names)
     except (pa.ArrowException, OSError):
         return False
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: StorePath) -> bool:
     try:
-        for _ in pq.ParquetFile(path).iter_batches():
-            pass
+        with open_parquet(path) as file:
+            for _ in file.iter_batches():
+                pass
     except (pa.ArrowException, OSError):
         return False
     return True
 
 
-def _files(log: StreamLog) -> list[tuple[Path, int]]:
+def _files(log: StreamLog) -> list[tuple[StorePath, int]]:
     """The data files of the newest version, and their sizes."""
     table = log.open()
     if table is None:
@@ -186,11 +187,11 @@ def _files(log: StreamLog) -> list[tuple[Path, int]]:
     return [(log.folder / unquote(file["path"]), file["size_bytes"]) for file in found]
 
 
-def _move(path: Path, aside: Path) -> None:
+def _move(path: StorePath, aside: StorePath) -> None:
     aside.mkdir(parents=True, exist_ok=True)
     place = aside / path.name
     for i in range(1, 1_000):
         if not place.exists():
             break
         place = aside / f"{path.name}.{i}"
-    os.replace(path, place)
+    move(path, place)

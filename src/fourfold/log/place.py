@@ -7,15 +7,21 @@ import re
 from pathlib import Path
 
 from fourfold.errors import ConfigError
+from fourfold.log.bucket import SCHEMES, BucketPath
+from fourfold.log.paths import StorePath
 
 
-def store_folder(address: str | os.PathLike[str]) -> Path:
-    """The folder that a store's address names."""
+def store_folder(address: str | os.PathLike[str]) -> StorePath:
+    """The folder, or the path in a bucket, that a store's address names."""
     text = os.fspath(address)
-    if "://" in text:
+    scheme, is_url, _ = text.partition("://")
+    if scheme in SCHEMES and is_url:
+        return BucketPath.of(text)
+    if is_url:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ConfigError(
-            f"store={text!r}: this version keeps stores in a folder; stores on object storage and behind a "
-            "collector are not there yet. Give a path, such as '.fourfold'."
+            f"store={scheme}://…: give a folder, such as '.fourfold', or a bucket by one of {known} (stores behind a "
+            "collector are not there yet)"
         )
     if not text:
         raise ConfigError("store='': give a path, such as '.fourfold'")

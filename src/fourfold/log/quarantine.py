@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fourfold.errors import StoreError
 from fourfold.log.messages import Dropped
+from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,14 +29,14 @@ class Quarantined:
     column: str = ""  # of a batch that is in the log but for the values of this column
 
     @property
-    def note(self) -> Path:
+    def note(self) -> StorePath:
         """The file that says why."""
-        return Path(self.path).with_suffix(".json")
+        return path_of(self.path).with_suffix(".json")
 
     @property
-    def message(self) -> Path:
+    def message(self) -> StorePath:
         """The file of the inbox, where it is one."""
-        return Path(self.path).with_suffix(".arrow")
+        return path_of(self.path).with_suffix(".arrow")
 
 
 class Quarantine:
@@ -47,7 +45,7 @@ class Quarantine:
     In ``dropped/`` there is a JSON file for each process that has dropped records, with their number.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StorePath) -> None:
         self.folder = folder
         self.dropped_folder = folder / "dropped"
 
@@ -63,13 +61,13 @@ class Quarantine:
         entry = Quarantined(stream, batch, table.num_rows, reason, time.time(), str(path), project, column)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path)
+            write_parquet(table, path)
             self.note(entry)
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
         return entry
 
-    def keep_file(self, file: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
+    def keep_file(self, file: StorePath, reason: str, stream: str = "inbox", project: str = "") -> None:
         """Put a file aside that cannot be taken: it is moved here, whole.
 
         Raises:
@@ -77,7 +75,7 @@ class Quarantine:
         """
         self.keep(stream, file.stem, pa.table({}), reason, project=project)
         try:
-            os.replace(file, self.folder / file.name)
+            move(file, self.folder / file.name)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -90,7 +88,7 @@ class Quarantine:
     def remove(self, entry: Quarantined) -> None:
         """Remove an entry that was taken after all; the note last, so that a crash leaves it for another try."""
         entry.message.unlink(missing_ok=True)
-        Path(entry.path).unlink(missing_ok=True)
+        path_of(entry.path).unlink(missing_ok=True)
         entry.note.unlink(missing_ok=True)
 
     def note_dropped(self, writer: str, total: Dropped) -> None:
@@ -113,20 +111,18 @@ class Quarantine:
         return sorted(map(_entry, self.folder.glob("*.json")), key=lambda entry: entry.at)
 
 
-def _write(path: Path, entry: Quarantined | Dropped) -> None:
-    hidden = path.with_suffix(".tmp")
-    hidden.write_text(json.dumps(dataclasses.asdict(entry), ensure_ascii=False), encoding="utf-8")
-    os.replace(hidden, path)
+def _write(path: StorePath, entry: Quarantined | Dropped) -> None:
+    write_whole(path, json.dumps(dataclasses.asdict(entry), ensure_ascii=False).encode())
 
 
-def _dropped(path: Path) -> Dropped | None:
+def _dropped(path: StorePath) -> Dropped | None:
     try:
         return Dropped(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError):  # gone, or no such note
         return None
 
 
-def _entry(path: Path) -> Quarantined:
+def _entry(path: StorePath) -> Quarantined:
     try:
         return _of_note(json.loads(path.read_text(encoding="utf-8")), path)
     except (OSError, TypeError, ValueError, KeyError) as error:
@@ -134,7 +130,7 @@ def _entry(path: Path) -> Quarantined:
         return Quarantined("quarantine", path.stem, 0, reason, 0.0, str(path))
 
 
-def _of_note(note: Mapping[str, Any], path: Path) -> Quarantined:
+def _of_note(note: Mapping[str, Any], path: StorePath) -> Quarantined:
     """The contents of a note; its file is beside it, even if the store was moved."""
     texts = {name: note.get(name, "") for name in ("stream", "batch", "reason", "project", "column")}
     if not all(isinstance(text, str) for text in texts.values()):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
-from pathlib import Path
 
 import pyarrow as pa
+
+from fourfold.log.paths import StorePath
 
 MOST_BYTES = 32 << 20  # kept in all
 
@@ -47,10 +48,10 @@ class RecentRecords:
         records = self._tables.get(path)
         return None if records is None else records.num_rows
 
-    def drop(self, folder: Path, but: Collection[str] = ()) -> None:
+    def drop(self, folder: StorePath, but: Collection[str] = ()) -> None:
         """Let go of the files in a folder, but for some."""
         with self._lock:
-            for path in [path for path in self._tables if Path(path).parent == folder and path not in but]:
+            for path in [path for path in self._tables if path.rpartition("/")[0] == str(folder) and path not in but]:
                 self._bytes -= self._tables.pop(path).nbytes
 
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.dataset as pds
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from fourfold.errors import StoreError
+from fourfold.log.bucket import located
+from fourfold.log.paths import open_parquet
 from fourfold.log.recent import RECENT
 
 
@@ -34,7 +35,10 @@ def size(file: str) -> int:
         StoreError: it cannot be read.
     """
     with readable(file):
-        return RECENT.rows(file) or int(pq.read_metadata(file).num_rows)
+        if (rows := RECENT.rows(file)) is not None:
+            return rows
+        with open_parquet(file) as data:
+            return int(data.metadata.num_rows)
 
 
 def read(files: Sequence[str], schema: pa.Schema, columns: Sequence[str], most: int) -> pa.Table | None:
@@ -60,11 +64,12 @@ def read_file(file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequ
 def _read_file(
     file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequence[int] | None, wanted: pa.Schema
 ) -> pa.Table:
-    with pq.ParquetFile(file) as data:
+    with open_parquet(file) as data:
         own = data.schema_arrow
         if all(name in own.names and own.field(name).type == wanted.field(name).type for name in columns):
             groups = range(data.num_row_groups) if groups is None else groups
             return data.read_row_groups(list(groups), list(columns), use_threads=False).select(columns).cast(wanted)
-    layout, system = pds.ParquetFileFormat(), fs.LocalFileSystem()
-    fragment = layout.make_fragment(file, system, row_groups=groups)
+    layout, (key, client) = pds.ParquetFileFormat(), located(file)
+    system = client or fs.LocalFileSystem()
+    fragment = layout.make_fragment(key, system, row_groups=groups)
     return pds.FileSystemDataset([fragment], schema, layout, system).to_table(list(columns))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -24,6 +21,7 @@ from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_
 from fourfold.log.forks import refuse_in_fork
 from fourfold.log.inbox import Message
 from fourfold.log.keys import prune
+from fourfold.log.paths import StorePath, all_exist, open_parquet, status
 from fourfold.log.recent import RECENT
 from fourfold.log.schema import Conflict, cast, conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
@@ -45,7 +43,7 @@ _CONFIGURATION = {
 class StreamLog:
     """The Delta table of one stream; it exists from the first append on."""
 
-    def __init__(self, folder: Path, stream: str, project: str = "") -> None:
+    def __init__(self, folder: StorePath, stream: str, project: str = "") -> None:
         self.folder, self.stream, self.project = folder, stream, project
         self._table: DeltaTable | None = None
         self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
@@ -100,7 +98,7 @@ class StreamLog:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with delta_errors(self.folder):
             write_deltalake(
-                self.folder if table is None else table,
+                str(self.folder) if table is None else table,
                 fitted.records,
                 mode="append" if table is not None else "error",  # not if another has just made it, with the same
                 schema_mode="merge" if table is not None else None,
@@ -155,7 +153,7 @@ class StreamLog:
         batches = (
             batch
             for file in files
-            for part in pq.ParquetFile(file).iter_batches()
+            for part in open_parquet(file).iter_batches()
             for batch in in_schema(pa.Table.from_batches([part]), schema, missing=True).to_batches()
         )
         with delta_errors(self.folder):
@@ -176,9 +174,9 @@ class StreamLog:
             return Changes(-1, META)
         if version is not None and version != table.version():
             with delta_errors(self.folder, TruncatedLogError):
-                table = DeltaTable(self.folder, version=version)
+                table = DeltaTable(str(self.folder), version=version)
         files = self._files(table)
-        if not all(map(os.path.exists, files)):
+        if not all_exist(files, files if version is None else ()):
             raise TruncatedLogError(f"stream {self.stream!r}: files of version {table.version()} are gone")
         return Changes(table.version(), _schema(table), added=tuple(files))
 
@@ -318,7 +316,7 @@ class StreamLog:
             if self._table is None:
                 if not is_table(self.folder) or not DeltaTable.is_deltatable(str(self.folder)):
                     return None
-                self._table = DeltaTable(self.folder)
+                self._table = DeltaTable(str(self.folder))
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
@@ -335,7 +333,7 @@ class StreamLog:
 
 
 @contextlib.contextmanager
-def delta_errors(folder: Path, error: type[StoreError] = StoreError) -> Iterator[None]:
+def delta_errors(folder: StorePath, error: type[StoreError] = StoreError) -> Iterator[None]:
     """Around what the Delta engine does: its errors as our own, with the folder they are about.
 
     Raises:
@@ -365,7 +363,7 @@ def _schema(table: DeltaTable) -> pa.Schema:
     return pa.schema(table.schema().to_arrow())
 
 
-def _is_old(path: Path | None) -> bool:
+def _is_old(path: StorePath | None) -> bool:
     try:
         return path is not None and time.time() - path.stat().st_mtime > _OLD
     except OSError:
@@ -376,15 +374,13 @@ def _quoted(table: str, column: str) -> str:
     return f'{table}."{column.replace(chr(34), chr(34) * 2)}"'
 
 
-def has_size(path: str | Path, size: int) -> bool:
+def has_size(path: str | StorePath, size: int) -> bool:
     """Whether there is a file of a size."""
-    try:
-        return os.stat(path).st_size == size
-    except OSError:
-        return False
+    found = status(str(path))
+    return found is not None and found[2] == size
 
 
-def names(folder: Path) -> tuple[str, str] | None:
+def names(folder: StorePath) -> tuple[str, str] | None:
     """The project and the stream whose table is in a folder, as the table itself says; None where there is none."""
     log = StreamLog(folder, folder.name)
     try:

@@ -48,7 +48,7 @@ def tables(log: ChangedLog, files: Sequence[str], extent: Extent) -> Iterator[pa
     if extent.closed is not None:
         open_ = pds.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
         known = open_ if known is None else known & open_
-    dataset = pds.dataset(list(files), schema=log.schema, format="parquet")
+    dataset = log.dataset(files)
     waiting: list[pa.RecordBatch] = []
     for batch in dataset.to_batches(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known):
         stopping.check()
@@ -83,8 +83,9 @@ def register(
     if table is not None:
         connection.register(name, table)
         return
-    if any(character in path for path in files for character in "*?["):  # which DuckDB takes for patterns
-        connection.register(name, pds.dataset(list(files), schema=schema, format="parquet"))
+    # what DuckDB takes for patterns, or cannot read, Arrow does
+    if any(character in path for path in files for character in ("*", "?", "[", "://")):
+        connection.register(name, log.dataset(files))
         return
     paths = ", ".join(literal(path) for path in files)
     source = f"read_parquet([{paths}], union_by_name = true)"

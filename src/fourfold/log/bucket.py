@@ -1,0 +1,302 @@
+"""Paths in a bucket, with the names that ``pathlib`` has for those on a disk: only what a store needs of them.
+
+Arrow's own clients are used, for they read Parquet column by column, need one request for a small file, and still work
+in the child of a fork. A file appears whole or not at all, as a put is one. There are no folders: one exists where there
+is a file beneath it. Credentials come from the usual environment and profiles, and are never shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from fourfold.errors import ConfigError
+
+SCHEMES = ("s3", "gs", "abfss", "az")
+CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 5.0, 20.0, 4  # what one request may take, and how often it is made
+_ALLOWED = {"s3": "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """The size of a file in bytes, and when it was written, in seconds since 1970; of a folder zeros."""
+
+    st_size: int
+    st_mtime: float
+    st_mtime_ns: int
+    st_mode: int
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class BucketPath:
+    """A path in a bucket: ``scheme://bucket/key``.
+
+    ``known`` is what a listing said of it, which is not asked for again.
+    """
+
+    scheme: str
+    key: str  # with the bucket before it
+    known: Status | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, address: str) -> BucketPath:
+        """The path of an address.
+
+        Raises:
+            ConfigError: it is none, or holds credentials.
+        """
+        scheme, _, rest = address.partition("://")
+        key = "/".join(part for part in rest.split("/") if part)
+        shown = f"{scheme}://…"
+        if "@" in rest.split("/")[0] and scheme != "abfss":
+            raise ConfigError(f"store={shown}: the address holds credentials; give them by the environment instead")
+        if "?" in rest or "#" in rest:
+            raise ConfigError(f"store={shown}: the address has options; give them by the environment instead")
+        if not key:
+            raise ConfigError(f"store={address!r}: name a bucket, such as '{scheme}://bucket/fourfold'")
+        if any(part in (".", "..") for part in key.split("/")) or any(c in key for c in "%*[]\\") or not key.isprintable():
+            raise ConfigError(f"store={address!r}: choose a path without dots alone and without any of % * [ ] \\")
+        return cls(scheme, key)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.key}"
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def __truediv__(self, part: str) -> BucketPath:
+        return BucketPath(self.scheme, f"{self.key}/{part}")
+
+    # names ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The name's ending, with its dot; empty where there is none."""
+        stem, dot, end = self.name.rpartition(".")
+        return dot + end if stem else ""
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return self.name.removesuffix(self.suffix)
+
+    @property
+    def parent(self) -> BucketPath:
+        """The path without its last part."""
+        return BucketPath(self.scheme, self.key.rpartition("/")[0] or self.key)
+
+    def with_name(self, name: str) -> BucketPath:
+        """Beside it, of another name."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> BucketPath:
+        """Beside it, of another ending."""
+        return self.parent / f"{self.stem}{suffix}"
+
+    # files ----------------------------------------------------------------------------------------------------------
+
+    def stat(self) -> Status:
+        """Its size and time.
+
+        Raises:
+            FileNotFoundError: there is nothing.
+            OSError: the bucket cannot be asked.
+        """
+        if self.known is not None:
+            return self.known
+        with self._explained():
+            info = filesystem(self.scheme).get_file_info(self.key)
+        if info.type == fs.FileType.NotFound:
+            raise FileNotFoundError(f"{self} is not there")
+        return _status(info)
+
+    def exists(self) -> bool:
+        """Whether there is a file of this path, or beneath it."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_file(self) -> bool:
+        """Whether there is a file of this path."""
+        return self._is(stat.S_ISREG)
+
+    def is_dir(self) -> bool:
+        """Whether there is a file beneath it."""
+        return self._is(stat.S_ISDIR)
+
+    def _is(self, kind: Any) -> bool:
+        try:
+            return bool(kind(self.stat().st_mode))
+        except FileNotFoundError:
+            return False
+
+    def read_bytes(self) -> bytes:
+        """What the file holds.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it cannot be read.
+        """
+        with self._explained(), filesystem(self.scheme).open_input_stream(self.key) as file:
+            content: bytes = file.read()
+            return content
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """What the file holds, as text."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write a file whole, or not at all, in the place of any that is there.
+
+        Raises:
+            OSError: it could not be written, or it is not known whether it was.
+        """
+        with self._explained(), filesystem(self.scheme).open_output_stream(self.key, metadata=_BINARY) as file:
+            file.write(content)
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Write a text as a file."""
+        self.write_bytes(text.encode(encoding))
+
+    def touch(self) -> None:
+        """Write an empty file."""
+        self.write_bytes(b"")
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file.
+
+        Raises:
+            FileNotFoundError: there is none, and that matters.
+        """
+        try:
+            with self._explained():
+                filesystem(self.scheme).delete_file(self.key)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def replace(self, target: BucketPath) -> None:
+        """Move the file: it is copied, then removed; dying between the two leaves both."""
+        with self._explained():
+            filesystem(self.scheme).copy_file(self.key, target.key)
+        self.unlink(missing_ok=True)
+
+    def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing: there are no folders in a bucket."""
+
+    def iterdir(self) -> Iterator[BucketPath]:
+        """What is directly beneath it, with its size and time; nothing where nothing is."""
+        with self._explained():
+            found = filesystem(self.scheme).get_file_info(fs.FileSelector(self.key, allow_not_found=True))
+        for info in found:
+            yield BucketPath(self.scheme, info.path.rstrip("/"), _status(info))
+
+    def glob(self, pattern: str) -> Iterator[BucketPath]:
+        """What is beneath it and fits a pattern, part by part."""
+        first, _, rest = pattern.partition("/")
+        if not any(character in first for character in "*?["):
+            below = self / first
+            if rest:
+                yield from below.glob(rest)
+            elif below.exists():
+                yield below
+            return
+        for path in self.iterdir():
+            if fnmatch.fnmatchcase(path.name, first):
+                yield from path.glob(rest) if rest else (path,)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of the client as those of files, with what to do and without what a server says of credentials."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise _explained(self, error) from None
+
+
+def filesystem(scheme: str) -> fs.FileSystem:
+    """The process's client of a kind of bucket; a child of a fork makes its own."""
+    return _filesystem(scheme, os.getpid())
+
+
+def located(path: str) -> tuple[str, fs.FileSystem | None]:
+    """A path as Arrow takes it, with the client to use; None on a disk."""
+    scheme, found, key = path.partition("://")
+    return (key, filesystem(scheme)) if found else (path, None)
+
+
+@functools.lru_cache(maxsize=8)
+def _filesystem(scheme: str, process: int) -> fs.FileSystem:
+    if scheme == "s3":
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return fs.S3FileSystem(
+            endpoint_override=endpoint or None,
+            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=REQUEST_SECONDS,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            allow_delayed_open=True,
+        )
+    if scheme == "gs":
+        import datetime as dt
+
+        return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=REQUEST_SECONDS))
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if not account:
+        raise ConfigError(f"store='{scheme}://…': set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login")
+    return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+
+
+def _status(info: fs.FileInfo) -> Status:
+    folder = info.type == fs.FileType.Directory
+    written = info.mtime_ns or 0
+    return Status(info.size or 0, written / 1e9, written, stat.S_IFDIR if folder else stat.S_IFREG)
+
+
+_BINARY = {"Content-Type": "application/octet-stream"}
+_ADVICE = (
+    (("NO_SUCH_BUCKET", "NoSuchBucket"), "there is no such bucket: make it, or check the address"),
+    (("NO_SUCH_KEY",), "it is not there"),
+    (
+        ("ACCESS_DENIED", "Forbidden", "HTTP status 403"),
+        "access is denied: check the credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), which "
+        f"need {_ALLOWED['s3']}",
+    ),
+    (
+        ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "credentials", "MISSING_AUTHENTICATION"),
+        "the credentials are missing or wrong: check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (
+        ("NETWORK_CONNECTION", "curlCode", "REQUEST_TIMEOUT", "Timeout"),
+        "it cannot be reached: check the network, AWS_REGION and AWS_ENDPOINT_URL",
+    ),
+    (("SLOW_DOWN", "SERVICE_UNAVAILABLE", "503", "500"), "the server is overloaded; it is tried again"),
+)
+
+
+def _explained(path: BucketPath, error: Exception) -> OSError:
+    text = str(error)
+    if any(sign in text for sign in ("NO_SUCH_KEY", "HTTP status 404", "Path does not exist")):
+        return FileNotFoundError(f"{path} is not there")
+    for signs, advice in _ADVICE:
+        if any(sign in text for sign in signs):
+            return OSError(f"{path}: {advice}")
+    return OSError(f"{path}: {text.splitlines()[0][:200]}")

@@ -1,0 +1,101 @@
+"""A store's files, wherever they are: on a disk (``pathlib.Path``) or in a bucket (``BucketPath``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from fourfold.log.bucket import BucketPath, filesystem, located
+
+StorePath = Path | BucketPath
+
+
+def path_of(text: str) -> StorePath:
+    """The path that a text names."""
+    scheme, found, key = text.partition("://")
+    return BucketPath(scheme, key) if found else Path(text)
+
+
+def status(path: str) -> tuple[int, int, int] | None:
+    """What tells a file from another in its place; None where there is none."""
+    try:
+        if "://" in path:
+            found = path_of(path).stat()
+            return 0, found.st_mtime_ns, found.st_size
+        here = os.stat(path)  # asked for before every answer: no Path
+    except FileNotFoundError:
+        return None
+    return here.st_ino, here.st_mtime_ns, here.st_size
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file."""
+    return path_of(path).exists() if "://" in path else os.path.exists(path)
+
+
+def all_exist(paths: Collection[str], named: Collection[str] = ()) -> bool:
+    """Whether all files are there. In a bucket, where each is a request, those that the newest commit names are
+    trusted to be; one that is not is an error when it is read.
+    """
+    return all(exists(path) for path in paths if "://" not in path or path not in named)
+
+
+def write_whole(path: StorePath, content: bytes, *, synchronise: bool = False) -> None:
+    """Write a file whole or not at all; on a disk, where asked to, so that it survives a loss of power.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if isinstance(path, BucketPath):
+        path.write_bytes(content)
+        return
+    hidden = path.with_name(f".{path.name}.tmp")
+    with hidden.open("wb") as file:
+        file.write(content)
+        if synchronise:
+            file.flush()
+            os.fsync(file.fileno())
+    hidden.replace(path)
+
+
+def move(path: StorePath, target: StorePath) -> None:
+    """Move a file within a store, in the place of any that is there.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it could not be moved.
+    """
+    if isinstance(path, BucketPath):
+        assert isinstance(target, BucketPath)
+        path.replace(target)
+    else:
+        path.replace(str(target))
+
+
+def write_parquet(table: pa.Table, path: StorePath) -> None:
+    """Write a table as a file, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_whole(path, sink.getvalue())
+
+
+def open_parquet(path: str | StorePath) -> pa.parquet.ParquetFile:
+    """A data file, to be closed after use."""
+    import pyarrow.parquet as pq
+
+    key, client = located(str(path))
+    return pq.ParquetFile(key, filesystem=client)
+
+
+def dataset(files: Sequence[str], schema: pa.Schema) -> pa.dataset.Dataset:
+    """Data files of one stream, at least one, to be read in part."""
+    import pyarrow.dataset as pds
+
+    scheme, found, _ = files[0].partition("://")
+    keys = [located(file)[0] for file in files]
+    return pds.dataset(keys, schema=schema, format="parquet", filesystem=filesystem(scheme) if found else None)
