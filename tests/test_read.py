@@ -188,9 +188,9 @@ def test_a_binning_that_has_become_too_coarse_is_replaced_from_the_next_day_on(s
     assert whole.value == pytest.approx((1e6 + 2 * 1499.5) / 2001, rel=1e-6)
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/store", "http://collector:8080", "", "a%20b"])
+@pytest.mark.parametrize("address", ["http://collector:8080", "", "a%20b"])
 def test_a_store_that_this_version_cannot_use_is_refused(address: str) -> None:
-    with pytest.raises(ff.ConfigError, match=r"[gG]ive a path|choose a folder"):
+    with pytest.raises(ff.ConfigError, match=r"[gG]ive a (path|folder)|choose a folder"):
         Store(address, "p")
 
 

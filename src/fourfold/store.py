@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from fourfold.config import Settings
 from fourfold.engine import check_expression
 from fourfold.errors import InputError, StoreError, UnknownNameError, suggest
 from fourfold.ingest.writer import Writer
-from fourfold.log import store_folder
+from fourfold.log import StorePath, store_folder
 from fourfold.model import Address, Place
 from fourfold.query.metric import metric, undeclared_sums
 from fourfold.query.reader import Reader
@@ -148,8 +147,8 @@ def place_to_ask(settings: Settings) -> Place:
     return settings.place
 
 
-def is_store(folder: Path) -> bool:
-    """Whether there is a store in a folder."""
+def is_store(folder: StorePath) -> bool:
+    """Whether there is a store at a path."""
     return any((folder / part).exists() for part in ("inbox", "log", "state.db"))
 
 

@@ -18,7 +18,7 @@ from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_o
 from fourfold.cli.screen import console
 from fourfold.cli.status import draw, overview
 from fourfold.errors import ConfigError
-from fourfold.log import store_folder
+from fourfold.log import StorePath, store_folder
 from fourfold.watch.check import check
 from fourfold.watch.settings import WatchSettings
 
@@ -76,8 +76,10 @@ def command(
         out.print(f"  {program} {line}{where}", markup=False, soft_wrap=True)
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: StorePath) -> None:
     """Remove an earlier demo's store; nothing else is ever removed."""
+    if not isinstance(folder, Path):
+        raise ConfigError(f"{folder} is in a bucket, where nothing is removed; add to what is there with --keep")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / MARKER).is_file():

@@ -40,6 +40,7 @@ __all__ = [
 T = TypeVar("T")
 
 DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
+_DATABASES = ("postgresql://", "postgresql+psycopg://")
 IN_PYTHON, ON_THE_COMMAND_LINE = "ff.init({}=...)", "--{}"  # how a setting is given
 PLAUSIBLE = Plausible()
 
@@ -153,13 +154,16 @@ def _path(value: Any, told_by: str) -> str:
 def _state(value: Any, told_by: str) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgresql+psycopg://")):
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    is_known = isinstance(value, str) and ("://" not in value or value.startswith(_DATABASES))
+    if not is_known or not value:
         shown = "a text that is not shown, as it may hold a password" if isinstance(value, str) else repr(value)
         raise ConfigError(
-            f"state (from {told_by}) is {shown}: give a database's URL, such as 'postgresql://host/fourfold', or "
-            "nothing for SQLite in the store's folder"
+            f"state (from {told_by}) is {shown}: give a database's URL, such as 'postgresql://host/fourfold', a "
+            "folder for SQLite, or nothing: then it is in the store's folder"
         )
-    return value
+    return str(value)
 
 
 def _engine(value: Any, told_by: str) -> str:

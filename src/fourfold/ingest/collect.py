@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,18 @@ from fourfold.counts.binning import Binning
 from fourfold.errors import SchemaError, StoreError
 from fourfold.ingest import declarations
 from fourfold.ingest.identifiers import recognise_identifiers
-from fourfold.log import Conflict, DamagedMessageError, Inbox, Logs, Message, Quarantine, StreamLog, faults, messages
+from fourfold.log import (
+    Conflict,
+    DamagedMessageError,
+    Inbox,
+    Logs,
+    Message,
+    Quarantine,
+    StorePath,
+    StreamLog,
+    faults,
+    messages,
+)
 from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
 from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series
@@ -66,7 +77,7 @@ class Collector:
         self._inbox.clear_stale()
         self._forget_applied()
         self.stuck = {}
-        waiting: list[Path] = []
+        waiting: list[StorePath] = []
         size = 0
         for path in self._inbox.pending():
             if len(waiting) == _MESSAGES_AT_ONCE or size > _BYTES_AT_ONCE:
@@ -101,7 +112,7 @@ class Collector:
         declarations.note_made_anew(self._inbox.folder.parent)
         logger.warning("The state of the store was gone. %s", declarations.LOST)
 
-    def _read(self, path: Path) -> Received | None:
+    def _read(self, path: StorePath) -> Received | None:
         """A message and its contents; an unreadable one goes to quarantine, a newer one stays where it is."""
         if path.stem in self._left:
             return None
@@ -120,7 +131,7 @@ class Collector:
             self._warn(str(path), f"{path} cannot be read, and stays there: {error}")
         return None
 
-    def _keep_file(self, path: Path, reason: str, stream: str = "inbox", project: str = "") -> None:
+    def _keep_file(self, path: StorePath, reason: str, stream: str = "inbox", project: str = "") -> None:
         """Put a message into quarantine; if that cannot be written, it stays in the inbox."""
         try:
             self._quarantine.keep_file(path, reason, stream, project)
@@ -130,7 +141,7 @@ class Collector:
         else:
             self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
 
-    def _take(self, paths: Sequence[Path]) -> None:
+    def _take(self, paths: Sequence[StorePath]) -> None:
         received = [found for path in paths if (found := self._read(path)) is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
         named: dict[tuple[str, str], messages.Records] = {}
@@ -275,9 +286,9 @@ class Collector:
             _remove(message)
 
     def _forget_applied(self) -> None:
-        """Clear the notes on messages whose files are gone: looked for by name, as a listing may miss one."""
-        noted = self._database.recall(catalogue.applied_messages)
-        gone = [message for message in noted if not self._inbox.path(message).exists()]
+        """Clear the notes on messages whose files are gone for good: looked for by name, as a listing may miss one."""
+        noted, end = self._database.recall(catalogue.applied_messages), time.time() - self._inbox.late
+        gone = [message for message, at in noted.items() if at <= end and not self._inbox.path(message).exists()]
         if gone:
             with self._database.write() as connection:
                 catalogue.unmark_applied(connection, gone)
@@ -352,7 +363,7 @@ def _shape(binning: Binning) -> tuple[float, float, int]:
     return binning.centre, binning.scale, binning.bits
 
 
-def _size(path: Path) -> int:
+def _size(path: StorePath) -> int:
     try:
         return path.stat().st_size
     except OSError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from fourfold.log import StorePath
+from fourfold.log.paths import write_whole
 from fourfold.model import Objective, Task
 from fourfold.state import catalogue, objectives
 
@@ -34,7 +34,7 @@ def of(connection: sa.Connection, project: str) -> Declared:
     }
 
 
-def keep(folder: Path, declared: Declared) -> None:
+def keep(folder: StorePath, declared: Declared) -> None:
     """Copy what is declared into the folder of a project's logs, where the copy there is another one.
 
     Raises:
@@ -46,7 +46,7 @@ def keep(folder: Path, declared: Declared) -> None:
         _write(folder / _FILE, text)
 
 
-def restore(connection: sa.Connection, project: str, folder: Path, is_logged: Callable[[str], bool]) -> None:
+def restore(connection: sa.Connection, project: str, folder: StorePath, is_logged: Callable[[str], bool]) -> None:
     """Declare again what was declared, and the streams that have a log; what cannot be read is left out."""
     declared = _decoded(_read(folder / _FILE))
     if not isinstance(declared, dict):
@@ -72,31 +72,31 @@ def restore(connection: sa.Connection, project: str, folder: Path, is_logged: Ca
             catalogue.add_stream(connection, project, name, *named)
 
 
-def projects(folder: Path) -> set[str]:
+def projects(folder: StorePath) -> set[str]:
     """The projects that have declarations beside their logs."""
     found = [_decoded(_read(path)) for path in folder.glob(f"*/{_FILE}")]
     named = [declared.get("project") for declared in found if isinstance(declared, dict)]
     return {project for project in named if isinstance(project, str) and project}
 
 
-def note_made_anew(folder: Path) -> None:
+def note_made_anew(folder: StorePath) -> None:
     """Note in the store's folder that the state was lost, and is now rebuilt."""
     _write(folder / _NOTES, json.dumps({"made_anew": [*made_anew(folder), time.time()]}))
 
 
-def made_anew(folder: Path) -> list[float]:
+def made_anew(folder: StorePath) -> list[float]:
     """When the state was rebuilt, in seconds since 1970."""
     found = _decoded(_read(folder / _NOTES))
     moments = found.get("made_anew") if isinstance(found, dict) else None
     return [float(at) for at in moments if isinstance(at, (int, float))] if isinstance(moments, list) else []
 
 
-def notes(folder: Path) -> Path:
+def notes(folder: StorePath) -> StorePath:
     """The file of the notes."""
     return folder / _NOTES
 
 
-def _read(path: Path) -> str:
+def _read(path: StorePath) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -110,11 +110,6 @@ def _decoded(text: str) -> Any:
         return None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: StorePath, text: str) -> None:
     """Write a file whole or not at all, and onto the disk."""
-    hidden = path.with_name(f".{path.name}.tmp")
-    with hidden.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(hidden, path)
+    write_whole(path, text.encode(), synchronise=True)

@@ -14,14 +14,13 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.errors import InputError, StoreError, suggest
-from fourfold.log import Inbox, Logs, Quarantine, StreamLog, erasing
+from fourfold.log import Inbox, Logs, Quarantine, StorePath, StreamLog, erasing
 from fourfold.model import DAY, HOUR, Owner, label_of
 from fourfold.model.records import EVENT_TIME, KEY, META
 from fourfold.state import Database, adding, catalogue, jobs, runs, series
@@ -174,7 +173,7 @@ class Forgetter:
                         series.drop_before(connection, self._project, level, {owner: midnight})
             series.drop_unused(connection, self._project)
 
-    def _left(self, unreadable: Iterable[Path], force: bool) -> tuple[str, ...]:
+    def _left(self, unreadable: Iterable[StorePath], force: bool) -> tuple[str, ...]:
         """What may still hold what was to be erased."""
         left = []
         for path in unreadable:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fourfold.errors import FourfoldError
 from fourfold.ingest.writer import Writer
-from fourfold.log import Inbox, mend, store_folder, unreadable
+from fourfold.log import StorePath, mend, open_inbox, state_at, store_folder, unreadable
 from fourfold.model import DAY, Address, Place
 from fourfold.state import StateError, catalogue, open_state, series
 
@@ -30,13 +30,14 @@ def mended(place: Address, project: str) -> Iterator[str]:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     for path, what in misplaced(folder):
         yield _move(path, f"it was not a {what}", stamp)
-    if not place.state:  # a file of its own, which can be set aside
-        yield from _mend_state(folder, stamp)
+    url, state = state_at(place)
+    if not url:  # a file of its own, which can be set aside
+        yield from _mend_state(state, folder, stamp)
     writer = Writer(place, project)
     try:
         writer.catch_up()
         yield from _mend_logs(writer, stamp)
-        removed = Inbox(folder / "inbox").clear_stale(HALF_WRITTEN)
+        removed = open_inbox(folder / "inbox").clear_stale(HALF_WRITTEN)
         if removed:
             yield f"{removed} incomplete messages were removed; they were never acknowledged"
         writer.fold()
@@ -44,16 +45,18 @@ def mended(place: Address, project: str) -> Iterator[str]:
         writer.close()
 
 
-def misplaced(folder: Path) -> list[tuple[Path, str]]:
-    """What stands where a store has something of another kind, and what should be there."""
+def misplaced(folder: StorePath) -> list[tuple[Path, str]]:
+    """What stands where a store has something of another kind, and what should be there; a bucket has no kinds."""
+    if not isinstance(folder, Path):
+        return []
     files = [(folder / name, "file") for name in ("fold.lock", "state.lock", "state.db")]
     folders = [(folder / name, "folder") for name in ("inbox", "log", "quarantine")]
     found = [(path, what) for path, what in files if path.exists() and not path.is_file()]
     return found + [(path, what) for path, what in folders if path.exists() and not path.is_dir()]
 
 
-def _mend_state(folder: Path, stamp: str) -> Iterator[str]:
-    path = folder / "state.db"
+def _mend_state(place: Path, folder: StorePath, stamp: str) -> Iterator[str]:
+    path = place / "state.db"
     if not path.exists():
         return
     try:

@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 
 from filelock import Timeout
 
@@ -21,13 +20,15 @@ from fourfold.ingest.forgetting import Forgetter, Forgotten
 from fourfold.ingest.liveness import mark_lost
 from fourfold.log import (
     Conflict,
-    Inbox,
     Logs,
     Message,
     Quarantine,
     Quarantined,
+    StorePath,
     StreamLog,
+    open_inbox,
     refuse_in_fork,
+    state_at,
     store_folder,
 )
 from fourfold.model import Address, Owner, Place, Standing, Sums
@@ -58,9 +59,9 @@ class Writer:
             (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
-        self.database = open_state(self.place.state, self.folder)
+        self.database = open_state(*state_at(self.place))
         self.quarantine = Quarantine(self.folder / "quarantine")
-        self._inbox = Inbox(self.folder / "inbox")
+        self._inbox = open_inbox(self.folder / "inbox")
         self.logs = Logs(self.folder / "log")
         self._collector = Collector(self._inbox, self.database, self.quarantine, self.logs)
         self.engine = make_engine(self.place.engine)
@@ -100,8 +101,9 @@ class Writer:
             except Timeout:
                 raise
             except OSError as error:
+                lock = state_at(self.place)[1] / "fold.lock"
                 raise StoreError(
-                    f"the lock {self.folder / 'fold.lock'} cannot be taken: {error}. Check its permissions; "
+                    f"the lock {lock} cannot be taken: {error}. Check its permissions; "
                     "'fourfold doctor --mend' moves aside what is in its place"
                 ) from error
             try:
@@ -153,7 +155,7 @@ class Writer:
             self._folds.forget(owner)
         self.fold()
 
-    def waiting(self) -> list[Path]:
+    def waiting(self) -> list[StorePath]:
         """The files of the messages that wait in the inbox."""
         return self._inbox.pending()
 

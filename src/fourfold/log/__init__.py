@@ -11,8 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fourfold.log import messages
-from fourfold.log.inbox import DURABILITIES, DamagedMessageError, Inbox, Message, new_writer
-from fourfold.log.place import store_folder
+from fourfold.log.bucket import BucketPath
+from fourfold.log.inbox import DURABILITIES, BucketInbox, DamagedMessageError, Inbox, Message, new_writer, open_inbox
+from fourfold.log.paths import StorePath
+from fourfold.log.place import state_at, store_folder
 
 if TYPE_CHECKING:
     from fourfold.log.changes import Changes, TruncatedLogError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DURABILITIES",
+    "BucketInbox",
+    "BucketPath",
     "Changes",
     "Conflict",
     "DamagedMessageError",
@@ -33,6 +37,7 @@ __all__ = [
     "Message",
     "Quarantine",
     "Quarantined",
+    "StorePath",
     "StreamLog",
     "TruncatedLogError",
     "faults",
@@ -40,7 +45,9 @@ __all__ = [
     "messages",
     "names",
     "new_writer",
+    "open_inbox",
     "refuse_in_fork",
+    "state_at",
     "store_folder",
     "unreadable",
 ]

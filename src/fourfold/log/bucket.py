@@ -1,8 +1,8 @@
 """Paths in a bucket, with the names that ``pathlib`` has for those on a disk: only what a store needs of them.
 
-Arrow's own clients are used, for they read Parquet column by column, need one request for a small file, and still work
-in the child of a fork. A file appears whole or not at all, as a put is one. There are no folders: one exists where there
-is a file beneath it. Credentials come from the usual environment and profiles, and are never shown.
+Arrow's own clients are used, for they read Parquet column by column, need one request for a small file, and still
+work in the child of a fork. A file appears whole or not at all, as a put is one. There are no folders: one exists where
+there is a file beneath it. Credentials come from the usual environment and profiles, and are never shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class BucketPath:
             raise ConfigError(f"store={shown}: the address has options; give them by the environment instead")
         if not key:
             raise ConfigError(f"store={address!r}: name a bucket, such as '{scheme}://bucket/fourfold'")
-        if any(part in (".", "..") for part in key.split("/")) or any(c in key for c in "%*[]\\") or not key.isprintable():
+        odd = any(part in (".", "..") for part in key.split("/")) or any(c in key for c in "%*[]\\")
+        if odd or not key.isprintable():
             raise ConfigError(f"store={address!r}: choose a path without dots alone and without any of % * [ ] \\")
         return cls(scheme, key)
 
@@ -261,7 +262,9 @@ def _filesystem(scheme: str, process: int) -> fs.FileSystem:
         return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=REQUEST_SECONDS))
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
-        raise ConfigError(f"store='{scheme}://…': set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login")
+        raise ConfigError(
+            f"store='{scheme}://…': set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login"
+        )
     return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
 
 

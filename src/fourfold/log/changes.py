@@ -39,10 +39,7 @@ class Changes:
             return self._records(where, columns)
 
     def _records(self, where: pc.Expression, columns: Sequence[str] | None) -> pa.Table:
-        if self.added:
-            source = dataset(self.added, self.schema)
-        else:
-            source = pds.dataset(self.schema.empty_table())
+        source = dataset(self.added, self.schema) if self.added else pds.dataset(self.schema.empty_table())
         try:
             return source.to_table(columns, filter=where)
         except pa.ArrowNotImplementedError:

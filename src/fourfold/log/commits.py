@@ -90,7 +90,7 @@ def mark(folder: StorePath, version: int) -> tuple[int, int, int] | None:
 
 def drop_before(folder: StorePath, version: int) -> None:
     """Remove all commits and checkpoints before a version, the oldest first, so that there is never a gap."""
-    for path in sorted((folder / "_delta_log").iterdir()):
+    for path in paths.in_order((folder / "_delta_log").iterdir()):
         number = path.name.partition(".")[0]
         if number.isdigit() and int(number) < version:
             path.unlink()
@@ -107,7 +107,8 @@ def read_commit(path: str | StorePath) -> list[dict[str, Any]]:
         OSError: it is gone or no file.
         ValueError: it is empty or damaged.
     """
-    found = [json.loads(line) for line in paths.path_of(str(path)).read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = paths.path_of(str(path)).read_text(encoding="utf-8")
+    found = [json.loads(line) for line in text.splitlines() if line.strip()]
     if not found or not all(isinstance(action, dict) for action in found):
         raise ValueError("it is empty")
     return found
@@ -115,12 +116,12 @@ def read_commit(path: str | StorePath) -> list[dict[str, Any]]:
 
 def commits(folder: StorePath) -> list[StorePath]:
     """The files of the commits, the oldest first."""
-    return sorted(path for path in (folder / "_delta_log").glob("[0-9]*.json") if path.stem.isdigit())
+    return paths.in_order(path for path in (folder / "_delta_log").glob("[0-9]*.json") if path.stem.isdigit())
 
 
 def checkpoints(folder: StorePath) -> list[StorePath]:
     """The files of the checkpoints, the oldest first."""
-    return sorted((folder / "_delta_log").glob(f"[0-9]*{_CHECKPOINT}"))
+    return paths.in_order((folder / "_delta_log").glob(f"[0-9]*{_CHECKPOINT}"))
 
 
 def hint(folder: StorePath) -> StorePath:

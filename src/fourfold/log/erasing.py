@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.log.paths import StorePath, open_parquet, write_parquet, write_whole
+from fourfold.log.paths import StorePath, in_order, open_parquet, write_parquet, write_whole
 from fourfold.log.quarantine import Quarantine
 from fourfold.model.records import EVENT_TIME, META
 
@@ -52,7 +52,7 @@ def erase(
     were set aside among them.
     """
     removed, unreadable = 0, []
-    for path in sorted(quarantine.folder.iterdir()) if quarantine.folder.is_dir() else ():
+    for path in in_order(quarantine.folder.iterdir()) if quarantine.folder.is_dir() else ():
         note = path.with_suffix(".json")
         if path.suffix in (".json", ".tmp") or path == quarantine.dropped_folder:
             continue

@@ -1,4 +1,5 @@
-"""The inbox: a folder for messages from any process, each a file that appears complete or not at all.
+"""The inbox: where messages come from any process, each a file that appears complete or not at all: in a folder, or in
+a bucket.
 
 A message is acknowledged when its file has its final name; from then on it survives the death of its process, and
 with ``durability="disk"`` a power failure. It is identified by its writer (one per process and fork) and a number
@@ -8,6 +9,7 @@ that rises by one: sent twice, it is taken once. Its last bytes are a checksum o
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import secrets
@@ -20,11 +22,14 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import StoreError
+from fourfold.log.bucket import BucketPath
+from fourfold.log.paths import StorePath
 
 _HEADER = b"fourfold"
 _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
+_LATEST_PUT = 7 * 86_400  # seconds after which no request that was made again can still arrive
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 DURABILITIES = ("process", "disk")
 
@@ -41,7 +46,7 @@ class Message:
     sequence: int
     header: Mapping[str, Any]
     table: pa.Table
-    path: Path | None = None
+    path: StorePath | None = None
 
     @property
     def id(self) -> str:
@@ -61,8 +66,11 @@ class Inbox:
         StoreError: where the folder is missing and cannot be made.
     """
 
+    late = 0  # for how many seconds a message that was taken and removed may arrive once more
+
     def __init__(self, folder: Path, durability: str = "process") -> None:
-        self.folder, self._synchronise = folder, durability == "disk"
+        self.folder: StorePath = folder
+        self._place, self._synchronise = folder, durability == "disk"
         self._check()
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
@@ -74,33 +82,19 @@ class Inbox:
         data = table if table is not None else pa.table({})
         text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
         message = Message(writer, sequence, header, data)
-        hidden = self.folder / f".{message.id}{_SUFFIX}"
-        marked = data.replace_schema_metadata({_HEADER: text.encode()})
-        try:
-            try:
-                self._write(hidden, marked)
-            except FileNotFoundError:  # the folder was taken away and may be made again
-                self._make()
-                self._write(hidden, marked)
-            os.replace(hidden, self.folder / f"{message.id}{_SUFFIX}")
-        except BaseException:
-            hidden.unlink(missing_ok=True)
-            raise
-        if self._synchronise:
-            _synchronise_folder(self.folder)
+        self._put(message.id, data.replace_schema_metadata({_HEADER: text.encode()}))
         return message.id
 
-    def pending(self) -> list[Path]:
+    def pending(self) -> list[StorePath]:
         """The messages' files, each writer's in the order of writing.
 
         This is no snapshot: of two messages that are written meanwhile, the later one may be listed alone.
         """
-        names = (name for name in self._names() if name.endswith(_SUFFIX) and not name.startswith("."))
-        return [self.folder / name for name in sorted(names)]
+        return [path for path in self.files() if not path.name.startswith(".")]
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[StorePath]:
         """All files with messages, those that are half written among them."""
-        return [self.folder / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
+        return [self._place / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
 
     def clear_stale(self, after: float = _STALE) -> int:
         """Remove incomplete files of processes that died while writing; they were never acknowledged.
@@ -109,7 +103,7 @@ class Inbox:
         """
         removed = 0
         for name in self._names():
-            path = self.folder / name
+            path = self._place / name
             try:
                 if name.startswith(".") and name.endswith(_SUFFIX) and time.time() - path.stat().st_mtime > after:
                     path.unlink()
@@ -118,11 +112,11 @@ class Inbox:
                 continue
         return removed
 
-    def path(self, message: str) -> Path:
+    def path(self, message: str) -> StorePath:
         """The file of a message, by its id."""
         return self.folder / f"{message}{_SUFFIX}"
 
-    def read(self, path: Path) -> Message:
+    def read(self, path: StorePath) -> Message:
         """The message in a file.
 
         Raises:
@@ -141,12 +135,27 @@ class Inbox:
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedMessageError(f"{path} is not a message of fourfold: {error}") from error
 
+    def _put(self, message: str, table: pa.Table) -> None:
+        hidden = self._place / f".{message}{_SUFFIX}"
+        try:
+            try:
+                self._write(hidden, table)
+            except FileNotFoundError:  # the folder was taken away and may be made again
+                self._make()
+                self._write(hidden, table)
+            os.replace(hidden, self._place / f"{message}{_SUFFIX}")
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+        if self._synchronise:
+            _synchronise_folder(self._place)
+
     def _check(self) -> None:
         """Whether the folder is there or may be made, without making it: who only asks leaves nothing behind."""
-        nearest = next(place for place in (self.folder, *self.folder.parents) if os.path.exists(place))
+        nearest = next(place for place in (self._place, *self._place.parents) if os.path.exists(place))
         if not nearest.is_dir():
             raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} is not a folder")
-        if nearest != self.folder and not os.access(nearest, os.W_OK | os.X_OK):
+        if nearest != self._place and not os.access(nearest, os.W_OK | os.X_OK):
             raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} may not be written to")
 
     def _make(self) -> None:
@@ -157,7 +166,7 @@ class Inbox:
 
     def _names(self) -> list[str]:
         try:
-            return os.listdir(self.folder)
+            return os.listdir(self._place)
         except FileNotFoundError:  # nothing can be waiting in a folder that is gone
             return []
 
@@ -170,6 +179,50 @@ class Inbox:
             if self._synchronise:
                 file.flush()
                 os.fsync(file.fileno())
+
+
+class BucketInbox(Inbox):
+    """The messages under a path in a bucket. A message is one put: there is nothing half written, and nothing to
+    synchronise.
+
+    A put that was made again may arrive after the message was taken and removed, so that what was taken stays noted
+    for days.
+    """
+
+    late = _LATEST_PUT
+
+    def __init__(self, folder: BucketPath) -> None:
+        self.folder: StorePath = folder
+        self._bucket = folder
+
+    def deliver(self, message: str, content: bytes) -> None:
+        """Put a message that is in its form already, as a file of a folder's inbox holds it.
+
+        Raises:
+            OSError: it could not be put, or it is not known whether it was; to try again does no harm.
+        """
+        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content)
+
+    def files(self) -> list[StorePath]:
+        """All files with messages, with their sizes as they were listed."""
+        found: list[StorePath] = sorted(path for path in self._bucket.iterdir() if path.name.endswith(_SUFFIX))
+        return found
+
+    def clear_stale(self, after: float = _STALE) -> int:
+        """Nothing: a put is whole or not at all."""
+        return 0
+
+    def _put(self, message: str, table: pa.Table) -> None:
+        buffer = io.BytesIO()
+        sink = _Checksummed(buffer)
+        with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
+            out.write_table(table)
+        self.deliver(message, buffer.getvalue() + _sealed(sink.checksum))
+
+
+def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
+    """The inbox under a path; ``durability`` is that of a folder (see ``Inbox``)."""
+    return BucketInbox(folder) if isinstance(folder, BucketPath) else Inbox(folder, durability)
 
 
 class _Checksummed:

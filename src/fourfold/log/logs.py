@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fourfold.log.paths import StorePath
+from fourfold.log.paths import StorePath, in_order
 from fourfold.log.stream import StreamLog, names
 
 _LONGEST_FOLDER = 200  # characters
@@ -19,7 +19,7 @@ class Logs:
 
     def found(self) -> list[tuple[str, str]]:
         """The projects and streams whose logs are there, whether the state knows of them or not."""
-        present = (names(path.parent) for path in sorted(self.folder.glob("*/*/_delta_log")))
+        present = (names(path.parent) for path in in_order(self.folder.glob("*/*/_delta_log")))
         return [found for found in present if found is not None]
 
     def has(self, project: str, stream: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +17,11 @@ def path_of(text: str) -> StorePath:
     """The path that a text names."""
     scheme, found, key = text.partition("://")
     return BucketPath(scheme, key) if found else Path(text)
+
+
+def in_order(found: Iterable[StorePath]) -> list[StorePath]:
+    """Paths in the order of their texts."""
+    return sorted(found, key=str)
 
 
 def status(path: str) -> tuple[int, int, int] | None:

@@ -1,4 +1,4 @@
-"""The place of a store."""
+"""The places of a store's log, and of a state that is in a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from fourfold.errors import ConfigError
 from fourfold.log.bucket import SCHEMES, BucketPath
 from fourfold.log.paths import StorePath
+from fourfold.model import Place
 
 
 def store_folder(address: str | os.PathLike[str]) -> StorePath:
@@ -32,3 +33,22 @@ def store_folder(address: str | os.PathLike[str]) -> StorePath:
             "without"
         )
     return folder
+
+
+def state_at(place: Place) -> tuple[str, Path]:
+    """A state's URL and its folder: one that has no URL is in a file, in the folder that is named, or in the store's.
+
+    Raises:
+        ConfigError: neither is named, and the store is in a bucket, where no such file can be.
+    """
+    if "://" in place.state:
+        return place.state, Path()
+    if place.state:
+        return "", Path(place.state).expanduser().absolute()
+    folder = store_folder(place.store)
+    if isinstance(folder, Path):
+        return "", folder
+    raise ConfigError(
+        f"store='{folder}': a store in a bucket keeps its state elsewhere; name a database, as in "
+        "state='postgresql://host/fourfold', or, where one machine asks, a folder: state='/var/lib/fourfold'"
+    )

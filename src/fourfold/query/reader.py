@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 from fourfold.engine import Engine, make_engine
 from fourfold.errors import StoreError
 from fourfold.fold import Plan
-from fourfold.log import Changes, Inbox, Logs, Quarantine, StreamLog, store_folder
+from fourfold.log import Changes, Logs, Quarantine, StorePath, StreamLog, open_inbox, state_at, store_folder
 from fourfold.model import Address, Owner, Place, Standing
 from fourfold.state import Database, catalogue, jobs, open_state
 from fourfold.state.jobs import Job
@@ -28,7 +27,7 @@ class Reader:
 
     def __init__(
         self,
-        folder: Path,
+        folder: StorePath,
         project: str,
         database: Database,
         logs: Logs,
@@ -39,7 +38,7 @@ class Reader:
         self.folder, self.project, self.database, self.engine = folder, project, database, engine
         self.retention = dict(retention or {})
         self.quarantine = Quarantine(folder / "quarantine")
-        self._inbox, self._logs = Inbox(folder / "inbox"), logs
+        self._inbox, self._logs = open_inbox(folder / "inbox"), logs
         self._standing = standing
 
     @classmethod
@@ -54,7 +53,7 @@ class Reader:
         """
         place = Place.of(place)
         folder = store_folder(place.store)
-        database = open_state(place.state, folder, read_only=True)
+        database = open_state(*state_at(place), read_only=True)
         return cls(folder, project, database, Logs(folder / "log"), make_engine(place.engine), retention)
 
     def close(self) -> None:
@@ -87,7 +86,7 @@ class Reader:
         """How far the writer of this reader is behind; without a writer, whether messages wait."""
         return self._standing() if self._standing is not None else Standing(behind=bool(self.waiting()))
 
-    def waiting(self) -> list[Path]:
+    def waiting(self) -> list[StorePath]:
         """The files of the messages that wait in the inbox."""
         return self._inbox.pending()
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.ingest import declarations
 from fourfold.ingest.mending import HALF_WRITTEN, misplaced
-from fourfold.log import Quarantined, faults
+from fourfold.log import Quarantined, StorePath, faults
 from fourfold.query.reader import Reader
 from fourfold.reports.problem import Problem
 from fourfold.state import StateError, catalogue
@@ -20,7 +19,7 @@ _NAMED = 5  # faults of a log that a message names
 _MEND = "restore the files from a backup, or run fourfold doctor --mend: it repairs what it can, and deletes nothing"
 
 
-def of_folder(folder: Path) -> list[Problem]:
+def of_folder(folder: StorePath) -> list[Problem]:
     """Problems that make a store unusable."""
     found = []
     for path, what in misplaced(folder):
@@ -99,9 +98,7 @@ def quarantined(entries: list[Quarantined]) -> Iterator[Problem]:
         text = newest.reason if len(alike) == 1 else reason
         if len(alike) > 1:
             text += f" ({len(alike):,} times, first {_at(alike[0].at)}, last {_at(newest.at)})"
-        place = (
-            newest.path if len(alike) == 1 else f"{Path(newest.path).parent}, the newest in {Path(newest.path).name}"
-        )
+        place = newest.path if len(alike) == 1 else f"{newest.note.parent}, the newest in {newest.note.stem}.parquet"
         if newest.message.exists():
             advice = f"the message is kept in {newest.message}; fourfold doctor --retry tries it again"
         elif rows:
@@ -132,7 +129,7 @@ def told(subject: str, error: FourfoldError) -> Problem:
     return Problem("not_answered", subject, str(error), "solve the other problems first, then ask again")
 
 
-def _age(path: Path) -> float | None:
+def _age(path: StorePath) -> float | None:
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fourfold.errors import CheckError
+from fourfold.log import store_folder
 from fourfold.sdk.history import history
 from fourfold.sdk.session import session
 from fourfold.sdk.tracking import Tracked
@@ -43,7 +43,7 @@ def check_output(component: str, check: str | Callable[..., Any], result: Any, t
 def _judged(component: str, tracked: Tracked) -> list[str]:
     now = session()
     now.flush()
-    if not is_store(Path(now.settings.store)):
+    if not is_store(store_folder(now.settings.store)):
         return []
     reader, settings = now.store.caught_up(_PATIENCE), watch_settings(now.settings.watch)
     return [

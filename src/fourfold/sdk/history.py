@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from fourfold.counts import Counts, rows
 from fourfold.errors import InputError, suggest
+from fourfold.log import store_folder
 from fourfold.metrics import parse
 from fourfold.model import EVERYTHING, Owner, Run, RunStatus, Value
 from fourfold.query.counts import CurrentCounts, pooled
@@ -119,7 +119,7 @@ def history(component: str) -> History:
     """
     now = session()
     now.flush()
-    if not is_store(Path(now.settings.store)):
+    if not is_store(store_folder(now.settings.store)):
         return History(None, component, [])
     store = now.store if now.settings.named_by or now.has_sent else store_to_ask()
     reader = store.caught_up()

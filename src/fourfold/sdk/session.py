@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fourfold import config
 from fourfold.errors import ConfigError
 from fourfold.fold import Plan
-from fourfold.log import DURABILITIES, Inbox, messages, store_folder
+from fourfold.log import DURABILITIES, messages, open_inbox, store_folder
 from fourfold.model import Objective, Task
 from fourfold.model.time import Moment
 from fourfold.sdk import ending
@@ -41,7 +41,7 @@ class Session(Host):
         folder = store_folder(settings.store)
         self.settings = dataclasses.replace(settings, store=str(folder))
         self.project = settings.project
-        self.sender = Sender(self.project, Inbox(folder / "inbox", durability), settings.times, self, wait)
+        self.sender = Sender(self.project, open_inbox(folder / "inbox", durability), settings.times, self, wait)
         self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}

@@ -317,7 +317,7 @@ def was_applied(connection: Connection, message: str) -> bool:
 
 def mark_applied(connection: Connection, message: str) -> None:
     """Remember that a message was taken, in the transaction that takes it."""
-    connection.execute(sa.insert(applied), {"message": message})
+    connection.execute(sa.insert(applied), {"message": message, "at": time.time()})
 
 
 def unmark_applied(connection: Connection, messages: list[str]) -> None:
@@ -325,6 +325,7 @@ def unmark_applied(connection: Connection, messages: list[str]) -> None:
     connection.execute(sa.delete(applied).where(applied.c.message == sa.bindparam("m")), [{"m": m} for m in messages])
 
 
-def applied_messages(connection: Connection) -> list[str]:
-    """The messages that are remembered as taken."""
-    return list(connection.scalars(sa.select(applied.c.message)))
+def applied_messages(connection: Connection) -> dict[str, float]:
+    """The messages that are remembered as taken, and when they were, in seconds since 1970."""
+    rows = connection.execute(sa.select(applied.c.message, applied.c.at))
+    return {row.message: row.at for row in rows}

@@ -191,7 +191,7 @@ class Database:
 
 
 def open_state(address: str, folder: Path, *, read_only: bool = False) -> Database:
-    """The state at an address; without one, SQLite in the store's folder.
+    """The state at a URL; without one, in SQLite, in the folder.
 
     Raises:
         ConfigError: the address is none of a database that this version can use, or misspelt.

@@ -146,7 +146,12 @@ failure = Table(  # owners that could not be counted: why, the number of tries, 
     Column("again", Float, nullable=False),
 )
 
-applied = Table("applied", metadata, Column("message", String, primary_key=True))
+applied = Table(  # the messages that were taken, and when
+    "applied",
+    metadata,
+    Column("message", String, primary_key=True),
+    Column("at", Float, nullable=False),
+)
 
 fence = Table(  # how often each lock was acquired that can be lost; under "write", how often the state was written
     "fence",
