@@ -288,7 +288,7 @@ class Collector:
     def _forget_applied(self) -> None:
         """Clear the notes on messages whose files are gone for good: looked for by name, as a listing may miss one."""
         noted, end = self._database.recall(catalogue.applied_messages), time.time() - self._inbox.late
-        gone = [message for message, at in noted.items() if at <= end and not self._inbox.path(message).exists()]
+        gone = [message for message, at in noted.items() if at <= end and not self._inbox.path(message).is_file()]
         if gone:
             with self._database.write() as connection:
                 catalogue.unmark_applied(connection, gone)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fourfold.errors import ConfigError
+from fourfold.log.forks import refuse_in_fork
 
 SCHEMES = ("s3", "gs", "abfss", "az")
 CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 5.0, 20.0, 4  # what one request may take, and how often it is made
@@ -134,16 +135,20 @@ class BucketPath:
         return True
 
     def is_file(self) -> bool:
-        """Whether there is a file of this path."""
-        return self._is(stat.S_ISREG)
+        """Whether there is a file of this path: one request, where ``stat`` looks for a folder too."""
+        if self.known is not None:
+            return stat.S_ISREG(self.known.st_mode)
+        try:
+            with self._explained():
+                filesystem(self.scheme).open_input_file(self.key).close()
+        except FileNotFoundError:
+            return False
+        return True
 
     def is_dir(self) -> bool:
         """Whether there is a file beneath it."""
-        return self._is(stat.S_ISDIR)
-
-    def _is(self, kind: Any) -> bool:
         try:
-            return bool(kind(self.stat().st_mode))
+            return stat.S_ISDIR(self.stat().st_mode)
         except FileNotFoundError:
             return False
 
@@ -180,17 +185,17 @@ class BucketPath:
         self.write_bytes(b"")
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the file.
+        """Remove the file, by the Delta engine's client: Arrow's needs four requests, and leaves an empty file for the
+        folder.
 
         Raises:
             FileNotFoundError: there is none, and that matters.
         """
-        try:
-            with self._explained():
-                filesystem(self.scheme).delete_file(self.key)
-        except FileNotFoundError:
-            if not missing_ok:
-                raise
+        if not missing_ok and not self.is_file():
+            raise FileNotFoundError(f"{self} is not there")
+        bucket, _, key = self.key.partition("/")
+        with self._explained():
+            _deleting(f"{self.scheme}://{bucket}").delete_file(key)
 
     def replace(self, target: BucketPath) -> None:
         """Move the file: it is copied, then removed; dying between the two leaves both."""
@@ -242,6 +247,14 @@ def located(path: str) -> tuple[str, fs.FileSystem | None]:
     """A path as Arrow takes it, with the client to use; None on a disk."""
     scheme, found, key = path.partition("://")
     return (key, filesystem(scheme)) if found else (path, None)
+
+
+@functools.lru_cache(maxsize=8)
+def _deleting(bucket: str) -> Any:
+    refuse_in_fork()
+    from deltalake.fs import DeltaStorageHandler
+
+    return DeltaStorageHandler(bucket)
 
 
 @functools.lru_cache(maxsize=8)

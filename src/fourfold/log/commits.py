@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from fourfold.log import paths
+from fourfold.log.bucket import BucketPath
 from fourfold.log.paths import StorePath
 
 _CHECKPOINT = ".checkpoint.parquet"
@@ -70,7 +71,9 @@ class Commit:
 
 
 def is_table(folder: StorePath) -> bool:
-    """Whether there may be a table in a folder."""
+    """Whether there may be a table in a folder; in a bucket, its first commit or what names its checkpoint tells."""
+    if isinstance(folder, BucketPath):
+        return exists(folder, 0) or hint(folder).is_file()
     return (folder / "_delta_log").is_dir()
 
 
@@ -80,7 +83,12 @@ def exists(folder: StorePath, version: int) -> bool:
 
 
 def mark(folder: StorePath, version: int) -> tuple[int, int, int] | None:
-    """What tells the file of a commit, or of its checkpoint, from another in its place; None where there is none."""
+    """What tells the file of a commit, or of its checkpoint, from another in its place; None where there is none.
+
+    Of a bucket, where this would be one more request before each answer, it is not asked.
+    """
+    if isinstance(folder, BucketPath):
+        return 0, 0, version
     for path in (_commit(folder, version), _commit(folder, version, _CHECKPOINT)):
         with contextlib.suppress(NotADirectoryError):
             if (found := paths.status(path)) is not None:

@@ -38,7 +38,7 @@ def status(path: str) -> tuple[int, int, int] | None:
 
 def exists(path: str) -> bool:
     """Whether there is a file."""
-    return path_of(path).exists() if "://" in path else os.path.exists(path)
+    return path_of(path).is_file() if "://" in path else os.path.exists(path)
 
 
 def all_exist(paths: Collection[str], named: Collection[str] = ()) -> bool:
