@@ -152,7 +152,7 @@ class Detector:
         for way, sign in enumerate((1, -1)):
             with np.errstate(invalid="ignore", divide="ignore"):
                 z = np.where(known, (sign * error - edge) / deviation, 0)
-            score = normal_score(z, found.freedom)
+            score = normal_score(z / found.unit, found.freedom)
             sudden = np.where(score > 0, -log_tail(score), -np.inf)
             sums = h.sums[rows, way]
             grown = np.logaddexp(sums, 0) + (EFFECTS * score[:, None] - EFFECTS**2 / 2) / longer
