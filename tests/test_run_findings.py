@@ -178,6 +178,7 @@ def test_runs_that_stay_slow_are_one_finding_from_the_first_one_on() -> None:
     of = took(*[600.0] * 12, *[1_300.0] * 5)
     (finding,) = found(of, soon(of), "slow_run")
     assert (finding.n, finding.began) == (5, MONDAY + 12 * DAY)
+    assert finding.began_low < finding.began <= finding.began_high
 
 
 def test_a_duration_that_has_settled_is_the_new_normal() -> None:
@@ -584,6 +585,7 @@ def test_a_version_other_than_the_declared_one_is_found_since_its_first_hour() -
     finding = wrong_version(LATE, "7", hours({"7": 90}, {"7": 90}, {"7": 40, "6": 50}, {"6": 90}))
     assert finding is not None
     assert (finding.kind, finding.began, finding.value) == ("wrong_model", MONDAY + 2 * HOUR, 1.0)
+    assert (finding.began_low, finding.began_high) == (MONDAY + 2 * HOUR, MONDAY + 3 * HOUR)
     assert "serves version '6' in 100% of its predictions, instead of '7'" in finding.what
 
 

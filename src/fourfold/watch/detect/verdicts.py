@@ -26,7 +26,8 @@ class Verdicts:
     seen, on the scale of the values: of the bucket's own sampling noise and of the series' natural variation.
     ``evidence`` is 0 where a series begins to count as changed, and grows with how improbable the bucket is (natural
     logarithm). ``began`` is the start of the first bucket of a change; the moment when it began, which may lie within a
-    bucket, is between ``began_low`` and ``began_high`` (95 %); 0 if there is none. A series is judged once ``seen`` of its buckets are ``needed``.
+    bucket, is between ``began_low`` and ``began_high`` (95 %); 0 if there is none. A series is judged once ``seen`` of
+    its buckets are ``needed``.
     """
 
     status: Ints
