@@ -242,6 +242,7 @@ def test_a_daily_run_is_missing_once_it_is_late_by_more_than_usual_and_until_it_
     assert kinds(history(runs), due + HOUR) == []
     (finding,) = found(history(runs), due + 5 * HOUR)
     assert (finding.kind, finding.began) == ("missing_run", due)
+    assert finding.began_low < due < finding.began_high
     assert kinds(history(runs, [run("score", due + 6 * HOUR)]), due + 7 * HOUR) == []
 
 
@@ -299,7 +300,8 @@ def test_a_backfill_does_not_disturb_the_cadence() -> None:
     again = [run("score", MONDAY + 39 * DAY + 20_000 + i * 90, at=MONDAY + DAY * i) for i in range(30)]
     of = history(live, again)
     assert kinds(of, live[-1].started + DAY) == []
-    assert found(of, live[-1].started + 1.5 * DAY, "missing_run")
+    (finding,) = found(of, live[-1].started + 1.5 * DAY, "missing_run")
+    assert finding.began_high >= live[-1].started + DAY  # a day's run is due the day after
     first = [run("score", MONDAY + i * 90, at=MONDAY + DAY * (i - 101)) for i in range(100)]
     assert kinds(history(first, live), live[-1].started + DAY) == []
 
