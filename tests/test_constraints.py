@@ -237,6 +237,8 @@ def test_a_violation_is_found_from_its_first_day_on_and_clears(
         (finding,) = found(store, day).values()
         assert (finding.where.stream, finding.where.column, finding.kind) == ("pay", column, kind)
         assert (finding.began, f"{count} of {N} records have" in finding.what) == (START + 40 * DAY, True), finding.what
+        assert START + 39 * DAY <= finding.began_low <= START + 40 * DAY  # few may not have shown the day before
+        assert finding.began_low < finding.began_high == START + 41 * DAY
     assert found(store, 43) == {}
 
 

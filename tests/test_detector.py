@@ -189,6 +189,29 @@ def test_rates_that_vary_a_little_more_than_by_chance_hardly_raise_an_alarm() ->
     assert opened.sum() <= 1  # one in 30 days is promised, and these are 300
 
 
+def test_heavy_tails_keep_the_promise_and_a_step_in_them_is_found() -> None:
+    values = 0.5 + 0.02 * np.random.default_rng(5).standard_t(4, (60, 300))
+    values[:10, 280:] += 0.2
+    found = statuses(judged(values))
+    opened = (found[:, 1:] == Status.CHANGED) & (found[:, :-1] != Status.CHANGED)
+    assert opened[:, :270].sum() <= 5  # one in 30 days is promised, and these are 270; a normal tail gives dozens
+    assert (found[:10, 280:285] == Status.CHANGED).any(axis=1).all()
+
+
+@pytest.mark.parametrize("size", [3.0, 6.0, 12.0])
+def test_the_interval_of_an_onset_holds_it_wherever_in_a_bucket_it_lies(size: float) -> None:
+    rng, values = np.random.default_rng(11), usual(200, 110, seed=12)
+    part = rng.random(len(values))
+    values[:, 90] += (1 - part) * size * 0.02
+    values[:, 91:] += size * 0.02
+    verdicts, onset = judged(values), START + (90 + part) * DAY
+    first = np.argmax(statuses(verdicts)[:, 90:] == Status.CHANGED, axis=1) + 90
+    low = np.array([verdicts[day].began_low[row] for row, day in enumerate(first)])
+    high = np.array([verdicts[day].began_high[row] for row, day in enumerate(first)])
+    assert ((low <= onset) & (onset <= high)).mean() >= 0.9
+    assert np.median(high - low) <= 5 * DAY
+
+
 def test_a_weekly_season_is_learned_and_only_a_day_that_is_unlike_its_weekday_is_a_change() -> None:
     values = usual(10, 100, deviation=0.01)
     week = np.where(np.arange(100) % 7 < 2, 0.3, 0.0)

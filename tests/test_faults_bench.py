@@ -185,3 +185,6 @@ def test_a_place_names_only_what_matters() -> None:
     assert touches(found, (Where(stream="predict"),))
     assert touches(found, (Where(slice='{"carrier": "AA"}'),))
     assert not touches(found, (Where(slice='{"carrier": "UA"}'), Where(column="age", task="late")))
+    vector = [Where(stream="featurize.features", column="embedding.projection_02")]
+    assert touches(vector, (Where(column="embedding"),))
+    assert not touches(vector, (Where(column="embed"),))

@@ -178,6 +178,7 @@ def test_runs_that_stay_slow_are_one_finding_from_the_first_one_on() -> None:
     of = took(*[600.0] * 12, *[1_300.0] * 5)
     (finding,) = found(of, soon(of), "slow_run")
     assert (finding.n, finding.began) == (5, MONDAY + 12 * DAY)
+    assert finding.began_low < finding.began <= finding.began_high
 
 
 def test_a_duration_that_has_settled_is_the_new_normal() -> None:
@@ -241,6 +242,7 @@ def test_a_daily_run_is_missing_once_it_is_late_by_more_than_usual_and_until_it_
     assert kinds(history(runs), due + HOUR) == []
     (finding,) = found(history(runs), due + 5 * HOUR)
     assert (finding.kind, finding.began) == ("missing_run", due)
+    assert finding.began_low < due < finding.began_high
     assert kinds(history(runs, [run("score", due + 6 * HOUR)]), due + 7 * HOUR) == []
 
 
@@ -298,7 +300,8 @@ def test_a_backfill_does_not_disturb_the_cadence() -> None:
     again = [run("score", MONDAY + 39 * DAY + 20_000 + i * 90, at=MONDAY + DAY * i) for i in range(30)]
     of = history(live, again)
     assert kinds(of, live[-1].started + DAY) == []
-    assert found(of, live[-1].started + 1.5 * DAY, "missing_run")
+    (finding,) = found(of, live[-1].started + 1.5 * DAY, "missing_run")
+    assert finding.began_high >= live[-1].started + DAY  # a day's run is due the day after
     first = [run("score", MONDAY + i * 90, at=MONDAY + DAY * (i - 101)) for i in range(100)]
     assert kinds(history(first, live), live[-1].started + DAY) == []
 
@@ -584,6 +587,7 @@ def test_a_version_other_than_the_declared_one_is_found_since_its_first_hour() -
     finding = wrong_version(LATE, "7", hours({"7": 90}, {"7": 90}, {"7": 40, "6": 50}, {"6": 90}))
     assert finding is not None
     assert (finding.kind, finding.began, finding.value) == ("wrong_model", MONDAY + 2 * HOUR, 1.0)
+    assert (finding.began_low, finding.began_high) == (MONDAY + 2 * HOUR, MONDAY + 3 * HOUR)
     assert "serves version '6' in 100% of its predictions, instead of '7'" in finding.what
 
 

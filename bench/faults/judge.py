@@ -67,7 +67,10 @@ def false_alarms(observed: Observed) -> list[Incident]:
 
 
 def touches(found: Iterable[Where], places: tuple[Where, ...]) -> bool:
-    """Whether one of the places found is one of these; what a place leaves empty may be anything."""
+    """Whether one of the places found is one of these; what a place leaves empty may be anything.
+
+    A vector is counted by its norm and projections, which are columns named after it.
+    """
     return any(_within(where, place) for where in found for place in places)
 
 
@@ -75,12 +78,16 @@ def _within(where: Where, place: Where) -> bool:
     slices = json.loads(place.slice).items() <= json.loads(where.slice or "{}").items() if place.slice else True
     if place.component and where.column:
         return False  # a column of what a component reads says nothing of the component
-    named = ((where.component, place.component), (where.column, place.column), (where.task, place.task))
+    named = ((where.component, place.component), (_column(where, place), place.column), (where.task, place.task))
     return (
         slices
         and all(not wanted or wanted == had for had, wanted in named)
         and (not place.stream or where.stream == place.stream or where.stream.startswith(f"{place.stream}."))
     )
+
+
+def _column(where: Where, place: Where) -> str:
+    return place.column if where.column.startswith(f"{place.column}.") else where.column
 
 
 def _wheres(incident: Incident) -> list[Where]:

@@ -141,5 +141,10 @@ def _since_when(reader: Reader, known: Columns, constraint: Constraint, last: in
         first += 1
     newest = breaches[-1]
     assert newest is not None
-    before = float(days[first - 1]) if first else float(days[first])
-    return dataclasses.replace(told(constraint, newest, float(days[first]), before, float(last + DAY)))
+    begun = breaches[first]
+    assert begun is not None
+    # had it begun earlier, the day before would have shown it: but for a time in which no more than three were due
+    early = float(days[first]) - min(3 / max(begun.records, 1), 1.0) * DAY
+    low = max(early, float(days[first - 1])) if first else float(days[first])
+    told_of = told(constraint, newest, float(days[first]), low, float(last + DAY))
+    return dataclasses.replace(told_of, began_high=float(days[first] + DAY))

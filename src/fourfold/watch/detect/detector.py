@@ -16,6 +16,8 @@ from fourfold.watch.detect.verdicts import Status, Verdicts
 
 Flags = npt.NDArray[np.bool_]
 NORMAL_95 = 1.96
+ONSET_95 = 3.66  # of the logarithm of the likelihood, by which a start may fall short of the best: -log(1 - sqrt(0.95))
+PARTS = np.arange(4) / 4  # of a bucket, after which a change may begin
 BLOCK = 2_000  # rows
 OVER = 3.0  # a change is over once the odds are e to this that it is
 EFFECTS = np.array([0.5, 1, 2, 4, 8])  # beyond the least that matters, in deviations
@@ -87,7 +89,7 @@ class Detector:
         fires = (evidence >= 0) & ~h.open[rows]
         rare = fires & self._rare(h.times[:-1], past, bucket) & (found.natural > (STEADY * edge) ** 2)
         opens, goes_on = fires & ~rare, h.open[rows] & known
-        self._open(rows[opens], np.where(up >= down, 1, -1)[opens], deviation[opens])
+        self._open(rows[opens], np.where(up >= down, 1, -1)[opens], deviation[opens], found.longer[opens])
         self._follow(rows[goes_on], error[goes_on], deviation[goes_on], edge[goes_on])
         is_open = h.open[rows]
         h.peak[rows] = np.where(is_open, np.fmax(h.peak[rows], evidence), 0)
@@ -152,7 +154,7 @@ class Detector:
         for way, sign in enumerate((1, -1)):
             with np.errstate(invalid="ignore", divide="ignore"):
                 z = np.where(known, (sign * error - edge) / deviation, 0)
-            score = normal_score(z, found.freedom)
+            score = normal_score(z / found.unit, found.freedom)
             sudden = np.where(score > 0, -log_tail(score), -np.inf)
             sums = h.sums[rows, way]
             grown = np.logaddexp(sums, 0) + (EFFECTS * score[:, None] - EFFECTS**2 / 2) / longer
@@ -169,8 +171,13 @@ class Detector:
         like = past[:, day_of_month(times) == kind]
         return np.asarray(np.count_nonzero(~np.isnan(like), axis=1) < 2)
 
-    def _open(self, rows: Ints, sign: Ints, deviation: Floats) -> None:
-        """Note a change, and where it began: the start from which the likelihood of a shift is largest."""
+    def _open(self, rows: Ints, sign: Ints, deviation: Floats, longer: Floats) -> None:
+        """Note a change, and where it began: the start from which the likelihood of a shift is largest.
+
+        It may have begun within a bucket, which then shows that part of the shift only. Source of the interval:
+        Siegmund, Confidence sets in change-point problems, International Statistical Review 56 (1988), 31-48; as the
+        evidence, the likelihood is tempered by how long natural variation lasts.
+        """
         if not len(rows):
             return
         h = self.history
@@ -180,14 +187,17 @@ class Detector:
         z = np.where(valid, error, 0) / deviation[:, None] * sign[:, None]
         total = np.cumsum(z[:, ::-1], axis=1)[:, ::-1]
         n = np.cumsum(valid[:, ::-1], axis=1)[:, ::-1]
-        gain = np.where(valid & (total > 0), total**2 / (2 * np.maximum(n, 1)), -np.inf)
-        top = gain.max(axis=1)
-        start = gain.argmax(axis=1)
-        near = gain >= top[:, None] - NORMAL_95**2 / 2
-        first, last = near.argmax(axis=1), wide - 1 - near[:, ::-1].argmax(axis=1)
+        sums = total[:, :, None] - PARTS * z[:, :, None]
+        sizes = n[:, :, None] - (1 - (1 - PARTS) ** 2) * valid[:, :, None]
+        gain = np.where(valid[:, :, None] & (sums > 0), sums**2 / (2 * np.maximum(sizes, 1e-9)), -np.inf)
+        start = gain[:, :, 0].argmax(axis=1)
+        near = (gain >= gain.max(axis=(1, 2), keepdims=True) - ONSET_95 * longer[:, None, None]).reshape(len(rows), -1)
+        first, last = near.argmax(axis=1), near.shape[1] - 1 - near[:, ::-1].argmax(axis=1)
         times = h.times[-wide:]
-        h.open[rows] = True
-        h.began[rows], h.low[rows], h.high[rows] = times[start], times[first], times[last]
+        moments = (times[:, None] + PARTS * self.level).astype(np.int64).ravel()
+        h.open[rows], h.began[rows] = True, times[start]
+        h.low[rows] = np.minimum(moments[first], times[start])
+        h.high[rows] = np.maximum(moments[last], times[start]) + self.level // len(PARTS)
         place = np.arange(len(rows))
         h.shift[rows] = sign * total[place, start] / np.maximum(n[place, start], 1) * deviation
         h.length[rows], h.over[rows], h.peak[rows] = 1, 0, 0

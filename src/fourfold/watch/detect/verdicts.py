@@ -25,8 +25,9 @@ class Verdicts:
     ``expected``, ``low`` and ``high`` are the centre and the 95 % interval that were predicted before the bucket was
     seen, on the scale of the values: of the bucket's own sampling noise and of the series' natural variation.
     ``evidence`` is 0 where a series begins to count as changed, and grows with how improbable the bucket is (natural
-    logarithm). ``began`` is the start of the first bucket of a change, between ``began_low`` and ``began_high``; 0 if
-    there is none. A series is judged once ``seen`` of its buckets are ``needed``.
+    logarithm). ``began`` is the start of the first bucket of a change; the moment when it began, which may lie within a
+    bucket, is between ``began_low`` and ``began_high`` (95 %); 0 if there is none. A series is judged once ``seen`` of
+    its buckets are ``needed``.
     """
 
     status: Ints

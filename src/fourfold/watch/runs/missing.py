@@ -81,8 +81,8 @@ def _told(name: str, c: Cadence, clock: float) -> Finding:
     severity = Severity.PAGE if missed >= 3 else Severity.TICKET
     return Finding(
         f"run:{name}:missing_run", "missing_run", said, Group.STATELESS_SINGLE, severity, Where(component=name),
-        began=c.due, began_low=c.last, began_high=c.last + c.limit, seen=clock, value=clock - c.last, expected=c.gap,
-        high=c.limit, n=missed, weight=(clock - c.last) / c.limit,
+        began=c.due, began_low=c.last, began_high=c.last + c.limit + max(c.lag or 0.0, 0.0), seen=clock,
+        value=clock - c.last, expected=c.gap, high=c.limit, n=missed, weight=(clock - c.last) / c.limit,
     )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ def about(
     ``series`` tells findings of the same kind about one component apart, such as an artifact's name.
     """
     component, moments = runs[-1].component, [moment(run) for run in runs]
-    began = min(moments)
+    first = min(runs, key=moment)
+    began = moment(first)
     return Finding(
         series=":".join(filter(None, ("run", component, kind, series))),
         kind=kind,
@@ -40,7 +41,7 @@ def about(
         where=Where(component=component),
         began=began,
         began_low=min(began, moment(before)) if before is not None else began,
-        began_high=began,
+        began_high=max(began, first.started),  # the run of a day is made after it
         seen=max(moments),
         value=value,
         expected=expected,

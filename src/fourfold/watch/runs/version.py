@@ -76,7 +76,7 @@ def _told(
     where = Where(stream=task.prediction.stream, column=task.version, task=task.name)
     return Finding(
         f"task:{task.name}:wrong_model", "wrong_model", f"{task.name} {said}", Group.STATELESS_CROSS, severity, where,
-        began=began, began_low=began, began_high=began, seen=seen, value=value, expected=0.0, high=_FEW, n=n,
+        began=began, began_low=began, began_high=began + HOUR, seen=seen, value=value, expected=0.0, high=_FEW, n=n,
         weight=1.0 + 10 * (value or 0.0),
     )  # fmt: skip
 

@@ -108,7 +108,7 @@ def _finding(
     return Finding(
         series=signal.key, kind=measure.kind, what=measure.words(value, expected), group=measure.group,
         severity=measure.severity, where=where, began=float(verdicts.began[j]),
-        began_low=float(verdicts.began_low[j]), began_high=float(verdicts.began_high[j] + level),
+        began_low=float(verdicts.began_low[j]), began_high=float(verdicts.began_high[j]),
         seen=float(end), value=value, expected=expected, low=limits[0], high=limits[1],
         n=int(n[j]) if np.isfinite(n[j]) else 0, weight=1 + max(float(verdicts.evidence[j]), 0.0) / 10,
         advice=measure.advice, source=SOURCE,
