@@ -72,19 +72,20 @@ def judge_streams(
     if not known.filled:
         return
     last, spans = _limits(known, memory, level, now)
-    detector = detector_of(memory, level.name, step, settings, days)
-    anchors = memory.anchors.setdefault(step, {})
     after = memory.last.get(level.name, known.filled[0] - step)
-    for chunk in _chunks(
-        [bucket for bucket in _without_gaps(known.filled, last, level) if after < bucket <= last], level
-    ):
+    new = [bucket for bucket in _without_gaps(known.filled, last, level) if after < bucket <= last]
+    if not new:
+        return
+    detector = detector_of(memory, level.name, step, settings, days)
+    anchors = memory.histories.anchors.setdefault(step, {})
+    for chunk in _chunks(new, level):
         with reader.database.read() as connection:
             stored = bulk.select(connection, reader.project, step, chunk[0], chunk[-1] + step)
-            if new := without_anchor(known.series, anchors):
-                ids = {series.id for _, series in new}
+            if bare := without_anchor(known.series, anchors):
+                ids = {series.id for _, series in bare}
                 early = chunk[0] - _FIRST * step
                 data = bulk.select(connection, reader.project, step, early, chunk[-1] + step, ids)
-                anchored(new, data, known.plans, anchors, chunk[0])
+                anchored(bare, data, known.plans, anchors, chunk[0])
         signals = ColumnSignals(known.series, stored, chunk, step, spans, known.logged, known.plans, anchors)
         keys = [signal.key for signal in signals.signals]
         families = [_family(signal) for signal in signals.signals]
