@@ -81,8 +81,8 @@ def _check(reader: Reader, settings: WatchSettings, channels: Sequence[Channel],
     with reader.database.read() as connection:
         tasks = list(catalogue.tasks(connection, reader.project).values())
         known = incidents.load(connection, reader.project)
-        inferred = memories.load(connection, reader.project, _CONSTRAINTS)
-    learned = constraints.Learned.from_bytes(inferred)
+    learned = reader.recall(_inferred).copy()
+    inferred = learned.to_bytes()
     before = None if memory.checked is None else memory.standing()
     lineage = _lineage(reader, memory, tasks)
     recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
@@ -167,6 +167,10 @@ def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
                     memory.accept(finding.series)
 
 
+def _inferred(connection: sa.Connection, project: str) -> constraints.Learned:
+    return constraints.Learned.from_bytes(memories.load(connection, project, _CONSTRAINTS))
+
+
 def _remembered(reader: Reader) -> Memory:
     def parts() -> dict[str, bytes]:
         with reader.database.read() as connection:
@@ -200,9 +204,8 @@ def _unmuted(findings: Iterable[Finding], settings: WatchSettings) -> list[Findi
 
 
 def _lineage(reader: Reader, memory: Memory, tasks: Sequence[Task]) -> Lineage:
-    with reader.database.read() as connection:
-        components = list(runs.components(connection, reader.project))
-        edges = {(up, down) for up, down, _ in runs.edges(connection, reader.project)}
+    components = list(reader.recall(runs.components))
+    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
     streams = sorted({owner.name for owner, _ in reader.recall(bulk.of_streams)})
     for stream in streams:
         if not memory.loggers.get(stream):

@@ -35,6 +35,12 @@ class Learned:
         self._streams: dict[str, _Stream] = {}
         self._bytes: bytes | None = None  # as long as nothing was learned since
 
+    def copy(self) -> Learned:
+        """The same, that may learn more."""
+        found = Learned()
+        found._streams, found._bytes = dict(self._streams), self._bytes
+        return found
+
     def constraints(self, reader: Reader, stream: str, buckets: Sequence[int]) -> tuple[Constraint, ...]:
         """The constraints of a stream that has data on these days, inferred again if that may change them."""
         if not buckets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,8 @@ def newest_days(reader: Reader, windows: Mapping[str, Window]) -> list[Newest]:
     extremes: dict[int, Extremes] = {}
     for window in dict.fromkeys(windows.values()):  # most have the same
         wanted = [entry for stream, own in windows.items() if own == window for entry in known[stream]]
-        extremes |= _extremes(reader, wanted, window)
+        key = (_extremes, window, *(entry.id for entry in wanted))
+        extremes |= reader.database.remember(key, functools.partial(_extremes, reader, wanted, window))
     return [Newest(name, window, known[name], _by_column(known[name], extremes)) for name, window in windows.items()]
 
 

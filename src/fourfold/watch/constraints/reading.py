@@ -41,13 +41,17 @@ class Columns:
 
 
 def days_of_streams(reader: Reader) -> dict[str, list[int]]:
-    """The days on which each stream has data, in order."""
+    """The days on which each stream has data, in order; do not modify them."""
+    return reader.database.remember((days_of_streams, reader.project), lambda: _days_of_streams(reader))
+
+
+def _days_of_streams(reader: Reader) -> dict[str, list[int]]:
     found: dict[str, set[int]] = {stream: set() for stream in reader.recall(catalogue.streams)}
     known = reader.recall(bulk.of_streams)
     whole = {e.id: o.name for o, e in known if o.name in found and (e.kind, e.slice) == _WHOLE}
     with reader.database.read() as connection:
-        for id_, bucket in series.buckets(connection, list(whole), DAY):
-            found[whole[id_]].add(bucket)
+        for row in series.buckets(connection, list(whole), DAY):
+            found[whole[row.series_id]].add(row.bucket)
     return {stream: sorted(days) for stream, days in found.items() if days}
 
 
@@ -132,9 +136,9 @@ def with_other_values(reader: Reader, sets: Mapping[Series, Collection[str]], st
     rows, texts = _labelled(reader, list(sets), start, end)
     by_id = {entry.id: (entry, frozenset(values)) for entry, values in sets.items()}
     return {
-        by_id[id_][0]
-        for id_, _, tallies, _, bins, _ in rows
-        if _others(tallies) or not by_id[id_][1].issuperset(texts[bins])
+        by_id[row.series_id][0]
+        for row in rows
+        if _others(row.tallies) or not by_id[row.series_id][1].issuperset(texts[row.bins])
     }
 
 
@@ -145,7 +149,7 @@ def _labelled(
     with reader.database.read() as connection:
         rows = series.labelled(connection, wanted, DAY, start, end)
     with readable("some counts"):
-        sizes = {bins: size for _, _, _, size, bins, _ in rows}
+        sizes = {row.bins: row.size for row in rows}
         return rows, {packed: list(unpack_labels(packed, size)) for packed, size in sizes.items()}
 
 

@@ -47,7 +47,8 @@ def findings(
     Raises:
         ConfigError: ``expects`` is invalid.
     """
-    return judge(read(reader), now) + versions(reader, now, expects or {})
+    history = reader.database.remember((read, reader.project), lambda: read(reader))
+    return judge(history, now) + versions(reader, now, expects or {})
 
 
 def judge(history: History, now: float) -> list[Finding]:
