@@ -29,7 +29,7 @@ from fourfold.sdk import Session
 from fourfold.state import incidents
 from fourfold.state import memory as memories
 from fourfold.watch.check import check
-from fourfold.watch.memory import Memory
+from fourfold.watch.histories import Histories
 from fourfold.watch.settings import WatchSettings
 
 PROJECT = "bench"
@@ -132,12 +132,12 @@ def cost(store: Path, size: Size) -> Cost:
     session = ff.init(store, PROJECT)
     next_ = timed_check(session, size.days + 1)
     with session.store.reader.database.read() as connection:
-        kept = memories.load(connection, PROJECT, "watch") or b""
+        kept = memories.load_under(connection, PROJECT, "watch")
         raised = incidents.load(connection, PROJECT)
     for incident in raised:
         print(incident.title, file=sys.stderr)
-    signals = len(Memory.from_bytes(kept).detectors["streams"].history.index)
-    return Cost(replay, again, next_, signals, len(kept), resident, len(raised))
+    signals = len(Histories.of(kept).detectors["streams"].history.index)
+    return Cost(replay, again, next_, signals, sum(map(len, kept.values())), resident, len(raised))
 
 
 def apart(size: Size, kept: Path) -> Cost:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 import fourfold as ff
 from fourfold.errors import ConfigError, StoreError
@@ -105,6 +106,24 @@ def test_a_check_by_day_finds_what_a_replay_finds(session: Session, tmp_path: Pa
     replayed = incidents(other.store.reader, active=False)
     assert [(i.where, i.began, i.kind) for i in by_day] == [(i.where, i.began, i.kind) for i in replayed]
     other.close()
+
+
+def test_a_check_without_anything_new_reads_no_history_and_writes_nothing(session: Session) -> None:
+    log(0, 30)
+    log(30, 32, nulls)
+    first = checked(session, 32)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: object, *_: Any) -> None:
+        statements.append(f"{statement} {parameters}")
+
+    sa.event.listen(session.store.reader.database.engine, "before_cursor_execute", note)
+    assert first and checked(session, 32) == first
+    assert [s for s in statements if s.startswith(("INSERT", "UPDATE", "DELETE"))] == []
+    assert not any("watch/" in statement for statement in statements), "nor are the detectors read"
+    log(32, 33, nulls)
+    checked(session, 33)
+    assert any("watch/" in statement for statement in statements)
 
 
 def test_a_second_check_of_the_same_changes_nothing(session: Session) -> None:
@@ -346,13 +365,16 @@ def test_two_processes_that_check_at_once_raise_one_incident(session: Session) -
     assert len(incidents(session.store.reader, active=False)) == 1
 
 
-def test_a_damaged_memory_is_learned_anew(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("part", ["watch", "watch/streams", "watch/anchors"])
+def test_a_damaged_memory_is_learned_anew(session: Session, part: str, caplog: pytest.LogCaptureFixture) -> None:
     log(0, 30)
     log(30, 32, nulls)
     (before,) = checked(session, 32)
     with session.store.reader.database.write() as connection:
-        memories.save(connection, "test", "watch", b"nonsense")
-    (after,) = checked(session, 32)
+        assert memories.load(connection, "test", part)
+        memories.save(connection, "test", part, b"nonsense")
+    log(32, 33, nulls)
+    (after,) = checked(session, 33)
     assert "damaged" in caplog.text
     assert (after.id, after.where) == (before.id, before.where)
 

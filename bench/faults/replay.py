@@ -54,8 +54,11 @@ class Observed:
     seconds: float  # of CPU time
 
 
-def clean(pipeline: str, seed: int, work: Path) -> Observed:
-    """The replay without a fault, made once; its state is kept each week from when faults may begin."""
+def clean(pipeline: str, seed: int, work: Path, *, checked: bool = True) -> Observed:
+    """The replay without a fault, made once; its state is kept each week from when faults may begin.
+
+    Peers need no checks of fourfold: unless ``checked``, it is logged to, and that is all.
+    """
     folder = work / f"{pipeline}-{seed}"
     if (folder / "clean.pickle").exists():
         kept: Observed = pickle.loads((folder / "clean.pickle").read_bytes())
@@ -71,7 +74,7 @@ def clean(pipeline: str, seed: int, work: Path) -> Observed:
                 replayed.begin(clock)
             for day in range(number, upto):
                 _day(replayed, day, None, clock)
-            used += _check(clock.now)
+            used += _check(clock.now) if checked else 0.0
             found = _incidents()
         number = upto
         if number < replayed.days:
@@ -92,7 +95,9 @@ def injected(pipeline: Pipeline, fault: Fault, size: Size, seed: int) -> Injecti
     return fault.make(size, pipeline.roles, onset, random)
 
 
-def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, export: Path | None = None) -> Observed:
+def faulty(
+    pipeline: str, seed: int, fault: Fault, size: Size, work: Path, export: Path | None = None, *, checked: bool = True
+) -> Observed:
     """Replay with a fault from the newest kept state before it; check on the mornings after it, and at the end.
 
     With ``export``, what peers may see is written there as Parquet.
@@ -109,7 +114,7 @@ def faulty(pipeline: str, seed: int, fault: Fault, size: Size, work: Path, expor
             known, used = frozenset(incident.id for incident in _incidents()), 0.0
             for number in range(kept, last):
                 _day(replayed, number, injection, clock)
-                if number == last - 1 or number - day in CHECKED:
+                if checked and (number == last - 1 or number - day in CHECKED):
                     used += _check(clock.now)
             found = tuple(_incidents())
     if export is not None:

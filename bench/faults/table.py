@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -17,18 +18,45 @@ TITLE = "Faults: what is found, when, and how many incidents it takes"
 CLEAN = "Faults: replays without one"
 ROLES = {"synthetic": synthetic.ROLES, "flights": flights.ROLES}
 PeerAnswers = Mapping[PeerKey, PeerFound | str]
+_OF_SERIES = (
+    "Series: 200 seasonal, overdispersed, correlated columns over two years. Flights: by carrier and origin; they are "
+    "real, and so are some of their incidents (hours without weather, a blizzard on 8 February)."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerColumns:
+    """What the tables say of peers: their cells by fault and size, and what they flag without a fault."""
+
+    cells: Mapping[tuple[int, Size], Sequence[str]]
+    without: str
+
+    @staticmethod
+    def of(answers: PeerAnswers, failed: Mapping[str, str]) -> PeerColumns:
+        """From what they said, or why they could not be asked."""
+        keys = [(fault, size) for fault in FAULTS.values() for size in fault.sizes]
+        cells = {(f.number, size): [_peer(name, f, size, answers, failed) for name in NAMES] for f, size in keys}
+        return PeerColumns(cells, _clean_peers(answers))
+
+    @staticmethod
+    def standing(text: str) -> PeerColumns:
+        """From RESULTS.md, where peers are not asked again."""
+        cells = {_key(row): row[-len(NAMES) :] for row in _rows(_section(text, TITLE))}
+        return PeerColumns(cells, _section(text, CLEAN).partition(_OF_SERIES)[2].strip())
 
 
 def write(
     report: Report,
     verdicts: Sequence[Verdict],
     clean: Sequence[Observed],
-    peers: PeerAnswers,
-    failed: Mapping[str, str],
+    peers: PeerColumns,
 ) -> None:
     """Report the faults, and the replays without one."""
     keys = dict.fromkeys((verdict.fault, verdict.size) for verdict in sorted(verdicts, key=_order))
-    rows = [_row(FAULTS[number], size, verdicts, peers, failed) for number, size in keys]
+    rows = [
+        [*_row(FAULTS[number], size, verdicts), *peers.cells.get((number, size), [""] * len(NAMES))]
+        for number, size in keys
+    ]
     seeds = sorted({verdict.seed for verdict in verdicts})
     head = ["", "fault", "size", "injected", "detected", "located", "days to detect", "incidents", "unrelated"]
     report.table(TITLE, [*head, *NAMES.values()], rows, f"{_summary(verdicts)}\n\n{_note(seeds)}")
@@ -37,8 +65,39 @@ def write(
             CLEAN,
             ["pipeline", "replays", "days", "false incidents", "per 30 days", "on the sensor that is always null"],
             [_clean_row(name, [o for o in clean if o.pipeline == name]) for name in PIPELINES if _any(name, clean)],
-            _clean_peers(peers),
+            " ".join([_OF_SERIES, peers.without]).strip(),
         )
+
+
+def refill(report: Report, text: str, peers: PeerColumns) -> None:
+    """Report the tables of RESULTS.md as they stand, but for what they say of peers."""
+    faults, clean = _section(text, TITLE), _section(text, CLEAN)
+    cells = {_key(row): [*row[: -len(NAMES)], *peers.cells[_key(row)]] for row in _rows(faults)}
+    lines = [f"| {' | '.join(cells[_key(_cells(line))])} |" if _is_row(line) else line for line in faults.splitlines()]
+    report.section(TITLE, lines)
+    report.section(CLEAN, [*clean.partition(_OF_SERIES)[0].splitlines(), " ".join([_OF_SERIES, peers.without]).strip()])
+
+
+def _section(text: str, title: str) -> str:
+    """What a section says, without its title."""
+    return text.partition(f"\n## {title}\n\n")[2].partition("\n\n## ")[0].rstrip()
+
+
+def _rows(section: str) -> list[list[str]]:
+    return [_cells(line) for line in section.splitlines() if _is_row(line)]
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line is that of a fault, which begins with its number."""
+    return line.startswith("| ") and _cells(line)[0].isdigit()
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def _key(row: Sequence[str]) -> tuple[int, Size]:
+    return int(row[0]), Size(row[2])
 
 
 def _order(verdict: Verdict) -> tuple[int, int]:
@@ -49,9 +108,7 @@ def _any(name: str, clean: Sequence[Observed]) -> bool:
     return any(o.pipeline == name for o in clean)
 
 
-def _row(
-    fault: Fault, size: Size, verdicts: Sequence[Verdict], peers: PeerAnswers, failed: Mapping[str, str]
-) -> list[str]:
+def _row(fault: Fault, size: Size, verdicts: Sequence[Verdict]) -> list[str]:
     own = [v for v in verdicts if v.fault == fault.number and v.size is size]
     found = [v for v in own if v.detected]
     return [
@@ -61,7 +118,6 @@ def _row(
         f"{statistics.median(v.delay or 0 for v in found):.1f}" if found else "",
         f"{statistics.mean(v.incidents for v in found):.1f}" if found else "",
         f"{statistics.mean(v.unrelated for v in own):.1f}",
-        *(_peer(name, fault, size, peers, failed) for name in NAMES),
     ]  # fmt: skip
 
 
@@ -158,10 +214,7 @@ def _clean_row(name: str, own: Sequence[Observed]) -> list[str]:
 
 def _clean_peers(peers: PeerAnswers) -> str:
     """What peers flag without a fault, over the two weeks before it."""
-    parts = [
-        "Series: 200 seasonal, overdispersed, correlated columns over two years. Flights: by carrier and "
-        "origin; they are real, and so are some of their incidents (hours without weather, a blizzard on 8 February)."
-    ]
+    parts = []
     for name, title in NAMES.items():
         for pipeline in ROLES:
             before = _before(name, pipeline, peers)

@@ -23,6 +23,7 @@ class Task:
     size: Size
     work: Path
     export: bool
+    checked: bool = True
 
     @property
     def frame(self) -> Path:
@@ -41,7 +42,7 @@ def verdict_of(task: Task) -> Verdict:
     if kept.exists() and (task.frame.exists() or not task.export):
         return judge(pickle.loads(kept.read_bytes()))
     path = task.frame if task.export else None
-    observed = faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path)
+    observed = faulty(task.pipeline, task.seed, FAULTS[task.fault], task.size, task.work, path, checked=task.checked)
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_bytes(pickle.dumps(observed))
     return judge(observed)

@@ -15,6 +15,14 @@ def load(connection: sa.Connection, project: str, name: str) -> bytes | None:
     return found
 
 
+def load_under(connection: sa.Connection, project: str, folder: str) -> dict[str, bytes]:
+    """All that was saved under names "FOLDER/…", by the rest of the name."""
+    start = f"{folder}/"
+    begins = sa.func.substr(memory.c.name, 1, len(start)) == start
+    query = sa.select(memory.c.name, memory.c.value).where(memory.c.project == project, begins)
+    return {name.removeprefix(start): value for name, value in connection.execute(query)}
+
+
 def save(connection: sa.Connection, project: str, name: str, value: bytes) -> None:
     """Keep bytes under a name, in the place of what was there."""
     upsert(connection, memory, {"project": project, "name": name, "value": value})

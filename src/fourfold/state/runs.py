@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,8 +61,7 @@ def newest(connection: Connection, project: str, limit: int) -> dict[str, list[R
     """The newest runs of each component, by when they started, the oldest first."""
     found = {}
     for name in _names(connection, project):
-        query = sa.select(run).where(run.c.project == project, run.c.component == name)
-        found[name] = _read(connection, query.order_by(run.c.started.desc(), run.c.id).limit(limit))[::-1]
+        found[name] = _read(connection, _NEWEST, {"project": project, "name": name, "most": limit})[::-1]
     return found
 
 
@@ -70,9 +69,8 @@ def newest_starts(connection: Connection, project: str, limit: int) -> dict[str,
     """When each component's newest runs started, and their logical times, the oldest first."""
     found = {}
     for name in _names(connection, project):
-        query = sa.select(run.c.started, run.c.at).where(run.c.project == project, run.c.component == name)
-        rows = connection.execute(query.order_by(run.c.started.desc()).limit(limit)).fetchall()
-        found[name] = [(row.started, row.at) for row in reversed(rows)]
+        rows = connection.execute(_STARTS, {"project": project, "name": name, "most": limit}).fetchall()
+        found[name] = [(started, at) for started, at in reversed(rows)]
     return found
 
 
@@ -80,9 +78,9 @@ def expectations(connection: Connection, project: str) -> dict[str, Any]:
     """What each component's newest run says that the values of columns are to be, by column."""
     found = {}
     for name in _names(connection, project):
-        query = sa.select(run.c.code).where(run.c.project == project, run.c.component == name)
+        text = connection.scalar(_CODES, {"project": project, "name": name, "most": 1})
         with readable("a run"):
-            code = json.loads(connection.scalar(query.order_by(run.c.started.desc()).limit(1)) or "{}")
+            code = json.loads(text or "{}")
         if isinstance(declared := code.get("expects"), dict):
             found[name] = declared
     return found
@@ -90,13 +88,7 @@ def expectations(connection: Connection, project: str) -> dict[str, Any]:
 
 def _names(connection: Connection, project: str) -> list[str]:
     """The components that have run; each is found by one step in the index, however many runs there are."""
-    names: list[str] = []
-    while True:
-        after = [run.c.component > names[-1]] if names else []
-        found = connection.scalar(sa.select(sa.func.min(run.c.component)).where(run.c.project == project, *after))
-        if found is None:
-            return names
-        names.append(found)
+    return list(connection.scalars(_NAMES, {"project": project}))
 
 
 def by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Run]:
@@ -117,13 +109,34 @@ def mentioning(connection: Connection, project: str, texts: Collection[str]) -> 
     return sorted(found)
 
 
-def _read(connection: Connection, query: sa.Select[Any]) -> list[Run]:
-    rows = connection.execute(query).fetchall()
+def _of_component(*columns: Any) -> sa.Select[Any]:
+    """These columns of a component's newest runs, the newest first."""
+    query = sa.select(*columns).where(run.c.project == sa.bindparam("project"), run.c.component == sa.bindparam("name"))
+    return query.order_by(run.c.started.desc(), run.c.id).limit(sa.bindparam("most"))
+
+
+def _each_name() -> sa.Select[Any]:
+    """The components of a project: the first one, then the next one after each."""
+    least = sa.select(sa.func.min(run.c.component).label("name")).where(run.c.project == sa.bindparam("project"))
+    known = least.cte("known", recursive=True)
+    following = least.where(run.c.component > known.c.name).scalar_subquery()
+    known = known.union_all(sa.select(following).where(known.c.name.is_not(None)))
+    return sa.select(known.c.name).where(known.c.name.is_not(None))
+
+
+# made once: building a statement takes longer than many a small answer
+_NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
+_NAMES = _each_name()
+_ARTIFACTS = (
+    sa.select(artifact).where(artifact.c.run_id.in_(sa.bindparam("ids", expanding=True))).order_by(artifact.c.name)
+)
+
+
+def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[Run]:
+    rows = connection.execute(query, values).fetchall()
     artifacts: dict[str, list[Artifact]] = {}
-    ids = [row.id for row in rows]
-    listed = sa.select(artifact).where(artifact.c.run_id.in_(ids)).order_by(artifact.c.name)
     with readable("a run"):
-        for row in connection.execute(listed):
+        for row in connection.execute(_ARTIFACTS, {"ids": [row.id for row in rows]}):
             entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
             artifacts.setdefault(row.run_id, []).append(entry)
         codes = {text: _loaded(text) for text in {row.code for row in rows}}  # most runs have the same

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow.compute as pc
+import sqlalchemy as sa
 
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.model import DAY, Finding, Incident, IncidentState, Severity, Task
@@ -19,10 +20,12 @@ from fourfold.watch import constraints, lifecycle, notify
 from fourfold.watch import incidents as asked
 from fourfold.watch import runs as runs_now
 from fourfold.watch.grouping import SLACK, Book
+from fourfold.watch.histories import DamagedMemoryError
 from fourfold.watch.lifecycle import News
 from fourfold.watch.lineage import Lineage, component_of
 from fourfold.watch.memory import Memory
 from fourfold.watch.notify.outbox import enqueue
+from fourfold.watch.notify.protocol import Channel
 from fourfold.watch.objectives import findings as objective_findings
 from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.judging import judge
@@ -62,41 +65,66 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
     channels = notify.channels(settings.notify)
     reader = store.caught_up()
     with reader.database.lock("watch"):
-        with reader.database.read() as connection:
-            tasks = list(catalogue.tasks(connection, reader.project).values())
-            known = incidents.load(connection, reader.project)
-            memory = _remembered(memories.load(connection, reader.project, _NAME))
-            learned = constraints.Learned.from_bytes(memories.load(connection, reader.project, _CONSTRAINTS))
-        before = None if memory.checked is None else memory.standing()
-        lineage = _lineage(reader, memory, tasks)
-        recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
-        book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
-        dismissed = asked.feedback(reader)
-        _accept_dismissed(known, memory)
-        for step in judge(reader, memory, settings, tasks, now, dismissed):
-            firing = _unmuted(memory.firing.values(), settings)
-            if firing or any(incident.state.is_active for incident in book.incidents):
-                book.advance([*firing, *_held(book, memory)], step.end, _told_at(step.end, now), step.settled)
-        others = [
-            _with_component(finding, memory.loggers)
-            for finding in _others(reader, settings, learned, _held(book, memory), now)
-        ]
-        midnight = now // DAY * DAY  # checks of one day count as one
-        book.advance(_unmuted([*memory.firing.values(), *others], settings), midnight, now)
-        for incident in book.incidents:
-            if incident.state.is_active:
-                book.decided(_weighed(incident, memory, lineage))
-        memory.checked, memory.held = now, {finding.series for finding in others}
-        news = [(after, event) for before, after in book.changed() for event in lifecycle.events(before, after)]
+        try:
+            return _check(reader, settings, channels, now, _remembered(reader))
+        except DamagedMemoryError as error:
+            logger.warning("%s; the watch learns anew from the counts", error)
+            return _check(reader, settings, channels, now, Memory())
+
+
+def _check(reader: Reader, settings: WatchSettings, channels: Sequence[Channel], now: float, memory: Memory) -> Checked:
+    """Check by what was remembered.
+
+    Raises:
+        DamagedMemoryError: that cannot be read; nothing was changed.
+    """
+    with reader.database.read() as connection:
+        tasks = list(catalogue.tasks(connection, reader.project).values())
+        known = incidents.load(connection, reader.project)
+    learned = reader.recall(_inferred).copy()
+    inferred = learned.to_bytes()
+    before = None if memory.checked is None else memory.standing()
+    lineage = _lineage(reader, memory, tasks)
+    recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
+    book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
+    dismissed = asked.feedback(reader)
+    _accept_dismissed(known, memory)
+    for step in judge(reader, memory, settings, tasks, now, dismissed):
+        firing = _unmuted(memory.firing.values(), settings)
+        if firing or any(incident.state.is_active for incident in book.incidents):
+            book.advance([*firing, *_held(book, memory)], step.end, _told_at(step.end, now), step.settled)
+    others = [
+        _with_component(finding, memory.loggers)
+        for finding in _others(reader, settings, learned, _held(book, memory), now)
+    ]
+    midnight = now // DAY * DAY  # checks of one day count as one
+    book.advance(_unmuted([*memory.firing.values(), *others], settings), midnight, now)
+    for incident in book.incidents:
+        if incident.state.is_active:
+            book.decided(_weighed(incident, memory, lineage))
+    memory.checked, memory.held = now, {finding.series for finding in others}
+    changed = book.changed()
+    moved, learns = memory.standing() != before, learned.to_bytes() != inferred
+    if changed or moved or learns:  # what nobody writes, everybody may go on to remember
         with reader.database.write() as connection:
-            for old, after in book.changed():
+            for old, after in changed:
                 incidents.save(connection, reader.project, after)
                 enqueue(connection, reader.project, old, after, channels, now)
-            if memory.standing() != before:  # it may be large
-                memories.save(connection, reader.project, _NAME, memory.to_bytes())
-            memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
+            if moved:
+                _save(connection, reader.project, memory)
+            if learns:
+                memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
+    news = [(after, event) for old, after in changed for event in lifecycle.events(old, after)]
     active = sorted((incident for incident in book.incidents if incident.state.is_active), key=asked.urgency)
     return Checked(active, news, memory.learning)
+
+
+def _save(connection: sa.Connection, project: str, memory: Memory) -> None:
+    """Keep what is remembered; the histories, which may be large, only if something was judged by them."""
+    memories.save(connection, project, _NAME, memory.to_bytes())
+    if memory.used is not None:
+        for name, part in memory.used.parts():
+            memories.save(connection, project, f"{_NAME}/{name}", part)
 
 
 def _others(
@@ -139,14 +167,18 @@ def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
                     memory.accept(finding.series)
 
 
-def _remembered(data: bytes | None) -> Memory:
-    if data is None:
-        return Memory()
-    try:
-        return Memory.from_bytes(data)
-    except ValueError as error:
-        logger.warning("%s; the watch learns anew from the counts", error)
-        return Memory()
+def _inferred(connection: sa.Connection, project: str) -> constraints.Learned:
+    return constraints.Learned.from_bytes(memories.load(connection, project, _CONSTRAINTS))
+
+
+def _remembered(reader: Reader) -> Memory:
+    def parts() -> dict[str, bytes]:
+        with reader.database.read() as connection:
+            return memories.load_under(connection, reader.project, _NAME)
+
+    with reader.database.read() as connection:
+        data = memories.load(connection, reader.project, _NAME)
+    return Memory() if data is None else Memory.from_bytes(data, parts)
 
 
 def _held(book: Book, memory: Memory) -> list[Finding]:
@@ -172,9 +204,8 @@ def _unmuted(findings: Iterable[Finding], settings: WatchSettings) -> list[Findi
 
 
 def _lineage(reader: Reader, memory: Memory, tasks: Sequence[Task]) -> Lineage:
-    with reader.database.read() as connection:
-        components = list(runs.components(connection, reader.project))
-        edges = {(up, down) for up, down, _ in runs.edges(connection, reader.project)}
+    components = list(reader.recall(runs.components))
+    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
     streams = sorted({owner.name for owner, _ in reader.recall(bulk.of_streams)})
     for stream in streams:
         if not memory.loggers.get(stream):

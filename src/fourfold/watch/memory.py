@@ -1,37 +1,33 @@
-"""What the watch remembers from one check to the next: detectors, first data, and what fires."""
+"""What the watch remembers from one check to the next: what was judged, what fires, and the series' histories."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import io
+import functools
 import json
-import zipfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from fourfold.model import DAY, HOUR, Finding, finding_from_plain
-from fourfold.watch.detect import Detector
-from fourfold.watch.signals.anchors import CELLS, Anchor, Identity
+from fourfold.watch.histories import DamagedMemoryError, Histories
+from fourfold.watch.signals.anchors import CELLS
 from fourfold.watch.signals.columns import COMPARED
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclasses.dataclass
 class Memory:
     """What a check leaves for the next one.
 
-    ``anchors`` are by level (hour or day) and series, ``last`` is the newest judged bucket of each detector, ``live``
-    the streams of each level that were up to date at the newest check, at ``checked``, ``begun`` when each of them did;
-    ``loggers`` is the component of each stream, ``firing`` the signals that have changed, by their keys; ``held`` are
-    the other findings, of runs, constraints and objectives, that held at the newest check.
+    ``last`` is the newest judged bucket of each detector, ``live`` the streams of each level that were up to date at
+    the newest check, at ``checked``, ``begun`` when each of them did; ``loggers`` is the component of each stream,
+    ``firing`` the signals that have changed, by their keys; ``held`` are the other findings, of runs, constraints and
+    objectives, that held at the newest check. ``parts`` reads the histories: a check that judges nothing new does not.
     """
 
-    detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
-    anchors: dict[int, dict[Identity, Anchor]] = dataclasses.field(default_factory=dict)
     last: dict[str, int] = dataclasses.field(default_factory=dict)
     live: dict[int, set[str]] = dataclasses.field(default_factory=dict)
     begun: dict[int, dict[str, int]] = dataclasses.field(default_factory=dict)
@@ -40,6 +36,21 @@ class Memory:
     learning: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     checked: float | None = None
     held: set[str] = dataclasses.field(default_factory=set)
+    parts: Callable[[], Mapping[str, bytes]] | None = None
+
+    @functools.cached_property
+    def histories(self) -> Histories:
+        """The detectors, and what columns are compared with.
+
+        Raises:
+            DamagedMemoryError: the bytes are damaged, or of another version.
+        """
+        return Histories() if self.parts is None else Histories.of(self.parts())
+
+    @property
+    def used(self) -> Histories | None:
+        """The histories, if they were needed: only then may they have changed."""
+        return self.__dict__.get("histories")
 
     def standing(self) -> object:
         """What differs if a check has judged or learned anything, but for the detectors, which move with ``last``."""
@@ -48,56 +59,36 @@ class Memory:
 
     def accept(self, key: str) -> None:
         """What a signal has changed to is normal from now on, and what its column is compared with begins anew."""
-        for detector in self.detectors.values():
+        for detector in self.histories.detectors.values():
             detector.accept(key)
         kind, *place = json.loads(key)
         if kind == "stream" and place[4] in COMPARED:
-            for identity, anchor in self.anchors.get(HOUR if place[0] == "hour" else DAY, {}).items():
+            for identity, anchor in self.histories.anchors.get(HOUR if place[0] == "hour" else DAY, {}).items():
                 if (identity[0], identity[1], identity[3]) == tuple(place[1:4]):
                     anchor.reference, anchor.generation = np.zeros(CELLS), anchor.generation + 1
 
     def to_bytes(self) -> bytes:
-        """As the state keeps it."""
-        names = [(level, *name) for level, found in self.anchors.items() for name in found]
-        anchors = [anchor for found in self.anchors.values() for anchor in found.values()]
-        numbers = {
-            "edges": np.array([a.edges or [np.nan] * (CELLS - 1) for a in anchors]).reshape(-1, CELLS - 1),
-            "reference": np.array([a.reference for a in anchors]).reshape(-1, CELLS),
-        }
+        """As the state keeps it, but for the histories, whose names are in it."""
         plain = {
-            "format": _FORMAT, "last": self.last, "loggers": self.loggers,
-            "begun": self.begun,
+            "format": _FORMAT, "last": self.last, "loggers": self.loggers, "begun": self.begun,
             "live": {level: sorted(streams) for level, streams in self.live.items()},
-            "held": sorted(self.held), "checked": self.checked, "learning": self.learning, "names": names,
+            "held": sorted(self.held), "checked": self.checked, "learning": self.learning,
             "firing": {key: dataclasses.asdict(finding) for key, finding in self.firing.items()},
-            "labels": {i: [a.labels, sorted(a.seen)] for i, a in enumerate(anchors) if a.seen},
-            "detectors": list(self.detectors), "generations": [[a.generation, a.since, a.coarse] for a in anchors],
         }  # fmt: skip
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr("plain", json.dumps(plain, ensure_ascii=True))
-            for i, detector in enumerate(self.detectors.values()):
-                archive.writestr(f"detector{i}", detector.to_bytes())
-            for name, values in numbers.items():
-                archive.writestr(name, values.astype("<f8").tobytes())
-        return out.getvalue()
+        return json.dumps(plain, ensure_ascii=True).encode()
 
     @staticmethod
-    def from_bytes(data: bytes) -> Memory:
-        """The inverse of ``to_bytes``.
+    def from_bytes(data: bytes, parts: Callable[[], Mapping[str, bytes]]) -> Memory:
+        """The inverse of ``to_bytes``; the histories are read when they are needed.
 
         Raises:
-            ValueError: these bytes are damaged, or of another format.
+            DamagedMemoryError: these bytes are damaged, or of another version.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                plain = json.loads(archive.read("plain"))
-                if plain["format"] != _FORMAT:
-                    raise ValueError(f"format {plain['format']} is unknown")
-                parts = {name: archive.read(name) for name in archive.namelist()}
+            plain = json.loads(data)
+            if plain["format"] != _FORMAT:
+                raise ValueError(f"format {plain['format']} is unknown")
             return Memory(
-                {name: Detector.from_bytes(parts[f"detector{i}"]) for i, name in enumerate(plain["detectors"])},
-                _anchors(plain, parts),
                 plain["last"],
                 {int(level): set(names) for level, names in plain["live"].items()},
                 {int(level): begun for level, begun in plain["begun"].items()},
@@ -106,21 +97,7 @@ class Memory:
                 {key: (seen, needed) for key, (seen, needed) in plain["learning"].items()},
                 plain["checked"],
                 set(plain["held"]),
+                parts,
             )
-        except (KeyError, TypeError, zipfile.BadZipFile, UnicodeDecodeError, IndexError) as error:
-            raise ValueError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error
-
-
-def _anchors(plain: Mapping[str, Any], parts: Mapping[str, bytes]) -> dict[int, dict[Identity, Anchor]]:
-    edges = np.frombuffer(parts["edges"], "<f8").reshape(-1, CELLS - 1)
-    reference = np.frombuffer(parts["reference"], "<f8").reshape(-1, CELLS)
-    found: dict[int, dict[Identity, Anchor]] = {}
-    for i, (level, stream, column, kind, slice_) in enumerate(plain["names"]):
-        labels, seen = plain["labels"].get(str(i), ([], []))
-        generation, since, coarse = plain["generations"][i]
-        fixed = [] if np.isnan(edges[i]).any() else edges[i].tolist()
-        known = found.setdefault(level, {})
-        known[stream, column, kind, slice_] = Anchor(
-            fixed, labels, set(seen), reference[i].copy(), since, coarse, generation
-        )
-    return found
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedMemoryError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error

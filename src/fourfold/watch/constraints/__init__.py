@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fourfold.model import DAY
+from fourfold.model import DAY, Series
 from fourfold.model.incident import Finding
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue, runs
 from fourfold.watch.constraints.declared import expected, merged, place
 from fourfold.watch.constraints.learning import Learned
-from fourfold.watch.constraints.reading import Columns, columns, counted_by_day, days_of_streams, with_other_values
+from fourfold.watch.constraints.newest import Newest, Window, newest_days
+from fourfold.watch.constraints.reading import counted_by_day, days_of_streams, with_other_values
 from fourfold.watch.constraints.rule import Constraint, Rule, Status, breach, told, violations
 
 __all__ = ["Constraint", "Learned", "Rule", "Status", "active", "all_of", "expected", "findings", "violations"]
@@ -46,14 +47,20 @@ def findings(
         ConfigError: ``expects`` is invalid.
     """
     known = learned if learned is not None else _of_process(reader)
-    found = []
-    for stream, buckets in days_of_streams(reader).items():
-        held = buckets[: bisect.bisect_left(buckets, now)][-_HOLD:]
-        if held:
-            newest = columns(reader, stream, held[0], held[-1] + 1)
-            active = [c for c in _all(reader, stream, buckets, expects or {}, known) if c.counts]
-            found += _violated(reader, newest, active)
-    return found
+    days, windows = days_of_streams(reader), {}
+    for stream, buckets in days.items():
+        if held := buckets[: bisect.bisect_left(buckets, now)][-_HOLD:]:
+            windows[stream] = held[0], held[-1] + 1
+    suspects = []
+    for newest in newest_days(reader, windows):
+        own = _all(reader, newest.stream, days[newest.stream], expects or {}, known)
+        suspects.append((newest, [c for c in own if c.counts and newest.may_violate(c)]))
+    return [
+        finding
+        for newest, suspected in _without_known_sets(reader, suspects)
+        if suspected
+        for finding in _violated(reader, newest, suspected)
+    ]
 
 
 def active(reader: Reader, stream: str, expects: Expects | None = None) -> list[Constraint]:
@@ -72,16 +79,19 @@ def all_of(reader: Reader, stream: str, expects: Expects | None = None) -> list[
         ConfigError: ``expects``, the section ``[watch.expects]``, is invalid.
     """
     buckets = days_of_streams(reader).get(stream, [])
-    return _all(reader, stream, buckets, expects or {}, _of_process(reader))
+    return list(_all(reader, stream, buckets, expects or {}, _of_process(reader)))
 
 
 def _of_process(reader: Reader) -> Learned:
     return _LEARNED.setdefault(reader.database, {}).setdefault(reader.project, Learned())
 
 
-def _all(reader: Reader, stream: str, buckets: Sequence[int], expects: Expects, learned: Learned) -> list[Constraint]:
+def _all(
+    reader: Reader, stream: str, buckets: Sequence[int], expects: Expects, learned: Learned
+) -> Sequence[Constraint]:
     inferred = learned.constraints(reader, stream, buckets)
-    return merged(inferred, _in_code(reader, stream), _in_settings(reader, stream, expects))
+    declared = _in_code(reader, stream), _in_settings(reader, stream, expects)
+    return merged(inferred, *declared) if any(declared) else inferred
 
 
 def _in_code(reader: Reader, stream: str) -> list[Constraint]:
@@ -104,15 +114,25 @@ def _in_settings(reader: Reader, stream: str, expects: Expects) -> list[Constrai
     return found
 
 
-def _violated(reader: Reader, newest: Columns, constraints: Sequence[Constraint]) -> list[Finding]:
-    suspect = [c for c in constraints if newest.may_violate(c)]
-    sets = {c.column: c.values for c in suspect if c.rule is Rule.VALUES}
-    others = with_other_values(reader, newest, sets) if sets else set()
-    suspect = [c for c in suspect if c.rule is not Rule.VALUES or c.column in others]
-    if not suspect:
-        return []
-    wanted = newest.of({c.column for c in suspect})
-    days = counted_by_day(reader, newest.stream, wanted, newest.all_days[0], newest.all_days[-1] + 1)
+def _without_known_sets(
+    reader: Reader, suspects: Sequence[tuple[Newest, Sequence[Constraint]]]
+) -> list[tuple[Newest, list[Constraint]]]:
+    """Without the sets of values that hold all that there was, looked up for all streams at once."""
+    of_window: dict[Window, dict[Series, Sequence[str]]] = {}
+    for newest, suspected in suspects:
+        sets = {c.column: c.values for c in suspected if c.rule is Rule.VALUES}
+        own = {entry: sets[entry.column] for entry in newest.of(sets) if entry.kind == "category"}
+        of_window.setdefault(newest.window, {}).update(own)
+    ids = {entry.id for window, sets in of_window.items() if sets for entry in with_other_values(reader, sets, *window)}
+    return [
+        (newest, [c for c in suspected if c.rule is not Rule.VALUES or c.column in others])
+        for newest, suspected in suspects
+        for others in [{entry.column for entry in newest.series if entry.id in ids}]
+    ]
+
+
+def _violated(reader: Reader, newest: Newest, suspect: Sequence[Constraint]) -> list[Finding]:
+    days = counted_by_day(reader, newest.stream, newest.of({c.column for c in suspect}), *newest.window)
     found = []
     for constraint in suspect:
         held = [
@@ -125,7 +145,7 @@ def _violated(reader: Reader, newest: Columns, constraints: Sequence[Constraint]
     return found
 
 
-def _since_when(reader: Reader, known: Columns, constraint: Constraint, last: int) -> Finding | None:
+def _since_when(reader: Reader, known: Newest, constraint: Constraint, last: int) -> Finding | None:
     """The finding, from the first day of the violation on; None if it is the new normal by now."""
     wanted = known.of({constraint.column})
     start = max(last - _BACK * DAY, int(constraint.since))

@@ -10,11 +10,12 @@ from typing import Any
 from fourfold.model import DAY
 from fourfold.query.reader import Reader
 from fourfold.watch.constraints import inference
+from fourfold.watch.constraints.declared import merged
 from fourfold.watch.constraints.inference import Days
 from fourfold.watch.constraints.reading import Columns, columns, labels
 from fourfold.watch.constraints.rule import Constraint, Rule, Status
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,13 +35,19 @@ class Learned:
         self._streams: dict[str, _Stream] = {}
         self._bytes: bytes | None = None  # as long as nothing was learned since
 
+    def copy(self) -> Learned:
+        """The same, that may learn more."""
+        found = Learned()
+        found._streams, found._bytes = dict(self._streams), self._bytes
+        return found
+
     def constraints(self, reader: Reader, stream: str, buckets: Sequence[int]) -> tuple[Constraint, ...]:
         """The constraints of a stream that has data on these days, inferred again if that may change them."""
         if not buckets:
             return ()
         known = self._streams.get(stream)
         if known is None or buckets[0] != known.first or not known.days <= len(buckets) < known.again:
-            found = tuple(infer(reader, columns(reader, stream)))
+            found = tuple(merged(infer(reader, columns(reader, stream))))
             known = _Stream(buckets[0], len(buckets), _again(len(buckets)), found)
             self._streams[stream], self._bytes = known, None
         return known.constraints

@@ -15,11 +15,10 @@ from fourfold.counts.binning import Ints
 from fourfold.model import DAY, EVERYTHING, Owner, Series
 from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
-from fourfold.state import catalogue, series
+from fourfold.state import bulk, catalogue, series
 from fourfold.state.database import readable
 from fourfold.state.packing import unpack_counts, unpack_labels
 from fourfold.watch.constraints.inference import MOST_VALUES, Days
-from fourfold.watch.constraints.rule import Constraint, Rule
 
 KINDS_READ = ("stream", "numeric", "category", "opaque")
 _WHOLE = ("stream", EVERYTHING)
@@ -40,56 +39,31 @@ class Columns:
     most: Mapping[Place, int]
     by_column: Mapping[str, Mapping[str, Days]]
 
-    @property
-    def all_days(self) -> list[int]:
-        """All days that some column has, in order."""
-        return sorted({bucket for days in self.days.values() for bucket in days.buckets.tolist()})
-
-    def of(self, names: Collection[str]) -> list[Series]:
-        """The series of some columns."""
-        return [entry for (column, _), entry in self.series.items() if column in names]
-
-    def may_violate(self, constraint: Constraint) -> bool:
-        """Whether what is known without bins and labels does not exclude a violation."""
-        kinds = self.by_column.get(constraint.column, {})
-        numbers, limit = kinds.get("numeric"), 0.0 if constraint.limit is None else constraint.limit
-        match constraint.rule:
-            case Rule.MIN:
-                return numbers is not None and bool((numbers.low < limit).any() or numbers.infinite.any())
-            case Rule.MAX:
-                return numbers is not None and bool((numbers.high > limit).any() or numbers.infinite.any())
-            case Rule.NULL:
-                return any(bool(days.missing.any()) for days in kinds.values())
-            case Rule.UNIQUE if not constraint.column:
-                return any(bool(days.missing.any()) for days in kinds.values())
-            case Rule.TYPE:
-                return bool(kinds.keys() - {*constraint.values})
-            case _:
-                return "category" in kinds
-
 
 def days_of_streams(reader: Reader) -> dict[str, list[int]]:
-    """The days on which each stream has data, in order."""
-    streams = list(reader.recall(catalogue.streams))
-    found: dict[str, set[int]] = {stream: set() for stream in streams}
+    """The days on which each stream has data, in order; do not modify them."""
+    return reader.database.remember((days_of_streams, reader.project), lambda: _days_of_streams(reader))
+
+
+def _days_of_streams(reader: Reader) -> dict[str, list[int]]:
+    found: dict[str, set[int]] = {stream: set() for stream in reader.recall(catalogue.streams)}
+    known = reader.recall(bulk.of_streams)
+    whole = {e.id: o.name for o, e in known if o.name in found and (e.kind, e.slice) == _WHOLE}
     with reader.database.read() as connection:
-        owners = {Owner.of_stream(stream): stream for stream in streams}
-        known = series.find_all(connection, reader.project, list(owners))
-        whole = {e.id: owners[o] for o, entries in known.items() for e in entries if (e.kind, e.slice) == _WHOLE}
         for row in series.buckets(connection, list(whole), DAY):
             found[whole[row.series_id]].add(row.bucket)
     return {stream: sorted(days) for stream, days in found.items() if days}
 
 
-def columns(reader: Reader, stream: str, start: int = series.FIRST, end: int = series.LAST) -> Columns:
-    """The days of all columns of a stream that begin in [start, end)."""
+def columns(reader: Reader, stream: str) -> Columns:
+    """The days of all columns of a stream."""
     known = {
         (entry.column, entry.kind): entry
         for entry in reader.recall(series.find, Owner.of_stream(stream))
         if entry.slice == EVERYTHING and entry.kind in KINDS_READ
     }
     with reader.database.read() as connection:
-        rows = series.summaries(connection, list(known.values()), DAY, start, end)
+        rows = series.summaries(connection, list(known.values()), DAY)
     kinds = {entry.id: entry.kind for entry in known.values()}
     by_kind: dict[str, list[sa.Row[Any]]] = {}
     for row in rows:
@@ -107,6 +81,15 @@ def columns(reader: Reader, stream: str, start: int = series.FIRST, end: int = s
 
 def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> dict[int, tuple[Days, int]]:
     """The days of series of one kind, by their ids, and the most bins or labels of a day."""
+    names_of, whole, largest = stacked(kind, rows)
+    starts = np.flatnonzero(np.diff(names_of, prepend=-1))
+    most = np.maximum.reduceat(largest, starts).tolist()
+    parts = zip(names_of[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(whole)], most, strict=True)
+    return {id_: (whole.part(start, end), size) for id_, start, end, size in parts}
+
+
+def stacked(kind: str, rows: Sequence[sa.Row[Any]]) -> tuple[Ints, Days, Ints]:
+    """The days of all series of one kind, one after the other: the series of each, and its most bins or labels."""
     ids, buckets, packed, low, high, sizes = (list(column) for column in zip(*rows, strict=True))
     order = np.lexsort((buckets, ids))
     series_of, days = np.array(ids, np.int64)[order], np.array(buckets, np.int64)[order]
@@ -129,12 +112,7 @@ def _days(kind: str, rows: Sequence[sa.Row[Any]]) -> dict[int, tuple[Days, int]]
         np.fmax.reduceat(np.array(high, np.float64)[order], first),
     )
     largest = np.maximum.reduceat(np.array(sizes, np.int64)[order], first)
-    names_of = series_of[first]
-    starts = np.flatnonzero(np.diff(names_of, prepend=-1))
-    most = np.maximum.reduceat(largest, starts).tolist()
-    parts = zip(names_of[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(first)], most, strict=True)
-    whole = Days(*columns)
-    return {id_: (whole.part(start, end), size) for id_, start, end, size in parts}
+    return series_of[first], Days(*columns), largest
 
 
 def labels(reader: Reader, wanted: Sequence[Series]) -> dict[int, list[tuple[int, dict[str, int]]]]:
@@ -144,7 +122,7 @@ def labels(reader: Reader, wanted: Sequence[Series]) -> dict[int, list[tuple[int
     for row in rows:
         if (days := by_series.get(row.series_id)) is None:
             continue
-        if row.size > MOST_VALUES or _others(row):
+        if row.size > MOST_VALUES or _others(row.tallies):
             del by_series[row.series_id]
             continue
         day = days.setdefault(row.bucket, {})
@@ -153,17 +131,14 @@ def labels(reader: Reader, wanted: Sequence[Series]) -> dict[int, list[tuple[int
     return {id_: sorted(days.items()) for id_, days in by_series.items()}
 
 
-def with_other_values(reader: Reader, known: Columns, sets: Mapping[str, Collection[str]]) -> set[str]:
-    """The columns that have a value outside their set on some of the days."""
-    names = {entry.id: entry.column for entry in known.of(sets.keys()) if entry.kind == "category"}
-    wanted = [entry for entry in known.of(sets.keys()) if entry.id in names]
-    days = known.all_days
-    rows, texts = _labelled(reader, wanted, days[0], days[-1] + 1)
-    of_set = {column: frozenset(values) for column, values in sets.items()}
+def with_other_values(reader: Reader, sets: Mapping[Series, Collection[str]], start: int, end: int) -> set[Series]:
+    """The series of categories that have a value outside their set on some day in [start, end)."""
+    rows, texts = _labelled(reader, list(sets), start, end)
+    by_id = {entry.id: (entry, frozenset(values)) for entry, values in sets.items()}
     return {
-        names[row.series_id]
+        by_id[row.series_id][0]
         for row in rows
-        if _others(row) or not of_set[names[row.series_id]].issuperset(texts[row.bins])
+        if _others(row.tallies) or not by_id[row.series_id][1].issuperset(texts[row.bins])
     }
 
 
@@ -178,9 +153,9 @@ def _labelled(
         return rows, {packed: list(unpack_labels(packed, size)) for packed, size in sizes.items()}
 
 
-def _others(row: sa.Row[Any]) -> bool:
+def _others(tallies: bytes) -> bool:
     """Whether some values of a category were not counted one by one."""
-    return int(np.frombuffer(row.tallies, "<i8")[_OTHER]) > 0
+    return int.from_bytes(tallies[8 * _OTHER : 8 * _OTHER + 8], "little", signed=True) > 0
 
 
 def counted_by_day(

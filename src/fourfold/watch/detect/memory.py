@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import zlib
@@ -15,10 +16,12 @@ from fourfold.watch.detect.robust import median as middle
 
 __all__ = ["History", "middle", "pack", "unpack"]
 
-MAGIC = b"fourfold detector 2\n"  # the number is the version of what follows
+MAGIC = b"fourfold detector 3\n"  # the number is the version of what follows
 _LENGTH = 8  # bytes of the length of the head
 CHECK = 4  # bytes of the checksum after it
+_ROWS = "rows of "
 GRIDS = {"y": np.float32, "v": np.float32, "e": np.float32, "moved": np.float32, "out": np.bool_}
+SPARSE = ("moved", "out")  # grids of which most rows are zero: only the others are written
 GONE = 1 / 4  # of the series: so many may be remembered of which there has long been nothing
 SUMS = (2, 5)  # up and down, by effect
 COLUMNS = {
@@ -109,7 +112,11 @@ def _empty(grid: str) -> float:
 
 def pack(numbers: dict[str, float], history: History) -> bytes:
     """A detector's numbers and history as bytes: a checksum, a head as JSON, and the arrays one after the other."""
-    arrays = {name: np.ascontiguousarray(getattr(history, name)) for name in (*GRIDS, *COLUMNS, "times", "sums")}
+    arrays = {name: getattr(history, name) for name in (*GRIDS, *COLUMNS, "times", "sums")}
+    for name in SPARSE:
+        arrays[_ROWS + name] = rows = np.flatnonzero(arrays[name].any(axis=1)).astype(np.int64)
+        arrays[name] = arrays[name][rows]
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     head = {
         "numbers": numbers,
         "capacity": history.capacity,
@@ -118,8 +125,9 @@ def pack(numbers: dict[str, float], history: History) -> bytes:
         "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
     }
     text = json.dumps(head).encode()
-    body = b"".join((len(text).to_bytes(_LENGTH, "big"), text, *(array.tobytes() for array in arrays.values())))
-    return b"".join((MAGIC, zlib.crc32(body).to_bytes(CHECK, "big"), body))
+    parts = [len(text).to_bytes(_LENGTH, "big"), text, *(array.data for array in arrays.values() if array.size)]
+    check = functools.reduce(lambda check, part: zlib.crc32(part, check), parts, 0)
+    return b"".join((MAGIC, check.to_bytes(CHECK, "big"), *parts))  # one copy: it may be large
 
 
 def unpack(data: bytes) -> tuple[dict[str, float], History]:
@@ -137,7 +145,7 @@ def unpack(data: bytes) -> tuple[dict[str, float], History]:
             arrays[name] = np.frombuffer(body, kind, count, at).reshape(shape)
             at += arrays[name].nbytes
         return head["numbers"], _history(head["capacity"], head["keys"], head["families"], arrays)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"these are not the bytes of a detector: {error}") from error
 
 
@@ -151,8 +159,12 @@ def _history(
     shape = (len(history.index), len(history.times))
     for name, kind in (GRIDS | COLUMNS | {"sums": np.float32}).items():
         array: Floats = np.asarray(arrays[name])
+        if name in SPARSE:
+            whole: Floats = np.zeros(shape, array.dtype)
+            whole[arrays[_ROWS + name]] = array
+            array = whole
         wanted = shape if name in GRIDS else (shape[0], *SUMS) if name == "sums" else shape[:1]
         if array.dtype != kind or array.shape != wanted:
             raise ValueError(f"{name} is {array.dtype}{array.shape}")
-        setattr(history, name, array.copy())
+        setattr(history, name, array if name in SPARSE else array.copy())
     return history

@@ -47,7 +47,8 @@ def findings(
     Raises:
         ConfigError: ``expects`` is invalid.
     """
-    return judge(read(reader), now) + versions(reader, now, expects or {})
+    history = reader.database.remember((read, reader.project), lambda: read(reader))
+    return judge(history, now) + versions(reader, now, expects or {})
 
 
 def judge(history: History, now: float) -> list[Finding]:
@@ -68,7 +69,7 @@ def read(reader: Reader) -> History:
 
 def _is_sound(run: Run | Start) -> bool:
     """Whether a run's times are some that can be reckoned with."""
-    return all(at is None or abs(at) < _FAR for at in (run.started, run.at))
+    return abs(run.started) < _FAR and (run.at is None or abs(run.at) < _FAR)
 
 
 def _labels(reader: Reader) -> dict[str, frozenset[str]]:

@@ -67,8 +67,10 @@ def _sudden(runs: Sequence[Run], took: Sequence[float]) -> Finding | None:
     if not took or took[-1] < SECONDS:
         return None
 
+    shortest = max(SECONDS, FACTOR * min(took))  # no limit is lower than that: most runs
+
     def breaks(i: int, kept: Sequence[int]) -> Habit | None:
-        if took[i] <= max(SECONDS, FACTOR * min(took[j] for j in kept)):  # no limit is lower than that: most runs
+        if took[i] <= shortest:
             return None
         usual = habit([took[j] for j in kept])
         return usual if took[i] > _limit(usual) else None

@@ -49,6 +49,16 @@ class History:
         return {run.id: run for several in self.runs.values() for run in several}
 
     @functools.cached_property
+    def inside(self) -> dict[str, dict[str, int]]:
+        """How many runs each component had within a run, by that one's identity."""
+        found: dict[str, dict[str, int]] = {}
+        for run in self.by_id.values():
+            if run.parent is not None:
+                counted = found.setdefault(run.component, {})
+                counted[run.parent] = counted.get(run.parent, 0) + 1
+        return found
+
+    @functools.cached_property
     def makers(self) -> dict[str, list[Run]]:
         """The runs that succeeded and wrote what has this fingerprint, the oldest first."""
         found: dict[str, list[Run]] = {}

@@ -55,13 +55,8 @@ def _fewer_rows(runs: Sequence[Run], direction: str, name: str) -> Finding | Non
 
 def _fewer_tasks(history: History, runs: Sequence[Run]) -> list[Finding]:
     """Fewer runs of a component within a run than usual: not all partitions were worked on."""
-    inside: dict[str, dict[str, int]] = {}
-    for run in history.by_id.values():
-        if run.parent is not None:
-            counted = inside.setdefault(run.component, {})
-            counted[run.parent] = counted.get(run.parent, 0) + 1
     found = []
-    for child, counted in inside.items():
+    for child, counted in history.inside.items():
         known = [(run, counted[run.id]) for run in runs if run.id in counted]
         # the oldest may have lost some of theirs, of which only the newest are read
         if len(known) < 2 or known[-1][0] is not runs[-1] or max(n for _, n in known) < 3:

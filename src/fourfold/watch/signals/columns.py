@@ -8,6 +8,7 @@ seasons move it along, and a change does not. Nothing here grows with the number
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
 
@@ -29,7 +30,7 @@ _HALF_LIFE = 14 * DAY  # of what a bucket is compared with
 _KNOWN = 512  # categories remembered as seen
 _SINGLE = 0.98  # of the records have one value
 COMPARED = ("location", "shape")  # with the reference
-_JSON = json.JSONEncoder(ensure_ascii=False).encode
+_quoted = functools.lru_cache(100_000)(json.JSONEncoder(ensure_ascii=False).encode)  # most names come many times
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Signal:
     def key(self) -> str:
         """Its identity, the same in each check."""
         level = "hour" if self.hourly else "day"
-        names = ["stream", level, self.stream, self.column, self.slice, self.measure.name, self.generation]
-        return _JSON(names)
+        names = ", ".join(map(_quoted, (self.stream, self.column, self.slice, self.measure.name)))
+        return f'["stream", "{level}", {names}, {self.generation}]'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ def _judge_task(
     dismissed: Mapping[str, int],
 ) -> Iterator[Step]:
     name = _name(task)
-    detector = detector_of(memory, name, DAY, settings, days)
     for readings in _task_readings(reader, task, memory.last.get(name)):
+        detector = detector_of(memory, name, DAY, settings, days)
         signals = readings.signals
         keys = [signal.key for signal in signals]
         verdicts = detector.judge(

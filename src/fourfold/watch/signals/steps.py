@@ -46,7 +46,7 @@ def least_of(signals: Signals, settings: WatchSettings, dismissed: Mapping[str, 
 def detector_of(memory: Memory, name: str, level: int, settings: WatchSettings, days: float) -> Detector:
     """The detector of that name, with the settings of now."""
     settle = settings.settle * DAY // level
-    detector = memory.detectors.setdefault(name, Detector(level, days=days, settle=settle))
+    detector = memory.histories.detectors.setdefault(name, Detector(level, days=days, settle=settle))
     detector.days, detector.settle = days, settle
     return detector
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from fourfold.counts.binning import Binning
 from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Series, Where
 from fourfold.query.reader import Reader
 from fourfold.state import bulk, catalogue
@@ -53,7 +52,6 @@ class _Known:
     filled: Sequence[int]  # buckets with records of any stream
     begun: Mapping[str, int]  # by stream
     newest: Mapping[str, int]
-    plans: Mapping[Owner, Mapping[tuple[str, int], Binning]]
     logged: Collection[str]
 
 
@@ -72,20 +70,23 @@ def judge_streams(
     if not known.filled:
         return
     last, spans = _limits(known, memory, level, now)
-    detector = detector_of(memory, level.name, step, settings, days)
-    anchors = memory.anchors.setdefault(step, {})
     after = memory.last.get(level.name, known.filled[0] - step)
-    for chunk in _chunks(
-        [bucket for bucket in _without_gaps(known.filled, last, level) if after < bucket <= last], level
-    ):
+    new = [bucket for bucket in _without_gaps(known.filled, last, level) if after < bucket <= last]
+    if not new:
+        return
+    owners = tuple(dict.fromkeys(owner for owner, _ in known.series))
+    plans = {owner: plan.by_version() for owner, plan in reader.recall(catalogue.plans, owners).items()}
+    detector = detector_of(memory, level.name, step, settings, days)
+    anchors = memory.histories.anchors.setdefault(step, {})
+    for chunk in _chunks(new, level):
         with reader.database.read() as connection:
             stored = bulk.select(connection, reader.project, step, chunk[0], chunk[-1] + step)
-            if new := without_anchor(known.series, anchors):
-                ids = {series.id for _, series in new}
+            if bare := without_anchor(known.series, anchors):
+                ids = {series.id for _, series in bare}
                 early = chunk[0] - _FIRST * step
                 data = bulk.select(connection, reader.project, step, early, chunk[-1] + step, ids)
-                anchored(new, data, known.plans, anchors, chunk[0])
-        signals = ColumnSignals(known.series, stored, chunk, step, spans, known.logged, known.plans, anchors)
+                anchored(bare, data, plans, anchors, chunk[0])
+        signals = ColumnSignals(known.series, stored, chunk, step, spans, known.logged, plans, anchors)
         keys = [signal.key for signal in signals.signals]
         families = [_family(signal) for signal in signals.signals]
         least = least_of(signals.signals, settings, dismissed)
@@ -106,9 +107,9 @@ def judge_streams(
 def _known(reader: Reader, level: Level, begun: dict[str, int]) -> _Known:
     """What there is; ``begun`` is when each stream did, to which new ones are added."""
     series = reader.recall(bulk.of_streams)
+    filled = reader.recall(bulk.buckets, level.seconds)
+    newest = {o.name: at for o, at in reader.recall(bulk.newest, level.seconds).items()}
     with reader.database.read() as connection:
-        filled = bulk.buckets(connection, reader.project, level.seconds)
-        newest = {o.name: at for o, at in bulk.newest(connection, reader.project, level.seconds).items()}
         owners = list(dict.fromkeys(owner for owner, _ in series))
         new = [owner for owner in owners if owner.name not in begun]
         for owner, found in bulk.buckets_of(connection, reader.project, level.seconds, new).items():
@@ -121,11 +122,10 @@ def _known(reader: Reader, level: Level, begun: dict[str, int]) -> _Known:
             rows = bulk.rows(connection, reader.project, HOUR, since, filled[-1])
             dense = _dense({whole[id_]: numbers for id_, numbers in rows.items() if id_ in whole})
             series = [(o, s) for o, s in series if o.name in dense & logged and s.slice == EVERYTHING]
-            filled, owners = filled if series else [], [owner for owner in owners if owner.name in dense]
-        plans = catalogue.plans(connection, reader.project, owners)
+            filled = filled if series else []
     first = min(begun.values(), default=2**62)
     filled = [bucket for bucket in filled if bucket >= first]
-    return _Known(series, filled, begun, newest, {o: plan.by_version() for o, plan in plans.items()}, logged)
+    return _Known(series, filled, begun, newest, logged)
 
 
 def _start(buckets: Sequence[int], level: Level) -> int | None:
