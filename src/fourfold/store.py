@@ -138,7 +138,7 @@ def place_to_ask(settings: Settings) -> Place:
     Raises:
         StoreError: it does not; the message names the folder.
     """
-    folder = store_folder(settings.store)
+    folder = store_folder(settings.store)  # in a bucket, to ask for it may fail: that is a StoreError too
     if not is_store(folder):
         raise StoreError(
             f"there is no store at {folder}. Log something first, point {settings.option.format('store')} or "

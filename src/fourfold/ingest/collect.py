@@ -20,6 +20,7 @@ from fourfold.errors import SchemaError, StoreError
 from fourfold.ingest import declarations
 from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.log import (
+    BucketError,
     Conflict,
     DamagedMessageError,
     Inbox,
@@ -55,6 +56,7 @@ class Collector:
     def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: Logs) -> None:
         self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
         self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
+        self._missed = False  # whether a bucket did not give what is in it
         self._left: set[str] = set()  # the messages of newer versions
         self._warned: set[str] = set()
 
@@ -76,7 +78,7 @@ class Collector:
             self._rediscover()
         self._inbox.clear_stale()
         self._forget_applied()
-        self.stuck = {}
+        self.stuck, self._missed = {}, False
         waiting: list[StorePath] = []
         size = 0
         for path in self._inbox.pending():
@@ -89,7 +91,7 @@ class Collector:
             size += _size(path)
         self._take(waiting)
         self.keep_declarations()
-        return True
+        return not self._missed
 
     def keep_declarations(self) -> None:
         """Bring the copy of what is declared, beside the logs, up to date where it is not."""
@@ -112,15 +114,20 @@ class Collector:
         declarations.note_made_anew(self._inbox.folder.parent)
         logger.warning("The state of the store was gone. %s", declarations.LOST)
 
-    def _read(self, path: StorePath) -> Received | None:
-        """A message and its contents; an unreadable one goes to quarantine, a newer one stays where it is."""
-        if path.stem in self._left:
-            return None
+    def _received(self, path: StorePath, found: Message | Exception) -> Received | None:
+        """A message and its contents; an unreadable one goes to quarantine, a newer one stays where it is.
+
+        One that a bucket did not give stays there too, and is tried again in the next round.
+        """
         try:
-            message = self._inbox.read(path)
-            return message, messages.decode(message.header)
+            if isinstance(found, Exception):
+                raise found
+            return found, messages.decode(found.header)
         except FileNotFoundError:
             return None
+        except BucketError as error:
+            self._missed = True
+            self._warn(f"{type(error)}", f"a message cannot be read, and waits: {error}")
         except messages.NewerMessageError as error:
             self._left.add(path.stem)
             self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
@@ -142,7 +149,9 @@ class Collector:
             self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
 
     def _take(self, paths: Sequence[StorePath]) -> None:
-        received = [found for path in paths if (found := self._read(path)) is not None]
+        wanted = [path for path in paths if path.stem not in self._left]
+        read = self._inbox.read_all(wanted)
+        received = [taken for path, found in read if (taken := self._received(path, found)) is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
         named: dict[tuple[str, str], messages.Records] = {}
         for_state = []
@@ -156,7 +165,7 @@ class Collector:
                     self._keep_rejected(message, content)
                 case messages.Dropped():
                     self._quarantine.note_dropped(message.writer, content)
-                    _remove(message)
+                    self._remove([message])
                 case _:
                     for_state.append((message, content))
         self._apply(for_state)
@@ -179,7 +188,7 @@ class Collector:
             self._left.add(message.id)
             self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox: {error}")
         else:
-            _remove(message)
+            self._remove([message])
 
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
@@ -230,8 +239,7 @@ class Collector:
             (message,) = batches
             kept = self._quarantine.keep(log.stream, message.id, message.table, str(error), project=log.project)
             logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
-        for message in batches:
-            _remove(message)
+        self._remove(batches)
 
     def set_aside(self, log: StreamLog, message: Message, conflict: Conflict) -> None:
         """Keep the values that contradict their column, with their records' identities."""
@@ -282,8 +290,7 @@ class Collector:
                 reason = f"a message cannot be taken into the state: {type(error).__name__}: {error}"
                 self._keep_file(message.path, reason, getattr(content, "stream", "inbox"), content.project)
             return
-        for message, _ in received:
-            _remove(message)
+        self._remove([message for message, _ in received])
 
     def _forget_applied(self) -> None:
         """Clear the notes on messages whose files are gone for good: looked for by name, as a listing may miss one."""
@@ -292,6 +299,13 @@ class Collector:
         if gone:
             with self._database.write() as connection:
                 catalogue.unmark_applied(connection, gone)
+
+    def _remove(self, taken: Sequence[Message]) -> None:
+        """Remove messages that were taken; one that cannot be is taken once all the same."""
+        try:
+            self._inbox.remove([message.path for message in taken if message.path is not None])
+        except BucketError as error:
+            self._warn(f"removing {type(error)}", f"messages that were taken cannot be removed, and wait: {error}")
 
     def _warn(self, once: str, text: str) -> None:
         if once not in self._warned:
@@ -373,8 +387,3 @@ def _size(path: StorePath) -> int:
 def _short(name: str) -> str:
     """A part of a file's name that stands for a column."""
     return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=8).hexdigest()
-
-
-def _remove(message: Message) -> None:
-    if message.path is not None:
-        message.path.unlink(missing_ok=True)

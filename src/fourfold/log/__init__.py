@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fourfold.log import messages
-from fourfold.log.bucket import BucketPath
+from fourfold.log.bucket import BucketError, BucketPath
 from fourfold.log.inbox import DURABILITIES, BucketInbox, DamagedMessageError, Inbox, Message, new_writer, open_inbox
 from fourfold.log.paths import StorePath
 from fourfold.log.place import state_at, store_folder
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DURABILITIES",
+    "BucketError",
     "BucketInbox",
     "BucketPath",
     "Changes",

@@ -7,24 +7,32 @@ there is a file beneath it. Credentials come from the usual environment and prof
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
 import functools
 import os
+import random
 import stat
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
-from fourfold.errors import ConfigError
-from fourfold.log.forks import refuse_in_fork
+from fourfold.errors import ConfigError, StoreError
 
 SCHEMES = ("s3", "gs", "abfss", "az")
 CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 5.0, 20.0, 4  # what one request may take, and how often it is made
-_ALLOWED = {"s3": "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"}
+ROUNDS, FIRST_PAUSE = 3, 0.1  # how often our own attempts are made, and seconds before the second
+ONCE_SECONDS = 5.0  # how long one may stall that its caller makes again
+
+
+T = TypeVar("T")
+
+
+class BucketError(StoreError, OSError):
+    """A bucket could not be asked, or said no. Whatever else is an error of a file's is damage; this is not."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,17 +128,21 @@ class BucketPath:
         """
         if self.known is not None:
             return self.known
-        with self._explained():
-            info = filesystem(self.scheme).get_file_info(self.key)
+        info = self._tried(lambda: filesystem(self.scheme).get_file_info(self.key))
         if info.type == fs.FileType.NotFound:
             raise FileNotFoundError(f"{self} is not there")
         return _status(info)
 
     def exists(self) -> bool:
-        """Whether there is a file of this path, or beneath it."""
+        """Whether there is a file of this path, or beneath it.
+
+        Raises:
+            BucketError: there is no such bucket.
+        """
         try:
             self.stat()
         except FileNotFoundError:
+            self.mkdir()
             return False
         return True
 
@@ -139,8 +151,7 @@ class BucketPath:
         if self.known is not None:
             return stat.S_ISREG(self.known.st_mode)
         try:
-            with self._explained():
-                filesystem(self.scheme).open_input_file(self.key).close()
+            self._tried(lambda: filesystem(self.scheme).open_input_file(self.key).close())
         except FileNotFoundError:
             return False
         return True
@@ -159,22 +170,30 @@ class BucketPath:
             FileNotFoundError: there is none.
             OSError: it cannot be read.
         """
-        with self._explained(), filesystem(self.scheme).open_input_stream(self.key) as file:
-            content: bytes = file.read()
-            return content
+
+        def read() -> bytes:
+            with filesystem(self.scheme).open_input_file(self.key) as file:  # a stream asks for a piece at a time
+                content: bytes = file.read()
+                return content
+
+        return self._tried(read)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """What the file holds, as text."""
         return self.read_bytes().decode(encoding)
 
-    def write_bytes(self, content: bytes) -> None:
-        """Write a file whole, or not at all, in the place of any that is there.
+    def write_bytes(self, content: bytes, *, once: bool = False) -> None:
+        """Write a file whole, or not at all, in the place of any that is there; ``once`` makes one short attempt.
 
         Raises:
             OSError: it could not be written, or it is not known whether it was.
         """
-        with self._explained(), filesystem(self.scheme).open_output_stream(self.key, metadata=_BINARY) as file:
-            file.write(content)
+
+        def write() -> None:
+            with filesystem(self.scheme, once=once).open_output_stream(self.key, metadata=_BINARY) as file:
+                file.write(content)
+
+        self._tried(write, 1 if once else ROUNDS)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Write a text as a file."""
@@ -185,32 +204,39 @@ class BucketPath:
         self.write_bytes(b"")
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the file, by the Delta engine's client: Arrow's needs four requests, and leaves an empty file for the
-        folder.
+        """Remove the file.
 
         Raises:
             FileNotFoundError: there is none, and that matters.
         """
-        if not missing_ok and not self.is_file():
-            raise FileNotFoundError(f"{self} is not there")
-        bucket, _, key = self.key.partition("/")
-        with self._explained():
-            _deleting(f"{self.scheme}://{bucket}").delete_file(key)
+        try:
+            self._tried(lambda: filesystem(self.scheme).delete_file(self.key))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
 
     def replace(self, target: BucketPath) -> None:
         """Move the file: it is copied, then removed; dying between the two leaves both."""
-        with self._explained():
-            filesystem(self.scheme).copy_file(self.key, target.key)
+        self._tried(lambda: filesystem(self.scheme).copy_file(self.key, target.key))
         self.unlink(missing_ok=True)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: there are no folders in a bucket."""
+        """Nothing, as there are no folders in a bucket; but the bucket must be there.
+
+        Raises:
+            BucketError: it is not.
+        """
+        bucket = self.key.partition("/")[0]
+        info = self._tried(lambda: filesystem(self.scheme).get_file_info(bucket))
+        if info.type == fs.FileType.NotFound:
+            raise BucketError(f"{self}: there is no such bucket: make it, or check the address")
 
     def iterdir(self) -> Iterator[BucketPath]:
         """What is directly beneath it, with its size and time; nothing where nothing is."""
-        with self._explained():
-            found = filesystem(self.scheme).get_file_info(fs.FileSelector(self.key, allow_not_found=True))
-        for info in found:
+        selector = fs.FileSelector(self.key, allow_not_found=True)
+        for info in self._tried(lambda: filesystem(self.scheme).get_file_info(selector)):
+            if info.path.rstrip("/") == self.key:  # what some clients put there for a folder
+                continue
             yield BucketPath(self.scheme, info.path.rstrip("/"), _status(info))
 
     def glob(self, pattern: str) -> Iterator[BucketPath]:
@@ -227,20 +253,38 @@ class BucketPath:
             if fnmatch.fnmatchcase(path.name, first):
                 yield from path.glob(rest) if rest else (path,)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of the client as those of files, with what to do and without what a server says of credentials."""
+    def _tried(self, action: Callable[[], T], rounds: int = 0) -> T:
+        """What an action gives; its errors as those of files, with what to do and nothing of credentials."""
         try:
-            yield
+            return tried(action, rounds or ROUNDS)
         except FileNotFoundError:
-            raise
+            raise FileNotFoundError(f"{self} is not there") from None
         except (OSError, pa.ArrowException) as error:
             raise _explained(self, error) from None
 
 
-def filesystem(scheme: str) -> fs.FileSystem:
-    """The process's client of a kind of bucket; a child of a fork makes its own."""
-    return _filesystem(scheme, os.getpid())
+def tried(action: Callable[[], T], rounds: int = 0) -> T:
+    """What an action on a bucket gives, which is tried again where its error may pass.
+
+    Arrow's client does so by itself, but not where the answer to a small request is an error.
+    """
+    rounds = rounds or ROUNDS
+    for number in range(1, rounds + 1):
+        try:
+            return action()
+        except (OSError, pa.ArrowException) as error:
+            text = str(error)
+            if isinstance(error, FileNotFoundError) or any(sign in text for sign in _GONE):
+                raise FileNotFoundError(text) from None
+            if number == rounds or any(sign in text for sign in _FOR_GOOD):
+                raise
+            time.sleep(random.uniform(0.5, 1.0) * FIRST_PAUSE * 4 ** (number - 1))
+    raise AssertionError
+
+
+def filesystem(scheme: str, *, once: bool = False) -> fs.FileSystem:
+    """The process's client of a kind of bucket; a child of a fork makes its own. ``once``: that gives up soon."""
+    return _filesystem(scheme, os.getpid(), once)
 
 
 def located(path: str) -> tuple[str, fs.FileSystem | None]:
@@ -250,29 +294,21 @@ def located(path: str) -> tuple[str, fs.FileSystem | None]:
 
 
 @functools.lru_cache(maxsize=8)
-def _deleting(bucket: str) -> Any:
-    refuse_in_fork()
-    from deltalake.fs import DeltaStorageHandler
-
-    return DeltaStorageHandler(bucket)
-
-
-@functools.lru_cache(maxsize=8)
-def _filesystem(scheme: str, process: int) -> fs.FileSystem:
+def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
     if scheme == "s3":
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return fs.S3FileSystem(
             endpoint_override=endpoint or None,
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             connect_timeout=CONNECT_SECONDS,
-            request_timeout=REQUEST_SECONDS,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            request_timeout=ONCE_SECONDS if once else REQUEST_SECONDS,
+            retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=1 if once else TRIES),
             allow_delayed_open=True,
         )
     if scheme == "gs":
         import datetime as dt
 
-        return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=REQUEST_SECONDS))
+        return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=ONCE_SECONDS if once else REQUEST_SECONDS))
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         raise ConfigError(
@@ -288,31 +324,28 @@ def _status(info: fs.FileInfo) -> Status:
 
 
 _BINARY = {"Content-Type": "application/octet-stream"}
+_GONE = ("NO_SUCH_KEY", "HTTP status 404", "Path does not exist")
+_DENIED = ("ACCESS_DENIED", "Forbidden", "HTTP status 403")
+_UNKNOWN = ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION", "redential")
+_FOR_GOOD = ("NO_SUCH_BUCKET", "NoSuchBucket", *_DENIED, *_UNKNOWN)
+_VARIABLES = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _ADVICE = (
     (("NO_SUCH_BUCKET", "NoSuchBucket"), "there is no such bucket: make it, or check the address"),
-    (("NO_SUCH_KEY",), "it is not there"),
     (
-        ("ACCESS_DENIED", "Forbidden", "HTTP status 403"),
-        "access is denied: check the credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), which "
-        f"need {_ALLOWED['s3']}",
+        _DENIED,
+        f"access is denied: check the credentials ({_VARIABLES}), which need s3:GetObject, s3:PutObject, "
+        "s3:DeleteObject and s3:ListBucket",
     ),
+    (_UNKNOWN, f"the credentials are missing or wrong: check {_VARIABLES}"),
     (
-        ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "credentials", "MISSING_AUTHENTICATION"),
-        "the credentials are missing or wrong: check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ("NETWORK_CONNECTION", "curlCode", "imeout"),
+        "it cannot be reached now; if that lasts, check the network, AWS_REGION and AWS_ENDPOINT_URL",
     ),
-    (
-        ("NETWORK_CONNECTION", "curlCode", "REQUEST_TIMEOUT", "Timeout"),
-        "it cannot be reached: check the network, AWS_REGION and AWS_ENDPOINT_URL",
-    ),
-    (("SLOW_DOWN", "SERVICE_UNAVAILABLE", "503", "500"), "the server is overloaded; it is tried again"),
+    (("SLOW_DOWN", "SERVICE_UNAVAILABLE", "Failed to flush", "503", "500"), "the server is overloaded; try again"),
 )
 
 
-def _explained(path: BucketPath, error: Exception) -> OSError:
+def _explained(path: BucketPath, error: Exception) -> BucketError:
     text = str(error)
-    if any(sign in text for sign in ("NO_SUCH_KEY", "HTTP status 404", "Path does not exist")):
-        return FileNotFoundError(f"{path} is not there")
-    for signs, advice in _ADVICE:
-        if any(sign in text for sign in signs):
-            return OSError(f"{path}: {advice}")
-    return OSError(f"{path}: {text.splitlines()[0][:200]}")
+    advice = next((advice for signs, advice in _ADVICE if any(sign in text for sign in signs)), "")
+    return BucketError(f"{path}: {advice or text.splitlines()[0][:200]}")

@@ -15,7 +15,8 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
 _LATEST_PUT = 7 * 86_400  # seconds after which no request that was made again can still arrive
+_AT_ONCE = 16  # requests to a bucket
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 DURABILITIES = ("process", "disk")
 
@@ -112,6 +114,16 @@ class Inbox:
                 continue
         return removed
 
+    def read_all(self, paths: Sequence[StorePath]) -> Iterator[tuple[StorePath, Message | Exception]]:
+        """The messages in files, each with the error where it cannot be read (see ``read``)."""
+        for path in paths:
+            yield path, self._tried(path)
+
+    def remove(self, paths: Sequence[StorePath]) -> None:
+        """Remove messages' files; one that is gone is."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+
     def path(self, message: str) -> StorePath:
         """The file of a message, by its id."""
         return self.folder / f"{message}{_SUFFIX}"
@@ -134,6 +146,12 @@ class Inbox:
             return Message(writer, int(sequence), header, table.replace_schema_metadata(None), path)
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedMessageError(f"{path} is not a message of fourfold: {error}") from error
+
+    def _tried(self, path: StorePath) -> Message | Exception:
+        try:
+            return self.read(path)
+        except (OSError, StoreError) as error:
+            return error
 
     def _put(self, message: str, table: pa.Table) -> None:
         hidden = self._place / f".{message}{_SUFFIX}"
@@ -201,12 +219,23 @@ class BucketInbox(Inbox):
         Raises:
             OSError: it could not be put, or it is not known whether it was; to try again does no harm.
         """
-        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content)
+        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content, once=True)
 
     def files(self) -> list[StorePath]:
         """All files with messages, with their sizes as they were listed."""
         found: list[StorePath] = sorted(path for path in self._bucket.iterdir() if path.name.endswith(_SUFFIX))
         return found
+
+    def read_all(self, paths: Sequence[StorePath]) -> Iterator[tuple[StorePath, Message | Exception]]:
+        """See ``Inbox``: several at once, as each takes a round trip or two."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            yield from zip(paths, pool.map(self._tried, paths), strict=True)
+
+    def remove(self, paths: Sequence[StorePath]) -> None:
+        """See ``Inbox``: several at once."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda path: path.unlink(missing_ok=True), paths):
+                pass
 
     def clear_stale(self, after: float = _STALE) -> int:
         """Nothing: a put is whole or not at all."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.errors import FourfoldError, StoreError
+from fourfold.log.bucket import BucketError
 from fourfold.log.commits import checkpoints, commit_faults, commits, first_unusable, hint, is_parquet, read_commit
 from fourfold.log.inbox import Message
 from fourfold.log.paths import StorePath, move, open_parquet
@@ -116,6 +117,8 @@ def _append_lost(log: StreamLog, replaced: Collection[StorePath]) -> Iterator[st
             with open_parquet(path) as file:
                 table = file.read()
             batches = table[BATCH].unique().to_pylist()
+        except BucketError:
+            raise
         except (pa.ArrowException, OSError, KeyError):
             continue
         messages = []
@@ -154,6 +157,8 @@ def _named(log: StreamLog, paths: Iterable[StorePath], *kinds: str) -> set[Store
     for path in paths:
         try:
             actions = read_commit(path)
+        except BucketError:
+            raise
         except (OSError, ValueError):
             continue
         found |= {log.folder / unquote(a[kind]["path"]) for a in actions for kind in kinds if kind in a}
@@ -164,6 +169,8 @@ def _has_records(path: StorePath) -> bool:
     try:
         with open_parquet(path) as file:
             return set(META.names) <= set(file.schema_arrow.names)
+    except BucketError:
+        raise
     except (pa.ArrowException, OSError):
         return False
 
@@ -173,6 +180,8 @@ def _is_whole(path: StorePath) -> bool:
         with open_parquet(path) as file:
             for _ in file.iter_batches():
                 pass
+    except BucketError:
+        raise
     except (pa.ArrowException, OSError):
         return False
     return True

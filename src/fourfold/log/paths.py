@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fourfold.log.bucket import BucketPath, filesystem, located
+from fourfold.log.bucket import CONNECT_SECONDS, REQUEST_SECONDS, BucketPath, filesystem, located, tried
 
 StorePath = Path | BucketPath
 
@@ -31,7 +31,7 @@ def status(path: str) -> tuple[int, int, int] | None:
             found = path_of(path).stat()
             return 0, found.st_mtime_ns, found.st_size
         here = os.stat(path)  # asked for before every answer: no Path
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return here.st_ino, here.st_mtime_ns, here.st_size
 
@@ -94,7 +94,9 @@ def open_parquet(path: str | StorePath) -> pa.parquet.ParquetFile:
     import pyarrow.parquet as pq
 
     key, client = located(str(path))
-    return pq.ParquetFile(key, filesystem=client)
+    if client is None:
+        return pq.ParquetFile(key)
+    return tried(lambda: pq.ParquetFile(key, filesystem=client))
 
 
 def dataset(files: Sequence[str], schema: pa.Schema) -> pa.dataset.Dataset:
@@ -104,3 +106,16 @@ def dataset(files: Sequence[str], schema: pa.Schema) -> pa.dataset.Dataset:
     scheme, found, _ = files[0].partition("://")
     keys = [located(file)[0] for file in files]
     return pds.dataset(keys, schema=schema, format="parquet", filesystem=filesystem(scheme) if found else None)
+
+
+def delta_options(path: StorePath) -> dict[str, str] | None:
+    """What the Delta engine is told of a bucket beyond the environment: to give up in time, as Arrow's client does."""
+    if not isinstance(path, BucketPath):
+        return None
+    options = {
+        "connect_timeout": f"{CONNECT_SECONDS:g}s", "timeout": f"{REQUEST_SECONDS:g}s", "max_retries": "4",
+        "retry_timeout": f"{2 * REQUEST_SECONDS:g}s",
+    }  # fmt: skip
+    if path.scheme == "s3" and (os.environ.get("AWS_ENDPOINT_URL") or "").startswith("http://"):
+        options["aws_allow_http"] = "true"
+    return options

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import StoreError
+from fourfold.log.bucket import BucketError
 from fourfold.log.messages import Dropped
 from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
 
@@ -118,6 +119,8 @@ def _write(path: StorePath, entry: Quarantined | Dropped) -> None:
 def _dropped(path: StorePath) -> Dropped | None:
     try:
         return Dropped(**json.loads(path.read_text(encoding="utf-8")))
+    except BucketError:
+        raise
     except (OSError, TypeError, ValueError):  # gone, or no such note
         return None
 
@@ -125,6 +128,8 @@ def _dropped(path: StorePath) -> Dropped | None:
 def _entry(path: StorePath) -> Quarantined:
     try:
         return _of_note(json.loads(path.read_text(encoding="utf-8")), path)
+    except BucketError:
+        raise
     except (OSError, TypeError, ValueError, KeyError) as error:
         reason = f"its note {path.name} cannot be read: {error}"
         return Quarantined("quarantine", path.stem, 0, reason, 0.0, str(path))

@@ -21,7 +21,7 @@ from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_
 from fourfold.log.forks import refuse_in_fork
 from fourfold.log.inbox import Message
 from fourfold.log.keys import prune
-from fourfold.log.paths import StorePath, all_exist, open_parquet, status
+from fourfold.log.paths import StorePath, all_exist, delta_options, open_parquet, status
 from fourfold.log.recent import RECENT
 from fourfold.log.schema import Conflict, cast, conform
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
@@ -100,6 +100,7 @@ class StreamLog:
             write_deltalake(
                 str(self.folder) if table is None else table,
                 fitted.records,
+                storage_options=delta_options(self.folder) if table is None else None,
                 mode="append" if table is not None else "error",  # not if another has just made it, with the same
                 schema_mode="merge" if table is not None else None,
                 configuration=_CONFIGURATION if table is None else None,
@@ -174,7 +175,7 @@ class StreamLog:
             return Changes(-1, META)
         if version is not None and version != table.version():
             with delta_errors(self.folder, TruncatedLogError):
-                table = DeltaTable(str(self.folder), version=version)
+                table = DeltaTable(str(self.folder), version=version, storage_options=delta_options(self.folder))
         files = self._files(table)
         if not all_exist(files, files if version is None else ()):
             raise TruncatedLogError(f"stream {self.stream!r}: files of version {table.version()} are gone")
@@ -314,9 +315,11 @@ class StreamLog:
                 if found is None or (self._mark[0] == version and self._mark[1] != found):
                     self.close()  # the folder was removed, or another is in its place
             if self._table is None:
-                if not is_table(self.folder) or not DeltaTable.is_deltatable(str(self.folder)):
+                if not is_table(self.folder) or not DeltaTable.is_deltatable(
+                    str(self.folder), storage_options=delta_options(self.folder)
+                ):
                     return None
-                self._table = DeltaTable(str(self.folder))
+                self._table = DeltaTable(str(self.folder), storage_options=delta_options(self.folder))
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
