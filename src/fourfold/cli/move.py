@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from fourfold.cli.render import number
 from fourfold.cli.screen import Words, console
 from fourfold.engine import make_engine
 from fourfold.errors import InputError
-from fourfold.log import Logs, store_folder
+from fourfold.log import Logs, state_at, store_folder
 from fourfold.model import Place
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -37,9 +36,7 @@ class Moved:
 
 
 def command(
-    to: Annotated[
-        str, typer.Option("--to", help="postgresql://user@host/database?schema=NAME, or the store's folder.")
-    ],
+    to: Annotated[str, typer.Option("--to", help="postgresql://user@host/database?schema=NAME, or a folder.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -48,12 +45,11 @@ def command(
     After an interrupt, run it again.
     """
     place = place_to_ask(settings_of(store, None))
-    address = _address(to, place)
-    folder = store_folder(place.store)
+    target_place = _target(place, to)
     columns = (TextColumn("move"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
     with (
-        closing(open_state(place.state, folder)) as source,
-        closing(open_state(address, folder)) as target,
+        closing(open_state(*state_at(place))) as source,
+        closing(open_state(*state_at(target_place))) as target,
         Progress(*columns, console=console(), disable=json) as progress,
     ):
         bar = progress.add_task("move", total=1.0)
@@ -62,21 +58,19 @@ def command(
     if json:
         print_json([moved])
     else:
-        _show(moved, address)
+        _show(moved)
 
 
-def _address(to: str, place: Place) -> str:
-    """The address of the state to move to: empty for SQLite in the store's folder.
+def _target(place: Place, to: str) -> Place:
+    """The store with its state where it is to go.
 
     Raises:
-        InputError: the state is there already, or it is another folder than the store's.
+        InputError: it is there already.
     """
-    address = to if "://" in to else ""
-    if not address and Path(to).resolve() != store_folder(place.store).resolve():
-        raise InputError(f"--to {to!r}: without a database, the state stands in the store's own folder: {place.store}")
-    if address == place.state:
-        raise InputError("--to: the state is there already; where it is now is told by FOURFOLD_STATE or fourfold.toml")
-    return address
+    target = dataclasses.replace(place, state=to)
+    if state_at(target) == state_at(place):
+        raise InputError("--to: the state is there already; FOURFOLD_STATE or fourfold.toml says where it is")
+    return target
 
 
 def _compared(place: Place, source: Database, target: Database, copied: dict[str, Contents]) -> Moved:
@@ -103,17 +97,13 @@ def _answers(place: Place, project: str, database: Database) -> dict[str, Any]:
     return {target: repr([*metric(reader, target, name)]) for target, name in wanted}
 
 
-def _show(moved: Moved, address: str) -> None:
+def _show(moved: Moved) -> None:
     out = console()
     rows = sum(moved.tables.values())
     out.print(
         Words(f"{number(rows)} rows of {len(moved.tables)} tables are in {moved.state}; their checksums, and ")
         .append(f"{number(moved.answers)} answers, are the same.")
     )  # fmt: skip
-    if address:
-        out.print(
-            "Now set FOURFOLD_STATE, or state in fourfold.toml, to what you gave as --to, wherever the store is used."
-        )
-    else:
-        out.print("Now take FOURFOLD_STATE, and state in fourfold.toml, away, wherever the store is used.")
+    out.print("Now set FOURFOLD_STATE, or state in fourfold.toml, to what --to was, wherever the store is used;")
+    out.print("for a folder that is the store's own, leave them out.")
     out.print(Words(_STOP, style="yellow"))
