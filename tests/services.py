@@ -22,6 +22,7 @@ import pytest
 
 from fourfold.model import Place
 from fourfold.state import open_state
+from fourfold.state.moving import TABLES
 
 _PLACES = "/usr/lib/postgresql/*/bin"  # where Debian's package has the server's programs, which are on no PATH
 _SETTINGS = (
@@ -136,8 +137,7 @@ def _empty_file() -> Path:
 
 def _emptied(address: str) -> str:
     database, _, schema = address.partition("&schema=")
-    with psycopg.connect(database, autocommit=True) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
-        names = ", ".join(f'"{schema}"."{name}"' for (name,) in tables if name not in ("alembic_version", "fence"))
-        connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    with psycopg.connect(database) as connection:
+        for table in reversed(TABLES):
+            connection.execute(f"DELETE FROM {schema}.{table.name}")
     return address

@@ -55,7 +55,7 @@ def test_five_hundred_values_of_100_kilobytes_leave_the_state_small(store: Store
     sender.records("s", [_record(i, text=text) for i, text in enumerate(values)])
     sender.records("s", [_record(300 + i, text=values[i]) for i in range(200)])
     assert store.metric("s", "rows").value.value == 500
-    assert store.reader.database.path.stat().st_size < 1_000_000
+    assert (store.folder / "state.db").stat().st_size < 1_000_000
     found = store.metric("s.text", "distinct").value
     assert found.low is not None and found.high is not None and found.low <= 300 <= found.high
 

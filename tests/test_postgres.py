@@ -17,12 +17,15 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from filelock import Timeout
 
+import fourfold as ff
 from fourfold.config import load
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.model import DAY, Owner, Place
 from fourfold.state import Database, LostLockError, StateError, catalogue, open_state, series
+from fourfold.state.moving import TABLES, move
 from fourfold.store import Store
 from tests.services import Postgres, postgres
 from tests.support import START, Sender
@@ -383,6 +386,108 @@ def test_columns_of_any_name_and_values_are_counted_as_in_sqlite(address: str, t
         answers.append(sorted(map(str, found.to_pylist())))
         store.close()
     assert len(answers[0]) > 6 * len(columns) and answers[0] == answers[1]
+
+
+# from one to the other ------------------------------------------------------------------------------------------------
+
+
+def filled(folder: Path) -> Place:
+    """A store with a task, objectives, runs and frames, and its state in SQLite."""
+    started = ff.init(folder, "test")
+    ff.task("late", prediction="predict.score", label="arrivals.late", slices=["side"])
+    ff.objective("enough", "rows(predict) >= 5", window="30d")
+    for i in range(40):
+        ff.log("predict", key=f"k{i}", score=i / 40, side=HOSTILE[i % 3], time=START + i * DAY)
+        ff.log("arrivals", key=f"k{i}", late=i % 2, time=START + i * DAY)
+    with ff.run("train", params={"a": "\0", "b": float("inf")}) as run:
+        run.output("frame", pa.table({"x": [1.0, float("nan"), None], "a\0": ["b", None, "c"]}))
+    ff.flush()
+    started.store.caught_up()
+    started.close()
+    return Place(str(folder))
+
+
+def command(*arguments: str, state: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FOURFOLD_STATE": state}
+    line = [sys.executable, "-c", "import sys; from fourfold.cli import main; sys.exit(main())", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+
+
+def everything(at: Place) -> dict[str, list[Any]]:
+    database = open_state(at.state, Path(at.store))
+    with database.read() as connection:
+        tables = {table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in TABLES}
+    database.close()
+    return tables
+
+
+def test_a_state_moves_there_and_back_and_stays_the_same(tmp_path: Path, address: str) -> None:
+    plain = filled(tmp_path / "store")
+    before = everything(plain)
+    assert all(before[name] for name in ("series", "counts", "run", "artifact", "task", "objective", "binning"))
+    for _ in range(2):  # a second time, it is there already
+        done = command("move", "--store", plain.store, "--to", address, "--json")
+        assert done.returncode == 0, done.stderr
+    assert everything(plain) == before == everything(Place(plain.store, address))
+    store = Store(Place(plain.store, address), "test")
+    Sender(store).records("predict", [{"key": "new", "time": START, "log_time": START, "score": 0.5, "n": 1.5}])
+    assert store.metric("predict", "rows").value.value == 41, "a new series takes a number of its own"
+    store.close()
+    refused = command("move", "--store", plain.store, "--to", plain.store, state=address)
+    assert refused.returncode == 3 and "something else" in refused.stderr, "the old state is still there"
+    assert everything(plain) == before
+    for file in Path(plain.store).glob("state.db*"):
+        file.unlink()
+    assert command("move", "--store", plain.store, "--to", plain.store, state=address).returncode == 0
+    assert everything(plain) == everything(Place(plain.store, address))
+    store = Store(plain, "test")
+    assert store.metric("predict", "rows").value.value == 41
+    store.close()
+
+
+def test_a_move_killed_anywhere_has_changed_nothing_and_is_run_again(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = filled(tmp_path / "store")
+    before = everything(plain)
+    source, target = open_state("", Path(plain.store)), open_state(address, Path(plain.store))
+    for after in (0.0, 0.4, 0.95):
+
+        def die(share: float, after: float = after) -> None:
+            if share > after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            move(source, target, die)
+        assert not any(everything(Place(plain.store, address)).values())
+    move(source, target)
+    assert everything(plain) == before == everything(Place(plain.store, address))
+    source.close()
+    target.close()
+
+
+def test_nobody_folds_during_a_move_and_the_wrong_places_are_refused(tmp_path: Path, address: str) -> None:
+    plain = filled(tmp_path / "store")
+    source, target = open_state("", Path(plain.store)), open_state(address, Path(plain.store))
+    taken = []
+
+    def look(share: float) -> None:
+        if share == 1.0:  # it may be over
+            return
+        for database, name in ((source, "fold"), (source, "watch"), (target, "fold")):
+            with pytest.raises(Timeout):
+                database.lock(name).acquire(0.0)
+            taken.append(name)
+
+    move(source, target, look)
+    assert taken
+    add(target, "more")
+    with pytest.raises(StateError, match="something else"):
+        move(source, target)
+    source.close()
+    target.close()
+    for to in (plain.store, "mysql://x/y"):
+        assert command("move", "--store", plain.store, "--to", to).returncode == 2
 
 
 # several processes ----------------------------------------------------------------------------------------------------

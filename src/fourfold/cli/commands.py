@@ -17,6 +17,7 @@ from fourfold.cli import (
     forget,
     incidents,
     metrics,
+    move,
     objectives,
     runs,
     skew,
@@ -34,7 +35,7 @@ app = typer.Typer(
 )  # fmt: skip
 for command in (
     demo, check, incidents, objectives, status, watch, runs, streams, metrics, trace, compare, skew, suggest, fold,
-    forget, doctor,
+    forget, move, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

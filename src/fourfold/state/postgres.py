@@ -141,6 +141,12 @@ class PostgreSQL:
         with self.read() as connection:
             return float(connection.scalar(sa.text("SELECT at FROM fence WHERE name = 'write'")) or 0.0)
 
+    def number_above(self, connection: sa.Connection) -> None:
+        """See ``System``."""
+        connection.exec_driver_sql(
+            "SELECT setval(pg_get_serial_sequence('series', 'id'), max(id)) FROM series HAVING max(id) IS NOT NULL"
+        )
+
     def faults(self, connection: sa.Connection) -> list[str]:
         """None: the server watches over its own files."""
         return []

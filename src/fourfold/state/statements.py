@@ -70,8 +70,8 @@ def _plain(value: Any) -> Any:
 def _statement(dialect: sa.Dialect, table: sa.Table, *, replace: bool) -> _Text:
     insert = _INSERTS[dialect.name](table)
     keys = list(table.primary_key.columns)
-    if replace:
-        values = {column.name: insert.excluded[column.name] for column in table.columns if column not in keys}
+    values = {column.name: insert.excluded[column.name] for column in table.columns if column not in keys}
+    if replace and values:
         insert = insert.on_conflict_do_update(index_elements=keys, set_=values)
     else:
         insert = insert.on_conflict_do_nothing(index_elements=keys)

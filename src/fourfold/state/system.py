@@ -88,6 +88,9 @@ class System(Protocol):
     def changed(self) -> float:
         """When it was written last, in seconds since 1970."""
 
+    def number_above(self, connection: sa.Connection) -> None:
+        """Once series have come with their numbers: let new ones take higher numbers."""
+
     def faults(self, connection: sa.Connection) -> list[str]:
         """Damage, in words."""
 
