@@ -24,6 +24,7 @@ from fourfold.log.forks import refuse_in_fork
 
 SCHEMES = ("s3", "gs", "abfss", "az")
 CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 5.0, 20.0, 4  # what one request may take, and how often it is made
+ONCE_SECONDS = 5.0  # how long one may stall that its caller makes again
 _ALLOWED = {"s3": "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"}
 
 
@@ -167,13 +168,16 @@ class BucketPath:
         """What the file holds, as text."""
         return self.read_bytes().decode(encoding)
 
-    def write_bytes(self, content: bytes) -> None:
-        """Write a file whole, or not at all, in the place of any that is there.
+    def write_bytes(self, content: bytes, *, once: bool = False) -> None:
+        """Write a file whole, or not at all, in the place of any that is there; ``once`` makes one short attempt.
 
         Raises:
             OSError: it could not be written, or it is not known whether it was.
         """
-        with self._explained(), filesystem(self.scheme).open_output_stream(self.key, metadata=_BINARY) as file:
+        with (
+            self._explained(),
+            filesystem(self.scheme, once=once).open_output_stream(self.key, metadata=_BINARY) as file,
+        ):
             file.write(content)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
@@ -238,9 +242,9 @@ class BucketPath:
             raise _explained(self, error) from None
 
 
-def filesystem(scheme: str) -> fs.FileSystem:
-    """The process's client of a kind of bucket; a child of a fork makes its own."""
-    return _filesystem(scheme, os.getpid())
+def filesystem(scheme: str, *, once: bool = False) -> fs.FileSystem:
+    """The process's client of a kind of bucket; a child of a fork makes its own. ``once``: that gives up soon."""
+    return _filesystem(scheme, os.getpid(), once)
 
 
 def located(path: str) -> tuple[str, fs.FileSystem | None]:
@@ -258,21 +262,21 @@ def _deleting(bucket: str) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _filesystem(scheme: str, process: int) -> fs.FileSystem:
+def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
     if scheme == "s3":
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return fs.S3FileSystem(
             endpoint_override=endpoint or None,
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             connect_timeout=CONNECT_SECONDS,
-            request_timeout=REQUEST_SECONDS,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            request_timeout=ONCE_SECONDS if once else REQUEST_SECONDS,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1 if once else TRIES),
             allow_delayed_open=True,
         )
     if scheme == "gs":
         import datetime as dt
 
-        return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=REQUEST_SECONDS))
+        return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=ONCE_SECONDS if once else REQUEST_SECONDS))
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         raise ConfigError(

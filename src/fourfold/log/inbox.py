@@ -201,7 +201,7 @@ class BucketInbox(Inbox):
         Raises:
             OSError: it could not be put, or it is not known whether it was; to try again does no harm.
         """
-        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content)
+        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content, once=True)
 
     def files(self) -> list[StorePath]:
         """All files with messages, with their sizes as they were listed."""
