@@ -65,7 +65,7 @@ class Shipper:
         if left := self._wait(FLUSH_WITHIN, LONGEST_FLUSH):
             why = self._why or f"it took no message within {FLUSH_WITHIN:g} seconds"
             raise StoreError(
-                f"the store {self._bucket.folder} cannot be written now: {why}. {left} messages are kept in "
+                f"the store's {self._bucket.folder} cannot be written now: {why}. {left} messages are kept in "
                 f"{self.spool.folder} and are sent as soon as it can be, by this process or the next of this store"
             )
 
@@ -159,7 +159,7 @@ class Shipper:
         try:
             self._bucket.deliver(message.path.stem, content)
         except Exception as error:
-            return error_text(error)
+            return error_text(error).rpartition(f"{message.path.name}: ")[2]
         return ""
 
     def _note(self, message: Waiting, error: str, is_first: bool) -> None:

@@ -94,7 +94,8 @@ class Spool:
             if not self.changed.wait_for(lambda: self.has_room(table is None), self._wait if table is not None else 0):
                 raise SpoolFullError
         if writer != self._writer:
-            if (lock := _hold(self.folder / f"{writer}{_LOCK}")) is not None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (lock := _hold(self.folder / f"{writer}{_LOCK}", wait=True)) is not None:
                 self._held[writer] = lock
             self._writer, self._inbox = writer, Inbox(self.folder / writer, self._durability)
         message = self._inbox.put(writer, sequence, header, table)
@@ -237,13 +238,16 @@ def _is_own(folder: Path | None) -> bool:
     return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
 
 
-def _hold(path: Path) -> int | None:
-    """The descriptor of a lock that this process holds from now on; None where another holds it."""
+def _hold(path: Path, *, wait: bool = False) -> int | None:
+    """The descriptor of a lock that this process holds from now on; None where another holds it.
+
+    To wait is for a process's own lock, at which another may be looking just now.
+    """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except FileNotFoundError:  # who held it has just removed it
