@@ -314,7 +314,7 @@ def log_spawned(address: str, worker: int) -> None:
 def test_parents_and_children_each_send_their_own_once(way: str, address: str, session: Session) -> None:
     ff.log("predict", key="before", score=0.5)
     ff.log("predict", frame("frame before"), key="id")
-    context = multiprocessing.get_context(way)
+    context: Any = multiprocessing.get_context(way)
     workers = [
         context.Process(target=log_some, args=(i,)) if way == "fork" else
         context.Process(target=log_spawned, args=(address, i))

@@ -6,6 +6,7 @@ stalls and made again later; while the bucket is away, one thread tries now and 
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from time import monotonic
@@ -51,10 +52,7 @@ class Shipper:
         self._look_at = 0.0
         self._urgent = 0  # how many wait for the bucket
         self._requests = [threading.Lock() for _ in range(THREADS)]  # each held by its thread during a request
-        for at, request in enumerate(self._requests):
-            threading.Thread(
-                target=self._ship_forever, args=(request, at == 0), name=f"fourfold-shipping-{at}", daemon=True
-            ).start()
+        self._start(self._requests[0], is_first=True)  # the others follow when there is something to send
 
     def flush(self) -> None:
         """Wait until all that this process has put into the spool is in the bucket, for a bounded time.
@@ -120,7 +118,12 @@ class Shipper:
                 self._urgent -= 1
         return 0
 
+    def _start(self, request: threading.Lock, *, is_first: bool) -> None:
+        named = f"fourfold-shipping-{self._requests.index(request)}"
+        threading.Thread(target=self._ship_forever, args=(request, is_first), name=named, daemon=True).start()
+
     def _ship_forever(self, request: threading.Lock, is_first: bool) -> None:
+        alone = is_first
         while not self._stopped:
             if is_first and monotonic() >= self._look_at:
                 self._look_at = monotonic() + LOOK_EVERY
@@ -128,6 +131,11 @@ class Shipper:
                     self._host.never_raise("looking for messages of other processes", self.spool.take_over)
             if (message := self._next(is_first)) is None:
                 continue
+            if alone:
+                alone = False
+                with contextlib.suppress(RuntimeError):  # at the end of a process no thread can be started
+                    for other in self._requests[1:]:
+                        self._start(other, is_first=False)
             with request:
                 error = self._deliver(message)
             self._note(message, error, is_first)
