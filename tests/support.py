@@ -14,10 +14,11 @@ from fourfold import counts
 from fourfold.counts import KEYS, Counts
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
-from fourfold.log import Inbox, messages, new_writer
+from fourfold.log import Inbox, StorePath, messages, new_writer
 from fourfold.model import ALL, DAY, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.query.counts import pooled
+from fourfold.sdk import Session
 from fourfold.state import series
 from fourfold.store import Store
 
@@ -92,6 +93,13 @@ def table_of_joined(
         plan = plan_task(records, plan)
         parts += list(fold_task(records, {}, {ALL: ["", *(s.metric for s in task.sums)]}, plan))
     return counts.add(*parts), plan
+
+
+def waiting(session: Session) -> list[StorePath]:
+    """The messages of a session that are in its folder's inbox."""
+    inbox = session.sender.outbox.inbox
+    assert isinstance(inbox, Inbox)
+    return inbox.pending()
 
 
 Comparable = dict[tuple[Any, ...], dict[str, Any]]

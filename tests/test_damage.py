@@ -28,7 +28,7 @@ from fourfold.cli import app
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.ingest.mending import mended
 from fourfold.ingest.retry import retry
-from fourfold.log import Inbox, messages
+from fourfold.log import messages, open_inbox
 from fourfold.metrics import custom
 from fourfold.model import Status
 from fourfold.reports.doctor import examine
@@ -371,7 +371,7 @@ def test_a_message_in_quarantine_is_taken_once_it_can_be_read(store: Store) -> N
     Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}], named=True)
     (path,) = store.reader.waiting()
     content = path.read_bytes()
-    damage.flip(path, 50)
+    damage.flip(Path(path), 50)
     store.writer.catch_up()
     (entry,) = store.reader.quarantine.entries()
     assert [found.taken for found in retry(store.writer)] == [False]
@@ -425,7 +425,7 @@ def test_messages_that_wait_long_are_told_of(store: Store, caplog: pytest.LogCap
     Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}])
     (path,) = store.reader.waiting()
     os.utime(path, (START, START))
-    Inbox(store.folder / "inbox").put("newer", 1, {"format": 2, "kind": "records"})
+    open_inbox(store.folder / "inbox").put("newer", 1, {"format": 2, "kind": "records"})
     with caplog.at_level(logging.WARNING):
         store.writer.catch_up()
     Sender(store).records("p", [{"key": "b", "x": 1.0, "time": START, "log_time": START}])

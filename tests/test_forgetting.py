@@ -38,10 +38,10 @@ def test_the_bytes_of_an_erased_key_are_nowhere(store: Store) -> None:
     log = store.reader.log("p")
     log.compact(at_least=2)  # what was replaced still lies there
     sender.records("p", [prediction(NEEDLE, 1, who=NEEDLE, note=f"of {NEEDLE}")])  # waits in the inbox
-    assert NEEDLE in everything_under(store.folder)
+    assert NEEDLE in everything_under(Path(store.folder))
     done = store.writer.forget_keys([NEEDLE])
     assert dict(done.records) == {"p": 2, "l": 1} and done.left == ()
-    assert NEEDLE not in everything_under(store.folder)
+    assert NEEDLE not in everything_under(Path(store.folder))
     assert store.metric("p", "rows").value.value == 19
     assert len(trace(store.caught_up(), "k18").steps) == 2
     assert {row.slice["who"] for row in store.metric("t", "predictions", by="who")} == {"a", "b"}
@@ -100,7 +100,7 @@ def test_a_key_is_erased_from_quarantine(store: Store) -> None:
     (entry,) = store.reader.quarantine.entries()
     assert entry.rows == 1 and pq.read_table(entry.path)["id"].to_pylist() == ["x"]
     assert store.writer.forget_keys([NEEDLE], force=True).left == ()
-    assert NEEDLE not in everything_under(store.folder)
+    assert NEEDLE not in everything_under(Path(store.folder))
 
 
 def test_a_value_that_only_counts_hold_is_erased(store: Store) -> None:
@@ -156,7 +156,7 @@ def test_an_erasure_that_dies_half_way_is_finished_by_the_next(
     if what == "before":
         assert comparable(stored(another, Owner.of_task("t"))) == before
     forget(another)
-    assert (NEEDLE in everything_under(store.folder)) == (what == "before")
+    assert (NEEDLE in everything_under(Path(store.folder))) == (what == "before")
     if what == "before":
         assert comparable(stored(another, Owner.of_task("t"))) == before
         assert another.reader.log("p").rows == 8

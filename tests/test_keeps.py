@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold import config
 from fourfold.errors import ConfigError, StoreError
-from fourfold.log import Inbox, Quarantine, messages
+from fourfold.log import Quarantine, messages, open_inbox
 from fourfold.log.messages import Dropped
 from fourfold.model import Run, RunStatus
 from fourfold.model.records import KEY
@@ -34,7 +34,7 @@ from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Record, from_records, with_batch
 from fourfold.store import Store
-from tests.support import Sender
+from tests.support import Sender, waiting
 
 SECONDS = float(os.environ.get("FOURFOLD_STRESS_SECONDS", "4"))
 ENDS = int(os.environ.get("FOURFOLD_ENDS", "24"))
@@ -43,7 +43,9 @@ ENDS = int(os.environ.get("FOURFOLD_ENDS", "24"))
 def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> None:
     ((prepared, _),) = from_records([Record(stream, None, {"x": sequence}, f"k{sequence}", None, 10**18, None)])
     header = messages.records(store.project, stream, None, None)
-    Inbox(store.folder / "inbox").put(writer, sequence, header, with_batch(prepared.table, f"{writer}-{sequence:012d}"))
+    open_inbox(store.folder / "inbox").put(
+        writer, sequence, header, with_batch(prepared.table, f"{writer}-{sequence:012d}")
+    )
 
 
 def logged(store: Store, stream: str = "predict") -> list[str]:
@@ -96,7 +98,7 @@ def test_counts_that_a_listing_hides_after_they_were_taken_are_not_taken_again(s
     session = ff.init(store.folder, "test")
     with ff.run("load") as run:
         run.output("frame", pa.table({"x": [1.0, 2.0]}))
-    copies = {path: path.read_bytes() for path in session.sender.outbox.inbox.pending()}
+    copies = {path: path.read_bytes() for path in waiting(session)}
     session.close()
     store.writer.catch_up()
     for path, content in copies.items():
@@ -114,6 +116,7 @@ def test_a_flipped_byte_puts_a_message_aside_and_nothing_else(store: Store, plac
     put(store, 1)
     put(store, 2)
     path = store.writer._inbox.pending()[0]
+    assert isinstance(path, Path)
     content = bytearray(path.read_bytes())
     content[place] ^= 4
     path.write_bytes(content)
@@ -141,7 +144,7 @@ def test_a_message_that_makes_no_sense_is_kept_aside_and_stops_nothing(store: St
     class Raw(dict[str, Any]):
         pass
 
-    inbox = Inbox(store.folder / "inbox")
+    inbox = open_inbox(store.folder / "inbox")
     real, json.dumps = json.dumps, lambda *args, **kwargs: real(header)
     try:
         inbox.put("odd", 1, Raw(), pa.table({"x": [1]}))
@@ -166,7 +169,7 @@ def test_a_run_as_an_older_fourfold_sends_it_is_taken(store: Store) -> None:
 def test_a_message_of_a_newer_version_stays_and_is_told_of_once(
     store: Store, header: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    inbox = Inbox(store.folder / "inbox")
+    inbox = open_inbox(store.folder / "inbox")
     inbox.put("newer", 1, {"project": "test", "stream": "s", **header}, pa.table({"x": [1]}))
     put(store, 1)
     with caplog.at_level(logging.WARNING, "fourfold"):
@@ -232,7 +235,7 @@ def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> 
         put(store, sequence)
         store.writer.catch_up()
     assert of_doctor(store) == []
-    folder = store.reader.log("predict").folder
+    folder = Path(store.reader.log("predict").folder)
     data = sorted(folder.glob("*.parquet"))[0]
     content = data.read_bytes()
     data.write_bytes(content[:-1])

@@ -28,6 +28,7 @@ from fourfold.reports.components import components, recent_runs
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, buffer
 from fourfold.sdk.fingerprint import of_frame
+from tests.support import waiting
 
 
 def recorded(session: Session, component: str | None = None) -> list[Run]:
@@ -423,7 +424,7 @@ def test_a_wrong_record_among_many_does_not_make_a_batch_of_each(session: Sessio
     for i in range(500):
         ff.log("predict", key=i, score="high" if i % 50 == 7 else i / 500, note=None if i % 3 else "x")
     ff.flush()
-    assert len(session.sender.outbox.inbox.pending()) < 10
+    assert len(waiting(session)) < 10
     assert rows() == 500.0
     assert ff.metric("predict.score", "null_rate").value.value == pytest.approx(10 / 500)
     assert sum(entry.rows for entry in session.store.reader.quarantine.entries()) == 10
@@ -503,9 +504,9 @@ def test_short_runs_travel_together_and_a_flush_tells_of_those_that_go_on(sessio
     with ff.run("long"):
         for i in range(20):
             short(i)
-        assert session.sender.outbox.inbox.pending() == []
+        assert waiting(session) == []
         session.flush()
-        assert len(session.sender.outbox.inbox.pending()) == 2
+        assert len(waiting(session)) == 2
         runs = recorded(session)
         assert [r.params["n"] for r in runs if r.component == "short"] == list(range(20))[::-1]
         assert {r.component: r.status for r in runs} == {"short": RunStatus.SUCCEEDED, "long": RunStatus.RUNNING}
@@ -534,9 +535,9 @@ def test_more_counts_than_may_wait_are_sent_by_whoever_counts(
     monkeypatch.setattr("fourfold.sdk.runs.COUNTED_LIMIT", 2)
     with ff.run("load") as run:
         run.output("a", frame())
-        assert session.sender.outbox.inbox.pending() == []
+        assert waiting(session) == []
         run.output("b", frame())
-        assert len(session.sender.outbox.inbox.pending()) == 2
+        assert len(waiting(session)) == 2
     assert ff.metric("load.b", "rows").value.value == 50.0
 
 

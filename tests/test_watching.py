@@ -349,7 +349,7 @@ def test_a_check_killed_at_any_statement_raises_each_incident_once(session: Sess
     while not ended:
         out, _ = run(KILLED, folder, morning(22), statement).communicate()
         ended, statement = "done" in out, statement + 7
-    reader = Store(place(folder), "test").reader
+    reader = Store(place(Path(folder)), "test").reader
     assert statement > 10
     assert len(incidents(reader, active=False)) == 1
     with reader.database.read() as connection:

@@ -1,4 +1,7 @@
-"""The messages of this process to a store: numbered, and kept in memory while the disk cannot be written."""
+"""The messages of this process to a store: numbered, and kept in memory while the disk cannot be written.
+
+Those to a bucket go to a spool on the disk first.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from fourfold.errors import StoreError, let_end
 from fourfold.log import Inbox, messages, new_writer
 from fourfold.sdk.batch import with_batch
 from fourfold.sdk.host import Host, error_text
+from fourfold.sdk.spool import Spool, SpoolFullError
 
 MOST_UNSENT = 256 << 20  # bytes of messages kept while the disk cannot be written
 
@@ -18,10 +22,11 @@ MOST_UNSENT = 256 << 20  # bytes of messages kept while the disk cannot be writt
 class Outbox:
     """The messages that this process, one writer, puts into an inbox.
 
-    ``lock`` guards the sequence; ``dropped`` counts records that no message could hold, or memory could not keep.
+    ``lock`` guards the sequence; ``dropped`` counts records that no message could hold, or memory could not keep, and
+    ``refused`` those for which the spool had no room.
     """
 
-    def __init__(self, inbox: Inbox, host: Host) -> None:
+    def __init__(self, inbox: Inbox | Spool, host: Host) -> None:
         self.inbox = inbox
         self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
         self._host = host
@@ -32,7 +37,7 @@ class Outbox:
     def start_anew(self) -> None:
         """Start as a new writer with nothing to send: in a new process, or the child of a fork."""
         self.lock = threading.RLock()
-        self.dropped = 0
+        self.dropped = self.refused = 0
         self.sequence, self._writer = 0, new_writer()
         self._unsent.clear()
 
@@ -52,6 +57,8 @@ class Outbox:
             sequence, header, table = self._unsent[0]
             try:
                 self.inbox.put(self._writer, sequence, header, table)
+            except SpoolFullError:
+                self.refused += table.num_rows if table is not None else 1
             except (OSError, StoreError) as error:
                 self._why = f"the store's folder {self.inbox.folder} cannot be written: {error}"
                 self._bound_unsent()
@@ -63,9 +70,9 @@ class Outbox:
             if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
                 self._unsent.popleft()
 
-    def is_empty(self) -> bool:
-        """Whether all is written."""
-        return not self._unsent
+    def has_room(self) -> bool:
+        """Whether all is written, and records can be."""
+        return not self._unsent and (not isinstance(self.inbox, Spool) or self.inbox.has_room())
 
     def check(self) -> None:
         """Check that all is written.

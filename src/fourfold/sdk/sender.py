@@ -1,6 +1,7 @@
 """From the buffers to the inbox: a thread sends what waits at least every second, and so does ``flush``.
 
-After a fork, parent and child each send their own.
+Of a store in a bucket, the inbox is a spool on this machine's disk, and other threads send it on (``Shipper``): the
+host never waits for a bucket, unless it asks to. After a fork, parent and child each send their own.
 """
 
 from __future__ import annotations
@@ -28,18 +29,37 @@ from fourfold.sdk.buffer import Buffer
 from fourfold.sdk.host import Host, error_text, logger
 from fourfold.sdk.outbox import Outbox
 from fourfold.sdk.runs import RunQueue
+from fourfold.sdk.shipping import Bucket, Shipper
+from fourfold.sdk.spool import Spool
 
 SEND_EVERY = 0.5  # seconds
+SHIP_EVERY = 5.0  # seconds, to a bucket, where each message is a request; FOURFOLD_SEND_EVERY
 END_WITHIN = 1.5  # seconds that the end of a process waits for a sender without progress
 LONGEST_END = 30.0  # seconds that it waits for one with progress
+END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a bucket
 
 
 class Sender:
-    """What this process has to send to a project of a store, and the thread that sends it."""
+    """What this process has to send to a project of a store, and the thread that sends it.
 
-    def __init__(self, project: str, inbox: Inbox, times: Plausible, host: Host, wait: float = 0.0) -> None:
+    ``inbox`` is the store's, or a spool for its ``bucket``; ``every`` is how many seconds records are gathered for.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        inbox: Inbox | Spool,
+        times: Plausible,
+        host: Host,
+        wait: float = 0.0,
+        *,
+        bucket: Bucket | None = None,
+        every: float = SEND_EVERY,
+    ) -> None:
         self.project = project
         self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, host), RunQueue()
+        self._shipper = Shipper(inbox, bucket, host) if isinstance(inbox, Spool) and bucket is not None else None
+        self._every = every
         self._times, self._host = times, host
         self._process = os.getpid()
         self._told = self._warned_of = 0  # how many of the dropped records were reported to the store, and to the host
@@ -48,7 +68,7 @@ class Sender:
     @property
     def dropped(self) -> int:
         """How many records were dropped."""
-        return self.buffer.dropped + self.outbox.dropped
+        return self.buffer.dropped + self.outbox.dropped + self.outbox.refused
 
     def send(self, header: messages.Header) -> None:
         """Send a message; when this returns it is safe.
@@ -87,7 +107,7 @@ class Sender:
         self._make_room()
 
     def flush(self, lasting: float = 0.0) -> None:
-        """Send all that waits; when this returns it is safe.
+        """Send all that waits; when this returns it is safe: in the store's folder, or in the spool.
 
         Runs that have not ended are sent if they have lasted so many seconds.
 
@@ -102,12 +122,22 @@ class Sender:
             self._tell_dropped(last=self._stop.is_set())
             self.outbox.check()
 
+    def ship(self) -> None:
+        """Wait until all that was sent is in the bucket, if the store is in one, for a bounded time.
+
+        Raises:
+            StoreError: the bucket cannot be written; all is kept, and sent as soon as it can be.
+        """
+        if self._shipper is not None:
+            self._shipper.flush()
+
     def close(self) -> None:
-        """Send what is left and stop the thread, within a bounded time."""
+        """Send what is left and stop the threads, within a bounded time."""
         self._stop.set()
         self.buffer.wake.set()
         if self._finish() and self._thread is not threading.current_thread():
             self._thread.join(END_WITHIN)
+        self._end_shipping()
 
     def stop(self) -> None:
         """Stop the thread: from now on, only ``flush`` sends."""
@@ -119,6 +149,18 @@ class Sender:
         """Whether the thread sends."""
         return self._thread.is_alive()
 
+    def hold(self) -> None:
+        """Before a fork: make sure that no message is half written, and none on its way to a bucket."""
+        self.outbox.lock.acquire()
+        if self._shipper is not None:
+            self._shipper.hold()
+
+    def release(self) -> None:
+        """After a fork, in the parent."""
+        if self._shipper is not None:
+            self._shipper.release()
+        self.outbox.lock.release()
+
     def forked(self) -> None:
         """In the child of a fork: the parent sends what it had; the child starts with nothing."""
         self.buffer.forked()
@@ -126,12 +168,15 @@ class Sender:
         self.runs.forked()
         self._told = self._warned_of = 0
         self._process = os.getpid()
+        if self._shipper is not None:
+            self._shipper.forked()
         self._begin()
 
     def end_by(self, signal_number: int) -> None:
         """Send what waits before a signal ends the process, within a bounded time."""
         self._stop.set()
         self._finish()
+        self._end_shipping()
         ending.die(signal_number)
 
     def _begin(self) -> None:
@@ -140,12 +185,14 @@ class Sender:
         self._thread.start()
 
     def _send_forever(self) -> None:
-        stop = self._stop
+        stop, sent = self._stop, monotonic()
         while not stop.is_set():
-            self.buffer.wake.wait(SEND_EVERY)
+            woken = self.buffer.wake.wait(SEND_EVERY)
             self.buffer.wake.clear()
             with contextlib.suppress(BaseException):  # whatever the host's objects raise, this thread goes on
-                self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
+                if woken or self._every <= SEND_EVERY or monotonic() - sent >= self._every:
+                    sent = monotonic()
+                    self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
                 self._host.never_raise("ending the process", ending.attend)
 
     def _finish(self) -> bool:
@@ -163,6 +210,11 @@ class Sender:
         finally:
             self.outbox.lock.release()
         return True
+
+    def _end_shipping(self) -> None:
+        if self._shipper is not None:
+            end = functools.partial(self._shipper.close, END_SHIPPING, LONGEST_END)
+            self._host.never_raise("sending messages at the end", end)
 
     def _send_buffer(self) -> None:
         left = len(self.buffer.records)
@@ -228,12 +280,14 @@ class Sender:
 
     def _tell_dropped(self, *, last: bool = False) -> None:
         """Report dropped records to the store, and to the host when their number has doubled, and at the end."""
-        if (dropped := self.dropped) > self._told and (last or self.outbox.is_empty()):
+        if (dropped := self.dropped) > self._told and (last or self.outbox.has_room()):
             self._told = dropped
             text = (
                 f"{dropped} records were dropped: they came faster than they could be written (the buffer holds "
                 f"{buffer.LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
             )
+            if self.outbox.refused:
+                text += f"; of these, {self.outbox.refused} as the spool was full (see FOURFOLD_SPOOL_BYTES)"
             if last or dropped >= 2 * self._warned_of:
                 self._warned_of = dropped
                 self._host.warn(text)

@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 from fourfold import config
 from fourfold.errors import ConfigError
 from fourfold.fold import Plan
-from fourfold.log import DURABILITIES, messages, open_inbox, store_folder
+from fourfold.log import DURABILITIES, BucketInbox, messages, open_inbox, store_folder
 from fourfold.model import Objective, Task
 from fourfold.model.time import Moment
 from fourfold.sdk import ending
 from fourfold.sdk.host import Host
-from fourfold.sdk.sender import Sender, stream_name
+from fourfold.sdk.sender import SHIP_EVERY, Sender, stream_name
+from fourfold.sdk.spool import LIMIT, Spool, number_of, spool_folder
 
 if TYPE_CHECKING:
     from fourfold.store import Store
 
+SPOOL_BYTES, SEND_EVERY = "FOURFOLD_SPOOL_BYTES", "FOURFOLD_SEND_EVERY"
 current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
 
 
@@ -41,7 +43,13 @@ class Session(Host):
         folder = store_folder(settings.store)
         self.settings = dataclasses.replace(settings, store=str(folder))
         self.project = settings.project
-        self.sender = Sender(self.project, open_inbox(folder / "inbox", durability), settings.times, self, wait)
+        inbox = open_inbox(folder / "inbox", durability)
+        if isinstance(inbox, BucketInbox):
+            limit, every = int(number_of(SPOOL_BYTES, LIMIT)), number_of(SEND_EVERY, SHIP_EVERY)
+            spool = Spool(spool_folder(str(folder)), durability, limit=limit, wait=wait)
+            self.sender = Sender(self.project, spool, settings.times, self, wait, bucket=inbox, every=every)
+        else:
+            self.sender = Sender(self.project, inbox, settings.times, self, wait)
         self._plans: dict[str, Plan] = {}  # of the frames counted here
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}
@@ -86,6 +94,7 @@ class Session(Host):
     def flush(self) -> None:
         """Send everything that waits; see ``ff.flush``."""
         self.sender.flush()
+        self.sender.ship()
 
     def close(self) -> None:
         """Send what is left and stop the thread, within a bounded time."""
@@ -125,11 +134,11 @@ class Session(Host):
     def hold(self) -> None:
         """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()
-        self.sender.outbox.lock.acquire()
+        self.sender.hold()
 
     def release(self) -> None:
         """After a fork, in the parent."""
-        self.sender.outbox.lock.release()
+        self.sender.release()
         self._lock.release()
 
     def forked(self) -> None:
@@ -195,8 +204,9 @@ def session() -> Session:
 def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, **fields: Any) -> None:
     """Log records of a stream: one, as keywords or a dict, or a dataframe as one batch.
 
-    One record costs microseconds: it goes to a buffer that a thread sends at least every second. A frame is sent
-    before this returns. After set-up it never raises: data that cannot be logged goes to quarantine, with a warning.
+    One record costs microseconds: it goes to a buffer that a thread sends at least every second, and to a bucket every
+    five. A frame is sent before this returns; to a bucket, it is on this machine's disk then, and a thread sends it.
+    After set-up it never raises: data that cannot be logged goes to quarantine, with a warning.
 
     Args:
         stream: the stream's name, such as the component's.
@@ -216,10 +226,10 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
 
 
 def flush() -> None:
-    """Send the buffer; when this returns, its records survive the death of this process.
+    """Send the buffer; when this returns, its records survive the death of this process; to a bucket: they are in it.
 
     Raises:
-        StoreError: the store's folder cannot be written; all is kept, and sent as soon as it can be.
+        StoreError: the store cannot be written; all is kept, and sent as soon as it can be.
     """
     session().flush()
 

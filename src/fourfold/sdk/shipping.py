@@ -1,0 +1,200 @@
+"""From the spool to the bucket: threads send what waits, and wait themselves while the bucket is away.
+
+Nothing else in the host's process talks to the bucket when it logs. A request is one put, which is given up when it
+stalls and made again later; while the bucket is away, one thread tries now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from time import monotonic
+from typing import Protocol
+
+from fourfold.errors import StoreError
+from fourfold.sdk.host import Host, error_text, logger
+from fourfold.sdk.spool import Spool, Waiting
+
+THREADS = 4  # requests at a time
+SOONEST, LATEST = 2.0, 30.0  # seconds between two requests while the bucket is away
+LOOK_EVERY = 60.0  # seconds between two looks for what dead processes have left
+FLUSH_WITHIN, LONGEST_FLUSH = 10.0, 60.0  # seconds that a flush waits for the next message to arrive, and for all
+AWAY_WITHIN = 3.0  # seconds that it waits for the next where the bucket is known to be away
+AWAY = 2  # failures in a row from which on the bucket is
+GIVE_WAY = 3  # times that a message fails before others go first
+
+
+class Bucket(Protocol):
+    """Where messages are sent to."""
+
+    @property
+    def folder(self) -> object:
+        """Its address."""
+
+    def deliver(self, message: str, content: bytes) -> None:
+        """Put a message; to do so again does no harm."""
+
+
+class Shipper:
+    """The threads that send a spool's messages to a bucket."""
+
+    def __init__(self, spool: Spool, bucket: Bucket, host: Host) -> None:
+        self.spool, self._bucket, self._host = spool, bucket, host
+        self._begin()
+
+    def _begin(self) -> None:
+        self._stopped = False
+        self._delivered = self._outages = 0
+        self._failures = 0  # since the last success; while there are any, the bucket is away
+        self._why, self._warned = "", False
+        self._try_at = self._tried = 0.0
+        self._look_at = 0.0
+        self._urgent = 0  # how many wait for the bucket
+        self._requests = [threading.Lock() for _ in range(THREADS)]  # each held by its thread during a request
+        self._start(self._requests[0], is_first=True)  # the others follow when there is something to send
+
+    def flush(self) -> None:
+        """Wait until all that this process has put into the spool is in the bucket, for a bounded time.
+
+        Raises:
+            StoreError: the bucket is away, or slow; all is kept, and sent as soon as it can be.
+        """
+        if left := self._wait(FLUSH_WITHIN, LONGEST_FLUSH):
+            why = self._why or f"it took no message within {FLUSH_WITHIN:g} seconds"
+            raise StoreError(
+                f"the store's {self._bucket.folder} cannot be written now: {why}. {left} messages are kept in "
+                f"{self.spool.folder} and are sent as soon as it can be, by this process or the next of this store"
+            )
+
+    def close(self, within: float, longest: float) -> None:
+        """Send what is left, as long as a message arrives every so many seconds, and stop."""
+        if left := self._wait(within, longest):
+            logger.warning(
+                "%d messages are kept in %s: the process ended before %s took them; the next of this store sends them",
+                left, self.spool.folder, self._bucket.folder,
+            )  # fmt: skip
+        with self.spool.changed:
+            self._stopped = True
+            self.spool.changed.notify_all()
+        self.spool.close()
+
+    def hold(self) -> None:
+        """Before a fork: wait for the requests under way, which leave locks in the client that a child cannot free."""
+        for request in self._requests:
+            request.acquire()
+        self.spool.changed.acquire()
+
+    def release(self) -> None:
+        """After a fork, in the parent."""
+        self.spool.changed.release()
+        for request in self._requests:
+            request.release()
+
+    def forked(self) -> None:
+        """In the child of a fork: threads of its own, for messages of its own."""
+        self.spool.forked()
+        self._begin()
+
+    def _wait(self, within: float, longest: float) -> int:
+        """Wait for what is in the spool now; returns how many messages are left when it was given up."""
+        changed, unsent = self.spool.changed, self.spool.unsent
+        with changed:
+            newest = next(reversed(unsent), 0)
+            within = min(within, AWAY_WITHIN) if self._failures >= AWAY else within
+            start = progress = monotonic()
+            delivered = self._delivered
+            self._urgent += 1
+            changed.notify_all()
+            try:
+                while unsent and next(iter(unsent)) <= newest and not self._stopped:
+                    if self._delivered != delivered:
+                        delivered, progress = self._delivered, monotonic()
+                    left = min(progress + within, start + longest) - monotonic()
+                    if left <= 0:
+                        return sum(number <= newest for number in unsent)
+                    changed.wait(left)
+            finally:
+                self._urgent -= 1
+        return 0
+
+    def _start(self, request: threading.Lock, *, is_first: bool) -> None:
+        named = f"fourfold-shipping-{self._requests.index(request)}"
+        threading.Thread(target=self._ship_forever, args=(request, is_first), name=named, daemon=True).start()
+
+    def _ship_forever(self, request: threading.Lock, is_first: bool) -> None:
+        alone = is_first
+        while not self._stopped:
+            if is_first and monotonic() >= self._look_at:
+                self._look_at = monotonic() + LOOK_EVERY
+                with request:
+                    self._host.never_raise("looking for messages of other processes", self.spool.take_over)
+            if (message := self._next(is_first)) is None:
+                continue
+            if alone:
+                alone = False
+                with contextlib.suppress(RuntimeError):  # at the end of a process no thread can be started
+                    for other in self._requests[1:]:
+                        self._start(other, is_first=False)
+            with request:
+                error = self._deliver(message)
+            self._note(message, error, is_first)
+
+    def _next(self, is_first: bool) -> Waiting | None:
+        """The next message to send now, after waiting for it for a while."""
+        with self.spool.changed:
+            pause = self._pause(is_first)
+            if pause <= 0 and (message := self.spool.take()) is not None:
+                return message
+            self.spool.changed.wait(pause if 0 < pause < LOOK_EVERY else LOOK_EVERY)
+        return None
+
+    def _pause(self, is_first: bool) -> float:
+        """Seconds until a thread may send."""
+        if self._stopped or (self._failures and not is_first):
+            return float("inf")
+        soonest = self._tried + SOONEST
+        return (min(self._try_at, soonest) if self._urgent else self._try_at) - monotonic()
+
+    def _deliver(self, message: Waiting) -> str:
+        """Send a message; returns why it could not be sent, if so."""
+        try:
+            content = message.path.read_bytes()
+        except FileNotFoundError:  # another process has sent it
+            return ""
+        except OSError as error:
+            return f"{message.path} cannot be read: {error}"
+        try:
+            self._bucket.deliver(message.path.stem, content)
+        except Exception as error:
+            return error_text(error).rpartition(f"{message.path.name}: ")[2]
+        return ""
+
+    def _note(self, message: Waiting, error: str, is_first: bool) -> None:
+        with self.spool.changed:
+            self._tried = monotonic()
+            if not error:
+                self.spool.sent(message)
+                self._delivered += 1
+                if self._warned:
+                    logger.warning("%s is back: %d messages are sent now", self._bucket.folder, len(self.spool.unsent))
+                self._failures, self._try_at, self._why, self._warned = 0, 0.0, "", False
+                return
+            self._why = error
+            if is_first or not self._failures:
+                self._failures += 1
+                pause = min(LATEST, SOONEST * 2.0 ** min(self._failures - 1, 9))
+                self._try_at = self._tried + pause * random.uniform(0.75, 1.25)
+            self.spool.give_back(message, last=self._failures % GIVE_WAY == 0)
+            if self._failures == AWAY and not self._warned:
+                self._warn()
+
+    def _warn(self) -> None:
+        """Warn of an outage; of the 1st, 2nd, 4th, 8th … of a bucket that comes and goes."""
+        self._outages += 1
+        if self._outages & (self._outages - 1) == 0:
+            self._warned = True
+            logger.warning(
+                "%s is away: %s; what is logged is kept in %s (%d MB at most), and is sent when it is back",
+                self._bucket.folder, self._why, self.spool.folder, self.spool.limit >> 20,
+            )  # fmt: skip

@@ -1,0 +1,276 @@
+"""The spool: messages on their way to a bucket wait on this machine's disk, until they are there.
+
+Each process, and each fork, has a folder of its own, an ``Inbox``, in the folder of the store, and holds a lock beside
+it as long as it lives. The system frees the lock of a process that dies, and another process of the store, or the next
+one, sends what it has left. A message that two of them send has one identity, and counts once.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fourfold.errors import ConfigError
+from fourfold.log import Inbox
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, processes may send each other's messages too, which count once
+    fcntl = None  # type: ignore[assignment]
+
+LIMIT = 256 << 20  # bytes of all processes' messages; FOURFOLD_SPOOL_BYTES
+RESERVE = 8  # declarations and runs may use one part of so many more than that
+_LOCK = ".lock"
+_PLACES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")  # say where an address leads
+
+
+class SpoolFullError(Exception):
+    """The spool holds as many bytes as it may."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message in the spool: its file with its size in bytes; ``number`` counts this process's, and is 0 of others."""
+
+    path: Path
+    size: int
+    number: int = 0
+
+
+class Spool:
+    """The messages of a store that are on this machine; those of this process, and of dead ones, are to be sent.
+
+    ``changed`` guards it, and tells of each message that comes or goes. Where there is no room, the newest message is
+    refused: what was promised to be kept stays, and no process removes what another is sending.
+
+    Args:
+        folder: of the store's spool.
+        durability: as that of an ``Inbox``.
+        limit: the most bytes, of all processes. One message may be more.
+        wait: for how many seconds a message with records may wait for room.
+    """
+
+    def __init__(self, folder: Path, durability: str = "process", *, limit: int = LIMIT, wait: float = 0.0) -> None:
+        self.folder, self.limit = folder, limit
+        self._durability, self._wait = durability, wait
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self.changed = threading.Condition()
+        self.unsent: dict[int, Waiting] = {}  # of this process, waiting or on their way, the oldest first
+        self._own: collections.deque[Waiting] = collections.deque()
+        self._left: collections.deque[Waiting] = collections.deque()  # by dead processes
+        self._left_by: collections.Counter[str] = collections.Counter()  # how many, by their writers
+        self._bytes = self._of_others = self._count = 0
+        self._writer, self._inbox = "", Inbox(self.folder, self._durability)
+        self._held: dict[str, int] = {}  # the locks of this process's folder and of those it has taken over
+
+    def forked(self) -> None:
+        """In the child of a fork: start with nothing; the locks stay the parent's."""
+        for lock in self._held.values():
+            os.close(lock)
+        self._start_anew()
+
+    def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
+        """Write a message; when this returns it survives the death of this process. Returns its id.
+
+        Raises:
+            SpoolFullError: there is no room; what is there already is kept.
+            OSError: the file could not be written.
+            StoreError: the folder cannot be made.
+        """
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.has_room(table is None), self._wait if table is not None else 0):
+                raise SpoolFullError
+        if writer != self._writer:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (lock := _hold(self.folder / f"{writer}{_LOCK}", wait=True)) is not None:
+                self._held[writer] = lock
+            self._writer, self._inbox = writer, Inbox(self.folder / writer, self._durability)
+        message = self._inbox.put(writer, sequence, header, table)
+        path = self._inbox.folder / self._inbox.path(message).name
+        with self.changed:
+            self._count += 1
+            added = Waiting(Path(path), os.path.getsize(path), self._count)
+            self._own.append(added)
+            self.unsent[added.number] = added
+            self._bytes += added.size
+            self.changed.notify_all()
+        return message
+
+    def has_room(self, small: bool = False) -> bool:
+        """Whether another message may be kept; a ``small`` one, without records, may use the reserve."""
+        return self._bytes + self._of_others < self.limit + (self.limit // RESERVE if small else 0)
+
+    def take(self) -> Waiting | None:
+        """The next message to be sent: this process's before others', and the oldest first."""
+        with self.changed:
+            for several in (self._own, self._left):
+                if several:
+                    return several.popleft()
+        return None
+
+    def give_back(self, message: Waiting, *, last: bool = False) -> None:
+        """A message could not be sent; it is the next again, or the last."""
+        with self.changed:
+            several = self._own if message.number else self._left
+            (several.append if last else several.appendleft)(message)
+
+    def sent(self, message: Waiting) -> None:
+        """A message was sent: remove it."""
+        with contextlib.suppress(OSError):
+            message.path.unlink(missing_ok=True)
+        with self.changed:
+            self._bytes -= message.size
+            self.unsent.pop(message.number, None)
+            if not message.number:
+                self._left_by[message.path.parent.name] -= 1
+                if not self._left_by[message.path.parent.name]:
+                    self._discard(message.path.parent.name)
+            self.changed.notify_all()
+
+    def take_over(self) -> None:
+        """Find what dead processes have left, and how much the others hold."""
+        of_others = 0
+        for writer in sorted({name.removesuffix(_LOCK) for name in _names(self.folder)}):
+            if writer in self._held:
+                continue
+            if (lock := _hold(self.folder / f"{writer}{_LOCK}")) is None:
+                of_others += sum(_size(path) for path in _files(self.folder / writer))
+                continue
+            Inbox(self.folder / writer).clear_stale(after=0.0)
+            found = [Waiting(path, _size(path)) for path in _files(self.folder / writer)]
+            with self.changed:
+                self._held[writer] = lock
+                self._left.extend(found)
+                self._left_by[writer] = len(found)
+                self._bytes += sum(message.size for message in found)
+                if not found:
+                    self._discard(writer)
+                self.changed.notify_all()
+        self._of_others = of_others
+
+    def close(self) -> None:
+        """Leave what is left to other processes."""
+        with self.changed:
+            for writer in list(self._held):
+                self._discard(writer)
+            self._writer = ""
+
+    def _discard(self, writer: str) -> None:
+        """Give a folder up; nothing remains of it if it is empty."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / writer).rmdir()
+            (self.folder / f"{writer}{_LOCK}").unlink(missing_ok=True)
+        except OSError:  # not empty
+            pass
+        if (lock := self._held.pop(writer, None)) is not None:
+            os.close(lock)
+
+
+def spool_folder(address: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder, made if it is missing, for the messages to a store; a temporary one where home cannot be written.
+
+    Raises:
+        ConfigError: the folder that FOURFOLD_SPOOL names cannot be written.
+    """
+    leads = "\n".join([address, *(environment.get(name, "") for name in _PLACES)])
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", address)[:40].strip("-")
+    name = f"{readable}-{hashlib.sha256(leads.encode()).hexdigest()[:12]}"
+    if given := environment.get("FOURFOLD_SPOOL"):
+        if (folder := _made(Path(given).expanduser().absolute() / name)) is None:
+            raise ConfigError(f"FOURFOLD_SPOOL={given!r}: the folder cannot be written; give one that can be")
+        return folder
+    state = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    if os.path.isabs(state) and (folder := _made(Path(state) / "fourfold" / "spool" / name)) is not None:
+        return folder
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    shared = Path(tempfile.gettempdir()) / f"fourfold-{user}"
+    if _is_own(_made(shared)) and (folder := _made(shared / name)) is not None:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="fourfold-"))
+
+
+def number_of(variable: str, default: float, environment: Mapping[str, str] = os.environ) -> float:
+    """A positive number from the environment.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    text = environment.get(variable)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigError(f"{variable}={text!r}: give a positive number, such as {default:g}")
+    return number
+
+
+def _made(folder: Path) -> Path | None:
+    """A folder that only its user may read, unless it cannot be written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else None
+
+
+def _is_own(folder: Path | None) -> bool:
+    """Whether a folder, in a place where anybody may make one, was made by this user for himself."""
+    if folder is None or folder.is_symlink():
+        return False
+    status = folder.stat()
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+
+
+def _hold(path: Path, *, wait: bool = False) -> int | None:
+    """The descriptor of a lock that this process holds from now on; None where another holds it.
+
+    To wait is for a process's own lock, at which another may be looking just now.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:  # who held it has just removed it
+            pass
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in sorted(_names(folder)) if not name.startswith(".")]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
