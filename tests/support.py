@@ -56,6 +56,12 @@ class Sender:
         self.inbox.put(self.writer, self.sequence, messages.task(self.project, task))
 
 
+def in_pieces_of(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let first counts be counted in pieces of so many records, whatever the engine."""
+    for name in ENGINES:
+        monkeypatch.setattr(type(make_engine(name)), "piece_rows", rows)
+
+
 def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **more: Any) -> dict[str, Counts]:
     """The counts of predictions joined with their labels, by column, folded in chunks with the first one's plan.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fourfold.engine.drive import Engine
 from fourfold.engine.duckdb import DuckDB
+from fourfold.engine.engine import Engine
 from fourfold.errors import ConfigError
 from fourfold.model import DUCKDB
 
