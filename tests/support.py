@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from fourfold import counts
 from fourfold.counts import KEYS, Counts
+from fourfold.engine import make_engine
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, messages, new_writer
-from fourfold.model import ALL, DAY, Owner, Task
+from fourfold.model import ALL, DAY, ENGINES, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.query.counts import pooled
 from fourfold.state import series

@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
-from fourfold.ingest import counting
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests.services import place
-from tests.support import close, comparable, stored
+from tests.support import close, comparable, in_pieces_of, stored
 
 N = 1_200
 RANDOM = np.random.default_rng(12)

@@ -68,6 +68,14 @@ def plan_sampled(task: Task, sample: Callable[[bool], pa.Table], plan: Plan) -> 
     return plan
 
 
+def plan_constants(task: Task, plan: Plan) -> Plan:
+    """The plan with what is the same for all records of a task."""
+    nothing = pa.table({name: pa.array([], pa.float64()) for name in ("prediction", "label", "delay")})
+    for name in ("orphan", "has_label"):
+        nothing = nothing.append_column(name, pa.array([], pa.bool_()))
+    return plan_task(Joined(nothing, task), plan)
+
+
 def share_of(logs: Iterable[ChangedLog], extent: Extent) -> str | None:
     """The MD5 below which the keys of a first count are a sample that is large enough; None: all are looked at."""
     rows = 0

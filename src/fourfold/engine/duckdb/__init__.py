@@ -34,7 +34,7 @@ from fourfold.fold.tasks import unplanned_task
 from fourfold.model import ALL, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
 from fourfold.model.records import EVENT_TIME, KEY
 
-__all__ = ["DuckDB"]
+__all__ = ["DuckDB", "labelled", "parts_of"]
 
 
 class DuckDB(Engine):
@@ -75,7 +75,7 @@ class DuckDB(Engine):
                 f"SELECT {', '.join(parts)} FROM (SELECT {sql.listed(parts)}, count(*) AS n FROM log GROUP BY ALL) "
                 f"ORDER BY n DESC, {', '.join(parts)} LIMIT {most}"
             ).fetchall()
-        return known.admitting(_labelled(rows))
+        return known.admitting(labelled(rows))
 
     def fold_stream(self, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent = WHOLE) -> Folded:
         """See ``Engine.fold_stream``."""
@@ -234,9 +234,9 @@ def _heaviest(records: pa.Table, dimension: Dimension) -> list[tuple[str | None,
     values = zip(*(counted[name].to_pylist() for name in names), strict=True)
     weighed = zip(counted["count_all"].to_pylist(), values, strict=True)
     ordered = sorted(weighed, key=lambda entry: (-entry[0], [(text is None, text or "") for text in entry[1]]))
-    return _labelled(value for _, value in ordered)
+    return labelled(value for _, value in ordered)
 
 
-def _labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+def labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
     """Values of a dimension as labels, each once."""
     return list(dict.fromkeys(tuple(None if text is None else label_of(text) for text in row) for row in rows))

@@ -142,6 +142,7 @@ class CountPairs:
     sign: int
 
     def __call__(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """The tables may hold any of them."""
         for table in tables:
             records = self.reading.pairs(table)
             batch = Batch(self.sign, records, records, paired=True)

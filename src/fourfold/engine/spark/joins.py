@@ -106,7 +106,9 @@ class Join:
         frames = []
         for side in _SIGNS if self._stood else ["is"]:
             sign = _SIGNS[side]
-            frames.append(counted(self._joined(side), CountJoined(self._reading, self._splits, wanted, plan, sign), parts))
+            frames.append(
+                counted(self._joined(side), CountJoined(self._reading, self._splits, wanted, plan, sign), parts)
+            )
             if pairs:
                 frames.append(counted(self._pairs(side), CountPairs(self._reading, plan, sign), parts))
         return frames
@@ -124,7 +126,7 @@ class Join:
 
     def _prediction(self, session: SparkSession, log: ChangedLog) -> _Side:
         task, schema = self._task, log.schema
-        names = {name for name in prediction_names(task) if name in schema.names}
+        names = {name for name in schema.names if name in prediction_names(task)}
         names |= {*recorded(task, "prediction", schema)}
         asked = {name.casefold() for dimension in self._splits for name in columns_of_slice(dimension)}
         names |= {name for name in schema.names if name.casefold() in asked}
@@ -182,7 +184,7 @@ class Join:
         found = {}
         for name, side in self._sides.items():
             versioned = name == "prediction" and bool(self._task.version)
-            group = [F.col(side.key).alias("k"), *(["version"] if versioned else [])]
+            group = [F.col(side.key).alias("k"), *([F.col("version")] if versioned else [])]
             pick = F.min_by if name == "prediction" else F.max_by
             value, at = side.value(), order(side.columns)
             if "query" in side.texts:

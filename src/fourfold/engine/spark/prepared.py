@@ -16,17 +16,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def prepared(
-    records: DataFrame, columns: Columns, texts: Mapping[str, str], condition: str | None = None
-) -> DataFrame:
+def prepared(records: DataFrame, columns: Columns, texts: Mapping[str, str], condition: str | None = None) -> DataFrame:
     """Records with further columns of text, by expressions over the log's columns; only those that fit a condition."""
-    from pyspark.sql.types import StringType, StructType
+    from pyspark.sql.types import StringType, StructField, StructType
 
     if not texts and condition is None:
         return records
-    schema = StructType(records.schema.fields)
-    for name in texts:
-        schema = schema.add(name, StringType())
+    schema = StructType([*records.schema.fields, *(StructField(name, StringType()) for name in texts)])
     return records.mapInArrow(_Prepared(columns, dict(texts), condition), schema)
 
 

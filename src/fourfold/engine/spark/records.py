@@ -49,7 +49,7 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
     from pyspark.sql import functions as F  # noqa: N812
 
     columns = columns_of(log, needed(log.schema, (), splits))
-    key, time = columns.place(KEY), columns.place(EVENT_TIME)
+    key = columns.place(KEY)
     new = changed(session, log, columns)
     every = new
     if log.before:

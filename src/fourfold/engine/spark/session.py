@@ -15,17 +15,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fourfold.engine import stopping
+from fourfold.engine.choice import MASTER
 from fourfold.errors import ConfigError, FourfoldError, StoreError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-MASTER = "FOURFOLD_SPARK_MASTER"  # where a session of ours runs; without it: local[*]
 _LAUNCHED = ("PYSPARK_GATEWAY_PORT", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE")  # somebody else has said where
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.pyspark.python": sys.executable,
 }
 _OURS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _LAST = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)\b.*)$", re.MULTILINE)
@@ -38,7 +37,7 @@ def active() -> SparkSession | None:
         return None
     sql = _pyspark()
     found = sql.SparkSession.getActiveSession() or getattr(sql.SparkSession, "_instantiatedSession", None)
-    return None if found is None or _is_stopped(found) else found
+    return None if found is None or is_stopped(found) else found
 
 
 def started() -> SparkSession:
@@ -53,6 +52,8 @@ def started() -> SparkSession:
     builder = _pyspark().SparkSession.builder.appName("fourfold")
     if MASTER in os.environ or not any(name in os.environ for name in _LAUNCHED):
         master = os.environ.get(MASTER, "local[*]")
+        if master.startswith("local"):  # its workers are of this machine, and of this Python
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = builder.master(master)
         for name, value in (_OURS | _LOCAL if master.startswith("local") else _OURS).items():
             builder = builder.config(name, value)
@@ -60,7 +61,8 @@ def started() -> SparkSession:
         session: SparkSession = builder.getOrCreate()
     except Exception as error:
         raise ConfigError(
-            f"engine='spark': no Spark session could be started: {_short(error)}; Spark needs Java 17 or newer (JAVA_HOME)"
+            f"engine='spark': no Spark session could be started: {_short(error)}; Spark needs Java 17 or newer, "
+            "which is found by JAVA_HOME or PATH"
         ) from error
     return session
 
@@ -114,7 +116,7 @@ def _short(error: Exception) -> str:
     return text.strip()[:_LENGTH]
 
 
-def _is_stopped(session: Any) -> bool:
+def is_stopped(session: Any) -> bool:
     """Whether a session has ended; one of Spark Connect says so itself, another by its context."""
     if hasattr(session, "is_stopped"):
         return bool(session.is_stopped)

@@ -1,0 +1,168 @@
+"""Law 3: DuckDB in this process and Spark on several partitions give identical counts, of anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fourfold import config
+from fourfold.engine import DuckDB, Engine, Extent, Folded, make_engine
+from fourfold.engine.protocol import WHOLE
+from fourfold.fold import KeptSlices, Plan
+from fourfold.model import ALL, HOUR, Dimension, Sums, Task
+from fourfold.store import Store
+from tests.support import START, Sender, close, comparable
+
+KINDS: dict[str, dict[str, Any]] = {
+    "binary": {"version": "model", "threshold": 0.5},
+    "multiclass": {"version": "model", "probabilities": "chances"},
+    "multilabel": {},
+    "regression": {"version": "model"},
+    "ranking": {"query": "size", "cutoffs": [1, 3]},
+    "decision": {"outcome": "outcomes.good"},
+}
+SLICES = ["side", "size", ["shape", "side"], {"column": "amount", "buckets": 4}, {"name": "twice", "sql": "size * 2"}]
+CLASSES = ["cat", "dog", "o'wl"]
+
+
+def task_of(kind: str) -> Task:
+    return config.make_task(
+        "t", prediction="predict.score", label="labels.truth", kind=kind, horizon="3d", slices=SLICES, **KINDS[kind]
+    )
+
+
+def score_of(kind: str, random: np.random.Generator) -> Any:
+    if random.random() < 0.05:
+        return None
+    match kind:
+        case "multiclass" | "decision":
+            return str(random.choice(CLASSES))
+        case "multilabel":
+            return [str(name) for name in random.choice(CLASSES, random.integers(0, 3), replace=False)]
+        case "regression":
+            return float(random.choice([0.0, -2.5, float(random.normal()), 1e9]))
+    return float(np.round(random.random(), 2))
+
+
+def predictions(kind: str, n: int, random: np.random.Generator, *, first: int = 0) -> list[dict[str, Any]]:
+    """Records with keys of which some are repeated, and one has a third of them all."""
+    return [
+        {
+            "key": "often" if random.random() < 0.3 else f"k{random.integers(first, first + n)}",
+            "time": START + int(random.integers(0, 40)) * HOUR,
+            "log_time": START + first + i,
+            "score": score_of(kind, random),
+            "side": random.choice(["a", "b", "Ürümqi'", None]),
+            "shape": str(random.choice(["x", "y"])),
+            "size": float(random.choice([1.0, 2.0, 0.1 + 0.2, 1e20, -0.0, float("nan")])),
+            "amount": None if random.random() < 0.1 else float(random.gamma(2.0, 50.0)),
+            "model": str(random.choice(["v1", "v2"])),
+            "many": f"value {random.integers(0, 400)}",
+            "number": int(random.integers(0, 5)),
+            "vector": [float(x) for x in random.normal(size=random.choice([2, 2, 3]))],
+            "chances": {name: float(random.random()) for name in CLASSES},
+            "yes": bool(random.random() < 0.5),
+        }
+        for i in range(n)
+    ]
+
+
+def labels(kind: str, n: int, random: np.random.Generator, *, first: int = 0) -> list[dict[str, Any]]:
+    def truth() -> Any:
+        if kind in ("binary", "ranking"):
+            return float(random.choice([0, 1, 1, 7])) if random.random() < 0.95 else None
+        return score_of(kind, random)
+
+    return [
+        {
+            "key": "often" if random.random() < 0.1 else f"k{random.integers(first, first + n)}",
+            "time": START + int(random.integers(0, 140)) * HOUR,
+            "log_time": START + first + i,
+            "truth": truth(),
+        }
+        for i in range(n)
+    ]
+
+
+class Folds:
+    """Folds the changes of a store's streams on one engine, adding up what it fixes on the way."""
+
+    def __init__(self, engine: Engine, store: Store, task: Task | None = None) -> None:
+        self.engine, self.store, self.task = engine, store, task
+        self.plan, self.at = Plan(), {}
+        self.kept: dict[Dimension, KeptSlices] = {ALL: KeptSlices()}
+        dimensions = (
+            task.slices
+            if task is not None
+            else config.make_task(
+                "s", prediction="predict.score", label="labels.truth", kind="binary", slices=SLICES
+            ).slices
+        )
+        self.kept |= {dimension: KeptSlices() for dimension in dimensions}
+
+    def fold(self, extent: Extent = WHOLE) -> Folded:
+        streams = ["predict"] if self.task is None else list(self.task.streams)
+        logs = {stream: self.store.reader.log(stream) for stream in streams}
+        changes = {stream: log.changes(self.at.get(stream)) for stream, log in logs.items()}
+        self.kept = {d: self.engine.kept_slices(changes["predict"], d, kept) for d, kept in self.kept.items()}
+        if self.task is None:
+            folded = self.engine.fold_stream(changes["predict"], self.kept, self.plan, extent)
+        else:
+            folded = self.engine.fold_task(self.task, changes, self.kept, self.plan, extent)
+        self.plan = folded.plan
+        self.at = {stream: change.version for stream, change in changes.items() if change.version >= 0}
+        return folded
+
+
+def agree(one: Folds, other: Folds, extent: Extent = WHOLE) -> None:
+    mine, theirs = one.fold(extent), other.fold(extent)
+    assert mine.counts.num_rows
+    assert one.kept == other.kept
+    assert mine.plan == theirs.plan
+    left, right = comparable(mine.counts), comparable(theirs.counts)
+    assert left.keys() == right.keys()
+    different = {key: (left[key], right[key]) for key in left if not close({key: left[key]}, {key: right[key]}, 1e-8)}
+    assert not different, f"{len(different)}: {list(different.items())[:3]}"
+
+
+def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) -> None:
+    sender = Sender(store)
+    for part in range(files):
+        sender.records(stream, rows[part::files], named=True)
+        store.writer.collect()
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_has_the_same_counts_on_both_engines(spark: Any, store: Store, kind: str, partitions: int) -> None:
+    random, task = np.random.default_rng(7), task_of(kind)
+    if kind == "regression":
+        sums = Sums("cost", "a / b", (("a", "actual * prediction.amount"), ("b", "score + delay")))
+        task = dataclasses.replace(task, sums=(sums,))
+    logged(store, "predict", predictions(kind, 300, random), partitions)
+    logged(store, "labels", labels(kind, 200, random), partitions)
+    if kind == "decision":
+        outcomes = [{"key": f"k{i}", "time": START, "log_time": START + i, "good": float(i % 3)} for i in range(100)]
+        logged(store, "outcomes", outcomes, partitions)
+    one, other = Folds(DuckDB(), store, task), Folds(make_engine("spark"), store, task)
+    agree(one, other)
+    logged(store, "predict", predictions(kind, 40, random, first=280), 1)  # late, repeated and corrected
+    logged(store, "labels", labels(kind, 90, random, first=250), 2)
+    store.reader.log("predict").delete(["often", "k3", "k290"])
+    store.reader.log("labels").delete(["k5"])
+    agree(one, other)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+def test_a_stream_has_the_same_counts_on_both_engines(spark: Any, store: Store, partitions: int) -> None:
+    random = np.random.default_rng(8)
+    logged(store, "predict", predictions("binary", 600, random), partitions)
+    one, other = Folds(DuckDB(), store), Folds(make_engine("spark"), store)
+    agree(one, other)
+    more = [{**row, "new": 1.5} for row in predictions("binary", 80, random, first=590)]  # in half of the files
+    logged(store, "predict", more, 1)
+    store.reader.log("predict").delete(["often", "k7"])
+    agree(one, other)
