@@ -14,7 +14,7 @@ from fourfold.engine.protocol import WHOLE
 from fourfold.fold import KeptSlices, Plan
 from fourfold.model import ALL, HOUR, Dimension, Sums, Task
 from fourfold.store import Store
-from tests.support import START, Sender, close, comparable
+from tests.support import START, Comparable, Sender, close, comparable
 
 KINDS: dict[str, dict[str, Any]] = {
     "binary": {"version": "model", "threshold": 0.5},
@@ -122,10 +122,19 @@ def agree(one: Folds, other: Folds, extent: Extent = WHOLE) -> None:
     assert mine.counts.num_rows
     assert one.kept == other.kept
     assert mine.plan == theirs.plan
-    left, right = comparable(mine.counts), comparable(theirs.counts)
+    left, right = (_changed(comparable(folded.counts)) for folded in (mine, theirs))
     assert left.keys() == right.keys()
     different = {key: (left[key], right[key]) for key in left if not close({key: left[key]}, {key: right[key]}, 1e-8)}
     assert not different, f"{len(different)}: {list(different.items())[:3]}"
+
+
+def _changed(found: Comparable) -> Comparable:
+    """Counts without those that came to nothing, but for the rounding of sums."""
+    return {
+        key: entry
+        for key, entry in found.items()
+        if any(entry["tallies"]) or entry["counts"] or any(abs(float(s)) > 1e-6 for s in entry["sums"])
+    }
 
 
 def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) -> None:
@@ -135,12 +144,11 @@ def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) ->
         store.writer.collect()
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 7])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "partitions"), [*((kind, 2) for kind in KINDS), ("binary", 7), ("ranking", 1)])
 def test_a_task_has_the_same_counts_on_both_engines(spark: Any, store: Store, kind: str, partitions: int) -> None:
     random, task = np.random.default_rng(7), task_of(kind)
     if kind == "regression":
-        sums = Sums("cost", "a / b", (("a", "actual * prediction.amount"), ("b", "score + delay")))
+        sums = Sums("cost", (("a", "actual * prediction.amount"), ("b", "score + delay")))
         task = dataclasses.replace(task, sums=(sums,))
     logged(store, "predict", predictions(kind, 300, random), partitions)
     logged(store, "labels", labels(kind, 200, random), partitions)

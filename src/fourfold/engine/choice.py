@@ -7,7 +7,6 @@ from fourfold.engine.engine import Engine
 from fourfold.errors import ConfigError
 from fourfold.model import DUCKDB, ENGINES, SPARK
 
-
 MASTER = "FOURFOLD_SPARK_MASTER"  # where a Spark session of ours runs; without it: local[*]
 
 
