@@ -20,6 +20,7 @@ settings.register_profile(
     "fourfold", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.register_profile("thorough", parent=settings.get_profile("fourfold"), max_examples=400)
+settings.register_profile("few", parent=settings.get_profile("fourfold"), max_examples=4, stateful_step_count=12)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fourfold"))
 
 
