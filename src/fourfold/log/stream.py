@@ -360,7 +360,7 @@ def _writer(schema: pa.Schema) -> WriterProperties:
     )
 
 
-def _check_features(table: DeltaTable, folder: Path) -> None:
+def _check_features(table: DeltaTable, folder: StorePath) -> None:
     """Refuse a table of which another engine says that its data files alone do not tell what is in it.
 
     Raises:
