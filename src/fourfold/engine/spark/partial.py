@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -66,7 +67,10 @@ def total(partial: DataFrame, parts: int) -> pa.Table:
 
 def versions() -> dict[str, str]:
     """What the driver and the executors must have in common."""
-    return {"fourfold": _fourfold(), **{name: version(name).partition(".")[0] for name in _MUST_MATCH}}
+    return {
+        "fourfold": str(sys.modules["fourfold"].__version__),
+        **{name: version(name).partition(".")[0] for name in _MUST_MATCH},
+    }
 
 
 def by_sign(tables: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
@@ -152,9 +156,3 @@ def _packed(table: pa.Table) -> bytes:
 
 def _unpacked(packed: bytes) -> pa.Table:
     return pa.ipc.open_stream(packed).read_all()
-
-
-def _fourfold() -> str:
-    import fourfold
-
-    return fourfold.__version__
