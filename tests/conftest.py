@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import fourfold as ff
+from fourfold.model import DUCKDB, ENGINES, Address, Place
 from fourfold.sdk import Session
 from fourfold.store import Store
-from tests import objects
+from tests import objects, sessions
 from tests.services import Chosen, place
 
 settings.register_profile(
     "fourfold", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.register_profile("thorough", parent=settings.get_profile("fourfold"), max_examples=400)
+settings.register_profile("few", parent=settings.get_profile("fourfold"), max_examples=4, stateful_step_count=12)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fourfold"))
 
 
@@ -24,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--state", choices=("sqlite", "postgresql"), default="sqlite", help="where stores keep their state"
     )
+    parser.addoption("--engine", choices=ENGINES, default=DUCKDB, help="what folds in all stores of the tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +41,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("sqlite"):
                 item.add_marker(pytest.mark.skip(reason="about a state in a file"))
+
+
+@pytest.fixture(autouse=True)
+def _engine(_alone: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine of all stores, where another than the embedded one is asked for."""
+    engine = request.config.getoption("--engine")
+    if engine == DUCKDB:
+        return
+    request.getfixturevalue("spark")
+
+    def placed(address: Address) -> Place:
+        chosen = address if isinstance(address, Place) else Place(str(address))
+        return dataclasses.replace(chosen, engine=engine)
+
+    monkeypatch.setattr(Place, "of", staticmethod(placed))
+    monkeypatch.setenv("FOURFOLD_ENGINE", engine)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A small session for a whole run of tests."""
+    with sessions.local() as session:
+        yield session
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from fourfold import counts
 from fourfold.counts import KEYS, Counts
+from fourfold.engine import make_engine
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, StorePath, messages, new_writer
-from fourfold.model import ALL, DAY, Owner, Task
+from fourfold.model import ALL, DAY, ENGINES, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.query.counts import pooled
 from fourfold.sdk import Session
@@ -55,6 +57,12 @@ class Sender:
     def task(self, task: Task) -> None:
         self.sequence += 1
         self.inbox.put(self.writer, self.sequence, messages.task(self.project, task))
+
+
+def in_pieces_of(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let first counts be counted in pieces of so many records, whatever the engine."""
+    for name in ENGINES:
+        monkeypatch.setattr(type(make_engine(name)), "piece_rows", rows)
 
 
 def fold_joined(task: Task, prediction: Any, label: Any, *, chunks: int = 1, **more: Any) -> dict[str, Counts]:

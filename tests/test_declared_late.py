@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
-from fourfold.ingest import counting
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests.services import place
-from tests.support import close, comparable, stored
+from tests.support import close, comparable, in_pieces_of, stored
 
 N = 1_200
 RANDOM = np.random.default_rng(12)
@@ -54,7 +53,7 @@ def test_slices_of_every_form_are_counted_from_the_start_in_pieces(
     frame = log_all()
     declare()
     assert ff.metric("t", "predictions").value.value == N
-    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
+    in_pieces_of(300, monkeypatch)
     slices = ["city", {"column": "amount", "buckets": 4}, {"name": "dear", "sql": "amount > 100"},
               ["city", {"name": "dear", "sql": "amount > 100"}]]  # fmt: skip
     declare(slices=slices)
@@ -80,7 +79,7 @@ def test_an_interrupted_first_count_goes_on_where_it_was(
     declare()
     session.flush()
     session.store.writer.catch_up()
-    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
+    in_pieces_of(300, monkeypatch)
     declare(slices=["city"])
     session.flush()
     session.store.writer.collect()
@@ -108,7 +107,7 @@ def test_while_it_is_counted_an_answer_says_how_far(session: Session, monkeypatc
     log_all()
     declare()
     ff.metric("t", "accuracy")
-    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
+    in_pieces_of(300, monkeypatch)
     declare(slices=["city"])
     monkeypatch.setattr(session.store.writer, "_fold_in_background", lambda: None)
     rows = ff.metric("t", "predictions", by="city", patience=0)
@@ -136,7 +135,7 @@ def test_the_share_that_is_counted_is_that_of_the_records(session: Session, monk
     for size in [1] * 20 + [50] * 20:
         ff.log("p", pd.DataFrame({"id": range(size), "x": 1.0}), key="id")
         session.store.writer.collect()
-    monkeypatch.setattr(counting, "PIECE_ROWS", 300)
+    in_pieces_of(300, monkeypatch)
     assert not session.store.writer._fold(0.0)
     (share,) = session.store.reader.progress(Owner.of_stream("p")).values()
     (rows,) = [

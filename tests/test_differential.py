@@ -272,6 +272,6 @@ def _of_query(items: list[tuple[Record, collections.Counter[str], Any]]) -> coll
 
 TestTasks = Tasks.TestCase
 TestTasks.settings = settings(
-    max_examples=300 if settings().max_examples > 100 else 40, stateful_step_count=14, deadline=None,
-    suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    max_examples=300 if settings().max_examples > 100 else min(40, settings().max_examples), stateful_step_count=14,
+    deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )  # fmt: skip

@@ -26,7 +26,7 @@ from tests.services import empty
 from tests.support import START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
-EXAMPLES = 200 if settings().max_examples > 100 else 30  # more where the profile "thorough" is chosen
+EXAMPLES = 200 if settings().max_examples > 100 else min(30, settings().max_examples)  # more in the profile "thorough"
 TASK = config.make_task(
     "late", prediction="predict.score", label="arrivals.late", threshold=0.5, slices=["side"], horizon="3d"
 )

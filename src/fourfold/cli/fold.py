@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
@@ -13,6 +14,9 @@ from fourfold.cli.loop import repeat
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.config import Settings, interval_of
+from fourfold.engine import MASTER
+from fourfold.errors import ConfigError
+from fourfold.model import SPARK
 from fourfold.reports.problems import Problem, uncountable
 from fourfold.store import Store, projects_to_fold
 
@@ -24,12 +28,22 @@ def command(
     every: Annotated[
         str | None, typer.Option(help="Count repeatedly, this often: 30s, 5m, 1h; a signal ends it.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What counts: duckdb, in this process, or spark; else FOURFOLD_ENGINE.")
+    ] = None,
+    master: Annotated[
+        str | None, typer.Option(help="Where Spark runs, if no session is given: local[4], spark://HOST:7077, yarn.")
+    ] = None,
 ) -> None:
     """Count new records, and newly declared tasks; after an interrupt, the next run continues from there.
 
     Without a project, it counts all projects of the store.
     """
-    settings = settings_of(store, project)
+    settings = settings_of(store, project, engine)
+    if master is not None:
+        if settings.engine != SPARK:
+            raise ConfigError(f"--master={master!r} is for Spark: give --engine spark too")
+        os.environ[MASTER] = master
     if every is None:
         projects_to_fold(settings)  # reports errors before a progress bar appears
         with _progress(json) as report:

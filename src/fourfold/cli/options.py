@@ -34,9 +34,9 @@ def open_store(store: str | None, project: str | None) -> Store:
     return open_project(settings_of(store, project))
 
 
-def settings_of(store: str | None, project: str | None) -> config.Settings:
+def settings_of(store: str | None, project: str | None, engine: str | None = None) -> config.Settings:
     """The settings of a command."""
-    return config.load(store, project, option=config.ON_THE_COMMAND_LINE)
+    return config.load(store, project, engine=engine, option=config.ON_THE_COMMAND_LINE)
 
 
 def print_json(rows: Sequence[Any]) -> None:

@@ -19,8 +19,9 @@ counts     list<int64>    the count of each bin or label; negative in a correcti
 registers  list<int32>    HyperLogLog: register number × 32 + rank, sorted
 ========== ============== ==========================================================================
 
-``add`` is associative and commutative, its identity is ``empty()``: a commutative monoid, so folding in one
-pass, in a thousand batches, in any order or on a cluster gives the same counts.
+``merge`` is associative and commutative, its identity is ``empty()``: a commutative monoid, so folding in one
+pass, in a thousand batches, in any order or on a cluster gives the same counts. ``add`` also keeps only the most
+frequent labels of each row (``heaviest``), which is done to totals.
 
 Float sums are not exact: adding 1e300 to a sum and subtracting it again, because the label was a typo, leaves zero;
 infinity less infinity is NaN. So records whose addends have another size have their own row, which disappears with the
@@ -81,7 +82,12 @@ def negate(table: pa.Table) -> pa.Table:
 
 
 def add(*tables: pa.Table) -> pa.Table:
-    """Add counts: rows with the same column, kind, slice, bucket and binning become one row."""
+    """Add counts, of which each row keeps the most frequent labels."""
+    return heaviest(merge(*tables))
+
+
+def merge(*tables: pa.Table) -> pa.Table:
+    """Add counts, with all labels: rows with the same column, kind, slice, bucket and binning become one row."""
     table = pa.concat_tables([t for t in tables if t.num_rows] or [empty()]).combine_chunks()
     if table.num_rows == 0:
         return table
@@ -97,11 +103,6 @@ def add(*tables: pa.Table) -> pa.Table:
     bins, labels, counts, sizes = _add_bins(table, group, size)
     kinds = keys["kind"].to_pylist()
     labelled = np.array([KINDS[kind].labelled for kind in kinds], bool)
-    if labels is not None:
-        capped = np.array([KINDS[kind].capped for kind in kinds], bool)
-        labels, counts, sizes, dropped = _heaviest(labels, counts, sizes, labelled, capped)
-        starts = offsets_of(tally_lengths)[:-1]
-        tallies[starts[capped] + _OTHER] += dropped[capped]
     registers, register_sizes = _add_registers(table["registers"], group, size)
 
     no_rows = np.zeros(size, np.int64)
@@ -123,6 +124,48 @@ def add(*tables: pa.Table) -> pa.Table:
         ],
         schema=SCHEMA,
     )
+
+
+def heaviest(table: pa.Table) -> pa.Table:
+    """The counts with the most frequent ``MAX_CATEGORIES`` labels of each capped row; the rest is counted as *other*.
+
+    Of equally frequent labels the alphabetically first are kept.
+    """
+    numbers, sizes = lists(table["counts"])
+    label_sizes = lengths_of(table["labels"].combine_chunks())
+    wide = np.flatnonzero(label_sizes > MAX_CATEGORIES)
+    if not len(wide):
+        return table
+    capped = [KINDS[kind].capped for kind in table["kind"].take(pa.array(wide)).to_pylist()]
+    wide = wide[np.array(capped, bool)]
+    labels = table["labels"].combine_chunks().flatten()
+    tallies, tally_sizes = lists(table["tallies"])
+    tallies = tallies.copy()
+    others = offsets_of(tally_sizes)[:-1] + _OTHER
+    starts, label_starts = offsets_of(sizes), offsets_of(label_sizes)
+    keep, keep_labels = np.ones(len(numbers), bool), np.ones(len(labels), bool)
+    for row in wide:
+        window, texts = slice(starts[row], starts[row + 1]), slice(label_starts[row], label_starts[row + 1])
+        kept = _heaviest(np.abs(numbers[window]), labels[texts])
+        tallies[others[row]] += numbers[window][~kept].sum()
+        keep[window] = keep_labels[texts] = kept
+    sizes, label_sizes = sizes.copy(), label_sizes.copy()
+    sizes[wide] = label_sizes[wide] = MAX_CATEGORIES
+    table = _replace(table, "tallies", ragged(tallies, offsets_of(tally_sizes), pa.int64()))
+    table = _replace(table, "counts", ragged(numbers[keep], offsets_of(sizes), pa.int64()))
+    kept_labels = labels.filter(pa.array(keep_labels))
+    return _replace(table, "labels", ragged(kept_labels, offsets_of(label_sizes), pa.string()))
+
+
+def _heaviest(sizes: Ints, labels: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Which of a row's labels are its largest ``MAX_CATEGORIES``."""
+    lightest = np.partition(sizes, -MAX_CATEGORIES)[-MAX_CATEGORIES]
+    kept: npt.NDArray[np.bool_] = sizes > lightest
+    room = MAX_CATEGORIES - int(kept.sum())
+    equal = np.flatnonzero(sizes == lightest)
+    first = pc.select_k_unstable(labels.take(pa.array(equal)), room, [("", "ascending")])
+    kept[equal[first.to_numpy()]] = True
+    return kept
 
 
 def drop_zero(table: pa.Table, *, changes: bool = False) -> pa.Table:
@@ -213,29 +256,6 @@ def _add_bins(table: pa.Table, group: Ints, size: int) -> tuple[Ints, pa.Array |
         return codes, None, counts, sizes
     numeric = ~np.repeat(np.isin(np.arange(size), group[lengths_of(table["labels"].combine_chunks()) > 0]), sizes)
     return codes[numeric], dictionary.take(pa.array(codes[~numeric])), counts, sizes
-
-
-def _heaviest(
-    labels: pa.Array, counts: Ints, sizes: Ints, labelled: npt.NDArray[np.bool_], capped: npt.NDArray[np.bool_]
-) -> tuple[pa.Array, Ints, Ints, Ints]:
-    """The most frequent ``MAX_CATEGORIES`` labels of the capped rows; also what each row lost to *other*."""
-    dropped = np.zeros(len(sizes), np.int64)
-    wide = np.flatnonzero(capped & (sizes > MAX_CATEGORIES))
-    if not len(wide):
-        return labels, counts, sizes, dropped
-    label_starts, count_starts = offsets_of(np.where(labelled, sizes, 0)), offsets_of(sizes)
-    keep_labels, keep_counts = np.ones(len(labels), bool), np.ones(len(counts), bool)
-    for row in wide:
-        window = slice(count_starts[row], count_starts[row + 1])
-        texts = labels[label_starts[row] : label_starts[row + 1]].to_pylist()
-        heavy = sorted(range(len(texts)), key=lambda i: (-abs(int(counts[window][i])), texts[i]))
-        light = np.array(heavy[MAX_CATEGORIES:])
-        dropped[row] = counts[window][light].sum()
-        keep_counts[count_starts[row] + light] = False
-        keep_labels[label_starts[row] + light] = False
-    sizes = sizes.copy()
-    sizes[wide] = MAX_CATEGORIES
-    return labels.filter(pa.array(keep_labels)), counts[keep_counts], sizes, dropped
 
 
 def _add_registers(column: pa.ChunkedArray, group: Ints, size: int) -> tuple[npt.NDArray[np.int32], Ints]:

@@ -1,13 +1,14 @@
 """Engines run the folds: they read the log, join, and pass the records to the one kernel in ``fold``."""
 
-from fourfold.engine.choice import make_engine
-from fourfold.engine.drive import Engine
+from fourfold.engine.choice import MASTER, make_engine
 from fourfold.engine.duckdb import DuckDB
+from fourfold.engine.engine import Engine
 from fourfold.engine.expressions import check_expression, columns_of_slice
 from fourfold.engine.protocol import Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, TooSlowError
 from fourfold.engine.stopping import StoppedError
 
 __all__ = [
+    "MASTER",
     "Batch",
     "ChangedLog",
     "Discrepancy",

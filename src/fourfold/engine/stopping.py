@@ -6,14 +6,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-
-import duckdb
+from typing import Protocol, TypeVar
 
 from fourfold.errors import FourfoldError
 
 LONGEST = 30.0  # seconds that are waited for a thread
+
+
+class Interruptible(Protocol):
+    """What a thread asks of an engine: a connection of DuckDB, or the jobs of a Spark session."""
+
+    def interrupt(self) -> None:
+        """End what is asked at the moment with an error."""
+
+    def close(self) -> None:
+        """Ask nothing further."""
+
+
+_Asked = TypeVar("_Asked", bound=Interruptible)
 _stopped: set[int] = set()  # threads that have been told to end
-_connections: dict[int, duckdb.DuckDBPyConnection] = {}  # what each thread asks at the moment
+_connections: dict[int, Interruptible] = {}  # what each thread asks at the moment
 
 
 class StoppedError(FourfoldError):
@@ -21,7 +33,7 @@ class StoppedError(FourfoldError):
 
 
 def stop(thread: threading.Thread) -> None:
-    """Stop a thread at its next batch, and its DuckDB query at once; return when it has ended, or give up."""
+    """Stop a thread at its next batch, and its query at once; return when it has ended, or give up."""
     name = thread.ident
     if name is None:
         return
@@ -46,7 +58,7 @@ def check() -> None:
 
 
 @contextmanager
-def stoppable(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+def stoppable(connection: _Asked) -> Iterator[_Asked]:
     """While this lasts, ``stop`` interrupts this thread's queries; the connection is closed at the end."""
     thread = threading.get_ident()
     check()

@@ -12,6 +12,7 @@ from fourfold.fold.columns import (
     fold_columns,
     nearly_all_distinct,
     plan_columns,
+    unplanned,
 )
 from fourfold.fold.frames import is_frame, to_arrow
 from fourfold.fold.groups import Groups, Split, bucket_starts, event_seconds, group_records
@@ -40,4 +41,5 @@ __all__ = [
     "nearly_all_distinct",
     "plan_columns",
     "to_arrow",
+    "unplanned",
 ]

@@ -1,4 +1,7 @@
-"""Categorical columns: their values as text, the 256 most frequent per bucket, and HyperLogLog for distinct counts.
+"""Categorical columns: all of their values as text, and HyperLogLog for distinct counts.
+
+That only the 256 most frequent values of a bucket are kept is up to ``counts.heaviest``, once all is added up: what is
+cut earlier depends on how the records were divided.
 
 HyperLogLog: Flajolet et al., "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm",
 AofA 2007. Its registers are merged by taking the larger, so they add up like counts do.
@@ -43,14 +46,6 @@ def fold_category(texts: pa.Array, groups: Groups, column: str) -> Counted:
     codes, counted, sizes = count_codes(codes.astype(np.int64), groups)
     group = np.repeat(np.arange(groups.size), sizes)
     registers, register_sizes = _registers(_entries(labels)[codes], group, groups.size)
-    if too_many := np.flatnonzero(sizes > counts.MAX_CATEGORIES).tolist():
-        kept = np.ones(len(codes), bool)
-        ends = counts.offsets_of(sizes)
-        for row in too_many:
-            window = slice(ends[row], ends[row + 1])
-            kept[window] = _heaviest(counted[window], labels, codes[window])
-        tallies[:, TALLIES["other"]] = np.bincount(group[~kept], counted[~kept], groups.size)
-        codes, counted, sizes = codes[kept], counted[kept], np.minimum(sizes, counts.MAX_CATEGORIES)
     return Counted(
         column,
         "category",
@@ -81,17 +76,6 @@ def labels_of(texts: pa.StringArray) -> pa.StringArray:
     if not pc.any(pc.greater(pc.utf8_length(texts), LONGEST_LABEL)).as_py():
         return texts
     return pa.array([None if text is None else label_of(text) for text in texts.to_pylist()], pa.string())
-
-
-def _heaviest(counted: Ints, labels: pa.StringArray, codes: Ints) -> npt.NDArray[np.bool_]:
-    """A group's most frequent ``MAX_CATEGORIES`` labels; of equal ones the alphabetically first."""
-    lightest = np.partition(counted, -counts.MAX_CATEGORIES)[-counts.MAX_CATEGORIES]
-    kept: npt.NDArray[np.bool_] = counted > lightest
-    room = counts.MAX_CATEGORIES - int(kept.sum())
-    equal = np.flatnonzero(counted == lightest)
-    first = pc.select_k_unstable(labels.take(pa.array(codes[equal])), room, [("", "ascending")])
-    kept[equal[first.to_numpy()]] = True
-    return kept
 
 
 def hash_texts(texts: pa.Array) -> Words:

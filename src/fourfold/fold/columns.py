@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.counts import KINDS
+from fourfold.counts import KINDS, heaviest
 from fourfold.counts.binning import Binning, Floats, Ints
 from fourfold.errors import InputError
 from fourfold.fold.category import fold_category, fold_identifier
@@ -18,7 +18,7 @@ from fourfold.fold.counted import Counted, counts_table
 from fourfold.fold.frames import Frame, to_arrow
 from fourfold.fold.groups import Groups, event_seconds, group_records
 from fourfold.fold.numeric import choose_binning, fold_numeric, needs_new_binning
-from fourfold.fold.vector import is_vector, vector_parts
+from fourfold.fold.vector import first_width, is_vector, vector_parts
 from fourfold.model import DAY, HOUR
 
 BUCKETS = {"hour": HOUR, "1h": HOUR, "day": DAY, "1d": DAY}
@@ -34,12 +34,14 @@ class Plan:
     ``binnings`` holds each numeric series' binnings, each with the bucket from which it is in force, the oldest
     first; ``small`` names the integer columns that are also counted as categories, since they had at most 256 distinct
     values. ``identifiers`` holds for each text column the event time from which it is not counted by value, since
-    nearly all are distinct; ``NEVER`` if it is.
+    nearly all are distinct; ``NEVER`` if it is. ``widths`` holds the length of each vector column's first vector, which
+    is fixed for one fold only: nothing keeps it.
     """
 
     binnings: Mapping[str, Sequence[tuple[int, Binning]]] = dataclasses.field(default_factory=dict)
     small: frozenset[str] = frozenset()
     identifiers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def binning(self, series: str, second: int) -> Binning:
         """The binning in force at an event time; the unit binning for a series that has none yet."""
@@ -104,30 +106,49 @@ def fold(
         seconds = event_seconds(table[time])
         table = table.drop_columns([time])
     groups = group_records(seconds // BUCKETS[every] * BUCKETS[every], table.select(list(by)) if by else None)
-    return fold_columns(table, seconds, groups, plan)
+    return heaviest(fold_columns(table, seconds, groups, plan))
 
 
 def plan_columns(table: pa.Table, known: Plan, seconds: Ints | None = None) -> Plan:
     """The plan with what ``known`` lacks chosen from this table."""
-    new, small, identifiers = {}, set(known.small), {**known.identifiers}
+    new, small, identifiers, widths = {}, set(known.small), {**known.identifiers}, {**known.widths}
     for name in table.column_names:
         column = table[name]
         if pa.types.is_integer(column.type) and name not in known.binnings and _is_small(column):
             small.add(name)
         if pa.types.is_string(column.type) and name not in identifiers and column.null_count < len(column):
             identifiers[name] = ALWAYS if _is_identifier(column) else NEVER
+        if is_vector(column.type) and name not in widths and (width := first_width(column.combine_chunks())):
+            widths[name] = width
         if name in known.binnings and not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
             continue  # it becomes one series of its own name, which is planned
-        for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds):
+        for series, values, valid in _numeric_series(name, column.combine_chunks(), seconds, widths.get(name, 0)):
             if series not in known.binnings:
                 present = values if valid is None else values[valid]
                 if len(present):
                     new[series] = choose_binning(present)
-    return dataclasses.replace(known, small=frozenset(small), identifiers=identifiers).adding(new)
+    known = dataclasses.replace(known, small=frozenset(small), identifiers=identifiers, widths=widths)
+    return known.adding(new)
+
+
+def unplanned(schema: pa.Schema, plan: Plan) -> list[str]:
+    """The columns for which ``plan_columns`` has found no value yet."""
+    return [field.name for field in schema if not _is_planned(field, plan)]
+
+
+def _is_planned(field: pa.Field, plan: Plan) -> bool:
+    kind, types = field.type, pa.types
+    if types.is_string(kind):
+        return field.name in plan.identifiers
+    if is_vector(kind):
+        return field.name in plan.widths
+    if types.is_list(kind) or types.is_map(kind) or types.is_binary(kind):
+        return f"{field.name}.length" in plan.binnings
+    return field.name in plan.binnings or types.is_null(kind) or types.is_nested(kind)
 
 
 def fold_columns(table: pa.Table, seconds: Ints, groups: Sequence[Groups], plan: Plan) -> pa.Table:
-    """The counts of each column of a table of plain types, in each of the groups.
+    """The counts of each column of a table of plain types, in each of the groups, with all labels.
 
     ``seconds`` are the records' event times; timestamps are counted as seconds behind these.
     """
@@ -156,7 +177,7 @@ def _fold_column(
 ) -> Iterator[Counted]:
     """The counts of one column in each of the groups, as it is counted at one moment."""
     texts = _texts(name, array, plan)
-    numeric = list(_numeric_series(name, array, seconds))
+    numeric = list(_numeric_series(name, array, seconds, plan.widths.get(name, 0)))
     fold_texts = fold_identifier if plan.identifier(name, moment) else fold_category
     for grouping in groups:
         if texts is not None:
@@ -172,7 +193,8 @@ def better_binnings(table: pa.Table, seconds: Ints, plan: Plan) -> dict[str, Bin
     moment = int(seconds[-1]) if len(seconds) else 0
     found = {}
     for name in table.column_names:
-        for series, values, valid in _numeric_series(name, table[name].combine_chunks(), seconds):
+        array = table[name].combine_chunks()
+        for series, values, valid in _numeric_series(name, array, seconds, plan.widths.get(name, 0)):
             present = values if valid is None else values[valid]
             if series in plan.binnings:
                 better = needs_new_binning(present, plan.binning(series, moment))
@@ -194,8 +216,11 @@ def _texts(name: str, array: pa.Array, plan: Plan) -> pa.Array | None:
 _Series = tuple[str, Floats, npt.NDArray[np.bool_] | None]
 
 
-def _numeric_series(name: str, array: pa.Array, seconds: Ints | None) -> Iterator[_Series]:
-    """The numeric series that a column becomes: values, and which records are not null (None: all)."""
+def _numeric_series(name: str, array: pa.Array, seconds: Ints | None, width: int) -> Iterator[_Series]:
+    """The numeric series that a column becomes: values, and which records are not null (None: all).
+
+    ``width`` is how long vectors have to be.
+    """
     kind, types = array.type, pa.types
     if types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind):
         yield name, _floats(array), _valid(array)
@@ -204,7 +229,7 @@ def _numeric_series(name: str, array: pa.Array, seconds: Ints | None) -> Iterato
         event = seconds if seconds is not None else np.zeros(len(micros), np.int64)
         yield name, event - micros / 1e6, _valid(array)
     elif is_vector(kind):
-        for part, values, valid in vector_parts(array):
+        for part, values, valid in vector_parts(array, width):
             yield f"{name}.{part}", values, valid
     elif types.is_list(kind) or types.is_map(kind):
         lengths = pc.list_value_length(array) if types.is_list(kind) else pa.array(np.diff(array.offsets.to_numpy()))

@@ -42,7 +42,7 @@ def choose_binning(values: Floats, bits: int = 6, version: int = 0) -> Binning:
     with np.errstate(over="ignore", invalid="ignore"):
         # each with the size of what it is a difference of; in units of the scale all values' fourth powers are floats
         candidates = [((upper - lower) / 1.349 * 2, max(quartile, largest * _FURTHEST))]
-        candidates += [(scale, largest) for scale in (float(np.std(finite)), abs(centre), 1.0, largest)]
+        candidates += [(scale, largest) for scale in (float(np.std(np.sort(finite))), abs(centre), 1.0, largest)]
     tiny, epsilon = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).eps)
     scale = next(s for s, of in candidates if math.isfinite(s) and s > max(tiny, epsilon * of))  # more than rounding
     return Binning(centre, scale, bits, version)

@@ -21,15 +21,21 @@ def is_vector(kind: pa.DataType) -> bool:
     )
 
 
-def vector_parts(array: pa.ListArray) -> Iterator[tuple[str, Floats, npt.NDArray[np.bool_]]]:
+def first_width(array: pa.ListArray) -> int:
+    """The length of a vector column's first vector that is not empty; 0 where there is none."""
+    lengths = np.diff(array.offsets.to_numpy().astype(np.int64))
+    valid = array.is_valid().to_numpy(zero_copy_only=False) & (lengths > 0)
+    return int(lengths[valid][0]) if valid.any() else 0
+
+
+def vector_parts(array: pa.ListArray, width: int) -> Iterator[tuple[str, Floats, npt.NDArray[np.bool_]]]:
     """Name suffix, values and validity of each part of a vector column.
 
-    A vector counts as null where it is null, empty, holds a null, or is not as long as the column's first.
+    A vector counts as null where it is null, empty, holds a null, or is not as long as ``width``.
     """
     offsets = array.offsets.to_numpy().astype(np.int64)
     lengths = np.diff(offsets)
     valid = array.is_valid().to_numpy(zero_copy_only=False) & (lengths > 0)
-    width = int(lengths[valid][0]) if valid.any() else 0
     valid &= lengths == width
     flat = array.values.cast(pa.float64(), safe=False)
     values = flat.to_numpy(zero_copy_only=False)

@@ -30,7 +30,6 @@ from fourfold.state import Database, StateError, adding, catalogue, series
 from fourfold.state.catalogue import Backfill
 from fourfold.state.jobs import Job, Workload, workloads
 
-PIECE_ROWS = 1_000_000  # of a first count, that are counted in one transaction
 ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
 
 
@@ -180,7 +179,7 @@ class Counter:
         whole = {stream: self._log(stream).whole(newest.get(stream)) for stream in work.streams}
         kept_slices = self._kept_slices(self._known([fresh]), fresh, whole)
         rows = sum(self._log(stream).rows for stream in newest)
-        pieces = 1 if work.task is not None and work.task.query else 1 + rows // PIECE_ROWS
+        pieces = 1 if work.task is not None and work.task.query else 1 + rows // self._engine.piece_rows
         if work.task is None:
             pieces = min(pieces, max(len(whole[work.streams[0]].added), 1))
         progress = Backfill(tuple(sorted(newest.items())), 0, pieces)

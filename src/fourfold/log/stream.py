@@ -323,6 +323,7 @@ class StreamLog:
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
+                _check_features(self._table, self.folder)
                 self._mark, self._numbers = (version, mark(self.folder, version)), {}
         return self._table
 
@@ -360,6 +361,21 @@ def _writer(schema: pa.Schema) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS, column_properties=plain
     )
+
+
+def _check_features(table: DeltaTable, folder: StorePath) -> None:
+    """Refuse a table of which another engine says that its data files alone do not tell what is in it.
+
+    Raises:
+        StoreError: it has deletion vectors, or maps its columns to other names.
+    """
+    protocol = table.protocol()
+    features = {*(protocol.reader_features or ()), *(["columnMapping"] if protocol.min_reader_version == 2 else [])}
+    if found := sorted(features & {"columnMapping", "deletionVectors"}):
+        raise StoreError(
+            f"the log at {folder}: another engine gave the table {found[0]}, which fourfold does not read; there, run "
+            f"REORG TABLE … APPLY (PURGE) and ALTER TABLE … DROP FEATURE {found[0]}"
+        )
 
 
 def _schema(table: DeltaTable) -> pa.Schema:

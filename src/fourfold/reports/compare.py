@@ -181,7 +181,7 @@ def _counts(table: pa.Table, plan: Plan) -> dict[str, Counts]:
     """The counts of each column, by value if it is counted both ways."""
     bare = table.select(users(table.column_names))
     at = event_seconds(table[EVENT_TIME])
-    folded = fold_columns(bare, at, group_records(np.zeros(len(at), np.int64)), plan)
+    folded = counts.heaviest(fold_columns(bare, at, group_records(np.zeros(len(at), np.int64)), plan))
     found: dict[str, Counts] = {}
     for entry in counts.rows(folded, plan.by_version()):
         if entry.column not in found or entry.kind == "category":

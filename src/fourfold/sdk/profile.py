@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from fourfold import counts
 from fourfold.fold import Plan, bucket_starts, fold_columns, fold_keys, group_records, plan_columns
 from fourfold.fold.groups import event_seconds
 from fourfold.log import messages
@@ -43,10 +45,22 @@ def profile(session: Session, run: Run, name: str, table: pa.Table, time: str | 
         table = table.drop_columns([time])
     else:
         event = np.full(table.num_rows, int(run.at if run.at is not None else run.started))
-    plan = plan_columns(table, session.plan(stream), event)
+    plan = plan_columns(table, dataclasses.replace(session.plan(stream), widths={}), event)
     session.keep_plan(stream, plan)
     groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)
     counted = [fold_columns(table, event, groups, plan), *(fold_keys(None, group) for group in groups)]
-    found = Profile(pa.concat_tables(counted), plan)
+    found = Profile(counts.heaviest(pa.concat_tables(counted)), plan)
     session.sender.send_counts(messages.counted(session.project, stream, run, plan), found.counts)
+    return found
+
+
+def profile_there(session: Session, run: Run, name: str, frame: Any, time: str | None, by: Sequence[str]) -> Profile:
+    """As ``profile``, for a frame of a cluster, which is counted there; ``time`` has no nulls."""
+    from fourfold.engine.spark.frames import counts_of
+
+    stream = f"{run.component}.{name}"
+    moment = int(run.at if run.at is not None else run.started)
+    found = Profile(*counts_of(frame, time, moment, by, dataclasses.replace(session.plan(stream), widths={})))
+    session.keep_plan(stream, found.plan)
+    session.sender.send_counts(messages.counted(session.project, stream, run, found.plan), found.counts)
     return found

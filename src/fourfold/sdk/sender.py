@@ -23,7 +23,7 @@ from fourfold.fold import to_arrow
 from fourfold.fold.frames import is_record
 from fourfold.log import Inbox, messages
 from fourfold.model import Plausible, Run
-from fourfold.sdk import buffer, ending, runs
+from fourfold.sdk import buffer, clusters, ending, runs
 from fourfold.sdk.batch import Prepared, Record, from_records, prepare, shown
 from fourfold.sdk.buffer import Buffer
 from fourfold.sdk.host import Host, error_text, logger
@@ -85,8 +85,12 @@ class Sender:
     ) -> None:
         """Send a dataframe as one batch; one that cannot be logged goes to quarantine with the reason.
 
-        ``logged`` is when it was logged, in nanoseconds since 1970; ``run`` is the run that logged it, if any.
+        ``logged`` is when it was logged, in nanoseconds since 1970; ``run`` is the run that logged it, if any. A frame
+        of a cluster is logged from there, and there is a warning if it cannot be: it is too large to be kept.
         """
+        if clusters.is_cluster_frame(data):
+            self._append(stream, data, key, time, logged, run.id if run else None)
+            return
         try:
             batches = prepare(data, key, time, logged, run.id if run else None, self._times)
         except InputError as error:
@@ -95,6 +99,15 @@ class Sender:
         else:
             self._send_prepared(stream, batches)
         self.outbox.check()
+
+    def _append(
+        self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
+    ) -> None:
+        inbox = self.outbox.inbox
+        place = clusters.staged(inbox)
+        work = clusters.Appended(self.project, stream, key, time, logged, run, self._times, place)
+        if unreadable := clusters.append(data, inbox, work):
+            self._host.warn(f"ff.log({stream!r}): {unreadable} {_UNREADABLE}", once=f"time{stream}")
 
     def send_counts(self, header: messages.Header, table: pa.Table) -> None:
         """Queue the counts of a run's frame."""
@@ -243,11 +256,7 @@ class Sender:
             if error is None:
                 self.outbox.post(messages.records(self.project, stream, prepared.key, prepared.time), prepared.table)
                 if prepared.unreadable:
-                    self._host.warn(
-                        f"ff.log({stream!r}): {prepared.unreadable} times cannot be read, or are implausible; these "
-                        "records count as of when they were logged, and keep the time in the column unreadable_time",
-                        once=f"time{stream}",
-                    )
+                    self._host.warn(f"ff.log({stream!r}): {prepared.unreadable} {_UNREADABLE}", once=f"time{stream}")
             else:
                 self._host.warn(f"ff.log({stream!r}): {error_text(error)} The record is kept in quarantine.")
                 self.outbox.post(messages.rejected(self.project, stream, error_text(error)), prepared.table)
@@ -293,6 +302,12 @@ class Sender:
                 self._host.warn(text)
             total = messages.Dropped(self.project, socket.gethostname(), self._process, dropped, time())
             self.outbox.post(messages.dropped(total, f"process {self._process}: {text}"))
+
+
+_UNREADABLE = (
+    "times cannot be read, or are implausible; these records count as of when they were logged, and keep the time in "
+    "the column unreadable_time"
+)
 
 
 def stream_name(stream: Any) -> str:

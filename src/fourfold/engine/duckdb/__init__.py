@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -10,19 +11,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.engine import stopping
-from fourfold.engine.drive import Engine
+from fourfold.engine.drive import Adder, count_joined, count_records, count_repetitions, divided, folded, wanted_of
 from fourfold.engine.duckdb import sql
 from fourfold.engine.duckdb.connection import connected, expression_seconds, seconds_for
-from fourfold.engine.duckdb.files import needed, read, register, tables
+from fourfold.engine.duckdb.files import SMALL, needed, read, register, tables
 from fourfold.engine.duckdb.joins import Join
 from fourfold.engine.duckdb.matching import discrepancies
 from fourfold.engine.duckdb.repeated import repetitions
-from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Discrepancy, Extent, Splits
-from fourfold.fold import KeptSlices, labels_of
-from fourfold.model import LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
+from fourfold.engine.engine import Engine
+from fourfold.engine.planning import (
+    SAMPLE,
+    plan_joined,
+    plan_log,
+    plan_next,
+    plan_records,
+    plan_sampled,
+    share_of,
+)
+from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
+from fourfold.fold import KeptSlices, Plan, labels_of
+from fourfold.fold.tasks import unplanned_task
+from fourfold.model import ALL, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
 from fourfold.model.records import EVENT_TIME, KEY
 
-__all__ = ["DuckDB"]
+__all__ = ["DuckDB", "labelled", "parts_of"]
 
 
 class DuckDB(Engine):
@@ -63,25 +75,61 @@ class DuckDB(Engine):
                 f"SELECT {', '.join(parts)} FROM (SELECT {sql.listed(parts)}, count(*) AS n FROM log GROUP BY ALL) "
                 f"ORDER BY n DESC, {', '.join(parts)} LIMIT {most}"
             ).fetchall()
-        return known.admitting(_labelled(rows))
+        return known.admitting(labelled(rows))
 
-    def records(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
-        """See ``Engine.records``."""
-        for files, sign in ((log.added, 1), (log.removed, -1)):
-            for table in tables(log, files, extent):
-                yield Batch(sign, table, _parts(table, splits))
+    def fold_stream(self, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent = WHOLE) -> Folded:
+        """See ``Engine.fold_stream``."""
+        adder, kept = Adder(), divided(splits)
+        batches = _records(log, kept, extent)
+        first, second = next(batches, None), next(batches, None)
+        if first is not None:
+            plan = plan_records(first.records, plan)
+            plan = plan if second is None else plan_log(log, extent, plan)
+        for batch in filter(None, itertools.chain((first, second), batches)):
+            for table in count_records(batch, splits, plan):
+                adder.add(table)
+        for batch in repetitions(log, kept, extent):
+            for table in count_repetitions(batch, splits):
+                adder.add(table)
+        if log.added and ALL in splits:
+            plan = plan_next(log, extent, plan, first.records if first is not None and second is None else None)
+        return folded(adder.total(), plan)
 
-    def repetitions(self, log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
-        """See ``Engine.repetitions``."""
-        return repetitions(log, splits, extent)
-
-    def join(
-        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent, pairs: bool
-    ) -> Iterator[Batch]:
-        """See ``Engine.join``."""
-        seconds = expression_seconds(logs.values(), *splits, sums=bool(task.sums))
+    def fold_task(
+        self,
+        task: Task,
+        logs: Mapping[str, ChangedLog],
+        splits: Splits,
+        plan: Plan,
+        extent: Extent = WHOLE,
+        wanted: Wanted | None = None,
+    ) -> Folded:
+        """See ``Engine.fold_task``."""
+        adder, kept = Adder(), divided(splits)
+        wanted = wanted_of(task, splits, wanted)
+        pairs = bool(task.version) and "" in wanted.get(ALL, ())
+        if unplanned_task(task, plan) and sum(log.rows() for log in logs.values()) > SMALL:
+            plan = self._sampled(task, logs, plan, extent)
+        seconds = expression_seconds(logs.values(), *kept, sums=bool(task.sums))
         with connected(f"task {task.name!r}", seconds=seconds) as connection:
-            yield from Join(connection, task, logs, splits, extent).records(pairs)
+            for batch in Join(connection, task, logs, kept, extent).records(pairs):
+                plan = plan if batch.paired else plan_joined(task, batch.records, plan)
+                for table in count_joined(task, batch, splits, wanted, plan):
+                    adder.add(table)
+        return folded(adder.total(), plan)
+
+    def _sampled(self, task: Task, logs: Mapping[str, ChangedLog], plan: Plan, extent: Extent) -> Plan:
+        """The plan with what it lacks chosen from samples of the joined records."""
+        bare = dataclasses.replace(task, sums=())
+
+        def sample(labelled: bool) -> pa.Table:
+            share = None if labelled else share_of(logs.values(), extent)
+            with connected() as connection:
+                join = Join(connection, bare, logs, {}, extent, share)
+                found = list(join.sample(SAMPLE, labelled=labelled))
+            return pa.concat_tables(found).combine_chunks() if found else pa.table({})
+
+        return plan_sampled(task, sample, plan)
 
     def joined(
         self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = WHOLE
@@ -148,7 +196,14 @@ class DuckDB(Engine):
         return pc.unique(table[KEY].combine_chunks())
 
 
-def _parts(records: pa.Table, splits: Splits) -> pa.Table:
+def _records(log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]:
+    """The added records, then the removed ones."""
+    for files, sign in ((log.added, 1), (log.removed, -1)):
+        for table in tables(log, files, extent):
+            yield Batch(sign, table, parts_of(table, splits))
+
+
+def parts_of(records: pa.Table, splits: Splits) -> pa.Table:
     """What the parts of dimensions make of records; a column of text is its own text."""
     if all(_is_text(records.schema, dimension) for dimension in splits):
         columns = {
@@ -179,9 +234,9 @@ def _heaviest(records: pa.Table, dimension: Dimension) -> list[tuple[str | None,
     values = zip(*(counted[name].to_pylist() for name in names), strict=True)
     weighed = zip(counted["count_all"].to_pylist(), values, strict=True)
     ordered = sorted(weighed, key=lambda entry: (-entry[0], [(text is None, text or "") for text in entry[1]]))
-    return _labelled(value for _, value in ordered)
+    return labelled(value for _, value in ordered)
 
 
-def _labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+def labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
     """Values of a dimension as labels, each once."""
     return list(dict.fromkeys(tuple(None if text is None else label_of(text) for text in row) for row in rows))

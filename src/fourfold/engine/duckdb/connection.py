@@ -97,6 +97,11 @@ def _database() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def one_thread() -> None:
+    """Let the process's database use one thread: beside it, others are at work on other partitions."""
+    _database().execute("SET threads = 1")
+
+
 def _close(connection: duckdb.DuckDBPyConnection) -> None:
     """While the interpreter is whole: what a thread keeps alive beyond that, the driver reports as leaked."""
     _database.cache_clear()

@@ -32,25 +32,23 @@ def read(log: ChangedLog, files: Sequence[str], columns: Sequence[str]) -> pa.Ta
     return None if table is None else table.combine_chunks()
 
 
-def tables(log: ChangedLog, files: Sequence[str], extent: Extent) -> Iterator[pa.Table]:
-    """The records of some files, whole, in tables of a moderate size."""
+def tables(
+    log: ChangedLog, files: Sequence[str], extent: Extent, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The records of some files, in their order and in tables of a moderate size; whole, or some of their columns."""
     if not files:
         return
+    columns = log.schema.names if columns is None else columns
     if extent.as_of is None and extent.closed is None:
-        table = read(log, files, log.schema.names)
+        table = read(log, files, columns)
         if table is not None:
             stopping.check()
             yield from [table] if table.num_rows else []
             return
-    known = None
-    if extent.as_of is not None:
-        known = pds.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
-    if extent.closed is not None:
-        open_ = pds.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
-        known = open_ if known is None else known & open_
-    dataset = log.dataset(files)
     waiting: list[pa.RecordBatch] = []
-    for batch in dataset.to_batches(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=known):
+    for batch in log.dataset(files).to_batches(
+        columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=_within(extent)
+    ):
         stopping.check()
         if batch.num_rows:
             waiting.append(batch)
@@ -59,6 +57,31 @@ def tables(log: ChangedLog, files: Sequence[str], extent: Extent) -> Iterator[pa
             waiting = []
     if waiting:
         yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+def last(log: ChangedLog, files: Sequence[str], extent: Extent) -> pa.Table:
+    """The last records of some files: all of them where they are few, else at least ``SMALL``."""
+    found: list[pa.Table] = []
+    if extent.as_of is None and extent.closed is None and (table := read(log, files, log.schema.names)) is not None:
+        return table
+    for fragment in reversed(list(log.dataset(files).get_fragments())):
+        for part in reversed(fragment.split_by_row_group()):
+            stopping.check()
+            found.insert(0, part.to_table(schema=log.schema, filter=_within(extent)))
+            if sum(table.num_rows for table in found) >= SMALL:
+                return pa.concat_tables(found).combine_chunks()
+    return pa.concat_tables([log.schema.empty_table(), *found]).combine_chunks()
+
+
+def _within(extent: Extent) -> pds.Expression | None:
+    """The condition that records were known at a moment, and are not closed; None where neither is asked for."""
+    known = None
+    if extent.as_of is not None:
+        known = pds.field(LOG_TIME) <= pa.scalar(extent.as_of, META.field(LOG_TIME).type)
+    if extent.closed is not None:
+        open_ = pds.field(EVENT_TIME) >= pa.scalar(extent.closed, META.field(EVENT_TIME).type)
+        known = open_ if known is None else known & open_
+    return known
 
 
 def register(

@@ -39,15 +39,21 @@ import pyarrow.compute as pc
 from fourfold.engine.duckdb import sql
 from fourfold.engine.duckdb.connection import batches
 from fourfold.engine.duckdb.files import needed
+from fourfold.engine.duckdb.sides import (
+    label_columns,
+    outcome_columns,
+    prediction_columns,
+    prediction_names,
+    recorded,
+    whole_queries,
+    with_custom,
+)
 from fourfold.engine.duckdb.touched import FIRST, LATEST, Side, Touched
-from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
-from fourfold.errors import ConfigError
-from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Task
-from fourfold.model.records import KEY, LOG_TIME, users
+from fourfold.model.records import KEY, LOG_TIME
 
-_SIDES = (("before", -1), ("after", 1))
+_SIDES = (("after", 1), ("before", -1))
 
 _CHOSEN_OF_ONE = """
     SELECT *, in_before AS chosen_before, in_after AS chosen_after,
@@ -100,18 +106,20 @@ class Join:
         logs: Mapping[str, ChangedLog],
         splits: Splits,
         extent: Extent,
+        share: str | None = None,
     ) -> None:
-        self._connection, self._task, self._extent = connection, task, extent
-        self._custom = _custom_columns(task)
+        """With ``share``, only keys whose MD5 is below it are meant."""
+        self._connection, self._task, self._extent, self._share = connection, task, extent, share
         self._recorded: list[str] = []  # the sides of which custom sums need columns
-        self._slices = sql.parts_sql(logs[task.prediction.stream].schema, splits)
-        self._sides = [
-            self._prediction(logs[task.prediction.stream], splits),
-            self._label(logs[task.label.stream]),
-        ]
+        prediction = logs[task.prediction.stream]
+        self._slices = sql.parts_sql(prediction.schema, splits)
+        columns = prediction_columns(task, prediction.schema) | self._slices
+        self._sides = [self._side("prediction", prediction, columns, prediction_names(task), splits)]
+        label = logs[task.label.stream]
+        self._sides.append(self._side("label", label, label_columns(task, label.schema), {task.label.column}))
         if task.outcome is not None:
-            log, column = logs[task.outcome.stream], task.outcome.column
-            self._sides.append(self._side("outcome", log, {"outcome": sql.number_sql(column, log.schema)}, {column}))
+            log = logs[task.outcome.stream]
+            self._sides.append(self._side("outcome", log, outcome_columns(task, log.schema), {task.outcome.column}))
         self._prepare()
 
     def records(self, pairs: bool) -> Iterator[Batch]:
@@ -126,6 +134,16 @@ class Join:
 
     def joined(self, side: str = "after", *, keys: bool = True) -> Iterator[pa.Table]:
         """The joined records of one side, with their keys where these are wanted."""
+        columns = self._columns(side, keys=keys)
+        query = self._joined(side, columns)
+        if self._task.sums:
+            query = with_custom(self._task, query, list(columns), self._recorded)
+        if self._task.query:
+            return whole_queries(self._rows(f"{query} ORDER BY query"))
+        return self._rows(query)
+
+    def _columns(self, side: str, *, keys: bool) -> dict[str, str]:
+        """The columns of joined records."""
         task = self._task
         columns = {"key": "key"} if keys else {}
         columns |= {
@@ -145,16 +163,27 @@ class Join:
             columns["outcome"] = "o.outcome"
         if self._extent.keys is not None:
             columns |= {f"{side.name}_id": f"{side.name}_id" for side in self._sides}
-        records = {f"{name}_record": f"{name}_record" for name in self._recorded}
-        query = _JOINED.format(
-            columns=sql.listed(columns | records),
+        return columns
+
+    def _joined(self, side: str, columns: Mapping[str, str], conditions: str = "") -> str:
+        """The query of one side's joined records, with what custom sums are over."""
+        conditions += sql.bounds(self._extent, "coalesce(p.time, l.time)") + self._of_queries() + self._open()
+        return _JOINED.format(
+            columns=sql.listed({**columns, **{f"{name}_record": f"{name}_record" for name in self._recorded}}),
             side=side,
-            outcomes=_OUTCOMES.format(side=side) if task.outcome is not None else "",
-            conditions=sql.bounds(self._extent, "coalesce(p.time, l.time)") + self._of_queries() + self._open(),
+            outcomes=_OUTCOMES.format(side=side) if self._task.outcome is not None else "",
+            conditions=conditions,
         )
-        if task.sums:
-            query = self._with_custom(query, list(columns))
-        return _whole_queries(self._rows(f"{query} ORDER BY query")) if task.query else self._rows(query)
+
+    def sample(self, most: int, *, labelled: bool) -> Iterator[pa.Table]:
+        """As ``joined``, without the parts: the records of the keys whose MD5 is smallest, at most so many.
+
+        ``labelled``: of those that are joined with a label.
+        """
+        columns = self._columns("after", keys=True)
+        query = self._joined("after", columns, " AND p.time IS NOT NULL AND l.has_label" if labelled else "")
+        order = "md5(key), version" if self._task.version else "md5(key)"
+        return self._rows(f"SELECT * FROM ({query}) ORDER BY {order} LIMIT {int(most)}")
 
     def _pairs(self, side: str) -> Iterator[pa.Table]:
         """The keys that two model versions predicted, with both predictions."""
@@ -181,50 +210,18 @@ class Join:
         horizon = self._task.horizon * 1_000_000
         return f" {clause} coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
 
-    def _prediction(self, log: ChangedLog, splits: Splits) -> Side:
-        task, schema = self._task, log.schema
-        columns = {"prediction": sql.value_sql(task, task.prediction.column, schema), **self._slices}
-        if task.version:
-            columns["version"] = sql.text_sql(task.version, schema)
-        if task.query:
-            columns["query"] = f"coalesce({sql.text_sql(task.query, schema)}, {KEY})"
-        if task.probabilities:
-            columns["probabilities"] = sql.raw_sql(task.probabilities, schema)
-        names = {task.prediction.column, task.version, task.query, task.probabilities}
-        return self._side("prediction", log, columns, names, splits)
-
-    def _label(self, log: ChangedLog) -> Side:
-        task, column = self._task, self._task.label.column
-        has_label = f"NOT ({sql.missing_sql(column, log.schema)})"
-        return self._side("label", log, {"label": sql.label_sql(task, log.schema), "has_label": has_label}, {column})
-
     def _side(
-        self, name: str, log: ChangedLog, columns: dict[str, str], names: set[str], splits: Splits | None = None
+        self, name: str, log: ChangedLog, columns: dict[str, str], names: set[str | None], splits: Splits | None = None
     ) -> Side:
         """A side of the join, with the columns that custom sums are over as one struct."""
-        wanted = {column[1] for column in self._custom if column[0] == name and len(column) > 1}
-        missing = sorted(wanted - set(log.schema.names))
-        if missing:
-            known = users(log.schema.names)
-            raise ConfigError(f"task {self._task.name!r}: {name}.{missing[0]} is not a column of its stream: {known}")
+        wanted = recorded(self._task, name, log.schema)
         if wanted:
             self._recorded.append(name)
             fields = ", ".join(f"{sql.quoted(column)} := {sql.quoted(column)}" for column in sorted(wanted))
             columns[f"{name}_record"] = f"struct_pack({fields})"
         if self._extent.keys is not None:
             columns[f"{name}_id"] = f"struct_pack({FIRST})"
-        return Side(name, log, columns, needed(log.schema, names | wanted, splits or {}))
-
-    def _with_custom(self, query: str, columns: Sequence[str]) -> str:
-        """The query with the custom sums' expressions, to which a record is ``prediction``, ``label``, ``score``, …"""
-        inner = {f"_ff_{name}": name for name in columns}
-        inner |= {"score": "prediction", "actual": "label", "delay": "delay"}
-        inner |= {name: f"{name}_record" for name in self._recorded}
-        outer = {name: f"_ff_{name}" for name in columns}
-        for i, sums in enumerate(self._task.sums):
-            for j, (_, expression) in enumerate(sums.expressions):
-                outer[column_of(i, j)] = f"TRY_CAST(TRY({expression}\n) AS DOUBLE)"  # null where it fails on a record
-        return f"SELECT {sql.listed(outer)} FROM (SELECT {sql.listed(inner)} FROM ({query}))"
+        return Side(name, log, columns, needed(log.schema, {*filter(None, names), *wanted}, splits or {}))
 
     def _prepare(self) -> None:
         """The first two stages: all records of touched keys, and which of them are chosen."""
@@ -273,7 +270,9 @@ class Join:
             conditions += f" AND epoch_us({LOG_TIME}) <= {int(self._extent.as_of)}"
         if self._extent.piece is not None:
             index, pieces = self._extent.piece
-            conditions += f" AND hash({KEY}) % {int(pieces)} = {int(index)}"
+            conditions += f" AND {sql.of_piece(KEY, index, pieces)}"
+        if self._share is not None:
+            conditions += f" AND md5({KEY}) < {sql.literal(self._share)}"
         if self._extent.keys is not None:
             self._connection.register("wanted", pa.table({"key": pa.array(self._extent.keys, pa.string())}))
             conditions += f" AND {KEY} IN (SELECT key FROM wanted)"
@@ -295,35 +294,3 @@ class Join:
 
     def _of_queries(self) -> str:
         return " AND (p.query IS NULL OR p.query IN (SELECT query FROM queries))" if self._restricted else ""
-
-
-def _custom_columns(task: Task) -> set[tuple[str, ...]]:
-    """What the custom sums' expressions are over."""
-    columns: set[tuple[str, ...]] = set()
-    for sums in task.sums:
-        for name, expression in sums.expressions:
-            for column in columns_of(expression):
-                if column[0] not in ("prediction", "label", "score", "actual", "delay"):
-                    raise ConfigError(
-                        f"metric {sums.metric!r}, sum {name!r}: {'.'.join(column)!r} is not known; there are "
-                        "prediction.COLUMN, label.COLUMN, score, actual and delay"
-                    )
-                columns.add(column)
-    return columns
-
-
-def _whole_queries(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables in order of their ranking query, cut so that each holds all items of the queries in it."""
-    kept: pa.Table | None = None
-    for table in tables:
-        table = table if kept is None else pa.concat_tables([kept, table]).combine_chunks()
-        last = table["query"][-1].as_py()
-        texts = table["query"].to_pylist()
-        size = len(texts)
-        while size and texts[size - 1] == last:
-            size -= 1
-        kept = table.slice(size)
-        if size:
-            yield table.slice(0, size)
-    if kept is not None and kept.num_rows:
-        yield kept

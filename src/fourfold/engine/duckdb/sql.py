@@ -29,6 +29,11 @@ def bounds(extent: Extent, time: str) -> str:
     return "".join(f" AND epoch_us({time}) {sign} {int(moment)}" for sign, moment in limits if moment is not None)
 
 
+def of_piece(key: str, index: int, pieces: int) -> str:
+    """The condition that a key is of one of so many pieces."""
+    return f"hash({key}) % {int(pieces)} = {int(index)}"
+
+
 def listed(columns: Mapping[str, str]) -> str:
     """What a query selects: expressions by the names that they are given."""
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())

@@ -19,19 +19,20 @@ from fourfold.fold.tasks import binary, classes, custom, paired, ranking, regres
 from fourfold.fold.tasks.joined import DELAY_BINNING, Joined, Measured, count
 from fourfold.model import ALL, VERSIONS, Dimension, Task, slice_key
 
-__all__ = ["Joined", "fold_pairs", "fold_task", "judged", "plan_task"]
+__all__ = ["Joined", "fold_pairs", "fold_task", "judged", "plan_task", "unplanned_task"]
 
 
 class _Kind(NamedTuple):
     plan: Callable[[Joined, Plan], Plan]
     measure: Callable[[Joined, Plan, int], Measured]
+    chosen: tuple[str, ...] = ()  # the series whose binnings depend on the records
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "binary": _Kind(binary.plan, binary.measure),
+    "binary": _Kind(binary.plan, binary.measure, binary.CHOSEN),
     "multiclass": _Kind(classes.plan, classes.multiclass),
     "multilabel": _Kind(classes.plan, classes.multilabel),
-    "regression": _Kind(regression.plan, regression.measure),
+    "regression": _Kind(regression.plan, regression.measure, regression.CHOSEN),
     "ranking": _Kind(ranking.plan, ranking.measure),
     "decision": _Kind(classes.plan, classes.decision),
 }
@@ -47,6 +48,11 @@ def plan_task(records: Joined, known: Plan) -> Plan:
     if "delay" not in known.binnings:
         known = known.adding({"delay": DELAY_BINNING})
     return _KINDS[records.task.kind].plan(records, known)
+
+
+def unplanned_task(task: Task, plan: Plan) -> bool:
+    """Whether a plan lacks a binning that has to be chosen from the task's records."""
+    return not plan.binnings.keys() >= {*_KINDS[task.kind].chosen}
 
 
 def fold_task(

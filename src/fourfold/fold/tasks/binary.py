@@ -9,6 +9,7 @@ from fourfold.fold.columns import Plan
 from fourfold.fold.numeric import choose_binning
 from fourfold.fold.tasks.joined import Joined, Measured, at, delays
 
+CHOSEN = ("",)
 SCORE_BITS = 12  # finer than a column's: ranks within a bin are lost to AUC and average precision
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 
 import numpy as np
@@ -172,19 +173,28 @@ def _sets(column: pa.ChunkedArray) -> list[frozenset[str] | None]:
 
 def _of_actual(records: Joined, actual: pa.StringArray) -> tuple[Floats, Ints, Mask]:
     """The probability given to the actual class, its rank among all (ties: the class later in the alphabet first,
-    as in scikit-learn's ``top_k_accuracy_score``), and where there are probabilities."""
+    as in scikit-learn's ``top_k_accuracy_score``), and where there are probabilities.
+
+    A class that is not given has probability 0; of a mapping, its classes are those that the record itself names, so
+    that a rank depends on no other record.
+    """
     column = records.table["probabilities"].combine_chunks()
     names, matrix = _matrix(column, records.task.classes)
     given = column.is_valid().to_numpy(zero_copy_only=False) & np.isfinite(matrix).any(axis=1)
     order = np.argsort(np.array(names, object)) if names else np.zeros(0, np.int64)
-    names, matrix = [names[i] for i in order], np.nan_to_num(matrix[:, order], nan=0.0)
+    names, matrix = [names[i] for i in order], matrix[:, order]
+    if not pa.types.is_map(column.type):
+        matrix = np.nan_to_num(matrix, nan=0.0)
     place = {name: i for i, name in enumerate(names)}
-    at_class = np.array([place.get(text, -1) for text in actual.to_pylist()], np.int64)
+    texts = actual.to_pylist()
+    at_class = np.array([place.get(text, -1) for text in texts], np.int64)
     rows = np.arange(len(at_class))
-    share = np.where(at_class >= 0, matrix[rows, at_class] if names else 0.0, 0.0)
+    share = np.nan_to_num(np.where(at_class >= 0, matrix[rows, at_class] if names else 0.0, 0.0), nan=0.0)
     above = (matrix > share[:, None]).sum(axis=1)
-    ties = ((matrix == share[:, None]) & (np.arange(len(names)) > at_class[:, None])).sum(axis=1)
-    rank = np.where(at_class >= 0, 1 + above + ties, len(names) + 1)
+    later = np.array([bisect.bisect_right(names, text or "") for text in texts], np.int64)
+    ties = ((matrix == share[:, None]) & (np.arange(len(names)) >= later[:, None])).sum(axis=1)
+    known = np.full(len(texts), True) if pa.types.is_map(column.type) else at_class >= 0
+    rank = np.where(known, 1 + above + ties, len(names) + 1)
     return share, rank, given
 
 

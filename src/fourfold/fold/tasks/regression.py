@@ -11,6 +11,7 @@ from fourfold.fold.columns import Plan
 from fourfold.fold.numeric import ABSURD, choose_binning
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
 
+CHOSEN = ("", "residual", "absolute_error")
 SCORE_BITS, RESIDUAL_BITS = 3, 5  # of the pairs that estimates are made from
 RESIDUAL_SPAN, RESIDUAL_ZERO = 1 << 17, 1 << 16  # a pair is score bin × span + residual bin + zero; + 0: no label
 

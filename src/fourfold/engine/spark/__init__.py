@@ -1,0 +1,147 @@
+"""Folding on a cluster: Spark joins, the same kernel counts on its executors, and only counts reach the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fourfold import counts
+from fourfold.engine import stopping
+from fourfold.engine.drive import folded, wanted_of
+from fourfold.engine.duckdb import DuckDB
+from fourfold.engine.engine import Engine
+from fourfold.engine.planning import SAMPLE, plan_constants, plan_log, plan_next, plan_sampled, share_of
+from fourfold.engine.protocol import WHOLE, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
+from fourfold.engine.spark.joins import Join
+from fourfold.engine.spark.partial import parts_for, total
+from fourfold.engine.spark.records import records, repetitions
+from fourfold.engine.spark.session import active, asked, is_stopped, started
+from fourfold.engine.spark.slices import kept_slices
+from fourfold.fold import KeptSlices, Plan
+from fourfold.model import ALL, Dimension, Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["Spark"]
+
+
+class Spark(Engine):
+    """A cluster. What is no fold (a trace, the keys of a slice, two streams compared) DuckDB answers on the driver."""
+
+    piece_rows = 50_000_000
+
+    def __init__(self) -> None:
+        """The session is that of the caller, if there is one; else one is started when it is needed."""
+        self._known, self._local = active(), DuckDB()
+
+    def stop(self, thread: threading.Thread) -> None:
+        """See ``Engine.stop``."""
+        stopping.stop(thread)
+
+    def kept_slices(self, log: ChangedLog, dimension: Dimension, known: KeptSlices) -> KeptSlices:
+        """See ``Engine.kept_slices``."""
+        if not log.added or not dimension.parts:
+            return known
+        session = self._session()
+        with asked(session, f"slices by {dimension}"):
+            return kept_slices(session, log, dimension, known)
+
+    def fold_stream(self, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent = WHOLE) -> Folded:
+        """See ``Engine.fold_stream``."""
+        if not (log.added or log.removed):
+            return Folded(counts.empty(), plan)
+        session, parts = self._session(), parts_for(log.rows())
+        plan = plan_log(log, extent, plan)
+        with asked(session, "a stream"):
+            counted = records(session, log, splits, plan, extent, parts)
+            found = total(counted.union(repetitions(session, log, splits, extent, parts)), parts)
+        if log.added and ALL in splits:
+            plan = plan_next(log, extent, plan)
+        return folded(found, plan)
+
+    def fold_task(
+        self,
+        task: Task,
+        logs: Mapping[str, ChangedLog],
+        splits: Splits,
+        plan: Plan,
+        extent: Extent = WHOLE,
+        wanted: Wanted | None = None,
+    ) -> Folded:
+        """See ``Engine.fold_task``."""
+        if not any(log.added or log.removed for log in logs.values()):
+            return Folded(counts.empty(), plan)
+        session, parts = self._session(), parts_for(sum(log.rows() for log in logs.values()))
+        wanted = wanted_of(task, splits, wanted)
+        pairs = bool(task.version) and "" in wanted.get(ALL, ())
+        with asked(session, f"task {task.name!r}"):
+            fixed = plan_constants(task, plan_sampled(task, self._sample(session, task, logs, extent), plan))
+            counted = Join(session, task, logs, splits, extent).counted(wanted, fixed, parts, pairs=pairs)
+            found = total(functools.reduce(_union, counted), parts)
+        return folded(found, fixed if found.num_rows else plan)
+
+    def joined(
+        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = WHOLE
+    ) -> Iterator[pa.Table]:
+        """See ``Engine.joined``."""
+        return self._local.joined(task, logs, splits, extent)
+
+    def discrepancies(
+        self,
+        here: ChangedLog,
+        there: ChangedLog,
+        columns: Sequence[str],
+        relative: float,
+        absolute: float,
+        examples: int,
+    ) -> list[Discrepancy]:
+        """See ``Engine.discrepancies``."""
+        return self._local.discrepancies(here, there, columns, relative, absolute, examples)
+
+    def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
+        """See ``Engine.usable_labels``."""
+        return self._local.usable_labels(task, labels)
+
+    def unusable_labels(self, task: Task, log: ChangedLog, most: int) -> list[tuple[str, int]]:
+        """See ``Engine.unusable_labels``."""
+        return self._local.unusable_labels(task, log, most)
+
+    def keys(
+        self,
+        log: ChangedLog,
+        dimension: Dimension,
+        kept_slices: KeptSlices,
+        value: Sequence[str | None],
+        extent: Extent,
+    ) -> pa.Array:
+        """See ``Engine.keys``."""
+        return self._local.keys(log, dimension, kept_slices, value, extent)
+
+    def _session(self) -> SparkSession:
+        if (found := active()) is not None:
+            self._known = found
+        if self._known is None or is_stopped(self._known):
+            self._known = started()
+        return self._known
+
+    def _sample(
+        self, session: SparkSession, task: Task, logs: Mapping[str, ChangedLog], extent: Extent
+    ) -> Callable[[bool], pa.Table]:
+        """Samples of the joined records: of those with a label, or of all."""
+        bare = dataclasses.replace(task, sums=())
+
+        def sample(labelled: bool) -> pa.Table:
+            share = None if labelled else share_of(logs.values(), extent)
+            return Join(session, bare, logs, {}, extent, share).sample(SAMPLE, labelled=labelled)
+
+        return sample
+
+
+def _union(one: DataFrame, other: DataFrame) -> DataFrame:
+    return one.union(other)

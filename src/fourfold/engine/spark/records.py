@@ -1,0 +1,112 @@
+"""A stream's changed records, counted on the cluster: the records themselves, and the repetitions of a key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fourfold.engine.drive import count_records, count_repetitions, divided
+from fourfold.engine.duckdb import parts_of
+from fourfold.engine.duckdb.files import needed
+from fourfold.engine.expressions import columns_of_slice
+from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
+from fourfold.engine.spark.files import Columns, columns_of, frame, within
+from fourfold.engine.spark.partial import by_sign, counted
+from fourfold.engine.spark.touched import before, changed, order
+from fourfold.fold import Plan
+from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, users
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def records(
+    session: SparkSession, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent, parts: int
+) -> DataFrame:
+    """The counts of a log's added and removed records."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    meant = {*users(log.schema.names), KEY, EVENT_TIME, *([LOG_TIME] if extent.as_of is not None else [])}
+    columns = columns_of(log, meant | _asked(log, splits))
+    signed = [
+        within(frame(session, files, columns), columns, extent).withColumn("sign", F.lit(sign))
+        for files, sign in ((log.added, 1), (log.removed, -1))
+        if files
+    ]
+    whole = signed[0] if len(signed) == 1 else signed[0].unionByName(signed[1])
+    return counted(whole, _Records(columns, splits, plan), parts)
+
+
+def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: Extent, parts: int) -> DataFrame:
+    """The counts of a log's repetitions: of a key's records all but the first one logged are.
+
+    So there are as many of them as records, less one for each key. Where keys come once only, these are the same; of
+    the others, the changed records are counted, and the keys' first ones subtracted.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    columns = columns_of(log, needed(log.schema, (), splits))
+    key = columns.place(KEY)
+    new = changed(session, log, columns)
+    every = new
+    if log.before:
+        keys = new.select(key).distinct()
+        every = new.unionByName(before(session, log, columns).join(keys, key, "left_semi"))
+    every = within(every.where(F.col(key).isNotNull()), columns, extent, closed=False)
+    # equal hashes are only a first sieve, and cost an eighth of what texts do
+    every = every.withColumn("hash", F.xxhash64(key))
+    several = every.groupBy("hash").agg(F.count("*").alias("n")).where(F.col("n") > 1).select("hash")
+    every = every.join(several, "hash", "left_semi").drop("hash")
+    rows = every.where(F.col("was") != F.col("is")).withColumn("sign", F.when(F.col("is"), 1).otherwise(-1))
+    rows = rows.drop("was", "is")
+    record = F.struct(*(columns.place(name) for name in columns.present))
+    firsts = every.groupBy(key).agg(
+        *(F.min_by(F.when(F.col(side), record), F.when(F.col(side), order(columns))).alias(side) for side in _SIDES)
+    )
+    for side, sign in _SIDES.items():
+        first = firsts.where(F.col(side).isNotNull()).select(f"{side}.*", F.lit(sign).alias("sign"))
+        rows = rows.unionByName(first)
+    rows = within(rows, columns, Extent(closed=extent.closed))
+    sent = columns_of(log, {EVENT_TIME} | _asked(log, splits))
+    return counted(rows.select(*(sent.place(name) for name in sent.present), "sign"), _Repetitions(sent, splits), parts)
+
+
+_SIDES = {"is": -1, "was": 1}  # what a key's first record adds to the number of repetitions
+
+
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """Counts records."""
+
+    columns: Columns
+    splits: Splits
+    plan: Plan
+
+    def __call__(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for sign, part in by_sign(tables):
+            whole = self.columns.records(part)
+            batch = Batch(sign, whole, parts_of(whole, divided(self.splits)))
+            yield from count_records(batch, self.splits, self.plan)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Repetitions:
+    """Counts repetitions."""
+
+    columns: Columns
+    splits: Splits
+
+    def __call__(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for sign, part in by_sign(tables):
+            whole = self.columns.records(part)
+            times = whole.select([EVENT_TIME]).rename_columns(["time"])
+            yield from count_repetitions(Batch(sign, times, parts_of(whole, divided(self.splits))), self.splits)
+
+
+def _asked(log: ChangedLog, splits: Splits) -> set[str]:
+    """The columns that the dimensions are over."""
+    asked = {name.casefold() for dimension in splits for name in columns_of_slice(dimension)}
+    return {name for name in log.schema.names if name.casefold() in asked}

@@ -1,0 +1,48 @@
+"""Spark sessions for tests: small ones, on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+SMALL = {
+    "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.sql.shuffle.partitions": "2",
+    "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.memory": "1g",
+    "spark.log.level": "ERROR",
+    # nothing of these may matter
+    "spark.sql.session.timeZone": "America/St_Johns", "spark.sql.files.ignoreMissingFiles": "true",
+}  # fmt: skip
+
+
+def needed() -> None:
+    """Skip the test where Spark cannot run; in continuous integration it has to."""
+    missing = "Java" if shutil.which("java") is None and "JAVA_HOME" not in os.environ else ""
+    try:
+        import pyspark  # noqa: F401
+    except ImportError:
+        missing = "PySpark"
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"{missing} is needed for this test")
+    if missing:
+        pytest.skip(f"{missing} is not installed")
+
+
+@contextmanager
+def local(master: str = "local[2]", **more: str) -> Iterator[Any]:
+    """A session, which is stopped at the end."""
+    needed()
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(master).appName("tests")
+    for name, value in {**SMALL, **more}.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()

@@ -1,0 +1,271 @@
+"""Law 3: DuckDB in this process and Spark on several partitions give identical counts, of anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+import fourfold as ff
+from fourfold import config
+from fourfold.engine import DuckDB, Engine, Extent, Folded, make_engine
+from fourfold.engine.protocol import WHOLE
+from fourfold.errors import ConfigError, StoreError
+from fourfold.fold import KeptSlices, Plan
+from fourfold.model import ALL, HOUR, SPARK, Dimension, Sums, Task
+from fourfold.model.records import KEY
+from fourfold.sdk import Session
+from fourfold.store import Store
+from tests.support import START, Comparable, Sender, close, comparable
+
+KINDS: dict[str, dict[str, Any]] = {
+    "binary": {"version": "model", "threshold": 0.5},
+    "multiclass": {"version": "model", "probabilities": "chances"},
+    "multilabel": {},
+    "regression": {"version": "model"},
+    "ranking": {"query": "size", "cutoffs": [1, 3]},
+    "decision": {"outcome": "outcomes.good"},
+}
+SLICES: list[Any] = [
+    "side",
+    "size",
+    ["shape", "side"],
+    {"column": "amount", "buckets": 4},
+    {"name": "twice", "sql": "size * 2"},
+]
+CLASSES = ["cat", "dog", "o'wl"]
+
+
+def task_of(kind: str) -> Task:
+    return config.make_task(
+        "t", prediction="predict.score", label="labels.truth", kind=kind, horizon="3d", slices=SLICES, **KINDS[kind]
+    )
+
+
+def score_of(kind: str, random: np.random.Generator) -> Any:
+    if random.random() < 0.05:
+        return None
+    match kind:
+        case "multiclass" | "decision":
+            return str(random.choice(CLASSES))
+        case "multilabel":
+            return [str(name) for name in random.choice(CLASSES, random.integers(0, 3), replace=False)]
+        case "regression":
+            return float(random.choice([0.0, -2.5, float(random.normal()), 1e9]))
+    return float(np.round(random.random(), 2))
+
+
+def predictions(kind: str, n: int, random: np.random.Generator, *, first: int = 0) -> list[dict[str, Any]]:
+    """Records with keys of which some are repeated, and one has a third of them all."""
+    return [
+        {
+            "key": "often" if random.random() < 0.3 else f"k{random.integers(first, first + n)}",
+            "time": START + int(random.integers(0, 40)) * HOUR,
+            "log_time": START + first + i,
+            "score": score_of(kind, random),
+            "side": ("a", "b", "Ürümqi'", None)[random.integers(4)],
+            "shape": str(random.choice(["x", "y"])),
+            "size": float(random.choice([1.0, 2.0, 0.1 + 0.2, 1e20, -0.0, float("nan")])),
+            "amount": None if random.random() < 0.1 else float(random.gamma(2.0, 50.0)),
+            "model": str(random.choice(["v1", "v2"])),
+            "many": f"value {random.integers(0, 400)}",
+            "number": int(random.integers(0, 5)),
+            "vector": [float(x) for x in random.normal(size=random.choice([2, 2, 3]))],
+            "chances": {name: float(random.random()) for name in CLASSES},
+            "yes": bool(random.random() < 0.5),
+        }
+        for i in range(n)
+    ]
+
+
+def labels(kind: str, n: int, random: np.random.Generator, *, first: int = 0) -> list[dict[str, Any]]:
+    def truth() -> Any:
+        if kind in ("binary", "ranking"):
+            return float(random.choice([0, 1, 1, 7])) if random.random() < 0.95 else None
+        return score_of(kind, random)
+
+    return [
+        {
+            "key": "often" if random.random() < 0.1 else f"k{random.integers(first, first + n)}",
+            "time": START + int(random.integers(0, 140)) * HOUR,
+            "log_time": START + first + i,
+            "truth": truth(),
+        }
+        for i in range(n)
+    ]
+
+
+class Folds:
+    """Folds the changes of a store's streams on one engine, adding up what it fixes on the way."""
+
+    def __init__(self, engine: Engine, store: Store, task: Task | None = None) -> None:
+        self.engine, self.store, self.task = engine, store, task
+        self.plan = Plan()
+        self.at: dict[str, int] = {}
+        self.kept: dict[Dimension, KeptSlices] = {ALL: KeptSlices()}
+        dimensions = (
+            task.slices
+            if task is not None
+            else config.make_task(
+                "s", prediction="predict.score", label="labels.truth", kind="binary", slices=SLICES
+            ).slices
+        )
+        self.kept |= {dimension: KeptSlices() for dimension in dimensions}
+
+    def fold(self, extent: Extent = WHOLE) -> Folded:
+        streams = ["predict"] if self.task is None else list(self.task.streams)
+        logs = {stream: self.store.reader.log(stream) for stream in streams}
+        changes = {stream: log.changes(self.at.get(stream)) for stream, log in logs.items()}
+        self.kept = {d: self.engine.kept_slices(changes["predict"], d, kept) for d, kept in self.kept.items()}
+        if self.task is None:
+            folded = self.engine.fold_stream(changes["predict"], self.kept, self.plan, extent)
+        else:
+            folded = self.engine.fold_task(self.task, changes, self.kept, self.plan, extent)
+        self.plan = folded.plan
+        self.at = {stream: change.version for stream, change in changes.items() if change.version >= 0}
+        return folded
+
+
+def agree(one: Folds, other: Folds, extent: Extent = WHOLE, *, sums: bool = True) -> None:
+    mine, theirs = one.fold(extent), other.fold(extent)
+    assert mine.counts.num_rows
+    assert one.kept == other.kept
+    assert mine.plan == theirs.plan
+    left, right = (_changed(comparable(folded.counts), sums) for folded in (mine, theirs))
+    assert left.keys() == right.keys()
+    different = {key: (left[key], right[key]) for key in left if not close({key: left[key]}, {key: right[key]}, 1e-8)}
+    assert not different, f"{len(different)}: {list(different.items())[:3]}"
+
+
+def _changed(found: Comparable, sums: bool) -> Comparable:
+    """Counts without those that came to nothing; what is subtracted leaves sums the rounding of what was added."""
+    return {
+        key: entry if sums else {**entry, "sums": []}
+        for key, entry in found.items()
+        if any(entry["tallies"]) or entry["counts"]
+    }
+
+
+def _in_full(request: pytest.FixtureRequest) -> None:
+    """Skip the test in a short run."""
+    if request.config.getoption("--engine") != SPARK:
+        pytest.skip("give --engine spark to run it")
+
+
+def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) -> None:
+    sender = Sender(store)
+    for part in range(files):
+        sender.records(stream, rows[part::files], named=True)
+        store.writer.collect()
+
+
+@pytest.mark.parametrize(("kind", "partitions"), [*((kind, 2) for kind in KINDS), ("binary", 7), ("ranking", 1)])
+def test_a_task_has_the_same_counts_on_both_engines(
+    request: pytest.FixtureRequest, spark: Any, store: Store, kind: str, partitions: int
+) -> None:
+    if (kind, partitions) not in (("binary", 2), ("ranking", 1)):
+        _in_full(request)
+    random, task = np.random.default_rng(7), task_of(kind)
+    if kind == "regression":
+        sums = Sums("cost", (("a", "actual * prediction.amount"), ("b", "score + delay")))
+        task = dataclasses.replace(task, sums=(sums,))
+    logged(store, "predict", predictions(kind, 300, random), partitions)
+    logged(store, "labels", labels(kind, 200, random), partitions)
+    if kind == "decision":
+        outcomes = [{"key": f"k{i}", "time": START, "log_time": START + i, "good": float(i % 3)} for i in range(100)]
+        logged(store, "outcomes", outcomes, partitions)
+    one, other = Folds(DuckDB(), store, task), Folds(make_engine("spark"), store, task)
+    agree(one, other)
+    logged(store, "predict", predictions(kind, 40, random, first=280), 1)  # late, repeated and corrected
+    logged(store, "labels", labels(kind, 90, random, first=250), 2)
+    store.reader.log("predict").delete(["often", "k3", "k290"])
+    store.reader.log("labels").delete(["k5"])
+    agree(one, other, sums=False)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+def test_a_stream_has_the_same_counts_on_both_engines(
+    request: pytest.FixtureRequest, spark: Any, store: Store, partitions: int
+) -> None:
+    if partitions != 2:
+        _in_full(request)
+    random = np.random.default_rng(8)
+    logged(store, "predict", predictions("binary", 600, random), partitions)
+    one, other = Folds(DuckDB(), store), Folds(make_engine("spark"), store)
+    agree(one, other)
+    more = [{**row, "new": 1.5} for row in predictions("binary", 80, random, first=590)]  # in half of the files
+    logged(store, "predict", more, 1)
+    store.reader.log("predict").delete(["often", "k7"])
+    agree(one, other, sums=False)
+
+
+def test_a_frame_of_the_cluster_is_logged_by_its_executors(spark: Any, session: Session) -> None:
+    frame = spark.range(0, 1_000, 1, 3).selectExpr(
+        "concat('k', id) AS key", "timestamp_seconds(1700000000 + id) AS at", "id / 7 AS score", "id % 3 AS side"
+    )
+    ff.log("predict", frame, key="key", time="at")
+    ff.flush()
+    session.store.writer.catch_up()
+    records = session.store.reader.log("predict").whole().records(pc.field(KEY).is_valid())
+    assert sorted(records[KEY].to_pylist()) == sorted(f"k{i}" for i in range(1_000))
+    assert not list((Path(session.store.folder) / "staged").iterdir())
+    assert ff.metric("predict", "rows").value.value == 1_000
+
+
+def test_a_frame_that_names_no_key_is_a_warning(spark: Any, session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    ff.log("predict", spark.range(5), key="absent")
+    assert "key='absent' is not a column" in caplog.text
+
+
+def test_a_frame_of_the_cluster_is_counted_where_it_is(spark: Any, session: Session) -> None:
+    frame = spark.range(0, 1_000, 1, 3).selectExpr("id / 7 AS x", "CAST(id % 3 AS STRING) AS side")
+
+    @ff.component
+    def featurize(numbers: Any) -> Any:
+        return numbers
+
+    featurize(frame)
+    ff.flush()
+    session.store.writer.catch_up()
+    assert ff.metric("featurize.output.x", "mean").value.value == pytest.approx(999 / 14, rel=0.01)
+    assert ff.metric("featurize.output", "rows").value.value == 1_000
+
+
+def test_a_slice_that_fails_is_told_shortly(spark: Any, store: Store) -> None:
+    logged(store, "predict", [{"key": "a", "time": START, "log_time": START, "score": 0.5, "side": "no number"}], 1)
+    (wrong,) = config.make_task(
+        "t", prediction="predict.score", label="labels.truth", slices=[{"name": "n", "sql": "CAST(side AS INT)"}]
+    ).slices
+    log = store.reader.log("predict").whole()
+    with pytest.raises(ConfigError) as error:
+        make_engine("spark").kept_slices(log, wrong, KeptSlices())
+    assert "no number" in str(error.value)
+    assert len(str(error.value)) < 200
+    with pytest.raises(ConfigError, match="no number"):
+        make_engine("spark").fold_stream(log, {wrong: KeptSlices()}, Plan())
+
+
+def test_an_error_within_the_kernel_is_told_in_a_line(spark: Any, store: Store) -> None:
+    logged(store, "predict", [{"key": "a", "time": START, "log_time": START, "score": 0.5}], 1)
+    log = store.reader.log("predict").whole()
+    Path(log.added[0]).write_bytes(b"PAR1 no more PAR1")
+    with pytest.raises(StoreError) as error:
+        make_engine("spark").kept_slices(log, task_of("binary").slices[0], KeptSlices())
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_table_with_deletion_vectors_is_refused(store: Store) -> None:
+    logged(store, "predict", [{"key": "a", "time": START, "log_time": START, "score": 0.5}], 1)
+    log = store.reader.log("predict")
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}}
+    version = log.whole().version + 1
+    (log.folder / "_delta_log" / f"{version:020d}.json").write_text(json.dumps(protocol))
+    with pytest.raises(StoreError, match="deletionVectors"):
+        log.whole()

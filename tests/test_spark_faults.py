@@ -1,0 +1,128 @@
+"""A fold on a cluster that loses executors, repeats tasks or dies itself counts once; real processes are killed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fourfold import counts
+from fourfold.engine import DuckDB
+from fourfold.fold import KeptSlices, Plan
+from fourfold.model import ALL, Owner
+from fourfold.store import Store
+from tests import sessions
+from tests.support import START, Sender, close, comparable, stored
+
+ROWS = 40_000
+_FOLD = """
+    import os, pathlib, pickle, signal, subprocess, sys, threading, time
+    from tests.sessions import local
+    from fourfold.engine import make_engine
+    from fourfold.fold import KeptSlices, Plan
+    from fourfold.model import ALL
+    from fourfold.store import Store
+
+    def executors():
+        listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()
+        rows = [line.split(None, 2) for line in listed[1:]]
+        ours, found = {str(os.getpid())}, []
+        for _ in range(8):  # the descendants of this process
+            ours |= {pid for pid, parent, _ in rows if parent in ours}
+        return [int(pid) for pid, _, args in rows if pid in ours and "CoarseGrainedExecutorBackend" in args]
+
+    store = Store(sys.argv[1], "test")
+    log = store.reader.log("predict").whole()
+    with local(sys.argv[2], **{"spark.speculation": "true", "spark.speculation.multiplier": "1.01",
+               "spark.speculation.quantile": "0.1", "spark.speculation.minTaskRuntime": "10ms",
+               "spark.sql.files.maxPartitionBytes": "200000", "spark.sql.files.openCostInBytes": "0"}) as session:
+        engine, result = make_engine("spark"), []
+        engine.fold_stream(log, {ALL: KeptSlices()}, Plan())  # the workers are there
+        fold = threading.Thread(target=lambda: result.append(engine.fold_stream(log, {ALL: KeptSlices()}, Plan())))
+        tracker = session.sparkContext.statusTracker()
+        fold.start()
+        killed = 0
+        while fold.is_alive() and not killed:
+            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+            if any(stage and stage.numActiveTasks for stage in stages):
+                for pid in executors()[:1]:
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            time.sleep(0.01)
+        fold.join()
+        pathlib.Path(sys.argv[3]).write_bytes(pickle.dumps((killed, result[0].counts.to_pylist())))
+"""
+
+
+def records(store: Store) -> None:
+    random, sender = np.random.default_rng(3), Sender(store)
+    for part in range(4):
+        sender.records(
+            "predict",
+            [
+                {"key": f"k{random.integers(0, ROWS)}", "time": START + i, "log_time": START + part * ROWS + i,
+                 "score": float(random.random()), "side": str(random.choice(["a", "b"]))}
+                for i in range(ROWS // 4)
+            ],
+            named=True,
+        )  # fmt: skip
+        store.writer.collect()
+
+
+def run(script: str, *arguments: str, wait: bool = True) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYSPARK_PYTHON": sys.executable,
+    }
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *arguments]
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    if wait:
+        assert process.wait() == 0
+    return process
+
+
+def test_an_executor_that_is_killed_costs_no_count_and_adds_none(store: Store, tmp_path: Path) -> None:
+    sessions.needed()
+    records(store)
+    run(_FOLD, str(store.folder), "local-cluster[2,1,1024]", str(tmp_path / "found"))
+    killed, rows = pickle.loads((tmp_path / "found").read_bytes())
+    assert killed == 1
+    log = store.reader.log("predict").whole()
+    expected = DuckDB().fold_stream(log, {ALL: KeptSlices()}, Plan()).counts
+    assert close(comparable(pa.Table.from_pylist(rows, schema=counts.SCHEMA)), comparable(expected), 1e-8)
+
+
+_DRIVER = """
+    import sys
+    from fourfold.model import Place
+    from fourfold.store import Store
+
+    store = Store(Place(sys.argv[1], engine="spark"), "test")
+    while True:
+        open(sys.argv[2], "w").close()
+        store.writer.fold()
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_driver_that_is_killed_counts_once(store: Store, tmp_path: Path, seconds: float) -> None:
+    sessions.needed()
+    records(store)
+    driver = run(_DRIVER, str(store.folder), str(tmp_path / "begun"), wait=False)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.killpg(driver.pid, signal.SIGKILL)  # with its JVM
+    driver.wait()
+    store.writer.catch_up()
+    (rows,) = [row for row in stored(store, Owner.of_stream("predict")).to_pylist() if row["kind"] == "stream"]
+    assert rows["tallies"][0] == ROWS
