@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 import pickle
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from fourfold.errors import FourfoldError, InputError, StoreError
-from fourfold.log import Inbox, messages, new_writer
+from fourfold.errors import FourfoldError, StoreError
+from fourfold.log import Inbox, StorePath, messages, new_writer, open_inbox
+from fourfold.log.paths import move
 from fourfold.model import Plausible
 from fourfold.sdk.batch import from_frame, with_batch
 
@@ -43,7 +43,7 @@ class Appended:
     logged: int
     run: str | None
     times: Plausible
-    staged: Path
+    staged: StorePath
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write what one task has."""
@@ -55,7 +55,7 @@ class Appended:
                 prepared = from_frame(table, self.key, self.time, self.logged, self.run, self.times)
                 header = messages.records(self.project, self.stream, prepared.key, prepared.time)
                 batch = with_batch(prepared.table, f"{writer}-{sequence:012d}")
-                message = Inbox(self.staged).put(writer, sequence, header, batch)
+                message = open_inbox(self.staged).put(writer, sequence, header, batch)
             except FourfoldError as error:
                 yield _row(None, 0, pickle.dumps(error))
                 return
@@ -77,26 +77,32 @@ def append(frame: Any, inbox: Inbox, work: Appended) -> int:
         for row in rows:
             if row["failure"] is not None:
                 raise pickle.loads(row["failure"])
-        staged = Inbox(work.staged)
+        staged = open_inbox(work.staged)
         try:
             for row in rows:
-                os.replace(staged.path(row["message"]), inbox.path(row["message"]))
+                move(staged.path(row["message"]), inbox.path(row["message"]))
         except OSError as error:
             raise StoreError(
                 f"ff.log({work.stream!r}): what the executors wrote to {work.staged} is not there for the driver: the "
-                "store has to be a folder that all of them share"
+                "store has to be a bucket, or a folder that all of them share"
             ) from error
     finally:
-        shutil.rmtree(work.staged, ignore_errors=True)
+        _remove(work.staged)
     return sum(row["unreadable"] for row in rows)
 
 
-def staged(inbox: Inbox) -> Path:
+def staged(inbox: Inbox) -> StorePath:
     """A new place for messages that are not sent yet."""
-    if not isinstance(inbox.folder, Path):
-        raise InputError("a Spark frame is logged into a store in a shared folder only; here, log a smaller frame")
     inbox.folder.mkdir(parents=True, exist_ok=True)
     return inbox.folder.parent / _STAGED / new_writer()
+
+
+def _remove(staged: StorePath) -> None:
+    with contextlib.suppress(OSError):
+        for path in staged.iterdir():
+            path.unlink(missing_ok=True)
+        if isinstance(staged, Path):
+            staged.rmdir()
 
 
 def _row(message: str | None, unreadable: int, failure: bytes | None) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
 from fourfold.fold.frames import is_record
-from fourfold.log import Inbox, messages
+from fourfold.log import BucketInbox, Inbox, messages
 from fourfold.model import Plausible, Run
 from fourfold.sdk import buffer, clusters, ending, runs
 from fourfold.sdk.batch import Prepared, Record, from_records, prepare, shown
@@ -29,7 +29,7 @@ from fourfold.sdk.buffer import Buffer
 from fourfold.sdk.host import Host, error_text, logger
 from fourfold.sdk.outbox import Outbox
 from fourfold.sdk.runs import RunQueue
-from fourfold.sdk.shipping import Bucket, Shipper
+from fourfold.sdk.shipping import Shipper
 from fourfold.sdk.spool import Spool
 
 SEND_EVERY = 0.5  # seconds
@@ -53,12 +53,13 @@ class Sender:
         host: Host,
         wait: float = 0.0,
         *,
-        bucket: Bucket | None = None,
+        bucket: BucketInbox | None = None,
         every: float = SEND_EVERY,
     ) -> None:
         self.project = project
         self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, host), RunQueue()
         self._shipper = Shipper(inbox, bucket, host) if isinstance(inbox, Spool) and bucket is not None else None
+        self._bucket = bucket
         self._every = every
         self._times, self._host = times, host
         self._process = os.getpid()
@@ -103,7 +104,8 @@ class Sender:
     def _append(
         self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
     ) -> None:
-        inbox = self.outbox.inbox
+        inbox = self._bucket or self.outbox.inbox
+        assert isinstance(inbox, Inbox)  # a spool is a bucket's
         place = clusters.staged(inbox)
         work = clusters.Appended(self.project, stream, key, time, logged, run, self._times, place)
         if unreadable := clusters.append(data, inbox, work):
