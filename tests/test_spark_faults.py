@@ -36,10 +36,10 @@ _FOLD = """
     def executors():
         listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()
         rows = [line.split(None, 2) for line in listed[1:]]
-        ours, found = {str(os.getpid())}, []
+        ours = {str(os.getpid())}
         for _ in range(8):  # the descendants of this process
             ours |= {pid for pid, parent, _ in rows if parent in ours}
-        return [int(pid) for pid, _, args in rows 
+        return [int(pid) for pid, _, args in rows
                 if pid in ours and args.split()[0].endswith("java") and "CoarseGrainedExecutorBackend" in args]
 
     store = Store(sys.argv[1], "test")
