@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 import fourfold as ff
 from fourfold.sdk import Session
 from fourfold.store import Store
+from tests import objects
 from tests.services import Chosen, place
 
 settings.register_profile(
@@ -59,3 +60,20 @@ def session(tmp_path: Path) -> Iterator[Session]:
     started = ff.init(tmp_path / "store", "test")
     yield started
     started.close()
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> objects.Proxy:
+    """Object storage, with nothing wrong until a test says so; the environment leads to it."""
+    found = objects.server()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in objects.environment(found).items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def bucket(proxy: objects.Proxy) -> str:
+    """The address of an empty place in it."""
+    return objects.fresh()
