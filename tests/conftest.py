@@ -63,17 +63,17 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> objects.ObjectStorage:
+def proxy(monkeypatch: pytest.MonkeyPatch) -> objects.Proxy:
     """Object storage, with nothing wrong until a test says so; the environment leads to it."""
     found = objects.server()
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in found.environment().items():
+    for name, value in objects.environment(found).items():
         monkeypatch.setenv(name, value)
     return found
 
 
 @pytest.fixture
-def bucket(proxy: objects.ObjectStorage) -> str:
+def bucket(proxy: objects.Proxy) -> str:
     """The address of an empty place in it."""
     return objects.fresh()

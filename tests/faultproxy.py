@@ -147,7 +147,7 @@ class _Message:
         return _Message(re.sub(rb"(?i)\r\nconnection: *close", b"", self.head), self.body)
 
 
-class Proxy:
+class FaultProxy:
     """The proxy before a server; it listens at ``address`` until the process ends."""
 
     def __init__(self, server: tuple[str, int]) -> None:
@@ -414,7 +414,7 @@ def main() -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(f"PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".encode())
         connection.recv(1 << 16)
-    proxy = Proxy(address)
+    proxy = FaultProxy(address)
     answer: object = proxy.address
     with contextlib.suppress(EOFError):
         while True:

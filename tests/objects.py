@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
-from tests.faultproxy import BUCKET, NOTHING, Plan, Traffic
+from tests.faultproxy import BUCKET, KINDS, NOTHING, Plan, Traffic
+
+__all__ = ["BUCKET", "KINDS", "NOTHING", "Plan", "Proxy", "Traffic", "environment", "fresh", "server"]
 
 
-class ObjectStorage:
-    """The server and its proxy, in a process of their own, which ends with this one."""
+class Proxy:
+    """An S3 server and the proxy before it, in a process of their own, which ends with this one."""
 
     def __init__(self) -> None:
         root = str(Path(__file__).parent.parent)
@@ -55,14 +57,6 @@ class ObjectStorage:
         before = self.traffic()
         yield lambda: self.traffic() - before
 
-    def environment(self) -> dict[str, str]:
-        """What a client needs to find it."""
-        return {
-            "AWS_ENDPOINT_URL": self.address, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
-
     def stop(self) -> None:
         """End it."""
         self._process.kill()
@@ -81,16 +75,25 @@ class ObjectStorage:
 
 
 @functools.cache
-def server() -> ObjectStorage:
+def server() -> Proxy:
     """That of this process; without moto, a test fails in CI and is skipped elsewhere."""
     if importlib.util.find_spec("moto") is None:
         why = "the S3 server of the tests is not installed: pip install 'moto[server]'"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
-    started, creator = ObjectStorage(), os.getpid()
+    started, creator = Proxy(), os.getpid()
     atexit.register(lambda: started.stop() if os.getpid() == creator else None)
     return started
+
+
+def environment(proxy: Proxy) -> dict[str, str]:
+    """What a client needs to find it."""
+    return {
+        "AWS_ENDPOINT_URL": proxy.address, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
 
 
 def fresh() -> str:

@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyarrow import fs
 
 from tests.faultproxy import FAULTS, NOTHING, Plan
-from tests.objects import ObjectStorage
+from tests.objects import Proxy
 
 LARGE = random.Random(0).randbytes(5 << 20)
 
@@ -24,12 +25,12 @@ _AUTHORIZATION = "Authorization: AWS4-HMAC-SHA256 Credential=tests/20260101/us-e
 
 
 @pytest.fixture
-def files(proxy: ObjectStorage) -> fs.S3FileSystem:
+def files(proxy: Proxy) -> fs.S3FileSystem:
     """A client that fails at once where a request fails."""
     return client(proxy, 1)
 
 
-def client(proxy: ObjectStorage, tries: int) -> fs.S3FileSystem:
+def client(proxy: Proxy, tries: int) -> fs.S3FileSystem:
     return fs.S3FileSystem(
         endpoint_override=proxy.address, region="us-east-1", retry_strategy=fs.AwsDefaultS3RetryStrategy(tries),
         allow_delayed_open=True, check_directory_existence_before_creation=False,
@@ -59,7 +60,7 @@ def folder(bucket: str) -> str:
 class Connection:
     """A connection without a client's help: no retries, and nothing hidden."""
 
-    def __init__(self, proxy: ObjectStorage, folder: str) -> None:
+    def __init__(self, proxy: Proxy, folder: str) -> None:
         self.folder, where = folder, urlsplit(proxy.address)
         assert where.hostname is not None
         self.socket = socket.create_connection((where.hostname, where.port or 80))
@@ -91,7 +92,7 @@ class Connection:
 
 
 @pytest.fixture
-def connection(proxy: ObjectStorage, folder: str) -> Iterator[Connection]:
+def connection(proxy: Proxy, folder: str) -> Iterator[Connection]:
     opened = Connection(proxy, folder)
     yield opened
     opened.close()
@@ -112,7 +113,7 @@ def test_what_is_written_is_read_whole_and_in_part(files: fs.S3FileSystem, folde
         read(files, f"{folder}/a b=ü")
 
 
-def test_many_objects_are_listed_over_several_pages(files: fs.S3FileSystem, proxy: ObjectStorage, folder: str) -> None:
+def test_many_objects_are_listed_over_several_pages(files: fs.S3FileSystem, proxy: Proxy, folder: str) -> None:
     wanted = [f"{i:04d}" for i in range(1_010)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: write(files, f"{folder}/{name}", b"x"), wanted))
@@ -122,7 +123,7 @@ def test_many_objects_are_listed_over_several_pages(files: fs.S3FileSystem, prox
     assert passed().downloaded > 1_010 * 100
 
 
-def test_of_simultaneous_writes_that_must_be_the_first_one_is(proxy: ObjectStorage, folder: str) -> None:
+def test_of_simultaneous_writes_that_must_be_the_first_one_is(proxy: Proxy, folder: str) -> None:
     def attempt(number: int) -> int:
         opened = Connection(proxy, folder)
         try:
@@ -152,7 +153,7 @@ def test_a_connection_is_kept_for_further_requests_with_bodies_in_chunks(connect
     assert connection.ask("GET", "/a")[0] == 404
 
 
-def test_a_table_is_appended_to_and_read_and_two_that_write_at_once_both_do(proxy: ObjectStorage, bucket: str) -> None:
+def test_a_table_is_appended_to_and_read_and_two_that_write_at_once_both_do(proxy: Proxy, bucket: str) -> None:
     table = f"{bucket}/table"
     write_deltalake(table, pa.table({"x": [0]}))
     with ThreadPoolExecutor(4) as pool:
@@ -165,7 +166,7 @@ def test_a_table_is_appended_to_and_read_and_two_that_write_at_once_both_do(prox
     assert not passed().faults
 
 
-def test_requests_are_counted_by_kind_and_bodies_by_bytes(proxy: ObjectStorage, connection: Connection) -> None:
+def test_requests_are_counted_by_kind_and_bodies_by_bytes(proxy: Proxy, connection: Connection) -> None:
     with proxy.counting() as passed:
         connection.ask("PUT", "/a", b"hello")
         connection.ask("PUT", "/b", x_amz_copy_source=f"{connection.folder}/a")
@@ -184,7 +185,7 @@ def test_requests_are_counted_by_kind_and_bodies_by_bytes(proxy: ObjectStorage, 
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "refuse", "cut_request"])
-def test_of_a_write_that_did_not_arrive_nothing_is_there(proxy: ObjectStorage, folder: str, fault: str) -> None:
+def test_of_a_write_that_did_not_arrive_nothing_is_there(proxy: Proxy, folder: str, fault: str) -> None:
     failed(proxy, folder, fault)
     connection = Connection(proxy, folder)
     assert connection.ask("GET", "/key")[0] == 404
@@ -192,9 +193,7 @@ def test_of_a_write_that_did_not_arrive_nothing_is_there(proxy: ObjectStorage, f
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "refuse_after"])
-def test_what_a_client_takes_for_a_failed_write_may_have_been_done(
-    proxy: ObjectStorage, folder: str, fault: str
-) -> None:
+def test_what_a_client_takes_for_a_failed_write_may_have_been_done(proxy: Proxy, folder: str, fault: str) -> None:
     failed(proxy, folder, fault)
     connection = Connection(proxy, folder)
     assert connection.ask("GET", "/key") == (200, b"hello")
@@ -202,9 +201,10 @@ def test_what_a_client_takes_for_a_failed_write_may_have_been_done(
     connection.close()
 
 
-def failed(proxy: ObjectStorage, folder: str, fault: str) -> None:
+def failed(proxy: Proxy, folder: str, fault: str) -> None:
     connection = Connection(proxy, folder)
-    with proxy.counting() as passed, proxy.faults(Plan(**{fault: 1.0})):
+    certain: dict[str, Any] = {fault: 1.0}
+    with proxy.counting() as passed, proxy.faults(Plan(**certain)):
         if fault.startswith("refuse"):
             status, said = connection.ask("PUT", "/key", b"hello")
             assert (status, b"<Code>SlowDown</Code>" in said) == (503, True)
@@ -215,14 +215,14 @@ def failed(proxy: ObjectStorage, folder: str, fault: str) -> None:
     connection.close()
 
 
-def test_an_answer_that_is_cut_ends_in_its_middle(proxy: ObjectStorage, connection: Connection) -> None:
+def test_an_answer_that_is_cut_ends_in_its_middle(proxy: Proxy, connection: Connection) -> None:
     connection.ask("PUT", "/key", LARGE)
     with proxy.counting() as passed, proxy.faults(Plan(cut_answer=1.0)), pytest.raises(ConnectionError):
         connection.ask("GET", "/key")
     assert passed().faults == {"cut_answer": 1}
 
 
-def test_a_write_arrives_again_though_its_object_was_removed(proxy: ObjectStorage, connection: Connection) -> None:
+def test_a_write_arrives_again_though_its_object_was_removed(proxy: Proxy, connection: Connection) -> None:
     with proxy.counting() as passed, proxy.faults(Plan(replay=1.0, later=3_600)):
         assert connection.ask("PUT", "/key", b"hello")[0] == 200
         assert connection.ask("DELETE", "/key")[0] == 204
@@ -231,7 +231,7 @@ def test_a_write_arrives_again_though_its_object_was_removed(proxy: ObjectStorag
     assert passed().faults == {"replay": 1}
 
 
-def test_a_second_write_that_must_be_the_first_changes_nothing(proxy: ObjectStorage, connection: Connection) -> None:
+def test_a_second_write_that_must_be_the_first_changes_nothing(proxy: Proxy, connection: Connection) -> None:
     with proxy.faults(Plan(replay=1.0, later=3_600)):
         assert connection.ask("PUT", "/key", b"hello", If_None_Match="*")[0] == 200
         assert connection.ask("PUT", "/key", b"later")[0] == 200
@@ -239,7 +239,7 @@ def test_a_second_write_that_must_be_the_first_changes_nothing(proxy: ObjectStor
     assert connection.ask("GET", "/key") == (200, b"later")
 
 
-def test_a_listing_is_that_of_before(proxy: ObjectStorage, files: fs.S3FileSystem, folder: str) -> None:
+def test_a_listing_is_that_of_before(proxy: Proxy, files: fs.S3FileSystem, folder: str) -> None:
     write(files, f"{folder}/a", b"x")
     with proxy.counting() as passed, proxy.faults(Plan(stale_listing=1.0)):
         assert names(files, folder) == ["a"]
@@ -250,7 +250,7 @@ def test_a_listing_is_that_of_before(proxy: ObjectStorage, files: fs.S3FileSyste
     assert names(files, folder) == ["b"]
 
 
-def test_a_listing_lacks_what_was_written_last(proxy: ObjectStorage, files: fs.S3FileSystem, folder: str) -> None:
+def test_a_listing_lacks_what_was_written_last(proxy: Proxy, files: fs.S3FileSystem, folder: str) -> None:
     for name in ("d", "a", "c", "b", "e ü"):
         write(files, f"{folder}/{name}", b"x")
     write(files, f"{folder}/d", b"again")
@@ -260,9 +260,7 @@ def test_a_listing_lacks_what_was_written_last(proxy: ObjectStorage, files: fs.S
     assert passed().faults == {"short_listing": 20}
 
 
-def test_a_listing_is_in_any_order(
-    proxy: ObjectStorage, connection: Connection, files: fs.S3FileSystem, folder: str
-) -> None:
+def test_a_listing_is_in_any_order(proxy: Proxy, connection: Connection, files: fs.S3FileSystem, folder: str) -> None:
     wanted = [f"{i:02d}" for i in range(30)]
     for name in wanted:
         write(files, f"{folder}/{name}", b"x")
@@ -278,14 +276,14 @@ def test_a_listing_is_in_any_order(
     assert len(one) == len(other)
 
 
-def test_a_late_answer_is_the_right_one(proxy: ObjectStorage, connection: Connection) -> None:
+def test_a_late_answer_is_the_right_one(proxy: Proxy, connection: Connection) -> None:
     with proxy.counting() as passed, proxy.faults(Plan(delay=1.0, seconds=0.01)):
         connection.ask("PUT", "/key", b"hello")
         assert connection.ask("GET", "/key") == (200, b"hello")
     assert passed().faults == {"delay": 2}
 
 
-def test_only_what_a_plan_concerns_meets_faults(proxy: ObjectStorage, connection: Connection) -> None:
+def test_only_what_a_plan_concerns_meets_faults(proxy: Proxy, connection: Connection) -> None:
     with proxy.faults(Plan(refuse=1.0, paths="/inbox/")):
         assert connection.ask("PUT", "/inbox/a", b"x")[0] == 503
         assert connection.ask("PUT", "/log/a", b"x")[0] == 200
@@ -293,10 +291,11 @@ def test_only_what_a_plan_concerns_meets_faults(proxy: ObjectStorage, connection
 
 # plans --------------------------------------------------------------------------------------------------------------
 
-SOME = Plan(**dict.fromkeys(FAULTS, 0.08), seconds=0.0, later=0.0)
+_EACH: dict[str, Any] = dict.fromkeys(FAULTS, 0.08)
+SOME = Plan(**_EACH, seconds=0.0, later=0.0)
 
 
-def test_the_same_requests_meet_the_same_faults(proxy: ObjectStorage, folder: str) -> None:
+def test_the_same_requests_meet_the_same_faults(proxy: Proxy, folder: str) -> None:
     def fates(plan: Plan) -> list[int]:
         found = []
         with proxy.faults(plan):
@@ -318,7 +317,7 @@ def test_the_same_requests_meet_the_same_faults(proxy: ObjectStorage, folder: st
     assert {0, 200, 503} <= set(first)
 
 
-def test_faults_come_as_often_as_planned(proxy: ObjectStorage) -> None:
+def test_faults_come_as_often_as_planned(proxy: Proxy) -> None:
     drawn = [SOME.fault("LIST", number, has_body=True)[0] for number in range(20_000)]
     for fault in FAULTS:
         share = drawn.count(fault) / len(drawn)
@@ -326,7 +325,7 @@ def test_faults_come_as_often_as_planned(proxy: ObjectStorage) -> None:
     assert {NOTHING.fault("PUT", number, has_body=True)[0] for number in range(100)} == {""}
 
 
-def test_a_client_that_tries_again_gets_through(proxy: ObjectStorage, folder: str) -> None:
+def test_a_client_that_tries_again_gets_through(proxy: Proxy, folder: str) -> None:
     files = client(proxy, 10)
     contents = {f"{i:02d}": b"%d" % i * 1_000 for i in range(30)}  # the client cannot read less than an error's text
     with proxy.counting() as passed, proxy.faults(SOME):
