@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 BUCKET = "fourfold-tests"
@@ -357,7 +357,7 @@ def _end_by_reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _read(file: BinaryIO, answers: str = "", continued: Any = None) -> _Message | None:
+def _read(file: Any, answers: str = "", continued: Any = None) -> _Message | None:
     """The next message, None at the end.
 
     Args:
@@ -378,7 +378,7 @@ def _read(file: BinaryIO, answers: str = "", continued: Any = None) -> _Message 
     return _Message(message.head, _body(file, message.headers))
 
 
-def _body(file: BinaryIO, headers: dict[str, str]) -> bytes:
+def _body(file: Any, headers: dict[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() != "chunked":
         return _exactly(file, int(headers.get("content-length", 0)))
     parts = []
@@ -393,8 +393,8 @@ def _body(file: BinaryIO, headers: dict[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _exactly(file: BinaryIO, length: int) -> bytes:
-    content = file.read(length)
+def _exactly(file: Any, length: int) -> bytes:
+    content: bytes = file.read(length)
     if len(content) < length:
         raise ConnectionAbortedError("the other side ended within a body")
     return content

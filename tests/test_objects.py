@@ -1,0 +1,186 @@
+"""A store on object storage that fails in every way that a network and a service can: what was acknowledged is there
+once, and the counts are those of the same records in a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fourfold as ff
+from fourfold.errors import StoreError
+from fourfold.model import Place
+from fourfold.model.records import KEY
+from fourfold.store import Store
+from tests import objects, workers
+from tests.faultproxy import FAULTS, Plan
+from tests.objects import Proxy
+from tests.services import place
+
+KILLS = int(os.environ.get("FOURFOLD_KILLS", "20"))
+WRITERS, BATCHES = ("a", "b"), 3
+_ONE: dict[str, dict[str, Any]] = {fault: {fault: 0.2} for fault in FAULTS}
+PLANS = {name: Plan(**chosen, seed=7, later=1.0) for name, chosen in _ONE.items()}
+_ALL: dict[str, Any] = dict.fromkeys(FAULTS, 0.03)
+PLANS["all"] = Plan(**_ALL, seed=7, later=1.0)
+METRICS = ("predictions", "true_positives", "false_positives", "true_negatives", "false_negatives", "coverage")
+
+
+class Life:
+    """A store in a bucket, with processes that log when they are told to, and one that counts all the time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.batches, self._folder, self._told = 0, folder, folder / "told"
+        self.at = Place(objects.fresh(), place(folder / "store").state or str(folder / "state"))
+        self._counting = _started("count_until_told", self.at, str(self._told))
+        self._writing = [_started("write_when_told", self.at, name) for name in WRITERS]
+        assert [_line(process) for process in (self._counting, *self._writing)] == ["ready"] * (1 + len(WRITERS))
+
+    def go_on(self) -> None:
+        """Each writer logs some batches, which are all acknowledged."""
+        self.batches += BATCHES
+        for writer in self._writing:
+            assert writer.stdin is not None
+            writer.stdin.write(f"{BATCHES}\n")
+            writer.stdin.flush()
+        assert [_line(writer) for writer in self._writing] == [str(self.batches)] * len(WRITERS)
+        assert self._counting.poll() is None, "the process that counts has ended"
+
+    def in_a_folder(self) -> dict[str, Any]:
+        """What is counted of the same records, logged into a folder."""
+        session = ff.init(self._folder / f"same{self.batches}", "test")
+        workers.declare()
+        for batch in range(self.batches):
+            for writer in WRITERS:
+                workers.log(writer, batch)
+        ff.flush()
+        found = answers(session.store)
+        session.close()
+        return found
+
+    def end(self) -> None:
+        """End all processes as they would end themselves."""
+        self._told.touch()
+        said = [process.communicate(timeout=60) for process in (*self._writing, self._counting)]
+        assert [process.returncode for process in (*self._writing, self._counting)] == [0] * (len(WRITERS) + 1)
+        assert [error for _, error in said] == [""] * len(said)
+
+
+def _started(what: str, at: Place, *arguments: str) -> subprocess.Popen[str]:
+    code = f"import sys, logging; logging.disable(); sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); "
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{code}from tests.workers import {what}; {what}()", at.store, at.state, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    if said := process.stdout.readline().strip():
+        return said
+    return process.communicate()[1]
+
+
+def answers(store: Store) -> dict[str, Any]:
+    """What is counted: all of the task by day and side, and how many records the streams have."""
+    store.writer.catch_up()
+    rows = store.metric("late", METRICS, by="side", every="1d")
+    found: dict[str, Any] = {f"{row.metric} {row.window.start} {row.slice}": row.value.value for row in rows}
+    for stream in ("predict", "arrivals"):
+        for metric in ("rows", "duplicate_keys"):
+            found[f"{metric} {stream}"] = store.metric(stream, metric).value.value
+    return found
+
+
+def logged(store: Store, stream: str) -> list[str]:
+    """The keys in a stream's log, each as often as it is there."""
+    found: list[str] = store.writer.logs.get("test", stream).whole().records(None, [KEY])[KEY].to_pylist()
+    return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("life")
+        for name, value in objects.environment(objects.server()).items():
+            patch.setenv(name, value)
+        patch.setenv("FOURFOLD_SPOOL", str(folder / "spool"))
+        begun = Life(folder)
+        session = ff.init(begun.at.store, "test", state=begun.at.state)
+        workers.declare()
+        session.close()
+        yield begun
+        begun.end()
+
+
+@pytest.mark.parametrize("fault", PLANS)
+def test_what_was_acknowledged_is_counted_once_whatever_fails(proxy: Proxy, life: Life, fault: str) -> None:
+    with proxy.counting() as passed, proxy.faults(PLANS[fault]):
+        life.go_on()
+    assert passed().faults[fault] or fault == "all", "it did fail"
+    store = Store(life.at, "test")
+    assert answers(store) == life.in_a_folder()
+    keys = sorted(f"{w}-{b}-{n}" for w in WRITERS for b in range(life.batches) for n in range(workers.RECORDS))
+    assert logged(store, "predict") == keys
+    assert store.writer.waiting() == []
+    store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_killed_at_random_while_all_fails_nothing_acknowledged_is_lost_or_counted_twice(
+    proxy: Proxy, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOURFOLD_SPOOL", str(tmp_path / "spool"))
+    at, acknowledged = Place(bucket, place(tmp_path / "store").state or str(tmp_path / "state")), tmp_path / "acked"
+    session = ff.init(at.store, "test", state=at.state)
+    workers.declare()
+    ff.flush()
+    parent = _started("fork_when_told", at, str(acknowledged))
+    assert _line(parent) == "ready"
+    chance = random.Random(1)
+
+    def child(name: str) -> int:
+        assert parent.stdin is not None
+        parent.stdin.write(f"{name}\n")
+        parent.stdin.flush()
+        return int(_line(parent))
+
+    roles = ["w", "w", "c"]
+    alive = {number: child(f"{role}{number}") for number, role in enumerate(roles)}
+    with proxy.faults(PLANS["all"]):
+        for kill in range(KILLS):
+            time.sleep(chance.uniform(0.1, 1.0))
+            victim = chance.randrange(len(roles))
+            os.kill(alive[victim], signal.SIGKILL)
+            alive[victim] = child(f"{roles[victim]}{len(roles) + kill}")
+        for number in alive.values():
+            os.kill(number, signal.SIGKILL)
+    assert parent.communicate()[1] == ""
+
+    promised = {f"{batch}-{n}" for batch in acknowledged.read_text().split() for n in range(workers.RECORDS)}
+    store, until = session.store, time.monotonic() + 60
+    while True:  # what the dead have left on this machine's disk is still on its way
+        store.writer.catch_up()
+        found = logged(store, "predict")
+        if promised <= set(found) or time.monotonic() > until:
+            break
+        with contextlib.suppress(StoreError):
+            ff.flush()
+    lost, twice = promised - set(found), len(found) - len(set(found))
+    print(f"{KILLS} kills: {len(promised)} records acknowledged, {len(lost)} lost, {twice} twice")
+    assert (lost, twice) == (set(), 0)
+    assert len(promised) >= workers.RECORDS * KILLS / 4, "they got something done"
+    assert store.metric("predict", "rows").value.value == len(found)
+    assert store.metric("predict", "duplicate_keys").value.value == 0.0
+    assert store.metric("late", "predictions").value.value == len(found)
+    session.close()
