@@ -167,7 +167,7 @@ def run(report: Report, folder: Path, address: str, streams: int) -> None:
         f"The state in PostgreSQL: {streams} streams of {COLUMNS} columns, a year by day",
         ["", "SQLite", "PostgreSQL", "ratio", "asked again: SQLite", "PostgreSQL", "ratio"],
         lines,
-        f"CPU time of this process and of the server together, the median of {ROUNDS} rounds in turn. First: after "
+        f"CPU time of this process and of the server together, {ROUNDS} rounds in turn, the median. First: after "
         "something was written, so that nothing is remembered; then: asked again. `fourfold move` took "
         f"{seconds:,.0f} s for {rows:,} rows, with both checksums.",
     )

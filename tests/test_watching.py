@@ -381,7 +381,7 @@ def test_a_damaged_memory_is_learned_anew(session: Session, part: str, caplog: p
 
 def test_a_read_only_store_cannot_be_checked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     log(0, 1)
-    monkeypatch.setattr(session.store.writer.database, "writable", False)
+    monkeypatch.setattr(session.store.writer.database.system, "writable", False)
     with pytest.raises(StoreError, match="read-only"):
         checked(session, 1)
 
