@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from fourfold.counts import KEYS, Counts
 from fourfold.engine import make_engine
 from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
-from fourfold.log import Inbox, StorePath, messages, new_writer
+from fourfold.log import Inbox, StorePath, messages, new_writer, open_inbox
 from fourfold.model import ALL, DAY, ENGINES, Owner, Task
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 from fourfold.query.counts import pooled
@@ -31,7 +30,7 @@ class Sender:
     """Sends batches as a process would, with log times of our choosing (in seconds)."""
 
     def __init__(self, store: Store) -> None:
-        self.inbox, self.project = Inbox(Path(store.folder) / "inbox"), store.project
+        self.inbox, self.project = open_inbox(store.folder / "inbox"), store.project
         self.writer, self.sequence = new_writer(), 0
 
     def records(self, stream: str, rows: Sequence[Mapping[str, Any]], *, named: bool = False) -> None:

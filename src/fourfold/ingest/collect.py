@@ -142,6 +142,9 @@ class Collector:
         """Put a message into quarantine; if that cannot be written, it stays in the inbox."""
         try:
             self._quarantine.keep_file(path, reason, stream, project)
+        except BucketError as error:
+            self._missed = True
+            self._warn(f"keeping {type(error)}", f"a message that goes to quarantine waits: {error}")
         except StoreError as error:
             self._left.add(path.stem)
             self._warn(str(error), f"{reason} It stays there, because {error}")
@@ -184,6 +187,9 @@ class Collector:
             self._quarantine.keep(
                 content.stream, message.id, message.table, content.reason, project=content.project
             )  # fmt: skip
+        except BucketError as error:
+            self._missed = True
+            self._warn(f"keeping {type(error)}", f"a message that goes to quarantine waits: {error}")
         except StoreError as error:
             self._left.add(message.id)
             self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox: {error}")

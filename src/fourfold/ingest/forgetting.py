@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import logging
-import shutil
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 
 from fourfold.errors import InputError, StoreError, suggest
 from fourfold.log import Inbox, Logs, Quarantine, StorePath, StreamLog, erasing
+from fourfold.log.paths import remove_all
 from fourfold.model import DAY, HOUR, Owner, label_of
 from fourfold.model.records import EVENT_TIME, KEY, META
 from fourfold.state import Database, adding, catalogue, jobs, runs, series
@@ -178,7 +178,7 @@ class Forgetter:
         left = []
         for path in unreadable:
             if force and path.is_dir():
-                shutil.rmtree(path)
+                remove_all(path)
             elif force:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".json").unlink(missing_ok=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fourfold.errors import FourfoldError, InputError, SchemaError, StoreError
 from fourfold.ingest.writer import Writer
 from fourfold.log import Message, Quarantined
+from fourfold.log.paths import move, open_parquet, path_of
 from fourfold.model.records import BATCH, META, SET_ASIDE
 from fourfold.state import catalogue
 
@@ -59,7 +57,8 @@ def _take(writer: Writer, entry: Quarantined) -> None:
     """
     if entry.project not in ("", writer.project):
         raise InputError(f"it is of project {entry.project!r}; give --project")
-    table = pq.ParquetFile(entry.path).read()
+    with open_parquet(entry.path, at_once=True) as file:
+        table = file.read()
     if missing := sorted(set(META.names) - set(table.column_names)):
         raise SchemaError(
             f"it was set aside before it could be a batch ({', '.join(missing)} are missing); log it again with "
@@ -88,7 +87,7 @@ def _messages(writer: Writer, entries: list[Quarantined]) -> Iterator[Retried]:
     for entry in entries:
         with writer.locked():
             try:
-                os.replace(entry.message, writer.folder / "inbox" / entry.message.name)
+                move(entry.message, writer.folder / "inbox" / entry.message.name)
             except OSError as error:
                 yield _stays(writer, entry, str(error))
                 continue
@@ -107,7 +106,7 @@ def _messages(writer: Writer, entries: list[Quarantined]) -> Iterator[Retried]:
 def _stays(writer: Writer, entry: Quarantined, reason: str) -> Retried:
     """Keep an entry, with the newest reason."""
     try:
-        if entry.note.is_file() and Path(entry.path).is_file():
+        if entry.note.is_file() and path_of(entry.path).is_file():
             writer.quarantine.note(dataclasses.replace(entry, reason=reason))
     except OSError as error:
         raise StoreError(f"the quarantine {writer.quarantine.folder} cannot be written: {error}") from error

@@ -216,7 +216,11 @@ class BucketPath:
                 raise
 
     def replace(self, target: BucketPath) -> None:
-        """Move the file: it is copied, then removed; dying between the two leaves both."""
+        """Move the file, or all that is beneath it: copied, then removed; dying between the two leaves both."""
+        if self.is_dir():
+            for path in self.iterdir():
+                path.replace(target / path.name)
+            return
         self._tried(lambda: filesystem(self.scheme).copy_file(self.key, target.key))
         self.unlink(missing_ok=True)
 
@@ -260,7 +264,7 @@ class BucketPath:
         except FileNotFoundError:
             raise FileNotFoundError(f"{self} is not there") from None
         except (OSError, pa.ArrowException) as error:
-            raise _explained(self, error) from None
+            raise BucketError(f"{self}: {explained(self.scheme, str(error))}") from None
 
 
 def tried(action: Callable[[], T], rounds: int = 0) -> T:
@@ -302,7 +306,7 @@ def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             connect_timeout=CONNECT_SECONDS,
             request_timeout=ONCE_SECONDS if once else REQUEST_SECONDS,
-            retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=0 if once else TRIES),
+            retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=1 if once else TRIES),
             allow_delayed_open=True,
         )
     if scheme == "gs":
@@ -311,9 +315,7 @@ def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
         return fs.GcsFileSystem(retry_time_limit=dt.timedelta(seconds=ONCE_SECONDS if once else REQUEST_SECONDS))
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
-        raise ConfigError(
-            f"store='{scheme}://…': set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login"
-        )
+        raise ConfigError(f"store='{scheme}://…': the environment names no account: set {_CREDENTIALS[scheme]}")
     return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
 
 
@@ -324,28 +326,48 @@ def _status(info: fs.FileInfo) -> Status:
 
 
 _BINARY = {"Content-Type": "application/octet-stream"}
+_AZURE = "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login"
+_CREDENTIALS = {
+    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS", "abfss": _AZURE, "az": _AZURE,
+}  # fmt: skip
+_RIGHTS = {"s3": ", which need s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"}
+_NETWORK = {"s3": "the network, AWS_REGION and AWS_ENDPOINT_URL"}
 _GONE = ("NO_SUCH_KEY", "HTTP status 404", "Path does not exist")
-_DENIED = ("ACCESS_DENIED", "Forbidden", "HTTP status 403")
-_UNKNOWN = ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION", "redential")
-_FOR_GOOD = ("NO_SUCH_BUCKET", "NoSuchBucket", *_DENIED, *_UNKNOWN)
-_VARIABLES = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_ADVICE = (
-    (("NO_SUCH_BUCKET", "NoSuchBucket"), "there is no such bucket: make it, or check the address"),
+_NO_BUCKET = ("NO_SUCH_BUCKET", "NoSuchBucket")
+_DENIED = ("ACCESS_DENIED", "AccessDenied", "Forbidden", "HTTP status 403")
+_UNKNOWN = (
+    "INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "SIGNATURE_DOES_NOT_MATCH", "SignatureDoesNotMatch",
+    "MISSING_AUTHENTICATION", "redential", "Unauthorized",
+)  # fmt: skip
+_FOR_GOOD = (*_NO_BUCKET, *_DENIED, *_UNKNOWN)
+_OF_DELTA = ("Generic S3", "Generic GCS", "Generic MicrosoftAzure", "Generic HTTP", "AWS Error", *_FOR_GOOD)
+_ADVICE = (  # the first that fits what a client says; in braces, what the environment may set
+    (_NO_BUCKET, "there is no such bucket: make it, or check the address"),
+    (_UNKNOWN, "the credentials are missing or wrong: check {credentials}"),
+    (_DENIED, "access is denied: check the credentials ({credentials}){rights}"),
     (
-        _DENIED,
-        f"access is denied: check the credentials ({_VARIABLES}), which need s3:GetObject, s3:PutObject, "
-        "s3:DeleteObject and s3:ListBucket",
+        ("SLOW_DOWN", "SlowDown", "SERVICE_UNAVAILABLE", "Service Unavailable", "Failed to flush", "503", "500"),
+        "the server is overloaded; try again",
     ),
-    (_UNKNOWN, f"the credentials are missing or wrong: check {_VARIABLES}"),
     (
-        ("NETWORK_CONNECTION", "curlCode", "imeout"),
-        "it cannot be reached now; if that lasts, check the network, AWS_REGION and AWS_ENDPOINT_URL",
+        ("NETWORK_CONNECTION", "curlCode", "imeout", "timed out", "sending request", "onnection"),
+        "it cannot be reached now; if that lasts, check {network}",
     ),
-    (("SLOW_DOWN", "SERVICE_UNAVAILABLE", "Failed to flush", "503", "500"), "the server is overloaded; try again"),
 )
 
 
-def _explained(path: BucketPath, error: Exception) -> BucketError:
-    text = str(error)
-    advice = next((advice for signs, advice in _ADVICE if any(sign in text for sign in signs)), "")
-    return BucketError(f"{path}: {advice or text.splitlines()[0][:200]}")
+def is_of_client(text: str) -> bool:
+    """Whether an error of the Delta engine is one of its client, and so says nothing of the log."""
+    return any(sign in text for sign in _OF_DELTA) and not any(sign in text for sign in (*_GONE, "not found: "))
+
+
+def explained(scheme: str, text: str) -> str:
+    """What a client's error means, and what to do; nothing that a server says of credentials."""
+    for signs, advice in _ADVICE:
+        if any(sign in text for sign in signs):
+            return advice.format(
+                credentials=_CREDENTIALS[scheme], rights=_RIGHTS.get(scheme, ""),
+                network=_NETWORK.get(scheme, "the network"),
+            )  # fmt: skip
+    return " ".join(text.split())[:200]

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from fourfold.errors import StoreError
+from fourfold.log.bucket import BucketError
 from fourfold.log.commits import Commit
 from fourfold.log.keys import records_of
 from fourfold.log.paths import StorePath, all_exist, dataset, path_of
@@ -73,6 +74,7 @@ def changes_since(folder: StorePath, since: int, version: int, schema: pa.Schema
     """What was added to and removed from a table since a version; ``files`` are those of its newest one.
 
     Raises:
+        BucketError: a bucket could not be asked.
         TruncatedLogError: a commit or a data file that is needed is gone, or the columns were brought to other types.
     """
     newest, added, removed = set(files), set[str](), set[str]()
@@ -80,6 +82,8 @@ def changes_since(folder: StorePath, since: int, version: int, schema: pa.Schema
     for number in range(version, since, -1):  # back to what stood then
         try:
             commit = Commit.read(folder, number)
+        except BucketError:
+            raise
         except (OSError, ValueError) as error:
             raise TruncatedLogError(f"commit {number} of {folder} cannot be read: {error}") from error
         if commit.overwrites:

@@ -71,10 +71,8 @@ class Commit:
 
 
 def is_table(folder: StorePath) -> bool:
-    """Whether there may be a table in a folder; in a bucket, its first commit or what names its checkpoint tells."""
-    if isinstance(folder, BucketPath):
-        return exists(folder, 0) or hint(folder).is_file()
-    return (folder / "_delta_log").is_dir()
+    """Whether there may be a table in a folder; in a bucket, its first commit mostly tells, which is cheaper to ask."""
+    return (isinstance(folder, BucketPath) and exists(folder, 0)) or (folder / "_delta_log").is_dir()
 
 
 def exists(folder: StorePath, version: int) -> bool:
@@ -140,7 +138,7 @@ def hint(folder: StorePath) -> StorePath:
 def is_parquet(path: StorePath) -> bool:
     """Whether a file ends as a Parquet file does."""
     try:
-        paths.open_parquet(path).close()
+        paths.open_parquet(path, at_once=True).close()
     except BucketError:
         raise
     except (pa.ArrowException, OSError):

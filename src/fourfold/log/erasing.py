@@ -64,7 +64,7 @@ def erase(
             stream = json.loads(note.read_text(encoding="utf-8"))["stream"] if note.exists() else None
             if streams is not None and stream is not None and stream not in streams:
                 continue
-            with open_parquet(path) as file:
+            with open_parquet(path, at_once=True) as file:
                 table = file.read()
             mask = rows(table)
         except BucketError:

@@ -29,6 +29,8 @@ def faults(log: StreamLog) -> list[str]:
     found = commit_faults(log.folder)
     try:
         missing = [path for path, size in _files(log) if not has_size(path, size)]
+    except BucketError:
+        raise
     except StoreError as error:
         return found or [str(error)]
     found += [f"the data file {path} is missing or damaged" for path in missing]
@@ -43,6 +45,8 @@ def unreadable(log: StreamLog) -> list[str]:
     found = faults(log)
     try:
         files = [path for path, size in _files(log) if has_size(path, size)]
+    except BucketError:
+        raise
     except StoreError:
         return found
     return found + [f"the data file {path} cannot be read" for path in files if not _is_whole(path)]
@@ -59,6 +63,8 @@ def mend(log: StreamLog, aside: StorePath) -> list[str]:
     log.close()
     try:
         log.open()
+    except BucketError:
+        raise
     except StoreError:
         whole = log.folder / "_delta_log"
         _move(whole, aside)
@@ -114,7 +120,7 @@ def _append_lost(log: StreamLog, replaced: Collection[StorePath]) -> Iterator[st
     records = 0
     for path in _lost(log, replaced):
         try:
-            with open_parquet(path) as file:
+            with open_parquet(path, at_once=True) as file:
                 table = file.read()
             batches = table[BATCH].unique().to_pylist()
         except BucketError:
@@ -129,6 +135,8 @@ def _append_lost(log: StreamLog, replaced: Collection[StorePath]) -> Iterator[st
         before = log.rows
         try:
             log.append(messages)
+        except BucketError:
+            raise
         except FourfoldError as error:
             yield f"the records in {path} could not be appended again: {error}"
             continue
@@ -167,7 +175,7 @@ def _named(log: StreamLog, paths: Iterable[StorePath], *kinds: str) -> set[Store
 
 def _has_records(path: StorePath) -> bool:
     try:
-        with open_parquet(path) as file:
+        with open_parquet(path, at_once=True) as file:
             return set(META.names) <= set(file.schema_arrow.names)
     except BucketError:
         raise
@@ -177,7 +185,7 @@ def _has_records(path: StorePath) -> bool:
 
 def _is_whole(path: StorePath) -> bool:
     try:
-        with open_parquet(path) as file:
+        with open_parquet(path, at_once=True) as file:
             for _ in file.iter_batches():
                 pass
     except BucketError:

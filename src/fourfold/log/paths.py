@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def move(path: StorePath, target: StorePath) -> None:
         path.replace(str(target))
 
 
+def remove_all(folder: StorePath) -> None:
+    """Remove a folder with all that is in it."""
+    if isinstance(folder, BucketPath):
+        for path in folder.iterdir():
+            remove_all(path) if path.is_dir() else path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder)
+
+
 def write_parquet(table: pa.Table, path: StorePath) -> None:
     """Write a table as a file, whole or not at all."""
     import pyarrow.parquet as pq
@@ -89,10 +99,15 @@ def write_parquet(table: pa.Table, path: StorePath) -> None:
     write_whole(path, sink.getvalue())
 
 
-def open_parquet(path: str | StorePath) -> pa.parquet.ParquetFile:
-    """A data file, to be closed after use."""
+def open_parquet(path: str | StorePath, *, at_once: bool = False) -> pa.parquet.ParquetFile:
+    """A data file, to be closed after use.
+
+    With ``at_once``, one in a bucket is read whole first: an error of Arrow's is then damage, and none of the network.
+    """
     import pyarrow.parquet as pq
 
+    if at_once and isinstance(found := path_of(str(path)), BucketPath):
+        return pq.ParquetFile(pa.BufferReader(found.read_bytes()))
     key, client = located(str(path))
     if client is None:
         return pq.ParquetFile(key)

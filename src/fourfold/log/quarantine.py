@@ -64,6 +64,8 @@ class Quarantine:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_parquet(table, path)
             self.note(entry)
+        except BucketError:
+            raise
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
         return entry
@@ -79,6 +81,8 @@ class Quarantine:
             move(file, self.folder / file.name)
         except FileNotFoundError:
             pass
+        except BucketError:
+            raise
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
 

@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fourfold.errors import SchemaError, StoreError
 from fourfold.log.batches import contradicts, fit, in_schema, widened
+from fourfold.log.bucket import BucketError, BucketPath, explained, is_of_client
 from fourfold.log.changes import Changes, TruncatedLogError, changes_since
 from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_table, mark
 from fourfold.log.forks import refuse_in_fork
@@ -315,11 +316,12 @@ class StreamLog:
                 if found is None or (self._mark[0] == version and self._mark[1] != found):
                     self.close()  # the folder was removed, or another is in its place
             if self._table is None:
-                if not is_table(self.folder) or not DeltaTable.is_deltatable(
-                    str(self.folder), storage_options=delta_options(self.folder)
-                ):
+                if not is_table(self.folder):
                     return None
-                self._table = DeltaTable(str(self.folder), storage_options=delta_options(self.folder))
+                try:  # ``is_deltatable`` would ask a bucket with the interpreter's lock, so that all threads wait
+                    self._table = DeltaTable(str(self.folder), storage_options=delta_options(self.folder))
+                except TableNotFoundError:
+                    return None
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
@@ -341,13 +343,16 @@ def delta_errors(folder: StorePath, error: type[StoreError] = StoreError) -> Ite
     """Around what the Delta engine does: its errors as our own, with the folder they are about.
 
     Raises:
-        StoreError: also in a child of a process that has used the engine, see ``refuse_in_fork``.
+        BucketError: a bucket could not be asked, which says nothing of the log.
+        StoreError: all else; also in a child of a process that has used the engine, see ``refuse_in_fork``.
     """
     refuse_in_fork()
     try:
         yield
     except BaseException as fault:
         if isinstance(fault, (DeltaError, OSError)) or type(fault) is Exception or type(fault).__name__ == _PANIC:
+            if isinstance(folder, BucketPath) and is_of_client(str(fault)):
+                raise BucketError(f"the log at {folder}: {explained(folder.scheme, str(fault))}") from None
             text = "; ".join(commit_faults(folder)) or str(fault).splitlines()[0][:200]
             raise error(f"the log at {folder} cannot be used: {text}") from fault
         raise

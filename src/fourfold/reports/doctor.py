@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.log import store_folder
+from fourfold.log import BucketError, StorePath, store_folder
 from fourfold.model import Address, Place
 from fourfold.reports import integrity
 from fourfold.reports.problem import Problem
@@ -33,7 +33,7 @@ def examine(
     try:
         store = Store(place, project)
     except StoreError as error:
-        return [*found, Problem("unusable_store", str(folder), str(error), _ADVICE)]
+        return [*found, _unusable(folder, error)]
     try:
         found += integrity.of_state(store.reader)
         try:
@@ -43,10 +43,15 @@ def examine(
             found += _differing(store, report) if deep else []
         except FourfoldError as error:
             if not found:
-                found.append(Problem("unusable_store", str(folder), str(error), _ADVICE))
+                found.append(_unusable(folder, error))
     finally:
         store.close()
     return found
+
+
+def _unusable(folder: StorePath, error: FourfoldError) -> Problem:
+    advice = "nothing is known of the store until then" if isinstance(error, BucketError) else _ADVICE
+    return Problem("unusable_store", str(folder), str(error), advice)
 
 
 def _differing(store: Store, report: Callable[[float], None]) -> list[Problem]:
