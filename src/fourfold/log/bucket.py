@@ -347,8 +347,17 @@ _ADVICE = (  # the first that fits what a client says; in braces, what the envir
     (_UNKNOWN, "the credentials are missing or wrong: check {credentials}"),
     (_DENIED, "access is denied: check the credentials ({credentials}){rights}"),
     (
-        ("SLOW_DOWN", "SlowDown", "SERVICE_UNAVAILABLE", "Service Unavailable", "Failed to flush", "503", "500"),
-        "the server is overloaded; try again",
+        (
+            "SLOW_DOWN",
+            "SlowDown",
+            "SERVICE_UNAVAILABLE",
+            "Service Unavailable",
+            "Failed to flush",
+            "INTERNAL_FAILURE",
+            "503",
+            "500",
+        ),
+        "the server is overloaded or fails; try again",
     ),
     (
         ("NETWORK_CONNECTION", "curlCode", "imeout", "timed out", "sending request", "onnection"),
