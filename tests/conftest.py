@@ -28,11 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--state", choices=("sqlite", "postgresql"), default="sqlite", help="where stores keep their state"
     )
+    parser.addoption("--log", choices=("folder", "s3"), default="folder", help="where stores keep their log")
     parser.addoption("--engine", choices=ENGINES, default=DUCKDB, help="what folds in all stores of the tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    Chosen.state = config.getoption("--state")
+    Chosen.state, Chosen.log = config.getoption("--state"), config.getoption("--log")
     config.addinivalue_line("markers", "sqlite: what a state in a file does; not run with another --state")
 
 
@@ -72,6 +73,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("FOURFOLD_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    if Chosen.log == "s3":
+        for name, value in objects.environment(objects.server()).items():
+            monkeypatch.setenv(name, value)
     if state := place(tmp_path / "store").state:
         monkeypatch.setenv("FOURFOLD_STATE", state)
 
@@ -85,7 +89,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    started = ff.init(tmp_path / "store", "test")
+    started = ff.init(place(tmp_path / "store").store, "test")
     yield started
     started.close()
 

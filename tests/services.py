@@ -23,6 +23,7 @@ import pytest
 from fourfold.model import Place
 from fourfold.state import open_state
 from fourfold.state.moving import TABLES
+from tests import objects
 
 _PLACES = "/usr/lib/postgresql/*/bin"  # where Debian's package has the server's programs, which are on no PATH
 _SETTINGS = (
@@ -101,14 +102,16 @@ class Chosen:
     """What the options of pytest chose."""
 
     state = "sqlite"
+    log = "folder"
 
 
 def place(folder: Path) -> Place:
-    """A store in a folder, with its state in the chosen system."""
+    """A store that a folder names: in it or in a bucket, with its state in the chosen system."""
+    name = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    store = str(folder) if Chosen.log == "folder" else f"s3://{objects.BUCKET}/{name}"
     if Chosen.state == "sqlite":
-        return Place(str(folder))
-    schema = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    return Place(str(folder), postgres().address(f"s{schema}"))
+        return Place(store, "" if Chosen.log == "folder" else str(folder))
+    return Place(store, postgres().address(f"s{name}"))
 
 
 @contextmanager
