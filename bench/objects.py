@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import fs
 from tests.objects import KINDS, Traffic, environment, fresh, server
 
 import fourfold as ff
@@ -39,8 +40,17 @@ def row(what: str, traffic: Traffic, records: int) -> list[str]:
     return [what, *numbers, *sizes, f"${price(traffic) * scale:.5f}"]
 
 
-def measured(batch: int, batches: int) -> list[list[str]]:
-    """Predictions and their labels in batches: logged, taken and counted batch by batch, and asked for."""
+def stored(address: str) -> int:
+    """How many bytes are under an address."""
+    files = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
+    selector = fs.FileSelector(address.removeprefix("s3://"), recursive=True)
+    return sum(info.size or 0 for info in files.get_file_info(selector))
+
+
+def measured(batch: int, batches: int) -> tuple[list[list[str]], str]:
+    """Predictions and their labels in batches: logged, taken and counted batch by batch, and asked for; and what a
+    month of a million records costs.
+    """
     proxy, chance, passed = server(), np.random.default_rng(0), dict[str, list[Traffic]]()
 
     def do(what: str, action: Callable[[], object]) -> None:
@@ -76,7 +86,10 @@ def measured(batch: int, batches: int) -> list[list[str]]:
     total = {what: _sum(several) for what, several in passed.items()}
     size = f"{batches:,} × 2 messages of {batch:,}"
     rows = [row(f"{what}, {size}", total[what], records) for what in ("log", "collect", "fold")]
-    return [*rows, row(f"one question, nothing new ({size} before)", passed["ask"][-1], 0)]
+    rows.append(row(f"one question, nothing new ({size} before)", passed["ask"][-1], 0))
+    size_of_million = stored(address) * MILLION / records
+    month = f"${size_of_million / 1e9 * PER_GIGABYTE_AND_MONTH:.5f}"
+    return rows, f"After {size}, a million records take {size_of_million / 1e6:,.1f} MB ({month} a month)."
 
 
 def _sum(several: list[Traffic]) -> Traffic:
@@ -88,17 +101,17 @@ def _sum(several: list[Traffic]) -> Traffic:
 
 def run(report: Report, *, short: bool = False) -> None:
     """Measure and report."""
-    sizes = [(1_000, 3)] if short else [(1_000, 100), (25_000, 20)]
+    found = [measured(*size) for size in ([(1_000, 3)] if short else [(1_000, 60), (25_000, 10)])]
     report.table(
         "Log on object storage: requests",
         ["for a million records", *KINDS, "in", "out", "requests cost"],
-        [line for batch, batches in sizes for line in measured(batch, batches)],
+        [line for lines, _ in found for line in lines],
         "Half of the records are predictions, half their labels. Each pair of messages is taken and counted before the "
         "next is sent; messages that wait are taken together, so that a fold every minute needs the requests of one "
         "pair a minute whatever their number. The last line of each size is of one question, not of a million records. "
         "Assumed is the list price of S3 Standard (us-east-1): PUT, COPY, POST and LIST $0.005 for 1,000, GET and HEAD "
         f"$0.0004, DELETE nothing, and ${PER_GIGABYTE_AND_MONTH} for a gigabyte and month; traffic within a region "
-        "costs nothing. A bulk delete is counted as a POST.",
+        "costs nothing. A bulk delete is counted as a POST. " + " ".join(said for _, said in found),
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fourfold.model import SPARK
+
 SMALL = {
     "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.memory": "1g",
@@ -31,6 +33,12 @@ def needed() -> None:
         pytest.fail(f"{missing} is needed for this test")
     if missing:
         pytest.skip(f"{missing} is not installed")
+
+
+def in_full(request: pytest.FixtureRequest) -> None:
+    """Skip the test in a run that is not about Spark."""
+    if request.config.getoption("--engine") != SPARK:
+        pytest.skip("give --engine spark to run it")
 
 
 @contextmanager

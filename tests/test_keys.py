@@ -88,6 +88,10 @@ def test_where_no_index_can_be_written_or_most_is_wanted_all_is_read(
     monkeypatch.setattr(keys, "FEW", 100)
     assert keys.records_of(files, many, SCHEMA, [KEY]) is None, "too many keys"
     assert keys.records_of(files, many[:60], SCHEMA, [KEY]) is None, "in too many records"
+    strangers = pa.array([f"none{i}" for i in range(100)])
+    assert keys.records_of(files, strangers, SCHEMA, [KEY]) is not None
+    monkeypatch.setattr(keys, "LOOKUPS", 0.1)
+    assert keys.records_of(files, strangers, SCHEMA, [KEY]) is None, "too many to look up in each file"
     keys.prune(Path(files[0]).parent, [])
     (Path(files[0]).parent / keys.FOLDER).rmdir()
     (Path(files[0]).parent / keys.FOLDER).write_text("no folder")

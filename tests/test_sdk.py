@@ -533,6 +533,7 @@ def test_more_counts_than_may_wait_are_sent_by_whoever_counts(
 ) -> None:
     session.sender.stop()
     monkeypatch.setattr("fourfold.sdk.runs.COUNTED_LIMIT", 2)
+    monkeypatch.setattr("fourfold.sdk.runs.LASTING", 3_600.0)  # on a busy machine the run lasts long enough to be sent
     with ff.run("load") as run:
         run.output("a", frame())
         assert waiting(session) == []

@@ -17,10 +17,11 @@ from fourfold.engine import DuckDB, Engine, Extent, Folded, make_engine
 from fourfold.engine.protocol import WHOLE
 from fourfold.errors import ConfigError, StoreError
 from fourfold.fold import KeptSlices, Plan
-from fourfold.model import ALL, HOUR, SPARK, Dimension, Sums, Task
+from fourfold.model import ALL, HOUR, Dimension, Sums, Task
 from fourfold.model.records import KEY
 from fourfold.sdk import Session
 from fourfold.store import Store
+from tests.sessions import in_full
 from tests.support import START, Comparable, Sender, close, comparable
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -151,12 +152,6 @@ def _changed(found: Comparable, sums: bool) -> Comparable:
     }
 
 
-def _in_full(request: pytest.FixtureRequest) -> None:
-    """Skip the test in a short run."""
-    if request.config.getoption("--engine") != SPARK:
-        pytest.skip("give --engine spark to run it")
-
-
 def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) -> None:
     sender = Sender(store)
     for part in range(files):
@@ -169,7 +164,7 @@ def test_a_task_has_the_same_counts_on_both_engines(
     request: pytest.FixtureRequest, spark: Any, store: Store, kind: str, partitions: int
 ) -> None:
     if (kind, partitions) not in (("binary", 2), ("ranking", 1)):
-        _in_full(request)
+        in_full(request)
     random, task = np.random.default_rng(7), task_of(kind)
     if kind == "regression":
         sums = Sums("cost", (("a", "actual * prediction.amount"), ("b", "score + delay")))
@@ -193,7 +188,7 @@ def test_a_stream_has_the_same_counts_on_both_engines(
     request: pytest.FixtureRequest, spark: Any, store: Store, partitions: int
 ) -> None:
     if partitions != 2:
-        _in_full(request)
+        in_full(request)
     random = np.random.default_rng(8)
     logged(store, "predict", predictions("binary", 600, random), partitions)
     one, other = Folds(DuckDB(), store), Folds(make_engine("spark"), store)

@@ -21,6 +21,7 @@ from fourfold.fold import KeptSlices, Plan
 from fourfold.model import ALL, Owner
 from fourfold.store import Store
 from tests import sessions
+from tests.sessions import in_full
 from tests.support import START, Sender, close, comparable, stored
 
 ROWS = 40_000
@@ -35,10 +36,11 @@ _FOLD = """
     def executors():
         listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()
         rows = [line.split(None, 2) for line in listed[1:]]
-        ours, found = {str(os.getpid())}, []
+        ours = {str(os.getpid())}
         for _ in range(8):  # the descendants of this process
             ours |= {pid for pid, parent, _ in rows if parent in ours}
-        return [int(pid) for pid, _, args in rows if pid in ours and "CoarseGrainedExecutorBackend" in args]
+        return [int(pid) for pid, _, args in rows
+                if pid in ours and args.split()[0].endswith("java") and "CoarseGrainedExecutorBackend" in args]
 
     store = Store(sys.argv[1], "test")
     log = store.reader.log("predict").whole()
@@ -82,6 +84,7 @@ def run(script: str, *arguments: str, wait: bool = True) -> subprocess.Popen[byt
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_WORKER_DIR": str(Path(arguments[0]).parent / "workers"),
     }
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *arguments]
     process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -90,7 +93,10 @@ def run(script: str, *arguments: str, wait: bool = True) -> subprocess.Popen[byt
     return process
 
 
-def test_an_executor_that_is_killed_costs_no_count_and_adds_none(store: Store, tmp_path: Path) -> None:
+def test_an_executor_that_is_killed_costs_no_count_and_adds_none(
+    request: pytest.FixtureRequest, store: Store, tmp_path: Path
+) -> None:
+    in_full(request)
     sessions.needed()
     records(store)
     run(_FOLD, str(store.folder), "local-cluster[2,1,1024]", str(tmp_path / "found"))
@@ -114,7 +120,10 @@ _DRIVER = """
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0])
-def test_a_driver_that_is_killed_counts_once(store: Store, tmp_path: Path, seconds: float) -> None:
+def test_a_driver_that_is_killed_counts_once(
+    request: pytest.FixtureRequest, store: Store, tmp_path: Path, seconds: float
+) -> None:
+    in_full(request)
     sessions.needed()
     records(store)
     driver = run(_DRIVER, str(store.folder), str(tmp_path / "begun"), wait=False)

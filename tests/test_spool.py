@@ -88,10 +88,11 @@ def test_what_was_flushed_is_in_the_bucket_and_nothing_of_it_in_the_spool(
         ff.task("late", prediction="predict.score", label="arrivals.late")
         ff.log("predict", key="a", score=0.5)
         ff.log("predict", frame("b"), key="id")
-        with ff.run("train") as run:
-            run.input("x", frame("c", 50))
         ff.flush()
     assert set(traffic().requests) == {"PUT"}
+    with ff.run("train") as run:
+        run.input("x", frame("c", 50))
+    ff.flush()
     assert keys(address) == ["a", "b"]
     assert {message.header["kind"] for message in arrived(address)} == {"task", "records", "runs", "counts"}
     assert kept(address) == []

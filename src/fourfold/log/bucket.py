@@ -306,7 +306,7 @@ def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             connect_timeout=CONNECT_SECONDS,
             request_timeout=ONCE_SECONDS if once else REQUEST_SECONDS,
-            retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=1 if once else TRIES),
+            retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=0 if once else TRIES),
             allow_delayed_open=True,
         )
     if scheme == "gs":

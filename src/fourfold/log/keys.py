@@ -32,6 +32,7 @@ Words = npt.NDArray[np.uint64]
 FOLDER = "_keys"  # in a stream's folder; what begins with "_" is none of the Delta engine's
 FEW = 50_000  # keys, or records to read, for which an index is always worth asking
 KEYS_SHARE, RECORDS_SHARE = 1 / 8, 1 / 4  # of the records, beyond which reading all of them is quicker
+LOOKUPS = 4  # of a key in a file's index take as long as reading a record
 _MAGIC = b"ffkeys1\0"
 _HEADER = struct.Struct("<8sQQQ")  # the magic, the data file's size, how many numbers there are, and their sum
 _GROUP_BITS = np.uint64(16)
@@ -72,21 +73,25 @@ def prune(folder: StorePath, kept: Collection[str]) -> None:
 def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None:
     """The row groups that may hold one of the keys, by file; None where all files are better read."""
     prefixes = np.unique(hash_texts(keys) >> _GROUP_BITS) << _GROUP_BITS
-    places: dict[str, list[int]] = {}
-    records, to_read = 0, 0
+    indexes: dict[str, Words] = {}
     for file in files:
         index = _index(file)
         if index is None:
             return None
-        records += len(index)
+        indexes[file] = index
+    records = sum(map(len, indexes.values()))
+    if len(keys) > max(FEW, records * KEYS_SHARE) or len(keys) * len(files) > max(FEW, records * LOOKUPS):
+        return None
+    places: dict[str, list[int]] = {}
+    to_read = 0
+    for file, index in indexes.items():
         groups = _groups_with(index, prefixes)
         if len(groups):
             with readable(file), open_parquet(file) as data:
                 layout = data.metadata
             to_read += sum(layout.row_group(group).num_rows for group in groups)
             places[file] = groups
-    too_many = len(keys) > max(FEW, records * KEYS_SHARE) or to_read > max(FEW, records * RECORDS_SHARE)
-    return None if too_many else places
+    return None if to_read > max(FEW, records * RECORDS_SHARE) else places
 
 
 def _groups_with(index: Words, prefixes: Words) -> list[int]:
@@ -140,7 +145,7 @@ def _read(path: str, size: int) -> Words | None:
         return None
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def _mapped(path: str, size: int, own_size: int, written: int) -> Words | None:
     """As ``_read``. Whether it is whole is looked at once for each that is written."""
     with open(path, "rb") as file:
