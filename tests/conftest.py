@@ -30,14 +30,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--log", choices=("folder", "s3"), default="folder", help="where stores keep their log")
     parser.addoption("--engine", choices=ENGINES, default=DUCKDB, help="what folds in all stores of the tests")
+    parser.addoption("--services", action="store_true", help="run the tests of Spark and of servers that fail, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     Chosen.state, Chosen.log = config.getoption("--state"), config.getoption("--log")
     config.addinivalue_line("markers", "sqlite: what a state in a file does; not run with another --state")
+    config.addinivalue_line("markers", "services: what needs Spark, or servers that fail; run with --services")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--services"):
+        for item in items:
+            if item.get_closest_marker("services"):
+                item.add_marker(pytest.mark.skip(reason="takes long; --services runs it, as .ci/run does"))
     if Chosen.state != "sqlite":
         for item in items:
             if item.get_closest_marker("sqlite"):

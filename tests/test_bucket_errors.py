@@ -26,6 +26,8 @@ from tests.faultproxy import Plan
 from tests.objects import Proxy
 from tests.support import START, Sender
 
+pytestmark = pytest.mark.services
+
 AWAY = Plan(refuse=1.0)
 LOG = Plan(refuse=1.0, paths="_delta_log/0")
 DATA = Plan(refuse=1.0, paths=r"part-\d+.*parquet")

@@ -18,6 +18,8 @@ from pyarrow import fs
 from tests.faultproxy import FAULTS, NOTHING, Plan
 from tests.objects import Proxy
 
+pytestmark = pytest.mark.services
+
 LARGE = random.Random(0).randbytes(5 << 20)
 
 

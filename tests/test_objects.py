@@ -27,6 +27,8 @@ from tests.faultproxy import FAULTS, Plan
 from tests.objects import Proxy
 from tests.services import place
 
+pytestmark = pytest.mark.services
+
 KILLS = int(os.environ.get("FOURFOLD_KILLS", "20"))
 EACH = os.environ.get("FOURFOLD_FAULTS") == "each"  # each fault alone, too, which takes minutes
 WRITERS, BATCHES = ("a", "b"), 3

@@ -31,6 +31,8 @@ from tests.services import Postgres, postgres
 from tests.support import START, Sender
 from tests.test_processes import kill_at_random
 
+pytestmark = pytest.mark.services
+
 SECRET = "f0xtrot/tango@7"
 ENCODED = "f0xtrot%2Ftango%407"
 

@@ -24,6 +24,8 @@ from fourfold.store import Store
 from tests.sessions import in_full
 from tests.support import START, Comparable, Sender, close, comparable
 
+pytestmark = pytest.mark.services
+
 KINDS: dict[str, dict[str, Any]] = {
     "binary": {"version": "model", "threshold": 0.5},
     "multiclass": {"version": "model", "probabilities": "chances"},

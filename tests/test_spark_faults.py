@@ -24,6 +24,8 @@ from tests import sessions
 from tests.sessions import in_full
 from tests.support import START, Sender, close, comparable, stored
 
+pytestmark = pytest.mark.services
+
 ROWS = 40_000
 _FOLD = """
     import os, pathlib, pickle, signal, subprocess, sys, threading, time

@@ -26,6 +26,8 @@ from fourfold.sdk.spool import Spool, SpoolFullError, spool_folder
 from tests import objects
 from tests.objects import Plan, Proxy
 
+pytestmark = pytest.mark.services
+
 DOWN = Plan(drop_before=1.0)
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 many_threads = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
