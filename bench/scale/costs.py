@@ -225,7 +225,7 @@ def _probe(files: int = 60) -> Line:
             ff.log("predict", frame(20_000, 1, i * HOUR), key="id", time="at")
             session.store.writer.collect()
         paths = session.store.writer.log("predict").whole().added
-        few, many = (pa.array([f"none-{i}" for i in range(n)]) for n in (1_000, 100_000))
+        few, many = (pa.array([f"none-{i}" for i in range(n)]) for n in (1_000, 50_000))
         _places(paths, few)  # makes the indexes
         costs = [min(_used(lambda keys=keys: _places(paths, keys)) for _ in range(3)) for keys in (few, many)]  # type: ignore[misc]
         hashing = [min(_used(lambda keys=keys: _places(paths[:1], keys)) for _ in range(3)) for keys in (few, many)]  # type: ignore[misc]
