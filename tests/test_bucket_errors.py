@@ -227,3 +227,33 @@ def test_a_flush_to_no_bucket_says_so(proxy: Proxy, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no such bucket"):
         Store(session.settings.place, "test").metric("predict", "rows")
     session.close()
+
+
+def test_one_odd_value_among_good_ones_costs_no_other_record(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOURFOLD_SPOOL", str(tmp_path / "spool"))
+    session = ff.init(place.store, "test", state=place.state)
+    for i, score in enumerate([0.25, "odd", 0.75]):
+        ff.log("predict", key=f"k{i}", score=score, time=START)
+    ff.flush()
+    assert rows(place) == 3.0
+    store = session.store
+    assert store.metric("predict.score", "mean").value.value == 0.5
+    assert store.metric("predict.score", "null_rate").value.value == pytest.approx(1 / 3)
+    (kept_aside,) = store.writer.quarantined()
+    assert (kept_aside.column, kept_aside.rows) == ("score", 1)
+    session.close()
+
+
+def test_the_server_that_is_named_for_s3_alone_is_that_of_all_clients(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", os.environ["AWS_ENDPOINT_URL"])
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    store = Store(place, "test")
+    Sender(store).records("predict", [{"key": "k", "time": START, "log_time": START, "score": 0.5}], named=True)
+    store.writer.catch_up()
+    assert store.metric("predict", "rows").value.value == 1.0
+    store.close()

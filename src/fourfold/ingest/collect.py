@@ -99,7 +99,7 @@ class Collector:
             declared = self._database.recall(declarations.of, project)
             try:
                 declarations.keep(self._logs.project(project), declared)
-            except OSError as error:
+            except (OSError, BucketError) as error:
                 self._warn(f"declarations{project}", f"the declarations of {project!r} cannot be copied: {error}")
 
     def _rediscover(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fourfold.log import BucketError, StorePath
+from fourfold.log import StorePath
 from fourfold.log.paths import write_whole
 from fourfold.model import Objective, Task
 from fourfold.state import catalogue, objectives
@@ -99,8 +99,6 @@ def notes(folder: StorePath) -> StorePath:
 def _read(path: StorePath) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except BucketError:
-        raise
     except (OSError, ValueError):
         return ""
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fourfold.errors import FourfoldError, InputError, SchemaError, StoreError
 from fourfold.ingest.writer import Writer
-from fourfold.log import Message, Quarantined
+from fourfold.log import BucketError, Message, Quarantined
 from fourfold.log.paths import move, open_parquet, path_of
 from fourfold.model.records import BATCH, META, SET_ASIDE
 from fourfold.state import catalogue
@@ -88,7 +88,7 @@ def _messages(writer: Writer, entries: list[Quarantined]) -> Iterator[Retried]:
         with writer.locked():
             try:
                 move(entry.message, writer.folder / "inbox" / entry.message.name)
-            except OSError as error:
+            except (OSError, BucketError) as error:
                 yield _stays(writer, entry, str(error))
                 continue
             writer.quarantine.remove(entry)

@@ -19,7 +19,6 @@ from fourfold.ingest.counting import Counter
 from fourfold.ingest.forgetting import Forgetter, Forgotten
 from fourfold.ingest.liveness import mark_lost
 from fourfold.log import (
-    BucketError,
     Conflict,
     Logs,
     Message,
@@ -58,8 +57,6 @@ class Writer:
         self.retention = dict(retention or {})  # for how many seconds streams keep their records, where not for ever
         try:
             (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
-        except BucketError:
-            raise
         except OSError as error:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
         self.database = open_state(*state_at(self.place))

@@ -31,8 +31,11 @@ ONCE_SECONDS = 5.0  # how long one may stall that its caller makes again
 T = TypeVar("T")
 
 
-class BucketError(StoreError, OSError):
-    """A bucket could not be asked, or said no. Whatever else is an error of a file's is damage; this is not."""
+class BucketError(StoreError):
+    """A bucket could not be asked, or said no.
+
+    It is none of a file's errors (``OSError``): these tell of damage where there is a file, this tells of nothing.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class BucketPath:
 
         Raises:
             FileNotFoundError: there is nothing.
-            OSError: the bucket cannot be asked.
+            BucketError: the bucket cannot be asked.
         """
         if self.known is not None:
             return self.known
@@ -168,7 +171,7 @@ class BucketPath:
 
         Raises:
             FileNotFoundError: there is none.
-            OSError: it cannot be read.
+            BucketError: it cannot be read.
         """
 
         def read() -> bytes:
@@ -186,7 +189,7 @@ class BucketPath:
         """Write a file whole, or not at all, in the place of any that is there; ``once`` makes one short attempt.
 
         Raises:
-            OSError: it could not be written, or it is not known whether it was.
+            BucketError: it could not be written, or it is not known whether it was.
         """
 
         def write() -> None:
@@ -257,22 +260,21 @@ class BucketPath:
             if fnmatch.fnmatchcase(path.name, first):
                 yield from path.glob(rest) if rest else (path,)
 
-    def _tried(self, action: Callable[[], T], rounds: int = 0) -> T:
+    def _tried(self, action: Callable[[], T], rounds: int = ROUNDS) -> T:
         """What an action gives; its errors as those of files, with what to do and nothing of credentials."""
         try:
-            return tried(action, rounds or ROUNDS)
+            return tried(action, rounds)
         except FileNotFoundError:
             raise FileNotFoundError(f"{self} is not there") from None
         except (OSError, pa.ArrowException) as error:
             raise BucketError(f"{self}: {explained(self.scheme, str(error))}") from None
 
 
-def tried(action: Callable[[], T], rounds: int = 0) -> T:
+def tried(action: Callable[[], T], rounds: int = ROUNDS) -> T:
     """What an action on a bucket gives, which is tried again where its error may pass.
 
     Arrow's client does so by itself, but not where the answer to a small request is an error.
     """
-    rounds = rounds or ROUNDS
     for number in range(1, rounds + 1):
         try:
             return action()
@@ -291,6 +293,11 @@ def filesystem(scheme: str, *, once: bool = False) -> fs.FileSystem:
     return _filesystem(scheme, os.getpid(), once)
 
 
+def endpoint() -> str:
+    """The address of another server than Amazon's, which speaks the same protocol; empty where none is named."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
 def located(path: str) -> tuple[str, fs.FileSystem | None]:
     """A path as Arrow takes it, with the client to use; None on a disk."""
     scheme, found, key = path.partition("://")
@@ -300,9 +307,8 @@ def located(path: str) -> tuple[str, fs.FileSystem | None]:
 @functools.lru_cache(maxsize=8)
 def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
     if scheme == "s3":
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return fs.S3FileSystem(
-            endpoint_override=endpoint or None,
+            endpoint_override=endpoint() or None,
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             connect_timeout=CONNECT_SECONDS,
             request_timeout=ONCE_SECONDS if once else REQUEST_SECONDS,

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from fourfold.errors import StoreError
-from fourfold.log.bucket import BucketError
 from fourfold.log.commits import Commit
 from fourfold.log.keys import records_of
 from fourfold.log.paths import StorePath, all_exist, dataset, path_of
@@ -82,8 +81,6 @@ def changes_since(folder: StorePath, since: int, version: int, schema: pa.Schema
     for number in range(version, since, -1):  # back to what stood then
         try:
             commit = Commit.read(folder, number)
-        except BucketError:
-            raise
         except (OSError, ValueError) as error:
             raise TruncatedLogError(f"commit {number} of {folder} cannot be read: {error}") from error
         if commit.overwrites:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from fourfold.log import paths
-from fourfold.log.bucket import BucketError, BucketPath
+from fourfold.log.bucket import BucketPath
 from fourfold.log.paths import StorePath
 
 _CHECKPOINT = ".checkpoint.parquet"
@@ -139,8 +139,6 @@ def is_parquet(path: StorePath) -> bool:
     """Whether a file ends as a Parquet file does."""
     try:
         paths.open_parquet(path, at_once=True).close()
-    except BucketError:
-        raise
     except (pa.ArrowException, OSError):
         return False
     return True
@@ -161,8 +159,6 @@ def first_unusable(folder: StorePath) -> tuple[int, str] | None:
             return expected, f"commit {expected} is missing"
         try:
             read_commit(path)
-        except BucketError:
-            raise
         except (OSError, ValueError) as error:
             why = "is empty" if str(error) == "it is empty" else "is damaged"
             return version, f"commit {version} {why}"
@@ -179,8 +175,6 @@ def commit_faults(folder: StorePath) -> list[str]:
             found.append(f"the checkpoint of version {named} is missing")
     except FileNotFoundError:
         pass
-    except BucketError:
-        raise
     except (OSError, ValueError, KeyError, TypeError):
         found.append(f"{_HINT} is damaged (the log can be read without it)")
     if (unusable := first_unusable(folder)) is not None:

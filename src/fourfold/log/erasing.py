@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.log.bucket import BucketError
 from fourfold.log.paths import StorePath, in_order, open_parquet, write_parquet, write_whole
 from fourfold.log.quarantine import Quarantine
 from fourfold.model.records import EVENT_TIME, META
@@ -67,8 +66,6 @@ def erase(
             with open_parquet(path, at_once=True) as file:
                 table = file.read()
             mask = rows(table)
-        except BucketError:
-            raise
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
             unreadable.append(path)
             continue

@@ -190,10 +190,7 @@ class Inbox:
 
     def _write(self, path: Path, table: pa.Table) -> None:
         with path.open("wb") as file:
-            sink = _Checksummed(file)
-            with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
-                out.write_table(table)
-            file.write(_sealed(sink.checksum))
+            _write_message(file, table)
             if self._synchronise:
                 file.flush()
                 os.fsync(file.fileno())
@@ -243,10 +240,8 @@ class BucketInbox(Inbox):
 
     def _put(self, message: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        sink = _Checksummed(buffer)
-        with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
-            out.write_table(table)
-        self.deliver(message, buffer.getvalue() + _sealed(sink.checksum))
+        _write_message(buffer, table)
+        self.deliver(message, buffer.getvalue())
 
 
 def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
@@ -272,6 +267,14 @@ class _Checksummed:
 
     def close(self) -> None:
         """Nothing: the checksum follows."""
+
+
+def _write_message(file: Any, table: pa.Table) -> None:
+    """Write a message's table, and the checksum of its bytes behind it."""
+    sink = _Checksummed(file)
+    with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
+        out.write_table(table)
+    file.write(_sealed(sink.checksum))
 
 
 def _sealed(checksum: int) -> bytes:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.fold.category import hash_texts
+from fourfold.log.bucket import endpoint
 from fourfold.log.paths import StorePath, open_parquet
 from fourfold.log.records import read_file, readable
 from fourfold.model.records import KEY
@@ -128,7 +129,7 @@ def _folder(file: str) -> str:
     if "://" not in folder:
         return os.path.join(folder, FOLDER)
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    name = hashlib.blake2b(f"{os.environ.get('AWS_ENDPOINT_URL', '')} {folder}".encode(), digest_size=16).hexdigest()
+    name = hashlib.blake2b(f"{endpoint()} {folder}".encode(), digest_size=16).hexdigest()
     return os.path.join(cache, "fourfold", "keys", name)
 
 

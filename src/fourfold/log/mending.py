@@ -123,8 +123,6 @@ def _append_lost(log: StreamLog, replaced: Collection[StorePath]) -> Iterator[st
             with open_parquet(path, at_once=True) as file:
                 table = file.read()
             batches = table[BATCH].unique().to_pylist()
-        except BucketError:
-            raise
         except (pa.ArrowException, OSError, KeyError):
             continue
         messages = []
@@ -165,8 +163,6 @@ def _named(log: StreamLog, paths: Iterable[StorePath], *kinds: str) -> set[Store
     for path in paths:
         try:
             actions = read_commit(path)
-        except BucketError:
-            raise
         except (OSError, ValueError):
             continue
         found |= {log.folder / unquote(a[kind]["path"]) for a in actions for kind in kinds if kind in a}
@@ -177,8 +173,6 @@ def _has_records(path: StorePath) -> bool:
     try:
         with open_parquet(path, at_once=True) as file:
             return set(META.names) <= set(file.schema_arrow.names)
-    except BucketError:
-        raise
     except (pa.ArrowException, OSError):
         return False
 
@@ -188,8 +182,6 @@ def _is_whole(path: StorePath) -> bool:
         with open_parquet(path, at_once=True) as file:
             for _ in file.iter_batches():
                 pass
-    except BucketError:
-        raise
     except (pa.ArrowException, OSError):
         return False
     return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fourfold.log.bucket import CONNECT_SECONDS, REQUEST_SECONDS, BucketPath, filesystem, located, tried
+from fourfold.log.bucket import CONNECT_SECONDS, REQUEST_SECONDS, BucketPath, endpoint, located, tried
 
 StorePath = Path | BucketPath
 
@@ -118,9 +118,8 @@ def dataset(files: Sequence[str], schema: pa.Schema) -> pa.dataset.Dataset:
     """Data files of one stream, at least one, to be read in part."""
     import pyarrow.dataset as pds
 
-    scheme, found, _ = files[0].partition("://")
-    keys = [located(file)[0] for file in files]
-    return pds.dataset(keys, schema=schema, format="parquet", filesystem=filesystem(scheme) if found else None)
+    keys, clients = zip(*map(located, files), strict=True)
+    return pds.dataset(list(keys), schema=schema, format="parquet", filesystem=clients[0])
 
 
 def delta_options(path: StorePath) -> dict[str, str] | None:
@@ -131,6 +130,6 @@ def delta_options(path: StorePath) -> dict[str, str] | None:
         "connect_timeout": f"{CONNECT_SECONDS:g}s", "timeout": f"{REQUEST_SECONDS:g}s", "max_retries": "4",
         "retry_timeout": f"{2 * REQUEST_SECONDS:g}s",
     }  # fmt: skip
-    if path.scheme == "s3" and (os.environ.get("AWS_ENDPOINT_URL") or "").startswith("http://"):
-        options["aws_allow_http"] = "true"
+    if path.scheme == "s3" and (server := endpoint()):
+        options |= {"aws_endpoint_url": server, "aws_allow_http": str(server.startswith("http://")).lower()}
     return options

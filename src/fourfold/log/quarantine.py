@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import StoreError
-from fourfold.log.bucket import BucketError
 from fourfold.log.messages import Dropped
 from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
 
@@ -64,8 +63,6 @@ class Quarantine:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_parquet(table, path)
             self.note(entry)
-        except BucketError:
-            raise
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
         return entry
@@ -81,8 +78,6 @@ class Quarantine:
             move(file, self.folder / file.name)
         except FileNotFoundError:
             pass
-        except BucketError:
-            raise
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
 
@@ -123,8 +118,6 @@ def _write(path: StorePath, entry: Quarantined | Dropped) -> None:
 def _dropped(path: StorePath) -> Dropped | None:
     try:
         return Dropped(**json.loads(path.read_text(encoding="utf-8")))
-    except BucketError:
-        raise
     except (OSError, TypeError, ValueError):  # gone, or no such note
         return None
 
@@ -132,8 +125,6 @@ def _dropped(path: StorePath) -> Dropped | None:
 def _entry(path: StorePath) -> Quarantined:
     try:
         return _of_note(json.loads(path.read_text(encoding="utf-8")), path)
-    except BucketError:
-        raise
     except (OSError, TypeError, ValueError, KeyError) as error:
         reason = f"its note {path.name} cannot be read: {error}"
         return Quarantined("quarantine", path.stem, 0, reason, 0.0, str(path))

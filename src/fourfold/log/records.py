@@ -10,7 +10,7 @@ import pyarrow.dataset as pds
 from pyarrow import fs
 
 from fourfold.errors import StoreError
-from fourfold.log.bucket import located, tried
+from fourfold.log.bucket import ROUNDS, located, tried
 from fourfold.log.paths import open_parquet
 from fourfold.log.recent import RECENT
 
@@ -58,7 +58,7 @@ def read_file(file: str, schema: pa.Schema, columns: Sequence[str], groups: Sequ
     if groups is None and (kept := RECENT.get(file, wanted)) is not None:
         return kept
     with readable(file):
-        return tried(lambda: _read_file(file, schema, columns, groups, wanted), 0 if "://" in file else 1)
+        return tried(lambda: _read_file(file, schema, columns, groups, wanted), ROUNDS if "://" in file else 1)
 
 
 def _read_file(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.log import Inbox, StorePath, messages, new_writer, open_inbox
+from fourfold.log import BucketError, Inbox, StorePath, messages, new_writer, open_inbox
 from fourfold.log.paths import move
 from fourfold.model import Plausible
 from fourfold.sdk.batch import from_frame, with_batch
@@ -98,7 +98,7 @@ def staged(inbox: Inbox) -> StorePath:
 
 
 def _remove(staged: StorePath) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, BucketError):
         for path in staged.iterdir():
             path.unlink(missing_ok=True)
         if isinstance(staged, Path):

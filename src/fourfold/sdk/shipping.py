@@ -10,9 +10,9 @@ import contextlib
 import random
 import threading
 from time import monotonic
-from typing import Protocol
 
 from fourfold.errors import StoreError
+from fourfold.log import BucketInbox
 from fourfold.sdk.host import Host, error_text, logger
 from fourfold.sdk.spool import Spool, Waiting
 
@@ -25,21 +25,10 @@ AWAY = 2  # failures in a row from which on the bucket is
 GIVE_WAY = 3  # times that a message fails before others go first
 
 
-class Bucket(Protocol):
-    """Where messages are sent to."""
-
-    @property
-    def folder(self) -> object:
-        """Its address."""
-
-    def deliver(self, message: str, content: bytes) -> None:
-        """Put a message; to do so again does no harm."""
-
-
 class Shipper:
     """The threads that send a spool's messages to a bucket."""
 
-    def __init__(self, spool: Spool, bucket: Bucket, host: Host) -> None:
+    def __init__(self, spool: Spool, bucket: BucketInbox, host: Host) -> None:
         self.spool, self._bucket, self._host = spool, bucket, host
         self._begin()
 

@@ -45,7 +45,7 @@ class DuckDB(Engine):
         stopping.stop(thread)
 
     def kept_slices(self, log: ChangedLog, dimension: Dimension, known: KeptSlices) -> KeptSlices:
-        """See ``Engine.levels``."""
+        """See ``Engine.kept_slices``."""
         if not log.added or not dimension.parts:
             return known
         most = MOST_SLICES + len(known.kept) + 1

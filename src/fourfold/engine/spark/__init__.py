@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from fourfold import counts
-from fourfold.engine import stopping
 from fourfold.engine.drive import folded, wanted_of
 from fourfold.engine.duckdb import DuckDB
-from fourfold.engine.engine import Engine
 from fourfold.engine.planning import SAMPLE, plan_constants, plan_log, plan_next, plan_sampled, share_of
-from fourfold.engine.protocol import WHOLE, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
+from fourfold.engine.protocol import WHOLE, ChangedLog, Extent, Folded, Splits, Wanted
 from fourfold.engine.spark.joins import Join
 from fourfold.engine.spark.partial import parts_for, total
 from fourfold.engine.spark.records import records, repetitions
@@ -31,18 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Spark"]
 
 
-class Spark(Engine):
-    """A cluster. What is no fold (a trace, the keys of a slice, two streams compared) DuckDB answers on the driver."""
+class Spark(DuckDB):
+    """A cluster folds. What is no fold (a trace, the keys of a slice, two streams compared) is answered on the driver,
+    as by the embedded engine.
+    """
 
     piece_rows = 50_000_000
 
     def __init__(self) -> None:
         """The session is that of the caller, if there is one; else one is started when it is needed."""
-        self._known, self._local = active(), DuckDB()
-
-    def stop(self, thread: threading.Thread) -> None:
-        """See ``Engine.stop``."""
-        stopping.stop(thread)
+        self._known = active()
 
     def kept_slices(self, log: ChangedLog, dimension: Dimension, known: KeptSlices) -> KeptSlices:
         """See ``Engine.kept_slices``."""
@@ -85,43 +80,6 @@ class Spark(Engine):
             counted = Join(session, task, logs, splits, extent).counted(wanted, fixed, parts, pairs=pairs)
             found = total(functools.reduce(_union, counted), parts)
         return folded(found, fixed if found.num_rows else plan)
-
-    def joined(
-        self, task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent = WHOLE
-    ) -> Iterator[pa.Table]:
-        """See ``Engine.joined``."""
-        return self._local.joined(task, logs, splits, extent)
-
-    def discrepancies(
-        self,
-        here: ChangedLog,
-        there: ChangedLog,
-        columns: Sequence[str],
-        relative: float,
-        absolute: float,
-        examples: int,
-    ) -> list[Discrepancy]:
-        """See ``Engine.discrepancies``."""
-        return self._local.discrepancies(here, there, columns, relative, absolute, examples)
-
-    def usable_labels(self, task: Task, labels: pa.Table) -> list[bool]:
-        """See ``Engine.usable_labels``."""
-        return self._local.usable_labels(task, labels)
-
-    def unusable_labels(self, task: Task, log: ChangedLog, most: int) -> list[tuple[str, int]]:
-        """See ``Engine.unusable_labels``."""
-        return self._local.unusable_labels(task, log, most)
-
-    def keys(
-        self,
-        log: ChangedLog,
-        dimension: Dimension,
-        kept_slices: KeptSlices,
-        value: Sequence[str | None],
-        extent: Extent,
-    ) -> pa.Array:
-        """See ``Engine.keys``."""
-        return self._local.keys(log, dimension, kept_slices, value, extent)
 
     def _session(self) -> SparkSession:
         if (found := active()) is not None:
