@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -13,6 +13,7 @@ from fourfold.engine.duckdb.connection import BATCH_ROWS
 from fourfold.engine.duckdb.sql import literal
 from fourfold.engine.expressions import columns_of_slice
 from fourfold.engine.protocol import ChangedLog, Extent, Splits
+from fourfold.model import Dimension
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
 
 SMALL = 1 << 17  # records, up to which files are read at once
@@ -20,10 +21,14 @@ SMALL = 1 << 17  # records, up to which files are read at once
 
 def needed(schema: pa.Schema, names: Collection[str], splits: Splits = {}) -> list[str]:  # noqa: B006 - it stays empty
     """The columns of a log that a question is over: fourfold's own, those named, and those of dimensions."""
-    wanted = {name.casefold() for name in names} | {name.casefold() for name in META.names}
-    for dimension in splits:
-        wanted |= {name.casefold() for name in columns_of_slice(dimension)}
-    return [name for name in schema.names if name.casefold() in wanted]
+    wanted, over = {name.casefold() for name in (*names, *META.names)}, sliced(schema, splits)
+    return [name for name in schema.names if name.casefold() in wanted or name in over]
+
+
+def sliced(schema: pa.Schema, dimensions: Iterable[Dimension]) -> set[str]:
+    """The columns of a log that dimensions are over, in whatever case these write them."""
+    wanted = {name.casefold() for dimension in dimensions for name in columns_of_slice(dimension)}
+    return {name for name in schema.names if name.casefold() in wanted}
 
 
 def read(log: ChangedLog, files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fourfold.engine.duckdb import sql
-from fourfold.engine.duckdb.files import needed
+from fourfold.engine.duckdb.files import needed, sliced
 from fourfold.engine.duckdb.sides import prediction_names, recorded
-from fourfold.engine.expressions import columns_of_slice
 from fourfold.engine.protocol import ChangedLog, Extent, Splits, Wanted
 from fourfold.engine.spark.files import columns_of, moment, within
 from fourfold.engine.spark.joined import CountJoined, CountPairs, Reading
@@ -128,8 +127,7 @@ class Join:
         task, schema = self._task, log.schema
         names = {name for name in schema.names if name in prediction_names(task)}
         names |= {*recorded(task, "prediction", schema)}
-        asked = {name.casefold() for dimension in self._splits for name in columns_of_slice(dimension)}
-        names |= {name for name in schema.names if name.casefold() in asked}
+        names |= sliced(schema, self._splits)
         texts = {}
         if task.version:
             texts["version"] = sql.text_sql(task.version, schema)

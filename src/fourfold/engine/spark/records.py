@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from fourfold.engine.drive import count_records, count_repetitions, divided
 from fourfold.engine.duckdb import parts_of
-from fourfold.engine.duckdb.files import needed
-from fourfold.engine.expressions import columns_of_slice
+from fourfold.engine.duckdb.files import needed, sliced
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.engine.spark.files import Columns, columns_of, frame, within
 from fourfold.engine.spark.partial import by_sign, counted
@@ -30,7 +29,7 @@ def records(
     from pyspark.sql import functions as F  # noqa: N812
 
     meant = {*users(log.schema.names), KEY, EVENT_TIME, *([LOG_TIME] if extent.as_of is not None else [])}
-    columns = columns_of(log, meant | _asked(log, splits))
+    columns = columns_of(log, meant | sliced(log.schema, splits))
     signed = [
         within(frame(session, files, columns), columns, extent).withColumn("sign", F.lit(sign))
         for files, sign in ((log.added, 1), (log.removed, -1))
@@ -70,7 +69,7 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
         first = firsts.where(F.col(side).isNotNull()).select(f"{side}.*", F.lit(sign).alias("sign"))
         rows = rows.unionByName(first)
     rows = within(rows, columns, Extent(closed=extent.closed))
-    sent = columns_of(log, {EVENT_TIME} | _asked(log, splits))
+    sent = columns_of(log, {EVENT_TIME} | sliced(log.schema, splits))
     return counted(rows.select(*(sent.place(name) for name in sent.present), "sign"), _Repetitions(sent, splits), parts)
 
 
@@ -104,9 +103,3 @@ class _Repetitions:
             whole = self.columns.records(part)
             times = whole.select([EVENT_TIME]).rename_columns(["time"])
             yield from count_repetitions(Batch(sign, times, parts_of(whole, divided(self.splits))), self.splits)
-
-
-def _asked(log: ChangedLog, splits: Splits) -> set[str]:
-    """The columns that the dimensions are over."""
-    asked = {name.casefold() for dimension in splits for name in columns_of_slice(dimension)}
-    return {name for name in log.schema.names if name.casefold() in asked}

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fourfold.engine.duckdb import labelled, parts_of, sql
 from fourfold.engine.duckdb.connection import one_thread
-from fourfold.engine.expressions import columns_of_slice
+from fourfold.engine.duckdb.files import sliced
 from fourfold.engine.protocol import ChangedLog
 from fourfold.engine.spark.files import Columns, columns_of, frame, gathered
 from fourfold.engine.spark.prepared import prepared
@@ -45,7 +45,7 @@ def _most_frequent(
     """The values of a dimension, the most frequent first."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    columns = columns_of(log, _asked(log, dimension) or log.schema.names[:1])
+    columns = columns_of(log, sliced(log.schema, [dimension]) or log.schema.names[:1])
     names = [f"slice_0_{j}" for j in range(len(dimension.parts))]
     ddl = ", ".join([*(f"{name} string" for name in names), "n bigint", "failure binary"])
     work = _Frequencies(columns, dimension, known)
@@ -148,8 +148,3 @@ def _numbers(session: SparkSession, log: ChangedLog, name: str) -> DataFrame:
         records = prepared(records, columns, {"text": text})
         return records.select(F.col("text").cast("double").alias("v")).where(F.col("v").isNotNull())
     return records.select(F.col(columns.place(name)).cast("double").alias("v")).where(F.col("v").isNotNull())
-
-
-def _asked(log: ChangedLog, dimension: Dimension) -> set[str]:
-    asked = {name.casefold() for name in columns_of_slice(dimension)}
-    return {name for name in log.schema.names if name.casefold() in asked}
