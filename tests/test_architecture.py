@@ -31,7 +31,8 @@ LEVELS = {
     "watch": 8,
     "sdk": 9,
     "integrations": 10,
-    "cli": 11,
+    "serve": 11,
+    "cli": 12,
 }  # fmt: skip
 PURE = ("model", "counts", "fold", "metrics")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}

@@ -20,10 +20,12 @@ from fourfold.cli import (
     move,
     objectives,
     runs,
+    serve,
     skew,
     status,
     streams,
     suggest,
+    tokens,
     trace,
     watch,
 )
@@ -34,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 for command in (
-    demo, check, incidents, objectives, status, watch, runs, streams, metrics, trace, compare, skew, suggest, fold,
-    forget, move, doctor,
+    demo, check, incidents, objectives, status, watch, serve, tokens, runs, streams, metrics, trace, compare, skew,
+    suggest, fold, forget, move, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

@@ -15,10 +15,10 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -31,6 +31,7 @@ _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
 _LATEST_PUT = 7 * 86_400  # seconds after which no request that was made again can still arrive
+_AGAIN = ".again"  # the mark of a folder where a message may arrive once more after it was taken
 _AT_ONCE = 16  # requests to a bucket
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 DURABILITIES = ("process", "disk")
@@ -68,12 +69,14 @@ class Inbox:
         StoreError: where the folder is missing and cannot be made.
     """
 
-    late = 0  # for how many seconds a message that was taken and removed may arrive once more
+    late = 0.0  # for how many seconds a message that was taken and removed may arrive once more
 
     def __init__(self, folder: Path, durability: str = "process") -> None:
         self.folder: StorePath = folder
         self._place, self._synchronise = folder, durability == "disk"
         self._check()
+        if (folder / _AGAIN).exists():
+            self.late = _LATEST_PUT
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
         """Write a message; when this returns it is safe. Returns its id.
@@ -86,6 +89,24 @@ class Inbox:
         message = Message(writer, sequence, header, data)
         self._put(message.id, data.replace_schema_metadata({_HEADER: text.encode()}))
         return message.id
+
+    def deliver(self, message: str, content: bytes) -> None:
+        """Put a message that is in its form already, as a file here holds it; several may put the same one at once.
+
+        Raises:
+            OSError: it could not be put, or it is not known whether it was; to try again does no harm.
+        """
+
+        def write(file: BinaryIO) -> None:
+            file.write(content)
+
+        self._appear(message, write, f".{secrets.token_hex(4)}")
+
+    def expect_again(self) -> None:
+        """From now on, a message may arrive once more after it was taken: what was taken stays noted for days."""
+        self._make()
+        (self._place / _AGAIN).touch()
+        self.late = _LATEST_PUT
 
     def pending(self) -> list[StorePath]:
         """The messages' files, each writer's in the order of writing.
@@ -135,17 +156,7 @@ class Inbox:
             DamagedMessageError: where the file is no message; it is left in its place.
             OSError: the file cannot be read, or is gone.
         """
-        writer, _, sequence = path.name.removesuffix(_SUFFIX).rpartition("-")
-        content = path.read_bytes()
-        body, seal = memoryview(content)[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
-        if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
-            raise DamagedMessageError(f"{path} is not a message of fourfold, or its bytes have changed (checksum)")
-        try:
-            table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
-            header = json.loads(table.schema.metadata[_HEADER])
-            return Message(writer, int(sequence), header, table.replace_schema_metadata(None), path)
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise DamagedMessageError(f"{path} is not a message of fourfold: {error}") from error
+        return dataclasses.replace(parsed(path.name.removesuffix(_SUFFIX), path.read_bytes(), str(path)), path=path)
 
     def _tried(self, path: StorePath) -> Message | Exception:
         try:
@@ -154,13 +165,16 @@ class Inbox:
             return error
 
     def _put(self, message: str, table: pa.Table) -> None:
-        hidden = self._place / f".{message}{_SUFFIX}"
+        self._appear(message, lambda file: _write_message(file, table))
+
+    def _appear(self, message: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
+        hidden = self._place / f".{message}{by}{_SUFFIX}"
         try:
             try:
-                self._write(hidden, table)
+                self._write(hidden, write)
             except FileNotFoundError:  # the folder was taken away and may be made again
                 self._make()
-                self._write(hidden, table)
+                self._write(hidden, write)
             os.replace(hidden, self._place / f"{message}{_SUFFIX}")
         except BaseException:
             hidden.unlink(missing_ok=True)
@@ -188,9 +202,9 @@ class Inbox:
         except FileNotFoundError:  # nothing can be waiting in a folder that is gone
             return []
 
-    def _write(self, path: Path, table: pa.Table) -> None:
+    def _write(self, path: Path, write: Callable[[BinaryIO], None]) -> None:
         with path.open("wb") as file:
-            _write_message(file, table)
+            write(file)
             if self._synchronise:
                 file.flush()
                 os.fsync(file.fileno())
@@ -211,12 +225,11 @@ class BucketInbox(Inbox):
         self._bucket = folder
 
     def deliver(self, message: str, content: bytes) -> None:
-        """Put a message that is in its form already, as a file of a folder's inbox holds it.
-
-        Raises:
-            OSError: it could not be put, or it is not known whether it was; to try again does no harm.
-        """
+        """See ``Inbox``."""
         (self._bucket / f"{message}{_SUFFIX}").write_bytes(content, once=True)
+
+    def expect_again(self) -> None:
+        """Nothing: it always does."""
 
     def files(self) -> list[StorePath]:
         """All files with messages, with their sizes as they were listed."""
@@ -247,6 +260,45 @@ class BucketInbox(Inbox):
 def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
     """The inbox under a path; ``durability`` is that of a folder (see ``Inbox``)."""
     return BucketInbox(folder) if isinstance(folder, BucketPath) else Inbox(folder, durability)
+
+
+def parsed(message: str, content: bytes, called: str) -> Message:
+    """The message in the bytes of a file; ``called`` is what errors call it.
+
+    Raises:
+        DamagedMessageError: it is no message.
+    """
+    writer, _, sequence = message.rpartition("-")
+    reader = _reader(content, called)
+    try:
+        table = reader.read_all()
+        header = json.loads(table.schema.metadata[_HEADER])
+        return Message(writer, int(sequence), header, table.replace_schema_metadata(None))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+
+
+def header_of(content: bytes, called: str) -> Mapping[str, Any]:
+    """What the bytes of a message's file say of it, without reading its table.
+
+    Raises:
+        DamagedMessageError: it is no message.
+    """
+    try:
+        header: Mapping[str, Any] = json.loads(_reader(content, called).schema.metadata[_HEADER])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+    return header
+
+
+def _reader(content: bytes, called: str) -> pa.RecordBatchFileReader:
+    body, seal = memoryview(content)[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
+        raise DamagedMessageError(f"{called} is not a message of fourfold, or its bytes have changed (checksum)")
+    try:
+        return pa.ipc.open_file(pa.py_buffer(body))
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
 
 
 class _Checksummed:

@@ -275,3 +275,25 @@ notice = Table(  # what is to be sent to whom: the outbox
     Column("error", Text),
     Index("ix_notice_sent", "project", "sent"),
 )
+
+# serving ----------------------------------------------------------------------------------------------------------
+
+token = Table(  # who may use a server: the hash of each secret, its role, and the projects that it is good for
+    "token",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("hash", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("projects", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("revoked", Float),
+)
+
+login = Table(  # the sessions of people who came with a token
+    "login",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("token", String, nullable=False),
+    Column("expires", Float, nullable=False),
+)

@@ -1,0 +1,51 @@
+"""``fourfold serve``: take records over HTTP, and show people what is wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fourfold.cli.options import ProjectOption, StoreOption, settings_of
+from fourfold.cli.screen import Words, console
+from fourfold.errors import ConfigError, InputError
+from fourfold.serve.service import LOOPBACK, Reach, Service
+
+PORT = 4404
+
+
+def command(
+    host: Annotated[str, typer.Option(help="The address to listen at; another than this machine's needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="The port to listen at.", min=0, max=65_535)] = PORT,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name by which people and services reach it, such as monitor.example.")
+    ] = None,
+    secure: Annotated[bool, typer.Option("--secure", help="People come by https, through a proxy.")] = False,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+) -> None:
+    """Serve the collector, which services log to, and the pages, on this machine unless told otherwise.
+
+    On another address it starts only if a token was made (fourfold tokens --add NAME).
+    """
+    local = host in ("127.0.0.1", "localhost", "::1")
+    named = f"[{host}]" if ":" in host else host
+    names = frozenset(name.lower() for name in (*(allow_host or ()), *((named,) if not local else ())))
+    service = Service(settings_of(store, project), Reach(LOOPBACK | names, local, secure))
+    if not local and service.access.is_empty:
+        service.close()
+        raise ConfigError(
+            f"--host {host}: others could reach it, and no token was made yet; make one first, with 'fourfold tokens "
+            "--add NAME --role admin'"
+        )
+    from fourfold.serve.server import run  # only this command loads the server
+
+    def tell(bound: int) -> None:
+        console().print(Words(f"serving {service.folder} at http://{named}:{bound}; Ctrl-C ends it"))
+
+    try:
+        run(service, host, port, tell)
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: {error.strerror or error}; choose another") from error

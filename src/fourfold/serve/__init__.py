@@ -1,0 +1,1 @@
+"""``fourfold serve``: where services send their records over HTTP, and where people look."""

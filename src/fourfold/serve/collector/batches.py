@@ -1,0 +1,35 @@
+"""Messages as fourfold's own processes write them: ``PUT /v1/messages/{id}``, each once however often it is sent."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fourfold.log import DamagedMessageError, messages
+from fourfold.log.inbox import header_of
+from fourfold.model.access import Role
+from fourfold.serve.access import Refused
+from fourfold.serve.routes import Call, Endpoint
+
+_ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
+
+
+async def put(call: Call) -> Response:
+    """Take a message: the bytes of an inbox's file, under its id. 204 means that it is durable."""
+    message = call.request.path_params["id"]
+    if not _ID.fullmatch(message):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
+    content = await call.request.body()
+    try:
+        decoded = messages.decode(header_of(content, message))
+    except (DamagedMessageError, messages.UnreadableMessageError, messages.NewerMessageError) as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    call.project(decoded.project)
+    await run_in_threadpool(call.service.inbox.deliver, message, content)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+ENDPOINTS = (Endpoint("PUT", "/v1/messages/{id}", put, Role.INGEST),)

@@ -1,0 +1,76 @@
+"""What is checked of every request before any route sees it, and what every answer carries.
+
+A page elsewhere can make a browser send requests here. The host that it names must be one of ours, so that a foreign
+name that leads here is refused (DNS rebinding); and what changes something must come from our own pages, or from
+something that is no browser.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fourfold.serve.routes import failure
+from fourfold.serve.service import Reach
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+        "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+    ]
+)  # fmt: skip
+_ALWAYS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Guard:
+    """Middleware: refuses foreign hosts and origins, and adds the headers that keep browsers strict."""
+
+    def __init__(self, app: ASGIApp, reach: Reach) -> None:
+        self._app, self._reach = app, reach
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def strictly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _ALWAYS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if why := self._wrong(scope["method"], Headers(scope=scope)):
+            await failure(*why)(scope, receive, strictly)
+        else:
+            await self._app(scope, receive, strictly)
+
+    def _wrong(self, method: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
+        host = headers.get("host", "")
+        if _name(host) not in self._reach.hosts:
+            return HTTPStatus.MISDIRECTED_REQUEST, (
+                f"this server is not known as {host[:200]!r}; name it with 'fourfold serve --allow-host NAME'"
+            )
+        origin = headers.get("origin")
+        if method not in _READING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return HTTPStatus.FORBIDDEN, f"a page of {origin[:200]!r} may not change anything here"
+        return None
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()

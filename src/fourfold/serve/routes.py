@@ -1,0 +1,122 @@
+"""How a route is declared: with the role that it needs. Nothing else is served, so that what is forgotten is shut."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
+from fourfold.model.access import Role
+from fourfold.serve.access import Grant, Refused
+from fourfold.serve.service import Service
+
+logger = logging.getLogger("fourfold")
+_STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
+    UnknownNameError: HTTPStatus.NOT_FOUND,
+    InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SchemaError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ConfigError: HTTPStatus.CONFLICT,
+    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A request that may be served: what it asks, what it may do, and what is served."""
+
+    request: Request
+    grant: Grant
+    service: Service
+
+    def project(self, named: str | None = None) -> str:
+        """The project that it is about: as named, or the query's ``project``, or the only one that it can mean.
+
+        Raises:
+            Refused: its token is not good for that project, or several can be meant.
+        """
+        chosen = named or self.request.query_params.get("project") or self._only()
+        if not self.grant.covers(chosen):
+            raise Refused(HTTPStatus.FORBIDDEN, f"this token is not good for the project {chosen!r}")
+        return chosen
+
+    def _only(self) -> str:
+        token, default = self.grant.token, self.service.settings
+        if token is not None and token.projects:
+            known = list(token.projects)
+        else:
+            known = [default.project] if default.named_by else self.service.projects() or [default.project]
+        if len(known) > 1:
+            listed = ", ".join(sorted(known)[:30])
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"name the project, as in ?project=NAME; known: {listed}")
+        return known[0]
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """One method at one path. ``role`` is what it needs; None: it is for everyone, such as the page to sign in."""
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None
+
+
+def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:
+    """The routes of endpoints, each behind its role."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [Route(path, _guarded(known, service), methods=[*known]) for path, known in by_path.items()]
+
+
+def _guarded(known: Mapping[str, Endpoint], service: Service) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        endpoint = known["GET" if request.method == "HEAD" and "HEAD" not in known else request.method]
+        try:
+            grant = Grant() if endpoint.role is None else service.access.grant(request, endpoint.role)
+            return await endpoint.handler(Call(request, grant, service))
+        except Refused as refused:
+            return failure(refused.status, str(refused), refused.headers)
+        except FourfoldError as error:
+            status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+            return failure(status, str(error))
+        except (OSError, sa.exc.DatabaseError) as error:
+            logger.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+            return failure(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be used now; the server's log says why")
+
+    return answer
+
+
+def answered(content: Any, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON, in which numbers that JSON does not have are null."""
+    text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    body = text.encode("utf-8", "backslashreplace")
+    return Response(body, status, dict(headers or {}), "application/json")
+
+
+def failure(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error: what is wrong, and what to do."""
+    return answered({"error": {"status": int(status), "message": text}}, status, headers)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,46 @@
+"""Runs the application until a signal comes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from fourfold.serve.app import application
+from fourfold.serve.service import Service
+
+_BACKLOG = 2_048  # connections that wait
+_END_WITHIN = 10  # seconds for the requests under way when a signal comes
+
+
+def run(service: Service, host: str, port: int, tell: Callable[[int], None]) -> None:
+    """Serve until a signal comes; ``tell`` is told the port once connections are taken.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    with listening(host, port) as bound:
+        config = uvicorn.Config(
+            application(service), log_level="warning", access_log=False, server_header=False, date_header=False,
+            timeout_graceful_shutdown=_END_WITHIN, backlog=_BACKLOG, proxy_headers=False,
+        )  # fmt: skip
+        tell(bound.getsockname()[1])
+        uvicorn.Server(config).run([bound])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens, or will in a moment.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,62 @@
+"""What all routes share: the store that is served, and who may come."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from fourfold.config import Settings
+from fourfold.log import Inbox, open_inbox, state_at, store_folder
+from fourfold.query.reader import Reader
+from fourfold.serve.access import Access
+from fourfold.state import Database, catalogue, open_state
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """Where a server is reached: the names of its host that a request may carry, and whether it is this machine only.
+
+    ``secure``: people come by https, through a proxy that ends it.
+    """
+
+    hosts: frozenset[str] = LOOPBACK
+    local: bool = True
+    secure: bool = False
+
+
+class Service:
+    """A store that is served.
+
+    Raises:
+        ConfigError: this version cannot use the address.
+        StoreError: the store or its state cannot be used.
+    """
+
+    def __init__(self, settings: Settings, reach: Reach = Reach()) -> None:
+        self.settings, self.reach = settings, reach
+        self.folder = store_folder(settings.store)
+        self.inbox: Inbox = open_inbox(self.folder / "inbox", "disk")  # acknowledged means durable
+        self.inbox.expect_again()
+        self.database: Database = open_state(*state_at(settings.place))
+        self.access = Access(self.database, open_to_all=reach.local)
+        self._readers: dict[str, Reader] = {}
+        self._lock = threading.Lock()
+
+    def projects(self) -> list[str]:
+        """The projects of the store."""
+        return self.database.recall(catalogue.projects)
+
+    def reader(self, project: str) -> Reader:
+        """The reader of a project, for questions; it takes no lock and counts nothing."""
+        with self._lock:
+            if project not in self._readers:
+                self._readers[project] = Reader.open(self.settings.place, project, retention=self.settings.retention)
+            return self._readers[project]
+
+    def close(self) -> None:
+        """Close the connections to the state."""
+        for reader in self._readers.values():
+            reader.close()
+        self.database.close()
