@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import marshal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from fourfold.state.database import Database, StateError
-from fourfold.state.statements import upsert_columns
 from fourfold.state.tables import fence, metadata
 
 _AT_ONCE = 5_000  # rows
 _WIDTH = 16  # bytes of a row's checksum
+_FORMAT = 2  # of marshal: the newest in which the same values are always the same bytes
 TABLES = tuple(table for table in metadata.sorted_tables if table is not fence)  # its numbers are the system's own
 
 
@@ -28,7 +29,7 @@ class Contents:
 
     def adding(self, rows: Sequence[Sequence[Any]]) -> Contents:
         """With more rows."""
-        digests = (hashlib.blake2b(repr(tuple(row)).encode(), digest_size=_WIDTH).digest() for row in rows)
+        digests = (hashlib.blake2b(marshal.dumps(tuple(row), _FORMAT), digest_size=_WIDTH).digest() for row in rows)
         total = self.checksum + sum(int.from_bytes(digest, "big") for digest in digests)
         return Contents(self.rows + len(rows), total % 2 ** (8 * _WIDTH))
 
@@ -64,7 +65,7 @@ def move(
             if any(writing.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in TABLES):
                 wanted = contents(reading)
             else:
-                wanted = _copied(reading, writing, report)
+                wanted = _copied(reading, target, writing, report)
                 target.system.number_above(writing)
             found = contents(writing)
             if different := [name for name in wanted if wanted[name] != found[name]]:
@@ -76,14 +77,16 @@ def move(
     return wanted
 
 
-def _copied(reading: sa.Connection, writing: sa.Connection, report: Callable[[float], None]) -> dict[str, Contents]:
+def _copied(
+    reading: sa.Connection, target: Database, writing: sa.Connection, report: Callable[[float], None]
+) -> dict[str, Contents]:
     sizes = {table: reading.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in TABLES}
     done, total = 0, max(1, sum(sizes.values()))
     copied = {}
     for table in TABLES:
         copied[table.name] = Contents()
         for rows in _batches(reading, table):
-            upsert_columns(writing, table, dict(zip(table.columns.keys(), zip(*rows, strict=True), strict=True)))
+            target.system.fill(writing, table, rows)
             copied[table.name] = copied[table.name].adding(rows)
             done += len(rows)
             report(done / total)

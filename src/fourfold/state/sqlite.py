@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,13 @@ class SQLite:
     def changed(self) -> float:
         """When the file was."""
         return self.path.stat().st_mtime
+
+    def fill(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``System``."""
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        places = ", ".join("?" * len(table.columns))
+        statement = f'INSERT INTO "{table.name}" ({columns}) VALUES ({places})'
+        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
     def number_above(self, connection: sa.Connection) -> None:
         """Nothing: the highest number there is counts."""

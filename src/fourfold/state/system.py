@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -87,6 +87,9 @@ class System(Protocol):
 
     def changed(self) -> float:
         """When it was written last, in seconds since 1970."""
+
+    def fill(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert many rows, as they are stored, into a table that has none of them: as quickly as the system can."""
 
     def number_above(self, connection: sa.Connection) -> None:
         """Once series have come with their numbers: let new ones take higher numbers."""
