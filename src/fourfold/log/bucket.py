@@ -15,14 +15,12 @@ import random
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
+from pyarrow import fs  # loaded here, before our own exit is registered: its clients end after the last was sent
 
 from fourfold.errors import ConfigError, StoreError
-
-if TYPE_CHECKING:
-    from pyarrow import fs
 
 SCHEMES = ("s3", "gs", "abfss", "az")
 CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 5.0, 20.0, 4  # what one request may take, and how often it is made
@@ -131,8 +129,6 @@ class BucketPath:
             FileNotFoundError: there is nothing.
             BucketError: the bucket cannot be asked.
         """
-        from pyarrow import fs
-
         if self.known is not None:
             return self.known
         info = self._tried(lambda: filesystem(self.scheme).get_file_info(self.key))
@@ -237,8 +233,6 @@ class BucketPath:
         Raises:
             BucketError: it is not.
         """
-        from pyarrow import fs
-
         bucket = self.key.partition("/")[0]
         info = self._tried(lambda: filesystem(self.scheme).get_file_info(bucket))
         if info.type == fs.FileType.NotFound:
@@ -246,8 +240,6 @@ class BucketPath:
 
     def iterdir(self) -> Iterator[BucketPath]:
         """What is directly beneath it, with its size and time; nothing where nothing is."""
-        from pyarrow import fs
-
         selector = fs.FileSelector(self.key, allow_not_found=True)
         for info in self._tried(lambda: filesystem(self.scheme).get_file_info(selector)):
             if info.path.rstrip("/") == self.key:  # what some clients put there for a folder
@@ -314,8 +306,6 @@ def located(path: str) -> tuple[str, fs.FileSystem | None]:
 
 @functools.lru_cache(maxsize=8)
 def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
-    from pyarrow import fs
-
     if scheme == "s3":
         return fs.S3FileSystem(
             endpoint_override=endpoint() or None,
@@ -336,8 +326,6 @@ def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
 
 
 def _status(info: fs.FileInfo) -> Status:
-    from pyarrow import fs
-
     folder = info.type == fs.FileType.Directory
     written = info.mtime_ns or 0
     return Status(info.size or 0, written / 1e9, written, stat.S_IFDIR if folder else stat.S_IFREG)
