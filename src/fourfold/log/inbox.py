@@ -24,7 +24,9 @@ import pyarrow as pa
 
 from fourfold.errors import StoreError
 from fourfold.log.bucket import BucketPath
+from fourfold.log.disk import appear
 from fourfold.log.paths import StorePath
+from fourfold.log.writers import message_id
 
 _HEADER = b"fourfold"
 _SUFFIX = ".arrow"
@@ -34,7 +36,6 @@ _LATEST_PUT = 7 * 86_400  # seconds after which no request that was made again c
 _AGAIN = ".again"  # the mark of a folder where a message may arrive once more after it was taken
 _AT_ONCE = 16  # requests to a bucket
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
-DURABILITIES = ("process", "disk")
 
 
 class DamagedMessageError(StoreError):
@@ -54,7 +55,7 @@ class Message:
     @property
     def id(self) -> str:
         """The message's identity, which sorts by writer and then by age."""
-        return f"{self.writer}-{self.sequence:012d}"
+        return message_id(self.writer, self.sequence)
 
 
 class Inbox:
@@ -84,11 +85,9 @@ class Inbox:
         Raises:
             OSError: the file could not be written; nothing is left of it.
         """
-        data = table if table is not None else pa.table({})
-        text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
-        message = Message(writer, sequence, header, data)
-        self._put(message.id, data.replace_schema_metadata({_HEADER: text.encode()}))
-        return message.id
+        message = message_id(writer, sequence)
+        self._put(message, _headed(header, table))
+        return message
 
     def deliver(self, message: str, content: bytes) -> None:
         """Put a message that is in its form already, as a file here holds it; several may put the same one at once.
@@ -168,19 +167,12 @@ class Inbox:
         self._appear(message, lambda file: _write_message(file, table))
 
     def _appear(self, message: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
-        hidden = self._place / f".{message}{by}{_SUFFIX}"
+        path = self._place / f"{message}{_SUFFIX}"
         try:
-            try:
-                self._write(hidden, write)
-            except FileNotFoundError:  # the folder was taken away and may be made again
-                self._make()
-                self._write(hidden, write)
-            os.replace(hidden, self._place / f"{message}{_SUFFIX}")
-        except BaseException:
-            hidden.unlink(missing_ok=True)
-            raise
-        if self._synchronise:
-            _synchronise_folder(self._place)
+            appear(path, write, by=by, synchronise=self._synchronise)
+        except FileNotFoundError:  # the folder was taken away and may be made again
+            self._make()
+            appear(path, write, by=by, synchronise=self._synchronise)
 
     def _check(self) -> None:
         """Whether the folder is there or may be made, without making it: who only asks leaves nothing behind."""
@@ -201,13 +193,6 @@ class Inbox:
             return os.listdir(self._place)
         except FileNotFoundError:  # nothing can be waiting in a folder that is gone
             return []
-
-    def _write(self, path: Path, write: Callable[[BinaryIO], None]) -> None:
-        with path.open("wb") as file:
-            write(file)
-            if self._synchronise:
-                file.flush()
-                os.fsync(file.fileno())
 
 
 class BucketInbox(Inbox):
@@ -321,6 +306,16 @@ class _Checksummed:
         """Nothing: the checksum follows."""
 
 
+def write_message(file: BinaryIO, header: Mapping[str, Any], table: pa.Table | None) -> None:
+    """Write a message's file."""
+    _write_message(file, _headed(header, table))
+
+
+def _headed(header: Mapping[str, Any], table: pa.Table | None) -> pa.Table:
+    text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
+    return (table if table is not None else pa.table({})).replace_schema_metadata({_HEADER: text.encode()})
+
+
 def _write_message(file: Any, table: pa.Table) -> None:
     """Write a message's table, and the checksum of its bytes behind it."""
     sink = _Checksummed(file)
@@ -331,18 +326,3 @@ def _write_message(file: Any, table: pa.Table) -> None:
 
 def _sealed(checksum: int) -> bytes:
     return _SEAL + checksum.to_bytes(4, "little")
-
-
-def _synchronise_folder(folder: Path) -> None:
-    if os.name == "nt":  # there, folders cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def new_writer() -> str:
-    """A name for a writer that no other process or fork has, and that sorts by time."""
-    return f"{time.time_ns():x}-{os.getpid()}-{secrets.token_hex(4)}"

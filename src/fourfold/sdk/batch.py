@@ -21,22 +21,11 @@ from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.sdk.host import shown
+from fourfold.sdk.record import UNREADABLE, Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
-
-
-class Record(NamedTuple):
-    """One record as given to ``ff.log``; processed later, in the background."""
-
-    stream: str
-    data: dict[str, Any] | None
-    fields: dict[str, Any]
-    key: Any
-    time: Any
-    logged: int  # nanoseconds since 1970
-    run: Any  # the run it was logged in, or None
 
 
 class Prepared(NamedTuple):
@@ -340,15 +329,6 @@ def _bytes_text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.hex()
-
-
-def shown(value: Any) -> str:
-    """A value as text, even if its ``repr`` fails."""
-    try:
-        return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
-    except BaseException as error:
-        let_end(error)
-        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 
 def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:

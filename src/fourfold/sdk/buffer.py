@@ -8,7 +8,7 @@ import threading
 from time import monotonic, sleep
 from typing import Any
 
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 
 LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
 WAKE_AT = 20_000  # records in the buffer that wake the sender at once; also the most records in a message

@@ -6,17 +6,15 @@ import contextlib
 import datetime as dt
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
-
-import numpy as np
 
 from fourfold.errors import ConfigError, let_end
 from fourfold.expectations import of_columns
 from fourfold.model.time import seconds
-from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version
-from fourfold.sdk.host import error_text
+from fourfold.sdk.host import error_text, shown
 from fourfold.sdk.session import session
 from fourfold.sdk.tracking import Tracked, check_name, check_share
 
@@ -168,7 +166,7 @@ class _Component:
 
     def _finish(self, tracked: Tracked, result: Any) -> None:
         session().never_raise(f"recording the output of {self.name!r}", lambda: self._record_output(tracked, result))
-        if self.check is not None:
+        if self.check is not None and session().can_check(self.name):
             from fourfold.sdk.checking import check_output  # what judges loads the engines
 
             check_output(self.name, self.check, result, tracked)
@@ -192,10 +190,12 @@ class _Component:
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    of_numpy = getattr(sys.modules.get("numpy"), "generic", ())  # not loaded: then no value is one of its
+    shown_kinds = (dt.date, dict, list, tuple, set, *((of_numpy,) if of_numpy else ()))
     for name, value in values.items():
         if type(value) in _PLAIN:
             kept[name] = value
-        elif issubclass(type(value), (dt.date, np.generic, dict, list, tuple, set)):
+        elif issubclass(type(value), shown_kinds):
             kept[name] = shown(value)[:200]
     return kept
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from fourfold.errors import let_end
 
@@ -38,3 +39,18 @@ def error_text(error: BaseException) -> str:
     except BaseException as error:
         let_end(error)
         return type(error).__name__
+
+
+def shown(value: Any) -> str:
+    """A value as text, even if its ``repr`` fails."""
+    try:
+        return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
+    except BaseException as error:
+        let_end(error)
+        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
+
+
+def is_cluster_frame(value: object) -> bool:
+    """Whether a value is a data frame of PySpark's, which need not be loaded for that."""
+    kind = type(value)
+    return kind.__name__ == "DataFrame" and kind.__module__.startswith("pyspark.")

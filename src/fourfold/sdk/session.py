@@ -12,51 +12,78 @@ import dataclasses
 import multiprocessing.util
 import os
 import threading
+from importlib.util import find_spec
+from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from fourfold import config
 from fourfold.errors import ConfigError
-from fourfold.fold import Plan
-from fourfold.log import DURABILITIES, BucketInbox, messages, open_inbox, store_folder
-from fourfold.model import Objective, Task
+from fourfold.log import messages
+from fourfold.log.collector import CollectorInbox
+from fourfold.log.writers import DURABILITIES
+from fourfold.model import Endpoint, Objective, Task, is_collector
 from fourfold.model.time import Moment
 from fourfold.sdk import ending
+from fourfold.sdk.form import Form, usual
 from fourfold.sdk.host import Host
-from fourfold.sdk.sender import SHIP_EVERY, Sender, stream_name
+from fourfold.sdk.sender import SEND_EVERY, SHIP_EVERY, Sender, stream_name
 from fourfold.sdk.spool import LIMIT, Spool, number_of, spool_folder
 
 if TYPE_CHECKING:
+    from fourfold.log import BucketInbox
+    from fourfold.sdk.plans import Plans
     from fourfold.store import Store
 
-SPOOL_BYTES, SEND_EVERY = "FOURFOLD_SPOOL_BYTES", "FOURFOLD_SEND_EVERY"
+_SPOOL_BYTES, _SEND_EVERY = "FOURFOLD_SPOOL_BYTES", "FOURFOLD_SEND_EVERY"
 current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
 
 
 class Session(Host):
     """The session that ``ff.init`` sets up, one per process. Until a question, it only writes messages, and no engine
-    runs in it.
+    runs in it. ``collector`` is what takes them, if the store is behind one.
     """
 
     def __init__(self, settings: config.Settings, *, durability: str = "process", wait: float = 0.0) -> None:
         super().__init__()
-        folder = store_folder(settings.store)
-        self.settings = dataclasses.replace(settings, store=str(folder))
-        self.project = settings.project
-        inbox = open_inbox(folder / "inbox", durability)
-        if isinstance(inbox, BucketInbox):
-            limit, every = int(number_of(SPOOL_BYTES, LIMIT)), number_of(SEND_EVERY, SHIP_EVERY)
-            spool = Spool(spool_folder(str(folder)), durability, limit=limit, wait=wait)
-            self.sender = Sender(self.project, spool, settings.times, self, wait, bucket=inbox, every=every)
+        self.settings, self.project = settings, settings.project
+        self.collector: CollectorInbox | None = None
+        form = usual()
+        if is_collector(settings.store):
+            self.sender = self._sender_to_collector(form, durability, wait)
         else:
-            self.sender = Sender(self.project, inbox, settings.times, self, wait)
-        self._plans: dict[str, Plan] = {}  # of the frames counted here
+            self.sender = self._sender_to_store(form, durability, wait)
+        self._plans: Plans | None = None
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the stores
         multiprocessing.util.register_after_fork(self, Session._close_at_exit)
         if multiprocessing.parent_process() is not None:
             self._close_at_exit()
+
+    def _sender_to_collector(self, form: Form, durability: str, wait: float) -> Sender:
+        self.collector = target = CollectorInbox(Endpoint.of(self.settings.store), form.content_type)
+        if target.sends_openly:
+            self.warn(f"the token for {target.folder} goes over http, which others can read; use https")
+        spool = spool_folder(target.folder, project=self.project)
+        return self._sender_by(spool, target, SEND_EVERY, form, durability, wait)
+
+    def _sender_to_store(self, form: Form, durability: str, wait: float) -> Sender:
+        from fourfold.log import BucketInbox, open_inbox, store_folder
+
+        folder = store_folder(self.settings.store)
+        self.settings = dataclasses.replace(self.settings, store=str(folder))
+        inbox = open_inbox(folder / "inbox", durability)
+        if isinstance(inbox, BucketInbox):
+            return self._sender_by(spool_folder(str(folder)), inbox, SHIP_EVERY, form, durability, wait)
+        return Sender(self.project, inbox, form, self.settings.times, self, wait)
+
+    def _sender_by(
+        self, folder: Path, target: BucketInbox | CollectorInbox, every: float, form: Form, durability: str, wait: float
+    ) -> Sender:
+        limit, every = int(number_of(_SPOOL_BYTES, LIMIT)), number_of(_SEND_EVERY, every)
+        spool = Spool(folder, form, durability, limit=limit, wait=wait)
+        return Sender(self.project, spool, form, self.settings.times, self, wait, target=target, every=every)
 
     def _close_at_exit(self) -> None:
         """In a child of ``multiprocessing``, which may end without the interpreter's own exit."""
@@ -81,15 +108,23 @@ class Session(Host):
                 self._stores[project] = Store(self.settings.place, project, retention=self.settings.retention)
             return self._stores[project]
 
-    def plan(self, stream: str) -> Plan:
-        """The plan of a stream's columns: as this process fixed it, else as the store knows it."""
-        if stream not in self._plans:
-            self._plans[stream] = self.store.reader.plan(stream)
-        return self._plans[stream]
+    @property
+    def plans(self) -> Plans:
+        """How the columns of streams are counted here."""
+        from fourfold.sdk.plans import Plans
 
-    def keep_plan(self, stream: str, plan: Plan) -> None:
-        """Fix more of a stream's columns."""
-        self._plans[stream] = plan
+        if self._plans is None:
+            self._plans = Plans(self)
+        return self._plans
+
+    def can_check(self, component: str) -> bool:
+        """Whether what a component makes can be compared with its past here; if not, there is a warning, once."""
+        if self.collector is not None:
+            self.warn(
+                f"component {component!r}: check= is not made: the store is behind {self.collector.folder}, and cannot "
+                "be asked from here; 'fourfold check' compares the runs there"
+            )
+        return self.collector is None
 
     def flush(self) -> None:
         """Send everything that waits; see ``ff.flush``."""
@@ -101,6 +136,8 @@ class Session(Host):
         self.sender.close()
         for store in self._stores.values():
             store.close()
+        if self._plans is not None:
+            self._plans.close()
 
     def declare(self, task: Task) -> None:
         """Declare a task.
@@ -109,10 +146,12 @@ class Session(Host):
             ConfigError: an expression of its slices is invalid.
             StoreError: the store's folder cannot be written now.
         """
-        for part in (part for dimension in task.slices for part in dimension.parts if part.sql):
+        expressions = [part.sql for dimension in task.slices for part in dimension.parts if part.sql]
+        if expressions and find_spec("fourfold.engine") is not None:  # else, the store's own check tells
             from fourfold.engine import check_expression
 
-            check_expression(part.sql, f"task {task.name!r}: slices")
+            for expression in expressions:
+                check_expression(expression, f"task {task.name!r}: slices")
         self.sender.send(messages.task(self.project, task))
 
     def aim(self, objective: Objective) -> None:
@@ -145,6 +184,8 @@ class Session(Host):
         """In the child of a fork: a session of its own."""
         self._lock = threading.RLock()
         self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
+        if self._plans is not None:
+            self._plans.forked()
         self.sender.forked()
 
 
@@ -162,7 +203,8 @@ def init(
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
     Args:
-        store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
+        store: a folder, a bucket ("s3://…") or a collector ("https://…"); else FOURFOLD_STORE, else fourfold.toml's
+            ``store``, else ".fourfold".
         project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". A process that has
             chosen none and logged nothing asks the store's only project.
         state: a database's URL, such as "postgresql://host/fourfold"; else FOURFOLD_STATE, else fourfold.toml's
@@ -186,6 +228,8 @@ def init(
         raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
     settings = config.load(store, project, state=state, engine=engine, earliest=earliest, ahead=ahead)
     previous, _session = _session, Session(settings, durability=durability, wait=wait)
+    atexit.unregister(_at_exit)  # what is registered last is done first: before a bucket's clients end
+    atexit.register(_at_exit)
     ending.do_first(_terminated)
     if previous is not None:
         previous.close()
@@ -205,7 +249,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     """Log records of a stream: one, as keywords or a dict, or a dataframe as one batch.
 
     One record costs microseconds: it goes to a buffer that a thread sends at least every second, and to a bucket every
-    five. A frame is sent before this returns; to a bucket, it is on this machine's disk then, and a thread sends it.
+    five. A frame is sent before this returns; for a bucket or a collector, it is on this machine's disk then, and a
+    thread sends it.
     After set-up it never raises: data that cannot be logged goes to quarantine, with a warning.
 
     Args:
@@ -226,7 +271,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
 
 
 def flush() -> None:
-    """Send the buffer; when this returns, its records survive the death of this process; to a bucket: they are in it.
+    """Send the buffer; when this returns, its records survive the death of this process; to a bucket: they are in it;
+    to a collector: it has acknowledged them.
 
     Raises:
         StoreError: the store cannot be written; all is kept, and sent as soon as it can be.
