@@ -27,6 +27,7 @@ from fourfold.store import Store
 from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_for
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+processes = pytest.mark.services  # one after the other, they take long
 SECRET = "ff_a-secret-that-nobody-may-see"
 
 
@@ -375,6 +376,7 @@ def host(address: str, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@processes
 @forks
 @pytest.mark.parametrize("end", ENDS)
 def test_a_process_ends_while_it_hangs_and_the_next_sends_what_was_left(end: str, collector: Scripted) -> None:
@@ -391,12 +393,14 @@ def test_a_process_ends_while_it_hangs_and_the_next_sends_what_was_left(end: str
     assert list(spool_folder(collector.address, project="test").iterdir()) == [], "nothing is left of either"
 
 
+@processes
 def test_a_process_that_ends_sends_what_it_has(collector: Scripted) -> None:
     assert host(collector.address, "").returncode == 0
     assert collector.keys() == ["a", "b", "c"]
     assert kept(collector.address) == []
 
 
+@processes
 @forks
 def test_a_process_killed_loses_the_last_second_at_most(collector: Scripted) -> None:
     ended = host(
@@ -416,6 +420,7 @@ assert [os.wait()[1] for _ in range(4)] == [0] * 4
 """
 
 
+@processes
 @forks
 @pytest.mark.parametrize("hangs", [False, True])
 def test_parents_and_children_each_send_their_own_once(hangs: bool, collector: Scripted) -> None:

@@ -67,9 +67,9 @@ class Sender:
         self._shipper = Shipper(inbox, target, host) if isinstance(inbox, Spool) and target is not None else None
         self.form, self._target, self._every = form, target, every
         self._times, self._host = times, host
-        self._process = os.getpid()
         self._told = self._warned_of = 0  # how many of the dropped records were reported to the store, and to the host
         self._begin()
+        self.start()
 
     @property
     def dropped(self) -> int:
@@ -190,15 +190,20 @@ class Sender:
         self.outbox.lock.release()
 
     def forked(self) -> None:
-        """In the child of a fork: the parent sends what it had; the child starts with nothing."""
+        """In the child of a fork: the parent sends what it had; the child starts with nothing, and is to be started."""
         self.buffer.forked()
         self.outbox.start_anew()
         self.runs.forked()
         self._told = self._warned_of = 0
-        self._process = os.getpid()
         if self._shipper is not None:
             self._shipper.forked()
         self._begin()
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._thread.start()
+        if self._shipper is not None:
+            self._shipper.start()
 
     def end_by(self, signal_number: int) -> None:
         """Send what waits before a signal ends the process, within a bounded time."""
@@ -209,8 +214,8 @@ class Sender:
 
     def _begin(self) -> None:
         self._stop = threading.Event()
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._send_forever, name="fourfold", daemon=True)
-        self._thread.start()
 
     def _send_forever(self) -> None:
         stop, sent = self._stop, monotonic()

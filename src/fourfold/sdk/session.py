@@ -24,7 +24,7 @@ from fourfold.log.collector import CollectorInbox
 from fourfold.log.writers import DURABILITIES
 from fourfold.model import Endpoint, Objective, Task, is_collector
 from fourfold.model.time import Moment
-from fourfold.sdk import ending
+from fourfold.sdk import ending, hosts
 from fourfold.sdk.form import Form, usual
 from fourfold.sdk.host import Host
 from fourfold.sdk.sender import SEND_EVERY, SHIP_EVERY, Sender, stream_name
@@ -50,13 +50,15 @@ class Session(Host):
         self.collector: CollectorInbox | None = None
         form = usual()
         if is_collector(settings.store):
-            self.sender = self._sender_to_collector(form, durability, wait)
+            self._sender = self._sender_to_collector(form, durability, wait)
         else:
-            self.sender = self._sender_to_store(form, durability, wait)
+            self._sender = self._sender_to_store(form, durability, wait)
+        self._is_forked = False  # and has not logged since
         self._plans: Plans | None = None
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the stores
+        hosts.tell_of_end(self.close)
         multiprocessing.util.register_after_fork(self, Session._close_at_exit)
         if multiprocessing.parent_process() is not None:
             self._close_at_exit()
@@ -88,6 +90,28 @@ class Session(Host):
     def _close_at_exit(self) -> None:
         """In a child of ``multiprocessing``, which may end without the interpreter's own exit."""
         multiprocessing.util.Finalize(None, self.close, exitpriority=100)
+
+    @property
+    def sender(self) -> Sender:
+        """What this process has to send.
+
+        In the child of a fork it begins here, when the child first logs: a child may only be about to run another
+        program, or to replace threads by greenlets, which must not meet with locks and threads of before.
+        """
+        if self._is_forked:
+            self._begin_anew()
+        return self._sender
+
+    def _begin_anew(self) -> None:
+        with self._lock:
+            is_first, self._is_forked = self._is_forked, False
+            if is_first:
+                self._sender.forked()
+                if self._plans is not None:
+                    self._plans.forked()
+        if is_first:
+            hosts.tell_of_end(self.close)
+            self._sender.start()
 
     @property
     def has_sent(self) -> bool:
@@ -133,7 +157,8 @@ class Session(Host):
 
     def close(self) -> None:
         """Send what is left and stop the thread, within a bounded time."""
-        self.sender.close()
+        if not self._is_forked:
+            self._sender.close()
         for store in self._stores.values():
             store.close()
         if self._plans is not None:
@@ -170,23 +195,31 @@ class Session(Host):
         """
         self.sender.send(messages.no_objective(self.project, name))
 
+    def end_by(self, signal_number: int) -> None:
+        """Send what waits before a signal ends the process."""
+        if self._is_forked:
+            ending.die(signal_number)
+        else:
+            self._sender.end_by(signal_number)
+
     def hold(self) -> None:
         """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()
-        self.sender.hold()
+        if not self._is_forked:
+            self._sender.hold()
 
     def release(self) -> None:
         """After a fork, in the parent."""
-        self.sender.release()
+        if not self._is_forked:
+            self._sender.release()
         self._lock.release()
 
     def forked(self) -> None:
         """In the child of a fork: a session of its own."""
         self._lock = threading.RLock()
         self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
-        if self._plans is not None:
-            self._plans.forked()
-        self.sender.forked()
+        self._sender.buffer.records.clear()  # the parent's
+        self._is_forked = True
 
 
 def init(
@@ -285,7 +318,7 @@ _session: Session | None = None
 
 def _terminated(number: int) -> None:
     if _session is not None:
-        _session.sender.end_by(number)
+        _session.end_by(number)
     else:
         ending.die(number)
 

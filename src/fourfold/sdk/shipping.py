@@ -48,7 +48,10 @@ class Shipper:
         self._pause_until = 0.0  # as a collector has asked for
         self._urgent = 0  # how many wait for what is sent
         self._requests = [threading.Lock() for _ in range(THREADS)]  # each held by its thread during a request
-        self._start(self._requests[0], is_first=True)  # the others follow when there is something to send
+
+    def start(self) -> None:
+        """Start the first thread; the others follow when there is something to send."""
+        self._start(self._requests[0], is_first=True)
 
     def flush(self) -> None:
         """Wait until all that this process has put into the spool has arrived, for a bounded time.
@@ -96,7 +99,7 @@ class Shipper:
                 request.release()
 
     def forked(self) -> None:
-        """In the child of a fork: threads of its own, for messages of its own."""
+        """In the child of a fork: for messages of its own, with threads that are to be started."""
         if self._collector is not None:
             self._collector.forked()
         self.spool.forked()
