@@ -24,7 +24,7 @@ from fourfold.sdk import Session, plans, sender, shipping
 from fourfold.sdk.spool import spool_folder
 from fourfold.state import tokens
 from fourfold.store import Store
-from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_for
+from tests.takers import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_for
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 processes = pytest.mark.services  # one after the other, they take long

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collectors import keys_in, process, wait_for
+from tests.takers import keys_in, process, wait_for
 
 pytestmark = [
     pytest.mark.services,

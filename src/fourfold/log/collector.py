@@ -50,14 +50,15 @@ class NeverTakenError(StoreError):
 
 
 class CollectorInbox:
-    """What takes messages at an address; ``content_type`` is that of their files.
+    """What takes messages at an address; they are put beneath ``path``, as ``content_type``.
 
     Raises:
         ConfigError: the token cannot be read, or cannot be one.
     """
 
-    def __init__(self, endpoint: Endpoint, content_type: str) -> None:
+    def __init__(self, endpoint: Endpoint, path: str, content_type: str) -> None:
         self.endpoint, self.folder, self._content_type = endpoint, str(endpoint), content_type
+        self._path = path
         self._resolving = threading.Lock()  # held while names are looked up, when a fork would break that
         self._is_held = False
         self._kept = threading.local()
@@ -71,7 +72,7 @@ class CollectorInbox:
             NotTakenError: it was not taken now, or it is not known whether it was; to try again does no harm.
         """
         headers = {"Content-Type": self._content_type}
-        status, answered, body = self._ask("PUT", f"/v1/messages/{quote(message, safe='')}", content, headers)
+        status, answered, body = self._ask("PUT", f"{self._path}/{quote(message, safe='')}", content, headers)
         if status == HTTPStatus.NO_CONTENT:
             return
         said = _said(status, body)

@@ -20,6 +20,7 @@ from fourfold.fold import to_arrow
 from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
+from fourfold.model.given import check_named
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.sdk.host import shown
 from fourfold.sdk.record import UNREADABLE, Record
@@ -66,7 +67,7 @@ def prepare(
     """
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, dict) for row in data):
         named = {_name(name) for row in data for name in row}
-        _check_named(key, time, sorted(named))
+        check_named(key, time, sorted(named))
         marker = None if run is None else _RunId(run)
         return from_records([Record("", row, {}, key, time, logged, marker) for row in data], times)
     return [(from_frame(data, key, time, logged, run, times), None)]
@@ -242,7 +243,7 @@ def from_frame(
         let_end(error)
         raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
     parts = [] if key is None else [key] if isinstance(key, str) else list(key)
-    _check_named(key, time, table.column_names)
+    check_named(key, time, table.column_names)
     rows, micros = table.num_rows, logged // 1_000
     keys: Any = pa.nulls(rows, pa.string())
     if isinstance(key, str):
@@ -266,13 +267,6 @@ def from_frame(
             times = numbers(np.where(wrong, micros, stamps), INSTANT)
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}
     return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
-
-
-def _check_named(key: str | Sequence[str] | None, time: Any, columns: Sequence[str]) -> None:
-    parts = [] if key is None else [key] if isinstance(key, str) else list(key)
-    for field, name in (*(("key", part) for part in parts), ("time", time)):
-        if name is not None and name not in columns:
-            raise InputError(f"{field}={name!r} is not a column of the frame; there are {list(columns)}")
 
 
 def _beside(table: pa.Table, said: pa.Array) -> pa.Table:

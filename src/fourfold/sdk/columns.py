@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from fourfold.errors import let_end
 from fourfold.fold import to_arrow
-from fourfold.fold.frames import is_record
 from fourfold.log.inbox import write_message
 from fourfold.model import Plausible
+from fourfold.model.given import is_record
 from fourfold.sdk.batch import Found, from_records, prepare, with_batch
 from fourfold.sdk.form import Batch, Frames
 from fourfold.sdk.host import shown
@@ -22,7 +22,8 @@ class Columns:
     """See ``Form``."""
 
     suffix = ".arrow"
-    content_type = "application/vnd.apache.arrow.file"
+    content_type, path = "application/vnd.apache.arrow.file", "/v1/messages"
+    together = 20_000
 
     @property
     def frames(self) -> Frames:

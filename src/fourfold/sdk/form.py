@@ -1,11 +1,13 @@
 """The form in which records travel: what a sender has to know of it.
 
-``Columns`` makes Arrow tables of them here, and needs NumPy and Arrow for that.
+``Columns`` makes Arrow tables of them here, and needs NumPy and Arrow for that. ``Plain`` sends them as they are, and
+the collector makes the same tables of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from fourfold.model import Artifact, Plausible, Run
@@ -55,6 +57,8 @@ class Form(Protocol):
 
     suffix: str  # of a message's file
     content_type: str  # of a message, where it is sent over HTTP
+    path: str  # where it is put then
+    together: int  # how many records that wait wake the sender at once; also the most in a message
 
     @property
     def frames(self) -> Frames:
@@ -90,7 +94,11 @@ class Form(Protocol):
 
 
 def usual() -> Form:
-    """Columns."""
-    from fourfold.sdk.columns import Columns  # which needs Arrow
+    """Columns, where this installation can make them."""
+    if find_spec("fourfold.sdk.columns") is not None:
+        from fourfold.sdk.columns import Columns
 
-    return Columns()
+        return Columns()
+    from fourfold.sdk.plain import Plain
+
+    return Plain()

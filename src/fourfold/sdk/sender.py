@@ -63,7 +63,7 @@ class Sender:
         every: float = SEND_EVERY,
     ) -> None:
         self.project = project
-        self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, form, host), RunQueue()
+        self.buffer, self.outbox, self.runs = Buffer(wait, form.together), Outbox(inbox, form, host), RunQueue()
         self._shipper = Shipper(inbox, target, host) if isinstance(inbox, Spool) and target is not None else None
         self.form, self._target, self._every = form, target, every
         self._times, self._host = times, host
@@ -253,7 +253,7 @@ class Sender:
 
     def _send_buffer(self) -> None:
         left = len(self.buffer.records)
-        while left > 0 and (taken := self.buffer.take(min(left, buffer.WAKE_AT))):
+        while left > 0 and (taken := self.buffer.take(min(left, self.buffer.wake_at))):
             left -= len(taken)
             records: dict[str, list[Record]] = {}
             for record in taken:

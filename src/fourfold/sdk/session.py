@@ -51,6 +51,11 @@ class Session(Host):
         form = usual()
         if is_collector(settings.store):
             self._sender = self._sender_to_collector(form, durability, wait)
+        elif find_spec("fourfold.log.inbox") is None:
+            raise ConfigError(
+                f"store={settings.store!r}: fourfold-client sends to a collector only; give its address, such as "
+                "'http://127.0.0.1:4404', or install fourfold"
+            )
         else:
             self._sender = self._sender_to_store(form, durability, wait)
         self._is_forked = False  # and has not logged since
@@ -64,7 +69,7 @@ class Session(Host):
             self._close_at_exit()
 
     def _sender_to_collector(self, form: Form, durability: str, wait: float) -> Sender:
-        self.collector = target = CollectorInbox(Endpoint.of(self.settings.store), form.content_type)
+        self.collector = target = CollectorInbox(Endpoint.of(self.settings.store), form.path, form.content_type)
         if target.sends_openly:
             self.warn(f"the token for {target.folder} goes over http, which others can read; use https")
         spool = spool_folder(target.folder, project=self.project)
@@ -296,11 +301,13 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
         **fields: the record's other columns.
     """
     now = _session or session()
-    if data is None or type(data) is dict:
-        now.sender.buffer.add((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
-        return
-    logged, run_ = time_ns(), current_run.get()
-    now.never_raise("ff.log", lambda: now.sender.send_frame(stream_name(stream), data, key, time, logged, run_))
+    try:
+        if data is None or type(data) is dict:
+            now.sender.buffer.add((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
+        else:
+            now.sender.send_frame(stream_name(stream), data, key, time, time_ns(), current_run.get())
+    except BaseException as error:
+        now.failed("ff.log", error)
 
 
 def flush() -> None:
