@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
 import tomllib
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ def stored(form: Form, several: list[Any]) -> Stored:
                 if table is not None
             ]  # fmt: skip
         found += [(logged, table) for logged, table in tables]
-    return sorted(((logged, str(table.schema.to_string()), table.to_pylist()) for logged, table in found), key=repr)  # type: ignore[return-value]
+    return sorted(((logged, str(table.schema.to_string()), table.to_pylist()) for logged, table in found), key=repr)
 
 
 def as_text(found: Stored) -> str:
@@ -112,7 +114,7 @@ def test_no_record_costs_another_one_in_any_company(several: list[tuple[Any, Any
 FRAME = pd.DataFrame(
     {
         "id": ["a", "b", "c"], "score": [0.5, float("nan"), 1.0], "n": pd.array([1, None, 3], "Int64"),
-        "at": pd.to_datetime(["2024-01-01T00:00:00", "2024-01-02T03:04:05", None]),
+        "at": pd.Series([dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2, 3, 4, 5), None]),
         "f32": np.array([0.1, 0.2, 0.3], "f4"),
         "text": ["x", None, "z"], "flag": [True, False, True], "category": pd.Categorical(["u", "v", "u"]),
     }
@@ -121,14 +123,15 @@ FRAME = pd.DataFrame(
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "lazy", "pyarrow", "records", "columns"])
 def test_a_frame_is_stored_as_its_records(kind: str) -> None:
-    frame = {
+    frames: dict[str, Callable[[], Any]] = {
         "pandas": lambda: FRAME,
         "polars": lambda: pl.from_pandas(FRAME),
         "lazy": lambda: pl.from_pandas(FRAME).lazy(),
         "pyarrow": lambda: pa.Table.from_pandas(FRAME),
         "records": lambda: FRAME[["id", "score", "flag"]].to_dict("records"),
         "columns": lambda: FRAME[["id", "score", "flag"]].to_dict("list"),
-    }[kind]()
+    }
+    frame = frames[kind]()
     columns, plain = Columns(), Plain()
     here = stored(columns, columns.of_data(frame, "id", None, NOW, "run", PLAUSIBLE))
     there = stored(plain, plain.of_data(frame, "id", None, NOW, "run", PLAUSIBLE))

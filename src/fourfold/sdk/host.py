@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from fourfold.errors import let_end
+from fourfold.errors import ConfigError, let_end
 
 logger = logging.getLogger("fourfold")
 P = ParamSpec("P")
@@ -47,9 +47,11 @@ def guarded(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
     """
 
     @functools.wraps(method)
-    def safely(self: S, *arguments: P.args, **named: P.kwargs) -> T | None:
+    def safely(self: S, /, *arguments: P.args, **named: P.kwargs) -> T | None:
         try:
             return method(self, *arguments, **named)
+        except ConfigError:  # of a session that begins here
+            raise
         except BaseException as error:
             let_end(error)
             logger.warning("%s: %s: %s", method.__name__, type(error).__name__, error_text(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
@@ -11,7 +12,7 @@ class Record(NamedTuple):
     """One record as given to ``ff.log``."""
 
     stream: str
-    data: dict[str, Any] | None
+    data: Mapping[str, Any] | None
     fields: dict[str, Any]
     key: Any
     time: Any

@@ -7,7 +7,6 @@ Of a store in a bucket or behind a collector, the inbox is a spool on this machi
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - Arrow may need it in the last flush, when it is too late to load it
-import contextlib
 import functools
 import os
 import socket
@@ -161,6 +160,7 @@ class Sender:
 
     def close(self) -> None:
         """Send what is left and stop the threads, within a bounded time."""
+        self._is_stopped = True
         self._stop.set()
         self.buffer.wake.set()
         if self._finish() and self._thread is not threading.current_thread():
@@ -169,6 +169,7 @@ class Sender:
 
     def stop(self) -> None:
         """Stop the thread: from now on, only ``flush`` sends."""
+        self._is_stopped = True
         self._stop.set()
         self.buffer.wake.set()
         self._thread.join()
@@ -207,6 +208,7 @@ class Sender:
 
     def end_by(self, signal_number: int) -> None:
         """Send what waits before a signal ends the process, within a bounded time."""
+        self._is_stopped = True
         self._stop.set()
         self._finish()
         self._end_shipping()
@@ -214,19 +216,29 @@ class Sender:
 
     def _begin(self) -> None:
         self._stop = threading.Event()
+        self._sent, self._stumbled, self._is_stopped = monotonic(), False, False
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._send_forever, name="fourfold", daemon=True)
 
     def _send_forever(self) -> None:
-        stop, sent = self._stop, monotonic()
-        while not stop.is_set():
-            woken = self.buffer.wake.wait(SEND_EVERY)
-            self.buffer.wake.clear()
-            with contextlib.suppress(BaseException):  # whatever the host's objects raise, this thread goes on
-                if woken or self._every <= SEND_EVERY or monotonic() - sent >= self._every:
-                    sent = monotonic()
-                    self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
-                self._host.never_raise("ending the process", ending.attend)
+        while not self._is_stopped:
+            try:
+                self._send_when_due()
+            except BaseException:  # whatever the host's objects raise, this thread goes on
+                self._stumbled = True
+
+    def _send_when_due(self) -> None:
+        if self._stumbled:
+            self._stumbled = False
+            self._stop.wait(SEND_EVERY)
+        woken = self.buffer.wake.wait(SEND_EVERY)
+        self.buffer.wake.clear()
+        if self._is_stopped:
+            return
+        if woken or self._every <= SEND_EVERY or monotonic() - self._sent >= self._every:
+            self._sent = monotonic()
+            self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
+        self._host.never_raise("ending the process", ending.attend)
 
     def _finish(self) -> bool:
         """Send the rest while the sender, which may be at it, makes progress; return whether all was sent."""

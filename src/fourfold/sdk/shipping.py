@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from fourfold.errors import StoreError
@@ -44,7 +44,7 @@ class Shipper:
         self._failures = 0  # since the last success; while there are any, it is away
         self._why, self._warned = "", False
         self._try_at = self._tried = 0.0
-        self._look_at = 0.0
+        self._look_at, self._is_alone = 0.0, True
         self._pause_until = 0.0  # as a collector has asked for
         self._urgent = 0  # how many wait for what is sent
         self._requests = [threading.Lock() for _ in range(THREADS)]  # each held by its thread during a request
@@ -143,22 +143,35 @@ class Shipper:
                 self._collector.leave()
 
     def _ship_until_stopped(self, request: threading.Lock, is_first: bool) -> None:
-        alone = is_first
+        stumbled = False
         while not self._stopped:
-            if is_first and monotonic() >= self._look_at:
-                self._look_at = monotonic() + LOOK_EVERY
-                with request:
-                    self._host.never_raise("looking for messages of other processes", self.spool.take_over)
-            if (message := self._next(is_first)) is None:
-                continue
-            if alone:
-                alone = False
+            try:
+                if stumbled:
+                    sleep(SOONEST)
+                    stumbled = False
+                self._ship_next(request, is_first)
+            except BaseException:  # this thread goes on
+                stumbled = True
+
+    def _ship_next(self, request: threading.Lock, is_first: bool) -> None:
+        if is_first and monotonic() >= self._look_at:
+            self._look_at = monotonic() + LOOK_EVERY
+            with request:
+                self._host.never_raise("looking for messages of other processes", self.spool.take_over)
+        if (message := self._next(is_first)) is None:
+            return
+        try:
+            if is_first and self._is_alone:
+                self._is_alone = False
                 with contextlib.suppress(RuntimeError):  # at the end of a process no thread can be started
                     for other in self._requests[1:]:
                         self._start(other, is_first=False)
             with request:
                 error = self._deliver(message)
-            self._note(message, error, is_first)
+        except BaseException as failure:
+            self.spool.give_back(message)
+            raise failure
+        self._note(message, error, is_first)
 
     def _next(self, is_first: bool) -> Waiting | None:
         """The next message to send now, after waiting for it for a while."""

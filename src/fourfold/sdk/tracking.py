@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fourfold.errors import ConfigError, InputError, let_end
+from fourfold.errors import ConfigError, FourfoldError, InputError, let_end
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.model.time import seconds
 from fourfold.sdk import fingerprint
 from fourfold.sdk.code import code_version
-from fourfold.sdk.host import shown
+from fourfold.sdk.host import guarded, shown
 from fourfold.sdk.session import current_run, session
 
 _OUR_OWN = (os.path.dirname(__file__), contextlib.__file__)  # left out at the start of a traceback
@@ -74,6 +74,7 @@ class Tracked:
         """When the run started, in seconds since 1970."""
         return self._record.started
 
+    @guarded
     def input(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
         """Record what the run reads: a dataframe, a file's path, or a model.
 
@@ -82,10 +83,12 @@ class Tracked:
         """
         self._add("input", name, value, time, by)
 
+    @guarded
     def output(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
         """Record what the run writes; see ``input``."""
         self._add("output", name, value, time, by)
 
+    @guarded
     def metric(self, name: str, value: float) -> None:
         """Record a number about the run, such as a validation score."""
 
@@ -95,12 +98,17 @@ class Tracked:
         self._session.never_raise(f"recording metric {name!r} of {self._record.component!r}", record)
 
     def __enter__(self) -> Tracked:
+        self._enter()
+        return self
+
+    @guarded
+    def _enter(self) -> None:
         parent = current_run.get()
         self._record = dataclasses.replace(self._record, parent=parent.id if parent else None, started=clock.time())
         self._token = current_run.set(self)
         self._session.sender.runs.begin(self._record)
-        return self
 
+    @guarded
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -119,6 +127,7 @@ class Tracked:
         )
         self._session.never_raise("recording a run", lambda: self._session.sender.end_run(ended))
 
+    @guarded
     def record(self, direction: str, name: str, value: Any, time: str | None, by: Sequence[str]) -> None:
         """Record a value if it is an artifact, by the given columns that it has."""
 
@@ -191,10 +200,43 @@ def run(
     Raises:
         ConfigError: the component has no name, or ``share`` is not above 0 and at most 1.
     """
-    check_name(component)
-    check_share(component, share)
-    recorded = {str(name): _recordable(value) for name, value in (params or {}).items()}
-    return Tracked(component, recorded, None if at is None else float(seconds(at, "at")), code_version(None), share)
+    try:
+        check_name(component)
+        check_share(component, share)
+        recorded = {str(name): _recordable(value) for name, value in (params or {}).items()}
+        return Tracked(component, recorded, None if at is None else float(seconds(at, "at")), code_version(None), share)
+    except FourfoldError:
+        raise
+    except BaseException as error:
+        let_end(error)
+        return _UNTRACKED
+
+
+class _Untracked(Tracked):
+    """A run that could not be begun: what it is told is forgotten."""
+
+    id, at, started = "", 0.0, 0.0
+
+    def __init__(self) -> None:
+        pass
+
+    def input(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
+        """Nothing."""
+
+    def output(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
+        """Nothing."""
+
+    def metric(self, name: str, value: float) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Tracked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+_UNTRACKED = _Untracked()
 
 
 def check_name(name: object) -> None:
