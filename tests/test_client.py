@@ -209,5 +209,5 @@ def test_alone_in_an_environment_it_logs_runs_and_declares(tmp_path: Path) -> No
     store = Store(str(tmp_path / "store"), "test")
     assert store.metric("late", "recall")[0].value.value == 1
     assert store.metric("many", "rows")[0].value.value == 20_000
-    assert store.metric("many.feature3", "maximum")[0].value.value == pytest.approx(19_999 * 3 / 7)
+    assert store.metric("many.feature3", "max")[0].value.value == pytest.approx(19_999 * 3 / 7)
     store.close()
