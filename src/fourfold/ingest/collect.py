@@ -32,6 +32,7 @@ from fourfold.log import (
     faults,
     messages,
 )
+from fourfold.log.checking import check
 from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
 from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series
@@ -122,7 +123,9 @@ class Collector:
         try:
             if isinstance(found, Exception):
                 raise found
-            return found, messages.decode(found.header)
+            content = messages.decode(found.header)
+            check(content, found.table)
+            return found, content
         except FileNotFoundError:
             return None
         except BucketError as error:

@@ -24,9 +24,13 @@ import pyarrow as pa
 
 from fourfold.errors import StoreError
 from fourfold.log.bucket import BucketPath
+from fourfold.log.checking import refuse_compressed
+from fourfold.log.messages import UnreadableMessageError
 from fourfold.log.paths import StorePath
 
+Bytes = bytes | memoryview
 _HEADER = b"fourfold"
+_ARROW = b"ARROW1\0\0"  # how a file of Arrow's format begins
 _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
@@ -262,7 +266,7 @@ def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
     return BucketInbox(folder) if isinstance(folder, BucketPath) else Inbox(folder, durability)
 
 
-def parsed(message: str, content: bytes, called: str) -> Message:
+def parsed(message: str, content: Bytes, called: str) -> Message:
     """The message in the bytes of a file; ``called`` is what errors call it.
 
     Raises:
@@ -274,31 +278,37 @@ def parsed(message: str, content: bytes, called: str) -> Message:
         table = reader.read_all()
         header = json.loads(table.schema.metadata[_HEADER])
         return Message(writer, int(sequence), header, table.replace_schema_metadata(None))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
 
 
-def header_of(content: bytes, called: str) -> Mapping[str, Any]:
-    """What the bytes of a message's file say of it, without reading its table.
+def _reader(content: Bytes, called: str) -> pa.RecordBatchStreamReader:
+    """The table in a message's bytes, part by part, once no part claims more than its bytes hold.
+
+    It is read from its start on, and not by the list of parts at its end, which may name others.
+    """
+    body = _unsealed(content, called)
+    try:
+        if body[: len(_ARROW)] != _ARROW:
+            raise DamagedMessageError(f"{called} is not a message of fourfold: it is no file of Arrow's format")
+        stream = pa.py_buffer(body)[len(_ARROW) :]
+        for part in pa.ipc.MessageReader.open_stream(stream):
+            refuse_compressed(part.metadata)
+        return pa.ipc.open_stream(stream)
+    except (pa.ArrowException, OSError, UnreadableMessageError) as error:
+        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+
+
+def _unsealed(content: Bytes, called: str) -> memoryview:
+    """Bytes without the checksum at their end.
 
     Raises:
-        DamagedMessageError: it is no message.
+        DamagedMessageError: it is not theirs.
     """
-    try:
-        header: Mapping[str, Any] = json.loads(_reader(content, called).schema.metadata[_HEADER])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
-    return header
-
-
-def _reader(content: bytes, called: str) -> pa.RecordBatchFileReader:
-    body, seal = memoryview(content)[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    body, seal = memoryview(content)[:-_SEAL_LENGTH], bytes(content[-_SEAL_LENGTH:])
     if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
         raise DamagedMessageError(f"{called} is not a message of fourfold, or its bytes have changed (checksum)")
-    try:
-        return pa.ipc.open_file(pa.py_buffer(body))
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+    return body
 
 
 class _Checksummed:
