@@ -27,7 +27,7 @@ async def put(call: Call) -> Response:
     content = await call.request.body()
     named = await run_in_threadpool(_read, message, content) if len(content) > _LARGE else _read(message, content)
     call.project(named.project)
-    await run_in_threadpool(call.service.inbox.deliver, message, content)
+    await call.service.committer.commit([(message, content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
