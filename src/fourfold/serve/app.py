@@ -12,7 +12,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fourfold.serve import collector, health
+from fourfold.serve import health
+from fourfold.serve.collector import endpoints as collector
 from fourfold.serve.guard import Guard
 from fourfold.serve.limits import Limited
 from fourfold.serve.routes import Endpoint, failure, routes
