@@ -9,6 +9,7 @@ from fourfold.config import Settings
 from fourfold.log import Inbox, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
+from fourfold.serve.remembered import Remembered
 from fourfold.state import Database, catalogue, open_state
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -41,6 +42,7 @@ class Service:
         self.inbox.expect_again()
         self.database: Database = open_state(*state_at(settings.place))
         self.access = Access(self.database, open_to_all=reach.local)
+        self.answers = Remembered()
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
 
