@@ -5,7 +5,30 @@ the names of ``tokens``, so that a page chooses the theme. ``svg()`` gives a sta
 notebooks and files. Text that users wrote stays text in both: it is never a template, never markup.
 """
 
-from fourfold.charts.line import Band, Curve, Limit, Line, Span
+from fourfold.charts.bands import Bands
+from fourfold.charts.bars import Bars, Series
+from fourfold.charts.drawing import Span
+from fourfold.charts.graph import Graph, Node
+from fourfold.charts.heat import Confusion, Heat
+from fourfold.charts.line import Band, Curve, Limit, Line
+from fourfold.charts.pair import Bin, Pair, Reliability
 from fourfold.charts.spec import Chart
 
-__all__ = ["Band", "Chart", "Curve", "Limit", "Line", "Span"]
+__all__ = [
+    "Band",
+    "Bands",
+    "Bars",
+    "Bin",
+    "Chart",
+    "Confusion",
+    "Curve",
+    "Graph",
+    "Heat",
+    "Limit",
+    "Line",
+    "Node",
+    "Pair",
+    "Reliability",
+    "Series",
+    "Span",
+]

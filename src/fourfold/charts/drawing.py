@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,16 @@ def clean(text: str, longest: int = LONGEST) -> str:
     shown = "".join(c if c.isprintable() else " " for c in text[: longest + 1])
     shown = shown.encode("utf-8", "replace").decode()
     return html.escape(shown[:longest] + "…" if len(shown) > longest else shown)
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A stretch of time that is marked, in seconds since 1970."""
+
+    start: float
+    end: float
+    name: str
+    colour: str = "warning"
 
 
 class Canvas:
@@ -134,6 +145,13 @@ class Plot:
         """Where pairs of values lie."""
         return [(self.x(x), self.y(y)) for x, y in zip(xs, ys, strict=True)]
 
+    def mark(self, spans: Sequence[Span]) -> None:
+        """Shade stretches of time."""
+        for span in spans:
+            start, end = (min(max(self.x(at), self.left), self.right) for at in (span.start, span.end))
+            wide, tall = max(end - start, 1), self.bottom - self.top
+            self.canvas.rect(start, self.top, wide, tall, span.colour, 0.12, span.name)
+
     def values(self) -> None:
         """Draw the vertical axis, with its lines."""
         for tick in ticks(*self._ys):
@@ -154,9 +172,20 @@ class Plot:
             self.canvas.text(self.x(tick), self.bottom + 16, words(tick), anchor="middle", colour="muted")
 
 
+def legend(canvas: Canvas, entries: Sequence[tuple[str, str]]) -> None:
+    """The names of what is drawn, at the upper right."""
+    at = canvas.width - 8.0
+    for name, colour in reversed(entries[:6]):
+        canvas.text(at, 12, name, anchor="end", colour="muted", longest=20)
+        at -= 6.2 * min(len(name), 21) + 8
+        canvas.dot(at, 8, colour, 3.5)
+        at -= 14
+
+
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """Values to places; what lies far outside stays near."""
     half = (high / 2 - low / 2) or 0.5  # whose double might be infinite
-    return lambda value: start + (value / 2 - low / 2) / half * (end - start)
+    return lambda value: start + min(max((value / 2 - low / 2) / half, -1.0), 2.0) * (end - start)
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:

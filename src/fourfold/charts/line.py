@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from fourfold.charts import tokens
-from fourfold.charts.drawing import Canvas, Plot
-from fourfold.charts.spec import AXIS, GRID, milliseconds, newest, number, span_of, value_axis, words
+from fourfold.charts.drawing import Canvas, Plot, Span, legend
+from fourfold.charts.spec import AXIS, GRID, legend_of, milliseconds, newest, number, span_of, value_axis, words
 from fourfold.charts.time import moment
 from fourfold.charts.tokens import token
 
@@ -43,16 +43,6 @@ class Limit:
     value: float
     name: str
     colour: str = "muted"
-
-
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """A stretch of time that is marked, in seconds since 1970."""
-
-    start: float
-    end: float
-    name: str
-    colour: str = "warning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,41 +81,20 @@ class Line:
             "grid": GRID, "xAxis": {"type": "time", **AXIS}, "yAxis": value_axis(self.unit),
             "series": [*self._band(), *(part for i, c in enumerate(self.curves) for part in self._curve(i, c))],
         }  # fmt: skip
-        if len(self.curves) > 1:
-            option["legend"] = {"data": [c.name for c in self.curves], "top": 0, "textStyle": {"color": token("muted")}}
-            option["grid"] = {**GRID, "top": 36}
-        return option
-
-    def _at(self, values: Values) -> list[list[float | None]]:
-        return [[milliseconds(at), number(value)] for at, value in zip(self.times, values, strict=True)]
+        return {**option, **legend_of([curve.name for curve in self.curves])}
 
     def _band(self) -> list[dict[str, Any]]:
         band = self.expected
-        return [] if band is None else self._area("expected", band.name, band.low, band.high, "band", 0.18)
-
-    def _area(
-        self, id_: str, name: str, low: Values, high: Values, colour: str, opacity: float
-    ) -> list[dict[str, Any]]:
-        """What lies between two lines: the lower one, unseen, and on it the difference, as an area."""
-        width = [None if a is None or b is None else number(b - a) for a, b in zip(map(number, low), high, strict=True)]
-        shared = {
-            "type": "line", "name": name, "stack": id_, "stackStrategy": "all", "symbol": "none", "silent": True,
-            "lineStyle": {"width": 0, "opacity": 0}, "color": token(colour), "tooltip": {"show": False},
-        }  # fmt: skip
-        area = {"color": token(colour), "opacity": opacity}
-        return [
-            {**shared, "id": f"{id_}:low", "data": self._at(low)},
-            {**shared, "id": f"{id_}:width", "data": self._at(width), "areaStyle": area},
-        ]
+        return [] if band is None else area(self.times, "expected", band.name, band.low, band.high, "band", 0.18)
 
     def _curve(self, i: int, curve: Curve) -> list[dict[str, Any]]:
         colour = curve.colour or tokens.series(i)
         number_ = "" if i == 0 else f":{i}"
         found = []
         if curve.low and curve.high:
-            found += self._area(f"interval{number_}", curve.name, curve.low, curve.high, colour, 0.2)
+            found += area(self.times, f"interval{number_}", curve.name, curve.low, curve.high, colour, 0.2)
         line: dict[str, Any] = {
-            "type": "line", "id": f"line:{i}", "name": curve.name, "data": self._at(curve.values),
+            "type": "line", "id": f"line:{i}", "name": curve.name, "data": at(self.times, curve.values),
             "color": token(colour), "showSymbol": len(self.times) < 40, "symbolSize": 4,
             "lineStyle": {"width": 2, "type": "dashed" if curve.dashed else "solid"},
         }  # fmt: skip
@@ -156,17 +125,15 @@ class Line:
         canvas = Canvas(width, height, self.title, self.summary)
         canvas.text(0, 12, self.title, bold=True)
         plot = Plot(canvas, self.times, self._numbers(), self.unit)
-        for span in self.spans:
-            start, end = (min(max(plot.x(at), plot.left), plot.right) for at in (span.start, span.end))
-            canvas.rect(start, plot.top, max(end - start, 1), plot.bottom - plot.top, span.colour, 0.12, span.name)
+        plot.mark(self.spans)
         plot.values()
         plot.times()
         if self.expected is not None:
             low, high = (plot.points(self.times, side) for side in (self.expected.low, self.expected.high))
             canvas.area(low, high, "band", 0.2)
         for limit in self.limits:
-            if (at := plot.y(limit.value)) is not None:
-                canvas.line(plot.left, at, plot.right, at, limit.colour, dash=True)
+            if (y := plot.y(limit.value)) is not None:
+                canvas.line(plot.left, y, plot.right, y, limit.colour, dash=True)
         for i, curve in enumerate(self.curves):
             colour = curve.colour or tokens.series(i)
             if curve.low and curve.high:
@@ -177,11 +144,22 @@ class Line:
         return canvas.svg()
 
 
-def legend(canvas: Canvas, entries: Sequence[tuple[str, str]]) -> None:
-    """The names of what is drawn, at the upper right."""
-    at = canvas.width - 8.0
-    for name, colour in reversed(entries[:6]):
-        canvas.text(at, 12, name, anchor="end", colour="muted", longest=20)
-        at -= 6.2 * min(len(name), 21) + 8
-        canvas.dot(at, 8, colour, 3.5)
-        at -= 14
+def at(times: Sequence[float], values: Values) -> list[list[float | None]]:
+    """Values at times, as ECharts takes them."""
+    return [[milliseconds(time), number(value)] for time, value in zip(times, values, strict=True)]
+
+
+def area(
+    times: Sequence[float], id_: str, name: str, low: Values, high: Values, colour: str, opacity: float
+) -> list[dict[str, Any]]:
+    """What lies between two lines: the lower one, unseen, and on it the difference, as an area."""
+    width = [None if a is None or b is None else number(b - a) for a, b in zip(map(number, low), high, strict=True)]
+    shared = {
+        "type": "line", "name": name, "stack": id_, "stackStrategy": "all", "symbol": "none", "silent": True,
+        "lineStyle": {"width": 0, "opacity": 0}, "color": token(colour), "tooltip": {"show": False},
+    }  # fmt: skip
+    shade = {"color": token(colour), "opacity": opacity}
+    return [
+        {**shared, "id": f"{id_}:low", "data": at(times, low)},
+        {**shared, "id": f"{id_}:width", "data": at(times, width), "areaStyle": shade},
+    ]

@@ -97,3 +97,20 @@ def value_axis(unit: str, *, zero: bool = False) -> dict[str, Any]:
         "type": "value", "scale": not zero, **AXIS, **shares,
         "splitLine": {"lineStyle": {"color": "token:grid", "opacity": 0.4}},
     }  # fmt: skip
+
+
+def named_axis(labels: Sequence[str], *, inverse: bool = False) -> dict[str, Any]:
+    """An axis of names; long ones are cut."""
+    axis: dict[str, Any] = {
+        "type": "category", "data": list(labels), "axisLine": {"lineStyle": {"color": "token:grid"}},
+        "axisLabel": {"color": "token:muted", "width": 120, "overflow": "truncate"},
+    }  # fmt: skip
+    return {**axis, "inverse": True} if inverse else axis
+
+
+def legend_of(names: Sequence[str]) -> dict[str, Any]:
+    """The legend of several series, and the room for it; nothing for one."""
+    if len(names) < 2:
+        return {}
+    legend = {"data": list(names), "top": 0, "type": "scroll", "textStyle": {"color": "token:muted"}}
+    return {"legend": legend, "grid": {**GRID, "top": 36}}
