@@ -69,8 +69,7 @@ class FilteredCounts:
         for entry in source.series():
             if not self._names <= set(entry.names):
                 continue
-            values = json.loads(entry.slice)
-            if not where.fits(values):
+            if not where.fits(entry.values):
                 continue
             for key in {entry.slice, self._projected(entry.slice)}:
                 place = (entry.column, entry.kind, key)

@@ -85,7 +85,10 @@ class Asked:
         if every.endswith("h") and start < kept and not (days is not None and days[0] >= kept // DAY * DAY):
             every = "1d" if not self.every else every
         unit = HOUR if every.endswith("h") else DAY
-        window = Window(start // unit * unit, -(-end // unit) * unit)
+        last_end = -(-end // unit) * unit
+        if (self.start or default).startswith("-") and unit == DAY:  # whole days, as many as asked for
+            start = last_end - (end - start)
+        window = Window(start // unit * unit, last_end)
         return Shown(window, every, first, last, relative=self.end == "" or self.end.startswith("-"))
 
 

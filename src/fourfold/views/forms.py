@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from fourfold.model import Artifact, Finding, Incident, Run, Value, Where
+from fourfold.model import Artifact, Finding, Incident, Owner, Run, Series, Value, Where
+from fourfold.query.counts import CurrentCounts
+from fourfold.query.filtered import Filter
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue
-from fourfold.views.asking import path
+from fourfold.views.asking import Shown, path
 from fourfold.views.page import Plain
 from fourfold.watch.rows import iso
 
@@ -105,6 +108,15 @@ def changes(before: Run, after: Run) -> list[str]:
     return found
 
 
+def is_clock(before: Run, after: Run, what: str) -> bool:
+    """Whether a parameter says only which time the run is about, and so differs in each run."""
+    name = what.removeprefix("params: ")
+    if name == what or before.at is None or after.at is None or before.at == after.at:
+        return False
+    known = str(after.params.get(name))
+    return iso(after.at)[:10] in known or known == str(after.at)
+
+
 def known_streams(reader: Reader) -> frozenset[str]:
     """The streams of the project."""
     return frozenset(reader.recall(catalogue.streams))
@@ -116,3 +128,35 @@ def _artifact(found: Artifact, component: str, streams: frozenset[str]) -> dict[
         "name": found.name, "kind": found.kind, "fingerprint": found.fingerprint, "rows": found.rows,
         "stream": stream if stream in streams else "",
     }  # fmt: skip
+
+
+def slice_name(found: Mapping[str, str | None]) -> str:
+    """A slice by its values: "AA × JFK"."""
+    return " × ".join("(none)" if text is None else str(text) for text in found.values())
+
+
+def slice_values(key: str) -> dict[str, str | None]:
+    """A slice's names and values, from its text."""
+    found: dict[str, str | None] = json.loads(key)
+    return found
+
+
+def window(shown: Shown) -> Plain:
+    """The window of a page."""
+    return {
+        "start": iso(shown.window.start), "end": iso(shown.window.end), "every": shown.every,
+        "data_start": iso(shown.data_start), "data_end": iso(shown.data_end), "relative": shown.relative,
+    }  # fmt: skip
+
+
+def where_of(chosen: Filter) -> Plain:
+    """The records that are meant."""
+    only, without = (
+        {name: sorted(values, key=str) for name, values in pairs} for pairs in (chosen.only, chosen.without)
+    )
+    return {"only": only, "without": without}
+
+
+def series_of(reader: Reader, stream: str) -> list[Series]:
+    """The series of a stream."""
+    return CurrentCounts(reader, Owner.of_stream(stream)).series()

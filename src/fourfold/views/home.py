@@ -19,9 +19,10 @@ from fourfold.state import catalogue, series
 from fourfold.views import curves, forms
 from fourfold.views.asking import Asked, path
 from fourfold.views.page import Page, Plain
+from fourfold.views.standings import standings
 from fourfold.watch.incidents import incidents
 from fourfold.watch.memory import remembered
-from fourfold.watch.objectives import ObjectiveView, report
+from fourfold.watch.objectives import ObjectiveView
 from fourfold.watch.rows import iso
 
 _CHARTS = 12  # objectives and tasks that are drawn
@@ -38,7 +39,7 @@ _TITLES = {
 def page(reader: Reader, asked: Asked, now: float) -> Page:
     """What the first page shows."""
     active = list(incidents(reader, active=True))
-    objectives, charts = list(report(reader, now)), dict[str, Chart]()
+    objectives, charts = list(standings(reader, now)), dict[str, Chart]()
     shown = [_objective(reader, view, active, charts, now) for view in objectives]
     tasks = [_task(reader, name, charts, now) for name in reader.recall(catalogue.tasks)]
     listed = components(reader)

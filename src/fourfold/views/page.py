@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fourfold.charts import Chart
@@ -15,19 +15,23 @@ Plain = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """What a page shows. ``rows`` is its main table, for downloads."""
+    """What a page shows. ``rows`` is its main table, for downloads, or what makes it, where that takes long."""
 
     data: Plain
     charts: Mapping[str, Chart] = dataclasses.field(default_factory=dict)
-    rows: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]] = ()
 
     def to_json(self) -> Plain:
         """For the page."""
         return {"data": self.data, "charts": {name: plain(chart) for name, chart in self.charts.items()}}
 
+    def listed(self) -> Sequence[Mapping[str, Any]]:
+        """The main table."""
+        return self.rows() if callable(self.rows) else self.rows
+
     def table(self) -> Any:
         """The main table in Arrow: nested fields become columns of their own (``value.low``)."""
-        return arrow_of([flat(row) for row in self.rows])
+        return arrow_of([flat(row) for row in self.listed()])
 
 
 def flat(row: Mapping[str, Any]) -> Plain:

@@ -41,10 +41,10 @@ class Expected:
 
 def expected(reader: Reader, key: str) -> Expected | None:
     """What was seen and expected of the signal with this key, such as a finding's ``series``; None for others."""
-    found = _place(reader, key)
-    if found is None:
+    place = _place(reader, key)
+    if place is None:
         return None
-    name, level, measure = found
+    name, level, measure = place
     detector = reader.recall(_detector, f"{NAME}/{name}")
     row = None if detector is None else detector.history.index.get(key)
     if detector is None or row is None:
@@ -57,7 +57,8 @@ def expected(reader: Reader, key: str) -> Expected | None:
     y, middle = h.y[row].astype(np.float64), h.y[row].astype(np.float64) - h.e[row]
     half = _NORMAL_95 * np.sqrt(np.nan_to_num(h.v[row].astype(np.float64)) + natural)
     sides = (y, middle, middle - half, middle + half)
-    values, middles, low, high = ([measure.scale.back(x) if np.isfinite(x) else None for x in s.tolist()] for s in sides)
+    back = measure.scale.back
+    values, middles, low, high = ([back(x) if np.isfinite(x) else None for x in side.tolist()] for side in sides)
     return Expected(measure, level, h.times.tolist(), values, middles, low, high)
 
 

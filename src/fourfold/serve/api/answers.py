@@ -121,7 +121,7 @@ def _body(page: Page, wanted: str) -> bytes:
     if not wanted:
         return bytes(answered(page.to_json()).body)
     if wanted == "json":
-        return bytes(answered({"rows": list(page.rows)}).body)
+        return bytes(answered({"rows": list(page.listed())}).body)
     out = io.BytesIO()
     if wanted == "csv":
         pyarrow.csv.write_csv(page.table(), out)

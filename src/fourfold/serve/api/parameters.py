@@ -17,6 +17,8 @@ WHERE = (
     Parameter("without", "All records but those of a slice: carrier=AA.", repeated=True),
 )
 METRIC = Parameter("metric", "The metric, as in recall or quantile(0.9).")
+_ONE = {"type": "string", "enum": ["1"]}
+ESTIMATE = Parameter("estimate", "1: also the metric as expected once all labels are in.", _ONE)
 AGAINST = Parameter("against", "What to compare with: before, rest, a stream or column, or START/END.")
 LIST = (
     Parameter("limit", "How many rows.", {"type": "integer", "minimum": 0, "maximum": MOST}),
@@ -29,3 +31,8 @@ FORMAT = Parameter("format", "The main table as a file.", {"type": "string", "en
 def named(name: str, description: str) -> Parameter:
     """A name in the path, percent-encoded, a slash too."""
     return Parameter(name, description, place="path", required=True)
+
+
+def wanted(name: str, description: str) -> Parameter:
+    """A text in the query."""
+    return Parameter(name, description)
