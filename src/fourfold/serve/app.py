@@ -12,12 +12,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fourfold.serve import api, collector, health
+from fourfold.serve import api, collector, health, pages
 from fourfold.serve.guard import Guard
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
-ENDPOINTS: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS, *pages.ENDPOINTS,
+)  # fmt: skip
 
 
 def application(service: Service) -> Starlette:
