@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
 
+const notices = ["The pages hold parts of these packages, each under its own license.\n"];
 const LIMIT = 320 * 1024; // bytes, gzipped, of everything together
 const here = fileURLToPath(new URL(".", import.meta.url));
 const target = fileURLToPath(new URL("../src/fourfold/serve/static/", import.meta.url));
@@ -34,6 +35,14 @@ const built = [
 
 const files = new Map(built.flatMap((one) => one.outputFiles).map((file) => [basename(file.path), file.contents]));
 files.set("icon.svg", await readFile(here + "src/icon.svg"));
+for (const name of ["echarts", "preact", "tslib", "zrender"]) {
+  const license = `${here}node_modules/${name}/`;
+  const texts = (await readdir(license)).filter((file) => /^(licen[cs]e|notice)/i.test(file) && !file.endsWith(".js")).sort();
+  const parts = await Promise.all(texts.filter((file) => /\.(txt|md)$|^[A-Z]+$/i.test(file)).map((file) => readFile(license + file, "utf8")));
+  notices.push(`${name}\n\n${parts.join("\n")}`);
+}
+await writeFile(target + "LICENSES.txt", notices.join(`\n${"=".repeat(80)}\n\n`));
+
 let total = 0;
 for (const [name, contents] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
   await writeFile(target + name, contents);

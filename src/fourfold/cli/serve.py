@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from typing import Annotated
 
 import typer
@@ -23,6 +26,7 @@ def command(
         list[str] | None, typer.Option(help="A name by which people and services reach it, such as monitor.example.")
     ] = None,
     secure: Annotated[bool, typer.Option("--secure", help="People come by https, through a proxy.")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the pages in a browser.")] = False,
     store: StoreOption = None,
     project: ProjectOption = None,
 ) -> None:
@@ -44,8 +48,15 @@ def command(
 
     def tell(bound: int) -> None:
         console().print(Words(f"serving {service.folder} at http://{named}:{bound}; Ctrl-C ends it"))
+        if browse and _has_screen():
+            webbrowser.open(f"http://{named}:{bound}")
 
     try:
         run(service, host, port, tell)
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: {error.strerror or error}; choose another") from error
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a window to open: none that takes the terminal is started."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

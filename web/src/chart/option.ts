@@ -40,6 +40,11 @@ export function isOverTime(option: Option): boolean {
   return axes(option["xAxis"]).some((axis) => axis["type"] === "time");
 }
 
+/** Whether its horizontal axis is of numbers, as of a curve through points. */
+export function isOfNumbers(option: Option): boolean {
+  return axes(option["xAxis"]).some((axis) => axis["type"] === "value");
+}
+
 function axes(axis: unknown): Option[] {
   return (Array.isArray(axis) ? axis : axis ? [axis] : []) as Option[];
 }
@@ -71,8 +76,12 @@ export function drawn(spec: ChartSpec, drawing: Drawing): Option {
 
 /** Charts over time have equal margins, so that their axes stand in line; others make room for their labels. */
 function grid(option: Option, overTime: boolean): Option {
-  if (overTime && !axes(option["yAxis"]).some((axis) => axis["type"] === "category")) return MARGIN;
+  if (overTime || isHeat(option)) return MARGIN;
   return { ...(axes(option["grid"])[0] ?? {}), left: 8, right: 16, top: 8, bottom: 4, containLabel: true };
+}
+
+function isHeat(option: Option): boolean {
+  return seriesOf(option).some((series) => series.id === "heat");
 }
 
 function horizontal(axis: Option, { span, small }: Drawing): Option {
@@ -91,7 +100,7 @@ const TIME = { year: "{yyyy}", month: "{MMM} {yyyy}", day: "{MMM} {d}", hour: "{
 
 function vertical(axis: Option, unit: string, small: boolean): Option {
   const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false } };
-  if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: 120, overflow: "truncate" } };
+  if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: MARGIN.left - 12, overflow: "truncate" } };
   return {
     ...shared,
     splitNumber: 3,

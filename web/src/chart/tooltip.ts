@@ -1,7 +1,7 @@
 // What the pointer is over, in words. Built from text nodes: a name that holds markup stays a name.
 import { inUnit, moment, number, short, utc } from "../format";
 import type { ChartSpec } from "../types";
-import { colour, isOverTime, seriesOf, type Option, type Series } from "./option";
+import { colour, isOfNumbers, isOverTime, seriesOf, type Option, type Series } from "./option";
 
 interface Hit {
   seriesId?: string;
@@ -10,12 +10,13 @@ interface Hit {
   dataIndex: number;
   name?: string;
   value?: unknown;
+  data?: unknown;
   color?: unknown;
   axisValue?: unknown;
 }
 
 export function tooltip(spec: ChartSpec, option: Option): Option {
-  const lines = seriesOf(option).every((series) => series.type === "line" || series.type === "bar");
+  const lines = seriesOf(option).every((series) => series.type === "line" || series.type === "bar") && !isOfNumbers(option);
   return {
     trigger: lines ? "axis" : "item",
     confine: true,
@@ -58,6 +59,8 @@ function row(spec: ChartSpec, option: Option, series: Series | undefined, hit: H
   const value = Array.isArray(hit.value) ? hit.value : [hit.value];
   if (series?.type === "heatmap") {
     const [x, y, level] = value as [number, number, number | null];
+    const counted = (hit.data as { count?: number } | undefined)?.count;
+    if (counted !== undefined) return [...pair(`${category(option["yAxis"], y).text} as ${category(option["xAxis"], x).text}`, number(counted))];
     const at = category(option["xAxis"], x);
     return [...pair(at.text, category(option["yAxis"], y).text), ...pair(series.name ?? spec.title, inUnit(level, spec.unit))];
   }

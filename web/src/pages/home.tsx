@@ -35,7 +35,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
       {worst && (
         <p class="first-look">
           <A href={worst.href}><Name text={worst.title} /></A>
-          <span class="quiet">began <Onset at={worst.began} low={worst.began_low} high={worst.began_high} /> in</span>{" "}
+          <span class="quiet">began <Onset at={worst.began} low={worst.began_low} high={worst.began_high} />, in</span>
           {worst.where.href ? <A href={worst.where.href}><Name text={worst.where.label} /></A> : <Name text={worst.where.label} />}
         </p>
       )}
@@ -109,7 +109,7 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
       ),
     },
     { head: "Value", number: true, class: "fit", cell: (row) => <><Number_ value={row.value} unit={unit(row)} /><Interval value={row.value} unit={unit(row)} /></> },
-    { head: "Asked", number: true, class: "fit", cell: (row) => <>{row.op} {inUnit(row.bound, unit(row))}</> },
+    { head: "Asked", number: true, class: "fit", cell: (row) => <>{ASKED[row.op] ?? row.op} {inUnit(row.bound, unit(row))}</> },
     { head: "Budget left", class: "fit", cell: (row) => <Bar value={row.budget?.remaining ?? null} tone={(row.budget?.remaining ?? 1) <= 0 ? "broken" : ""} /> },
     { head: "Labels", number: true, class: "fit", title: "the share of predictions whose label has come", cell: (row) => <Coverage value={row.value.coverage} /> },
     { head: "", class: "fit", cell: (row) => <Settled value={row.value} /> },
@@ -117,6 +117,8 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
     { head: "Owner", class: "fit", cell: (row) => <>{row.owner ? <Name text={row.owner} /> : <span class="none">–</span>}{row.runbook && <> <Outside href={row.runbook} /></>}</> },
   ];
 }
+
+const ASKED: Record<string, string> = { ">=": "≥", "<=": "≤" };
 
 function unit(row: Objective): string {
   return row.unit_of_value || "number";

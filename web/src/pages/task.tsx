@@ -72,7 +72,7 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
       {data.incidents.length > 0 && <Section title="Incidents"><Incidents rows={data.incidents} /></Section>}
       {data.slices && <Slices data={data} chart={charts["slices"] && <Chart spec={charts["slices"]} height={heat(charts["slices"].option)} span={span} group="task" />} />}
       <div class="columns">
-        {["reliability", "confusion", "scores"].map((one) => charts[one] && <Section key={one} title={charts[one]!.title}><Chart spec={charts[one]!} height={220} heading={one === "scores"} /></Section>)}
+        {["reliability", "scores"].map((one) => charts[one] && <Section key={one} title={charts[one]!.title}><Chart spec={charts[one]!} height={220} /></Section>)}
         {data.confusion && data.confusion.labels.length > 0 && <Section title="Confusion"><Confusion {...data.confusion} /></Section>}
       </div>
       {data.versions.length > 0 && (
@@ -146,8 +146,8 @@ function Confusion({ labels, matrix }: { labels: string[]; matrix: number[][] })
   const total = matrix.flat().reduce((a, b) => a + b, 0);
   return (
     <div class="table-box">
-      <table class="confusion" aria-label="predicted against actual">
-        <thead><tr><th scope="col">predicted ╲ actual</th>{labels.map((label) => <th key={label} scope="col" class="number"><Name text={label} /></th>)}</tr></thead>
+      <table class="confusion" aria-label="actual against predicted">
+        <thead><tr><th scope="col">actual ╲ predicted</th>{labels.map((label) => <th key={label} scope="col" class="number"><Name text={label} /></th>)}</tr></thead>
         <tbody>
           {matrix.map((row, i) => (
             <tr key={i}>

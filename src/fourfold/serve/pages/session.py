@@ -7,7 +7,6 @@ requests do not carry. It ends with the token, or after half a day.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from http import HTTPStatus
 
@@ -16,15 +15,16 @@ from starlette.responses import Response
 
 from fourfold.model.access import Role, Token
 from fourfold.serve.access import COOKIE, LASTING, Refused
+from fourfold.serve.pages.fields import fields_of
 from fourfold.serve.routes import Call, Endpoint, answered
 from fourfold.serve.service import Service
 from fourfold.state import tokens
 
-_LONGEST = 4_096  # bytes of a request to sign in
+_EXAMPLE = '{"token": "ff_…"}'
 
 
 async def who(call: Call) -> Response:
-    """Who looks: ``name`` and ``role`` (null: nobody may), whether they signed in, and which ``projects`` they may see."""
+    """Who looks: ``name`` and ``role`` (null: nobody may), and the ``projects`` that they may see."""
     try:
         grant = call.service.access.grant(call.request, Role.VIEWER)
     except Refused:
@@ -51,15 +51,18 @@ def _default(call: Call) -> str | None:
 
 async def sign_in(call: Call) -> Response:
     """Begin a session: ``{"token": "ff_…"}``. 204 sets the cookie."""
-    token = call.service.access.token_of(await _secret(call))
+    secret = (await fields_of(call, _EXAMPLE)).get("token")
+    if not isinstance(secret, str):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"send {_EXAMPLE}")
+    token = call.service.access.token_of(secret.strip())
     if token is None:
         raise Refused(HTTPStatus.UNAUTHORIZED, "this token is not known, or it was revoked")
     if not token.role.includes(Role.VIEWER):
         raise Refused(HTTPStatus.FORBIDDEN, f"a token of the role {token.role} can send, but not look; use a viewer's")
-    secret = await run_in_threadpool(_begin, call.service, token)
+    session = await run_in_threadpool(_begin, call.service, token)
     answer = Response(status_code=HTTPStatus.NO_CONTENT)
     answer.set_cookie(
-        COOKIE, secret, max_age=int(LASTING), httponly=True, samesite="strict", secure=call.service.reach.secure
+        COOKIE, session, max_age=int(LASTING), httponly=True, samesite="strict", secure=call.service.reach.secure
     )
     return answer
 
@@ -71,21 +74,6 @@ async def sign_out(call: Call) -> Response:
     answer = Response(status_code=HTTPStatus.NO_CONTENT)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=call.service.reach.secure)
     return answer
-
-
-async def _secret(call: Call) -> str:
-    content = b""
-    async for chunk in call.request.stream():
-        content += chunk
-        if len(content) > _LONGEST:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request to sign in has at most {_LONGEST} bytes")
-    try:
-        fields = json.loads(content)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict) or not isinstance(fields.get("token"), str):
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, 'send {"token": "ff_…"}')
-    return str(fields["token"]).strip()
 
 
 def _begin(service: Service, token: Token) -> str:
