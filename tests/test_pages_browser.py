@@ -45,9 +45,8 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if made := _FLIGHTS:
         shutil.copytree(made, folder)
     else:
-        subprocess.run(
-            [str(Path(sys.executable).with_name("fourfold")), "demo", "--store", folder, "--json"], check=True, stdout=-3
-        )
+        program = str(Path(sys.executable).with_name("fourfold"))
+        subprocess.run([program, "demo", "--store", folder, "--json"], check=True, stdout=subprocess.DEVNULL)
     with served(folder, "flights") as (home, _):
         yield home
 

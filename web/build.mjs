@@ -35,10 +35,13 @@ const built = [
 
 const files = new Map(built.flatMap((one) => one.outputFiles).map((file) => [basename(file.path), file.contents]));
 files.set("icon.svg", await readFile(here + "src/icon.svg"));
-for (const name of ["echarts", "preact", "tslib", "zrender"]) {
-  const license = `${here}node_modules/${name}/`;
-  const texts = (await readdir(license)).filter((file) => /^(licen[cs]e|notice)/i.test(file) && !file.endsWith(".js")).sort();
-  const parts = await Promise.all(texts.filter((file) => /\.(txt|md)$|^[A-Z]+$/i.test(file)).map((file) => readFile(license + file, "utf8")));
+for (const [name, texts] of Object.entries({
+  echarts: ["LICENSE", "NOTICE"],
+  preact: ["LICENSE"],
+  tslib: ["LICENSE.txt"],
+  zrender: ["LICENSE"],
+})) {
+  const parts = await Promise.all(texts.map((file) => readFile(`${here}node_modules/${name}/${file}`, "utf8")));
   notices.push(`${name}\n\n${parts.join("\n")}`);
 }
 await writeFile(target + "LICENSES.txt", notices.join(`\n${"=".repeat(80)}\n\n`));
