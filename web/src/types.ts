@@ -198,7 +198,7 @@ export interface SliceRow {
   without: Value | null;
   difference: number | null;
   href_only: string;
-  href_without: string;
+  href_without: string | null;
 }
 
 export interface TaskPage {

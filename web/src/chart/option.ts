@@ -1,6 +1,7 @@
 // From the server's option to the one that is drawn: its colours by the theme, our type, margins, axes and tooltip.
 import { onAxis } from "../format";
 import type { ChartSpec } from "../types";
+import { moments, scaleOf, tickWords } from "./ticks";
 import { tooltip } from "./tooltip";
 
 export type Option = Record<string, unknown>;
@@ -13,6 +14,10 @@ export interface Drawing {
   span: [number, number] | null;
   /** Small: without axes, for a table's cell. */
   small: boolean;
+  /** Its size in pixels, and whether the times stand beneath it. */
+  width: number;
+  height: number;
+  times: boolean;
 }
 
 const COLOURED = new Set(["color", "borderColor", "backgroundColor"]);
@@ -57,16 +62,17 @@ function isHidden(series: Series, hidden: readonly string[]): boolean {
 export function drawn(spec: ChartSpec, drawing: Drawing): Option {
   const option = painted(spec.option) as Option;
   const overTime = isOverTime(option);
-  const { legend: _, title: __, ...rest } = option;
+  const { legend: _, title: __, ...rest } = isHeat(option) && drawing.span ? filled(option, drawing.span) : option;
   const small = drawing.small;
+  const parts = drawing.height < 120 ? 2 : 4;
   return {
     ...rest,
     animation: false,
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
-    grid: axes(option["grid"]).length > 1 ? option["grid"] : { ...(small ? { left: 0, right: 0, top: 2, bottom: 2 } : grid(option, overTime)) },
-    xAxis: axes(option["xAxis"]).map((axis) => horizontal(axis, drawing)),
-    yAxis: axes(option["yAxis"]).map((axis) => vertical(axis, spec.unit, small)),
-    series: seriesOf(option)
+    grid: axes(option["grid"]).length > 1 ? option["grid"] : { ...(small ? { left: 0, right: 0, top: 2, bottom: 2 } : grid(option, overTime)), ...(overTime && !drawing.times ? { bottom: 6 } : {}) },
+    xAxis: axes(rest["xAxis"]).map((axis) => horizontal(axis, drawing, option)),
+    yAxis: axes(option["yAxis"]).map((axis) => vertical(axis, spec.unit, small, parts, option)),
+    series: seriesOf(rest)
       .filter((series) => !isHidden(series, drawing.hidden))
       .map((series) => plainly(series, small)),
     tooltip: small ? { show: false } : tooltip(spec, option),
@@ -84,26 +90,85 @@ function isHeat(option: Option): boolean {
   return seriesOf(option).some((series) => series.id === "heat");
 }
 
-function horizontal(axis: Option, { span, small }: Drawing): Option {
+/** A heat map's columns from one end of the span to the other, so that they stand beneath the times above. */
+function filled(option: Option, [from, to]: [number, number]): Option {
+  const axis = axes(option["xAxis"])[0]!;
+  const names = (axis["data"] ?? []) as string[];
+  const times = names.map((name) => Date.parse(name.length > 10 ? `${name.replace(" ", "T")}Z` : name));
+  const step = times.length > 1 ? times[1]! - times[0]! : 0;
+  if (!(step > 0) || !times.every(Number.isFinite)) return option;
+  const before = Math.max(Math.round((times[0]! - from) / step), 0);
+  const after = Math.max(Math.round((to - times[times.length - 1]!) / step) - 1, 0);
+  if (before + after > 2_000) return option;
+  const more = (start: number, n: number): string[] => Array.from({ length: n }, (_, i) => new Date(start + i * step).toISOString().slice(0, 10));
+  return {
+    ...option,
+    xAxis: { ...axis, data: [...more(from, before), ...names, ...more(times[times.length - 1]! + step, after)] },
+    series: seriesOf(option).map((series) => ({ ...series, data: (series.data ?? []).map((cell) => (Array.isArray(cell) ? [Number(cell[0]) + before, ...cell.slice(1)] : cell)) })),
+  };
+}
+
+/** The least and the largest of what is drawn, bands and stacks included. */
+function extent(option: Option): [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  const stacks = new Map<string, number[]>();
+  for (const series of seriesOf(option)) {
+    const stack = series["stack"] as string | undefined;
+    const sums = stack ? (stacks.get(stack) ?? []) : null;
+    (series.data ?? []).forEach((entry, i) => {
+      const value = Array.isArray(entry) ? entry[1] : entry !== null && typeof entry === "object" ? ([] as unknown[]).concat((entry as { value?: unknown }).value).at(-1) : entry;
+      if (typeof value !== "number") return;
+      const at = sums ? (sums[i] = (sums[i] ?? 0) + value) : value;
+      low = Math.min(low, at);
+      high = Math.max(high, at);
+    });
+    if (stack && sums) stacks.set(stack, sums);
+    if (series.type === "bar") low = Math.min(low, 0);
+    for (const mark of ((series["markLine"] as Option | undefined)?.["data"] ?? []) as { yAxis?: unknown }[]) {
+      if (typeof mark.yAxis === "number") [low, high] = [Math.min(low, mark.yAxis), Math.max(high, mark.yAxis)];
+    }
+  }
+  return [low, high];
+}
+
+function timesOf(option: Option): [number, number] | null {
+  let [from, to] = [Infinity, -Infinity];
+  for (const series of seriesOf(option)) {
+    for (const entry of series.data ?? []) {
+      const at = Array.isArray(entry) ? entry[0] : undefined;
+      if (typeof at === "number") [from, to] = [Math.min(from, at), Math.max(to, at)];
+    }
+  }
+  return from < to ? [from, to] : null;
+}
+
+function horizontal(axis: Option, { span, small, width, times }: Drawing, option: Option): Option {
   const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false } };
   if (axis["type"] !== "time") return { ...shared, axisLabel: { ...labels(axis), hideOverlap: true } };
   return {
     ...shared,
     ...(span ? { min: span[0], max: span[1] } : {}),
     axisPointer: { show: !small, type: "line", snap: true, label: { show: false }, lineStyle: { color: colour("muted"), type: "solid", width: 1 } },
-    axisLabel: { ...labels(axis), hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: TIME },
+    axisLabel: { ...labels(axis), show: times, hideOverlap: true, ...timeLabels(span ?? timesOf(option), width) },
     splitLine: { show: false },
   };
 }
 
-const TIME = { year: "{yyyy}", month: "{MMM} {yyyy}", day: "{MMM} {d}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}", millisecond: "{ss}.{SSS}", none: "{yyyy}-{MM}-{dd}" };
+const EACH = 84; // pixels that a moment's words take
 
-function vertical(axis: Option, unit: string, small: boolean): Option {
+function timeLabels(ends: [number, number] | null, width: number): Option {
+  if (!ends) return {};
+  const values = moments(ends[0], ends[1], Math.max(Math.floor(width / EACH), 2));
+  return { customValues: values, formatter: (value: number) => tickWords(value, ends[1] - ends[0]) };
+}
+
+function vertical(axis: Option, unit: string, small: boolean, parts: number, option: Option): Option {
   const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false } };
   if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: MARGIN.left - 12, overflow: "truncate" } };
   return {
     ...shared,
-    splitNumber: 3,
+    splitNumber: parts === 2 ? 2 : 3,
+    ...(axis["max"] === undefined || unit === "share" ? scaleOf(...extent(option), unit, parts) : {}),
     axisLine: { show: false },
     axisLabel: { ...labels(axis), formatter: (value: number) => onAxis(value, unit), hideOverlap: true },
     splitLine: { lineStyle: { color: colour("grid") } },
@@ -119,8 +184,15 @@ function plainly(series: Series, small: boolean): Series {
   return {
     ...series,
     emphasis: { disabled: series.type !== "heatmap" },
+    ...(series["markLine"] ? { markLine: limits(series["markLine"] as Option, small) } : {}),
     ...(line ? { lineStyle: { ...((series["lineStyle"] as Option) ?? {}), width: small ? 1.25 : 1.5 }, showSymbol: small ? false : (series["showSymbol"] ?? false) } : {}),
   };
+}
+
+/** Limits, such as an objective's bound: neutral, since red is for what is broken. */
+function limits(mark: Option, small: boolean): Option {
+  const data = ((mark["data"] ?? []) as Option[]).map((one) => ({ ...one, lineStyle: { color: colour("muted"), type: "dashed", width: 1 } }));
+  return { ...mark, data, label: { show: !small, formatter: "{b}", position: "insideEndTop", fontSize: 10, color: colour("muted") } };
 }
 
 function hiddenMap(map: unknown): unknown {

@@ -101,6 +101,7 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
     { head: "Status", class: "fit", cell: (row) => <Mark state={row.status} /> },
     {
       head: "Objective",
+      class: "wide",
       cell: (row) => (
         <>
           <A href={row.href}><Name text={row.name} /></A> <span class="quiet"><Name text={row.expression} />{Object.keys(row.slice).length > 0 && <> for <Name text={sliceWords(row.slice)} /></>}, {row.window}</span>

@@ -52,7 +52,7 @@ function Graph({ data }: { data: Data }) {
   const { nodes, edges, height, width: wide } = arranged(data.nodes, data.edges, width);
   return (
     <div ref={box} class="graph-box">
-      <div class="graph" style={{ width: wide, height }}>
+      <div class="graph" style={{ width: `${wide}px`, height: `${height}px` }}>
         <svg class="graph-edges" width={wide} height={height} aria-hidden="true">
           {edges.map((edge, i) => <Line key={i} edge={edge} />)}
         </svg>
@@ -69,7 +69,7 @@ function Line({ edge }: { edge: Edge }) {
 
 function Node({ placed: { node, x, y, width, height } }: { placed: Placed }) {
   return (
-    <div class={`node node-${node.type} node-${toneOf(node.state)}`} style={{ left: x, top: y, width, height }}>
+    <div class={`node node-${node.type} node-${toneOf(node.state)}`} style={{ left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${height}px` }}>
       <p class="node-name"><A href={node.href}><Name text={node.name} /></A></p>
       {node.type === "component" ? (
         <p class="quiet node-facts">{node.state && node.state !== "succeeded" ? <Mark state={node.state} /> : null} {length(node.duration)}, <Ago at={node.last_run} /></p>

@@ -64,15 +64,15 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
         </span>
         <span class="quiet hint">drag over a stretch to see what differs there</span>
       </div>
-      {charts["metric"] && <Chart spec={charts["metric"]} height={230} hidden={hidden} {...shared} />}
-      {charts["volume"] && <Chart spec={charts["volume"]} height={84} {...shared} />}
-      {charts["coverage"] && <Chart spec={charts["coverage"]} height={84} {...shared} />}
+      {charts["metric"] && <Chart spec={charts["metric"]} height={220} bare={Boolean(charts["delay"])} hidden={hidden} {...shared} />}
+      {charts["volume"] && <Chart spec={charts["volume"]} height={72} bare {...shared} />}
+      {charts["coverage"] && <Chart spec={charts["coverage"]} height={72} bare {...shared} />}
       {charts["delay"] && <Chart spec={charts["delay"]} height={84} {...shared} />}
       {box && <Box target={name} stretch={box} close={() => set({ box: null, box_against: null })} />}
       {data.incidents.length > 0 && <Section title="Incidents"><Incidents rows={data.incidents} /></Section>}
       {data.slices && <Slices data={data} chart={charts["slices"] && <Chart spec={charts["slices"]} height={heat(charts["slices"].option)} span={span} group="task" />} />}
       <div class="columns">
-        {["reliability", "scores"].map((one) => charts[one] && <Section key={one} title={charts[one]!.title}><Chart spec={charts[one]!} height={220} /></Section>)}
+        {["reliability", "scores"].map((one) => charts[one] && <div key={one} class="section"><Chart spec={charts[one]!} height={220} /></div>)}
         {data.confusion && data.confusion.labels.length > 0 && <Section title="Confusion"><Confusion {...data.confusion} /></Section>}
       </div>
       {data.versions.length > 0 && (
@@ -126,7 +126,7 @@ function Slices({ data, chart }: { data: TaskPage; chart: preact.ComponentChildr
         columns={[
           { head: by || "Slice", cell: (row) => <Name text={row.name === "" ? "(empty)" : row.name} /> },
           { head: data.metric, number: true, class: "fit", cell: (row) => <><Number_ value={row.value} /><Interval value={row.value} /></> },
-          { head: "Without it", number: true, class: "fit", title: "the whole's value without this slice", cell: (row) => <Number_ value={row.without} /> },
+          { head: "Without it", number: true, class: "fit", title: "the whole's value without this slice", cell: (row) => (row.without ? <Number_ value={row.without} /> : <span class="none">–</span>) },
           { head: "Difference", number: true, class: "fit", title: "what the whole would gain without this slice", cell: (row) => (row.difference === null ? <span class="none">–</span> : <>{row.difference > 0 ? "+" : ""}{fixed(row.difference, 4)}</>) },
           { head: "Of the loss", class: "fit", title: "the share of the whole's loss that this slice carries", cell: (row) => <Bar value={row.loss_share} /> },
           { head: "Of the records", number: true, class: "fit", cell: (row) => share(row.share) },
@@ -134,7 +134,7 @@ function Slices({ data, chart }: { data: TaskPage; chart: preact.ComponentChildr
           {
             head: "",
             class: "fit actions",
-            cell: (row) => <><A exact href={filtered(row.href_only, at)}>only this</A><A exact href={filtered(row.href_without, at)}>without this</A></>,
+            cell: (row) => <><A exact href={filtered(row.href_only, at)}>only this</A>{row.href_without && <A exact href={filtered(row.href_without, at)}>without this</A>}</>,
           },
         ]}
       />

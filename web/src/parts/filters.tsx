@@ -7,17 +7,22 @@ import { A, Name } from "./link";
 import { Menu } from "./menu";
 import { Time } from "./time";
 
-const LENGTHS = [["1 d", "-1d"], ["7 d", "-7d"], ["30 d", "-30d"], ["90 d", "-90d"], ["all", null]] as const;
+const LENGTHS = [["1 d", 1], ["7 d", 7], ["30 d", 30], ["90 d", 90]] as const;
+const DAY = 86_400_000;
 
 export function Range({ window }: { window: Window | null | undefined }) {
   const { query } = usePlace();
   const now = query.get("start");
-  const own = now !== null && !LENGTHS.some(([, start]) => start === now && !query.get("end"));
+  const shown = window?.relative ? Math.round((Date.parse(window.end) - Date.parse(window.start)) / DAY) : null;
+  const named = (days: number): boolean => (query.get("end") ? false : now === null ? shown === days : now === `-${days}d`);
+  const all = now !== null && now === window?.data_start;
+  const own = now !== null && !all && !LENGTHS.some(([, days]) => named(days));
   return (
     <div class="range" role="group" aria-label="time range">
-      {LENGTHS.map(([name, start]) => (
-        <A key={name} exact href={changedBy({ start, end: null, every: null })} class="choice" current={!query.get("end") && now === start}>{name}</A>
+      {LENGTHS.map(([name, days]) => (
+        <A key={name} exact href={changedBy({ start: `-${days}d`, end: null, every: null })} class="choice" current={named(days)}>{name}</A>
       ))}
+      {window?.data_start && <A exact href={changedBy({ start: window.data_start, end: null, every: null })} class="choice" current={all}>all</A>}
       <Menu wide quiet={!own} label={own ? <Between window={window} /> : "From, to"}><Custom window={window} /></Menu>
       {window && !own && <span class="quiet range-words"><Between window={window} /></span>}
     </div>

@@ -26,7 +26,7 @@ export function Table<Row>({ rows, columns, id, label, tone, empty }: Props<Row>
   if (rows.length === 0) return <p class="empty">{empty ?? "Nothing."}</p>;
   return (
     <div class="table-box">
-      <table aria-label={label}>
+      <table aria-label={label} class={columns.some((column) => column.class?.includes("wide")) ? "" : "narrow"}>
         <thead>
           <tr>
             {columns.map((column, i) => (
