@@ -1,6 +1,6 @@
 // The frame around each page, and which page an address means.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 import { ask, send } from "./api";
 import { A } from "./parts/link";
 import { BoxPage } from "./pages/box";
@@ -10,7 +10,7 @@ import { Home } from "./pages/home";
 import { Incident } from "./pages/incident";
 import { IncidentList } from "./pages/incidents";
 import { Pipeline } from "./pages/pipeline";
-import { RunPage, Runs } from "./pages/runs";
+import { Runs } from "./pages/runs";
 import { Search } from "./pages/search";
 import { Settings } from "./pages/settings";
 import { SignIn } from "./pages/sign-in";
@@ -23,7 +23,7 @@ import { applyTheme, currentTheme, keepTheme } from "./theme";
 import type { Who } from "./types";
 import { useWho, WhoContext } from "./who";
 
-const PAGES = [["/", "Home"], ["/incidents", "Incidents"], ["/pipeline", "Pipeline"], ["/tasks", "Tasks"], ["/runs", "Runs"], ["/trace", "Trace"], ["/compare", "Compare"], ["/settings", "Settings"]] as const;
+const PAGES = [["/", "Home"], ["/incidents", "Incidents"], ["/pipeline", "Pipeline"], ["/tasks", "Tasks"], ["/streams", "Streams"], ["/runs", "Runs"], ["/trace", "Trace"], ["/compare", "Compare"], ["/settings", "Settings"]] as const;
 
 function page({ parts }: Place): ComponentChildren {
   const [kind, first, second] = parts;
@@ -35,7 +35,7 @@ function page({ parts }: Place): ComponentChildren {
     case "streams": return first ? <Stream key={first} name={first} /> : <Streams />;
     case "columns": return first && second ? <Column key={`${first}/${second}`} stream={first} column={second} /> : <Streams />;
     case "box": return <BoxPage />;
-    case "runs": return first ? <RunPage key={first} id={first} /> : <Runs />;
+    case "runs": return <Runs />;
     case "trace": return <Trace />;
     case "compare": return <Compare />;
     case "search": return <Search />;
@@ -66,8 +66,21 @@ export function App() {
     <WhoContext.Provider value={who}>
       <a class="skip" href="#main">To the content</a>
       <Top at={at} />
-      <main id="main" tabIndex={-1}>{page(at)}</main>
+      <main id="main" tabIndex={-1}><Guarded key={at.path}>{page(at)}</Guarded></main>
     </WhoContext.Provider>
+  );
+}
+
+/** A page that cannot be drawn says so, and leaves the others. */
+function Guarded({ children }: { children: ComponentChildren }) {
+  const [error, again] = useErrorBoundary();
+  if (!error) return <>{children}</>;
+  return (
+    <div class="failed" role="alert">
+      <h1>This page could not be drawn</h1>
+      <p>{String(error?.message ?? error)}</p>
+      <button type="button" onClick={again}>Try again</button>
+    </div>
   );
 }
 
@@ -84,7 +97,7 @@ function Top({ at }: { at: Place }) {
       <A href="/" class="brand">fourfold</A>
       <Projects />
       <nav aria-label="pages">
-        {PAGES.map(([href, name]) => <A key={href} href={href} class="nav" current={href === current || (href === "/tasks" && current === "/box")}>{name}</A>)}
+        {PAGES.map(([href, name]) => <A key={href} href={href} class="nav" current={href === current || (href === "/streams" && current === "/columns")}>{name}</A>)}
       </nav>
       <Find key={at.path === "/search" ? at.query.get("q") : ""} now={at.path === "/search" ? (at.query.get("q") ?? "") : ""} />
       <ThemeSwitch />
@@ -149,7 +162,7 @@ function SignedIn() {
   return <button type="button" class="plain" title={`${who.name ?? ""} (${who.role ?? ""})`} onClick={() => void leave()}>Sign out</button>;
 }
 
-const KEYS: Record<string, string> = { h: "/", i: "/incidents", p: "/pipeline", t: "/tasks", r: "/runs", k: "/trace", c: "/compare", s: "/settings" };
+const KEYS: Record<string, string> = { h: "/", i: "/incidents", p: "/pipeline", t: "/tasks", r: "/runs", k: "/trace", c: "/compare", s: "/settings", d: "/streams" };
 
 /** "/" searches; "g" and a letter goes to a page; Escape leaves the search. */
 function useKeys(): void {

@@ -165,25 +165,26 @@ export interface PipelineNode {
   type: string;
   name: string;
   href: string;
-  state: string;
+  state: string | null;
   last_run: string | null;
   age: number | null;
   duration: number | null;
   usual: { low: number | null; middle: number | null; high: number | null } | null;
   runs: number | null;
   failed_of_last_10: number | null;
-  code: string;
-  columns: number | null;
+  code: string | null;
+  x: number;
+  y: number;
+  findings: number;
+  incidents: string[];
   marks: {
     changed: { what: string; at: string | null; run: string }[];
     worse: { objective: string; what: string }[];
     touched: string[];
   };
-  layer: number;
 }
 
 export interface Pipeline {
-  window?: Window;
   nodes: PipelineNode[];
   edges: { from: string; to: string; artifacts: string[] }[];
 }
@@ -235,7 +236,6 @@ export interface ColumnRow {
   max: number | null;
   distinct: number | null;
   frequent: [string, number][];
-  drift: { value: number | null; expected: number | null } | null;
   href: string;
 }
 
@@ -250,6 +250,7 @@ export interface StreamPage {
     component: string | null;
     retention: number | null;
   };
+  window: Window;
   columns_total: number;
   columns: ColumnRow[];
   incidents: IncidentRow[];
@@ -261,8 +262,10 @@ export interface ColumnPage {
   kind: string;
   window: Window;
   against: { text: string; start: string | null; end: string | null } | null;
-  values: { metric: string; title: string; now: Value; then: Value | null }[];
+  now: { start: string; end: string };
+  values: { metric: string; title: string; unit: string; now: Value; then: Value | null }[];
   distance: Record<string, Value>;
+  effect: { value: number | null; low: number | null; high: number | null } | null;
   new_categories: { value: string | null; first: string | null; n: number; share: number | null }[];
   gone_categories: { value: string | null; last: string | null; n: number }[];
   frequent: { value: string | null; now: number | null; then: number | null }[];
@@ -279,18 +282,21 @@ export interface BoxRow {
   effect: number | null;
   low: number | null;
   high: number | null;
+  /** The effect in a word. */
+  size: string;
   inside: { n: number; words: string };
   baseline: { n: number; words: string };
   chart: string | null;
-  href_only: string | null;
-  href_without: string | null;
+  /** The filters that take only its records, or all but them. */
+  only: string | null;
+  without: string | null;
   href: string | null;
 }
 
 export interface BoxPage {
   target: string;
-  window: { inside: { start: string; end: string }; baseline: { start: string; end: string; text?: string } };
-  n: [number, number];
+  window: { inside: { start: string; end: string }; baseline: { start: string; end: string } };
+  against: string;
   rows: BoxRow[];
   total: number;
   took: number;
@@ -299,15 +305,12 @@ export interface BoxPage {
 export interface ComparePage {
   a?: { text: string; n: number };
   b?: { text: string; n: number };
-  metrics?: { metric: string; title: string; a: Value; b: Value; difference: Value | null }[];
+  metrics?: { metric: string; unit: string; a: Value; b: Value; difference: Value | null }[];
   rows?: BoxRow[];
-  windows?: Choice[];
-  slices?: Choice[];
-  versions?: Choice[];
-  streams?: Choice[];
+  slices?: string[];
+  versions?: string[];
+  streams?: string[];
 }
-
-export type Choice = string | { text?: string; name?: string; value?: string };
 
 export interface Artifact {
   name: string;
@@ -365,7 +368,10 @@ export interface IncidentPage {
   findings: Finding[];
   time_line: { at: string; what: string; kind: string; where: Where | string | null }[];
   example: { key: string; href: string } | null;
-  objectives: { name: string; status: string; expression: string }[];
+  objectives: { name: string; expression: string; window: string }[];
+  tasks: { name: string; href: string }[];
+  /** Where what differs since it began is ranked. */
+  box: string | null;
   causes: unknown[];
 }
 

@@ -14,6 +14,8 @@ import type { Answer, ColumnPage } from "../types";
 
 const TAKES = ["start", "end", "every", "against", "only", "without", "metric"];
 
+const MOST = 15; // frequent values
+
 export function Column({ stream, column }: { stream: string; column: string }) {
   const path = `/columns/${encodeURIComponent(stream)}/${encodeURIComponent(column)}`;
   const asked = usePageApi<ColumnPage>(path, TAKES);
@@ -49,10 +51,7 @@ function Shown({ answer: { data, charts = {} }, target }: { answer: Answer<Colum
       )}
       <div class="chart-tools">
         <Toggle name="expected" label="expected range" />
-        <span class="quiet">{words(data.kind)}{data.against && <>, against <Name text={data.against.text} /></>}</span>
-        <span class="choices">
-          {[["before", "before"], ["the whole", null]].map(([name, value]) => <button key={name} type="button" class="choice" aria-pressed={query.get("against") === value} onClick={() => set({ against: value ?? null })}>{name}</button>)}
-        </span>
+        <span class="quiet">{words(data.kind)}; now: <Time at={data.now.start} /> to <Time at={data.now.end} />{data.against && <>, then: <Time at={data.against.start} /> to <Time at={data.against.end} /></>}</span>
         <span class="quiet hint">drag over a stretch to see what differs there</span>
       </div>
       {["quantiles", "missing", "mean", "rows"].map((name) => charts[name] && <Chart key={name} spec={charts[name]!} height={name === "quantiles" ? 210 : 96} {...shared} />)}
@@ -69,9 +68,9 @@ function Shown({ answer: { data, charts = {} }, target }: { answer: Answer<Colum
             rows={data.values}
             id={(row) => row.metric}
             columns={[
-              { head: "Metric", cell: (row) => row.title },
-              { head: "Now", number: true, cell: (row) => <><Number_ value={row.now} /><Interval value={row.now} /></> },
-              { head: "Then", number: true, cell: (row) => <><Number_ value={row.then} /><Interval value={row.then} /></> },
+              { head: "Metric", cell: (row) => words(row.title) },
+              { head: "Now", number: true, cell: (row) => <><Number_ value={row.now} unit={row.unit} /><Interval value={row.now} unit={row.unit} /></> },
+              { head: "Then", number: true, cell: (row) => <><Number_ value={row.then} unit={row.unit} /><Interval value={row.then} unit={row.unit} /></> },
             ]}
           />
           {Object.keys(data.distance ?? {}).length > 0 && (
@@ -81,16 +80,16 @@ function Shown({ answer: { data, charts = {} }, target }: { answer: Answer<Colum
               id={([name]) => name}
               columns={[
                 { head: "Distance", cell: ([name]) => words(name) },
-                { head: "Now against then", number: true, cell: ([, value]) => <><Number_ value={value} /><Interval value={value} /></> },
+                { head: "Now against then", number: true, cell: ([, value]) => <Number_ value={value} /> },
               ]}
             />
           )}
         </Section>
         {data.frequent.length > 0 && (
-          <Section title="Most frequent">
+          <Section title="Most frequent" note={data.frequent.length > MOST ? `${MOST} of ${data.frequent.length}` : undefined}>
             <Table
               label="frequent values"
-              rows={data.frequent}
+              rows={data.frequent.slice(0, MOST)}
               id={(row, i) => `${row.value}:${i}`}
               columns={[
                 { head: "Value", cell: (row) => <Name text={row.value ?? "null"} /> },

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { apiUrl, usePageApi } from "../api";
-import { count, short } from "../format";
+import { count, short, words } from "../format";
 import { Differences } from "../parts/box";
 import { Export } from "../parts/filters";
 import { Name } from "../parts/link";
@@ -8,9 +8,9 @@ import { Head, Ready, Section } from "../parts/ready";
 import { Table } from "../parts/table";
 import { Interval, Number_ } from "../parts/value";
 import { set, usePlace } from "../route";
-import type { Choice, ComparePage } from "../types";
+import type { ComparePage } from "../types";
 
-const TAKES = ["a", "b", "start", "end", "only", "without", "task"];
+const TAKES = ["a", "b", "target", "start", "end", "only", "without"];
 
 export function Compare() {
   const { query } = usePlace();
@@ -34,10 +34,10 @@ export function Compare() {
                   id={(row) => row.metric}
                   empty="No task has values for both."
                   columns={[
-                    { head: "Metric", cell: (row) => row.title },
-                    { head: <Name text={data.a!.text} />, number: true, cell: (row) => <><Number_ value={row.a} /><Interval value={row.a} /></> },
-                    { head: <Name text={data.b!.text} />, number: true, cell: (row) => <><Number_ value={row.b} /><Interval value={row.b} /></> },
-                    { head: "Difference", number: true, cell: (row) => <><Number_ value={row.difference} /><Interval value={row.difference} /></> },
+                    { head: "Metric", cell: (row) => words(row.metric) },
+                    { head: <Name text={data.a!.text} />, number: true, cell: (row) => <><Number_ value={row.a} unit={row.unit} /><Interval value={row.a} unit={row.unit} /></> },
+                    { head: <Name text={data.b!.text} />, number: true, cell: (row) => <><Number_ value={row.b} unit={row.unit} /><Interval value={row.b} unit={row.unit} /></> },
+                    { head: "Difference", number: true, cell: (row) => <><Number_ value={row.difference} unit={row.unit} /><Interval value={row.difference} unit={row.unit} /></> },
                   ]}
                 />
               </Section>
@@ -54,14 +54,11 @@ export function Compare() {
   );
 }
 
-function text(choice: Choice): string {
-  return typeof choice === "string" ? choice : String(choice.value ?? choice.name ?? choice.text ?? "");
-}
-
 function Ask({ now, known }: { now: [string, string]; known: ComparePage | undefined }) {
   const [a, setA] = useState(now[0]);
   const [b, setB] = useState(now[1]);
-  const listed = [...(known?.slices ?? []), ...(known?.versions ?? []), ...(known?.windows ?? []), ...(known?.streams ?? [])].map(text).filter(Boolean).slice(0, 500);
+  const named = (kind: string, names: readonly string[] = []): string[] => names.map((name) => `${kind}:${name}`);
+  const listed = [...(known?.slices ?? []), ...named("version", known?.versions), ...named("stream", known?.streams)].slice(0, 500);
   return (
     <form
       class="ask"

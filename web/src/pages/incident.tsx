@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { Failure, send, useApi } from "../api";
-import { Chart, Small } from "../chart/chart";
+import { Small } from "../chart/chart";
 import { iso, number, words } from "../format";
 import { Mark } from "../parts/mark";
 import { A, Name, Outside } from "../parts/link";
@@ -29,25 +29,45 @@ export function Incident({ id }: { id: string }) {
           <div class="columns">
             <Section title="Time line">
               <ol class="time-line">
-                {data.time_line.map((entry, i) => (
+                {told(data.time_line).map((entry, i) => (
                   <li key={i}><Time at={entry.at} /> <span class={`dot dot-${entry.kind}`} aria-hidden="true" /> <span><Name text={entry.what} /> <Place where={entry.where} /></span></li>
                 ))}
               </ol>
             </Section>
             <Section title="Where to look">
               <dl class="facts facts-tall">
-                {data.objectives.map((one) => <><dt>Objective</dt><dd><Mark state={one.status} /> <Name text={one.name} /> <span class="quiet"><Name text={one.expression} /></span></dd></>)}
+                {data.box && <><dt>What differs</dt><dd><A href={data.box}>since it began, ranked</A></dd></>}
+                {data.tasks.map((one) => <><dt>Task</dt><dd><A href={one.href}><Name text={one.name} /></A></dd></>)}
+                {data.objectives.map((one) => <><dt>Objective</dt><dd><Name text={one.name} /> <span class="quiet"><Name text={one.expression} /></span></dd></>)}
                 {data.example && <><dt>Example record</dt><dd><A href={data.example.href}><Name text={data.example.key} /></A> <span class="quiet">its path through the pipeline</span></dd></>}
                 <dt>Pipeline</dt><dd><A href="/pipeline">what changed, what is worse, what is touched</A></dd>
                 {data.incident.where.component && <><dt>Runs</dt><dd><A href={`/runs?component=${encodeURIComponent(data.incident.where.component)}`}>of <Name text={data.incident.where.component} /></A></dd></>}
               </dl>
-              {charts["time_line"] && <Chart spec={charts["time_line"]} height={140} />}
             </Section>
           </div>
         </>
       )}
     </Ready>
   );
+}
+
+type Entry = IncidentPage["time_line"][number];
+
+/** What happened, with findings of one moment as one entry: the table above has them all. */
+function told(entries: readonly Entry[]): Entry[] {
+  const found: Entry[] = [];
+  for (const entry of entries) {
+    const last = found[found.length - 1];
+    if (entry.kind !== "finding") found.push(entry.kind === "onset" ? { ...entry, what: "it began in", where: entry.where } : entry);
+    else if (last?.kind === "findings" && last.at === entry.at) found[found.length - 1] = several(last.at, Number.parseInt(last.what, 10) + 1);
+    else if (last?.kind === "finding" && last.at === entry.at) found[found.length - 1] = several(last.at, 2);
+    else found.push(entry);
+  }
+  return found;
+}
+
+function several(at: string, n: number): Entry {
+  return { at, what: `${n} findings begin`, kind: "findings", where: null };
 }
 
 function Place({ where }: { where: Where | string | null }) {
@@ -97,7 +117,7 @@ function Advice({ findings }: { findings: readonly Finding[] }) {
   return said.length ? <p class="advice"><strong>What now</strong> {said.map((text) => <><Name text={text} /> </>)}</p> : null;
 }
 
-const NAMES: Record<string, string> = { acknowledge: "Acknowledge", snooze: "Snooze", dismiss: "Dismiss", confirm: "Confirm", resolve: "Resolve" };
+const NAMES: Record<string, string> = { acknowledge: "Acknowledge", snooze: "Snooze", confirm: "Confirm", dismiss: "Dismiss", resolve: "Resolve" };
 
 function Actions({ actions, act }: { actions: readonly string[]; act: Act }) {
   const who = useWho();
@@ -109,7 +129,7 @@ function Actions({ actions, act }: { actions: readonly string[]; act: Act }) {
   };
   return (
     <>
-      {actions.map((action) => action === "acknowledge" || action === "resolve"
+      {Object.keys(NAMES).filter((action) => actions.includes(action)).map((action) => action === "acknowledge" || action === "resolve"
         ? <button key={action} type="button" class="main" onClick={() => void run(action, {})}>{NAMES[action]}</button>
         : <Menu key={action} wide label={NAMES[action] ?? words(action)}><Why action={action} run={run} /></Menu>)}
       {failure && <span class="mistake" role="alert">{failure}</span>}
@@ -153,6 +173,7 @@ function Why({ action, run }: { action: string; run: Act }) {
 }
 
 function Findings({ rows, charts }: { rows: readonly Finding[]; charts: Record<string, ChartSpec> }) {
+  const least = Math.min(...rows.map((row) => row.depth ?? 0));
   return (
     <Table
       label="findings"
@@ -161,7 +182,7 @@ function Findings({ rows, charts }: { rows: readonly Finding[]; charts: Record<s
       empty="It has no findings any more."
       columns={[
         { head: "Began", class: "fit", cell: (row) => <Onset at={row.began} low={row.began_low} high={row.began_high} /> },
-        { head: "Where", cell: (row) => <span class={`depth depth-${Math.min(row.depth ?? 0, 6)}`}>{row.where.href ? <A href={row.where.href}><Name text={row.where.label} /></A> : <Name text={row.where.label} />}</span> },
+        { head: "Where", cell: (row) => <span class={`depth depth-${Math.min((row.depth ?? 0) - least, 6)}`}>{row.where.href ? <A href={row.where.href}><Name text={row.where.label} /></A> : <Name text={row.where.label} />}</span> },
         { head: "What", class: "wide", cell: (row) => <Name text={row.what} /> },
         { head: "Value", number: true, class: "fit", cell: (row) => number(row.value) },
         { head: "Expected", number: true, class: "fit", cell: (row: Finding) => expected(row) },

@@ -1,8 +1,7 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { usePageApi } from "../api";
 import { count, length, words } from "../format";
-import { arranged, type Edge, type Placed } from "../graph";
-import { Range } from "../parts/filters";
+import { arranged, type Placed } from "../graph";
 import { A, Name } from "../parts/link";
 import { Mark, toneOf } from "../parts/mark";
 import { Head, Ready, Section } from "../parts/ready";
@@ -11,10 +10,10 @@ import { Ago, Time } from "../parts/time";
 import type { Pipeline as Data, PipelineNode } from "../types";
 
 export function Pipeline() {
-  const asked = usePageApi<Data>("/pipeline", ["start", "end"]);
+  const asked = usePageApi<Data>("/pipeline");
   return (
     <>
-      <Head title="Pipeline"><Range window={asked.answer?.data.window} /><Marks /></Head>
+      <Head title="Pipeline"><Marks /></Head>
       <Ready asked={asked}>
         {({ data }) =>
           data.nodes.length === 0 ? (
@@ -54,7 +53,7 @@ function Graph({ data }: { data: Data }) {
     <div ref={box} class="graph-box">
       <div class="graph" style={{ width: `${wide}px`, height: `${height}px` }}>
         <svg class="graph-edges" width={wide} height={height} aria-hidden="true">
-          {edges.map((edge, i) => <Line key={i} edge={edge} />)}
+          {edges.map((edge, i) => <path key={i} class={edge.touched ? "edge edge-touched" : "edge"} d={edge.path} />)}
         </svg>
         {nodes.map((placed) => <Node key={placed.node.id} placed={placed} />)}
       </div>
@@ -62,19 +61,14 @@ function Graph({ data }: { data: Data }) {
   );
 }
 
-function Line({ edge }: { edge: Edge }) {
-  const middle = (edge.x0 + edge.x1) / 2;
-  return <path class={edge.touched ? "edge edge-touched" : "edge"} d={`M${edge.x0} ${edge.y0}C${middle} ${edge.y0} ${middle} ${edge.y1} ${edge.x1} ${edge.y1}`} />;
-}
-
 function Node({ placed: { node, x, y, width, height } }: { placed: Placed }) {
   return (
-    <div class={`node node-${node.type} node-${toneOf(node.state)}`} style={{ left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${height}px` }}>
+    <div class={`node node-${node.type} node-${toneOf(node.state ?? "")}`} style={{ left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${height}px` }}>
       <p class="node-name"><A href={node.href}><Name text={node.name} /></A></p>
       {node.type === "component" ? (
         <p class="quiet node-facts">{node.state && node.state !== "succeeded" ? <Mark state={node.state} /> : null} {length(node.duration)}, <Ago at={node.last_run} /></p>
       ) : (
-        <p class="quiet node-facts">{node.type}{node.columns !== null && `, ${count(node.columns)} columns`}</p>
+        <p class="quiet node-facts">{node.type}</p>
       )}
       <NodeMarks node={node} />
     </div>
@@ -83,13 +77,14 @@ function Node({ placed: { node, x, y, width, height } }: { placed: Placed }) {
 
 function NodeMarks({ node }: { node: PipelineNode }) {
   const { changed, worse, touched } = node.marks;
-  if (!changed.length && !worse.length && !touched.length) return null;
+  if (!changed.length && !worse.length && !touched.length && !node.findings) return null;
   const say = (texts: string[]): string => texts.slice(0, 6).join("; ").slice(0, 400);
   return (
     <p class="node-marks">
       {changed.length > 0 && <span title={say(changed.map((one) => one.what))}><i class="pmark pmark-changed">◆</i> changed</span>}
       {worse.length > 0 && <span title={say(worse.map((one) => one.what))}><i class="pmark pmark-worse">▼</i> worse</span>}
       {touched.length > 0 && <span title={`downstream of ${say(touched)}`}><i class="pmark pmark-touched">○</i> touched</span>}
+      {node.findings > 0 && <A href={`/incidents/${encodeURIComponent(node.incidents[0] ?? "")}`}>{node.findings} {node.findings === 1 ? "finding" : "findings"}</A>}
     </p>
   );
 }
@@ -110,7 +105,8 @@ function Components({ nodes }: { nodes: readonly PipelineNode[] }) {
         { head: "Runs", number: true, class: "fit", cell: (row) => count(row.runs) },
         { head: "Failed of 10", number: true, class: "fit", cell: (row) => count(row.failed_of_last_10) },
         { head: "Code", class: "fit", cell: (row) => <code>{String(row.code ?? "").slice(0, 10)}</code> },
-        { head: "Changed here", class: "wide", cell: (row) => row.marks.changed.slice(0, 3).map((one, i) => <>{i > 0 && "; "}{one.run ? <A href={`/runs/${encodeURIComponent(one.run)}`}><Name text={words(one.what)} /></A> : <Name text={words(one.what)} />}{one.at && <span class="quiet"> <Time at={one.at} /></span>}</>) },
+        { head: "Findings", number: true, class: "fit", cell: (row) => count(row.findings) },
+        { head: "Changed here", class: "wide", cell: (row) => row.marks.changed.slice(0, 3).map((one, i) => <>{i > 0 && "; "}{one.run ? <A href={`/runs?run=${encodeURIComponent(one.run)}`}><Name text={words(one.what)} /></A> : <Name text={words(one.what)} />}{one.at && <span class="quiet"> <Time at={one.at} /></span>}</>) },
       ]}
     />
   );

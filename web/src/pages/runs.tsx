@@ -10,10 +10,14 @@ import { Time } from "../parts/time";
 import { set, usePlace } from "../route";
 import type { Artifact, Run, RunsPage } from "../types";
 
-const TAKES = ["component", "status", "run", "offset", "order", "start", "end"];
+const TAKES = ["component", "status", "offset", "order"];
 const LIMIT = 100;
 
 export function Runs() {
+  return usePlace().query.has("run") ? <OneRun /> : <List />;
+}
+
+function List() {
   const { query } = usePlace();
   const asked = usePageApi<RunsPage>("/runs", TAKES, { limit: String(LIMIT) });
   const component = query.get("component");
@@ -21,13 +25,13 @@ export function Runs() {
     <>
       <Head title={component ? <>Runs of <Name text={component} /></> : "Runs"} tools={<Export url={apiUrl("/runs", TAKES)} />}>
         <label>component{" "}
-          <select value={component ?? ""} onChange={(event) => set({ component: event.currentTarget.value || null, offset: null, run: null })}>
+          <select value={component ?? ""} onChange={(event) => set({ component: event.currentTarget.value || null, offset: null })}>
             <option value="">all</option>
             {(asked.answer?.data.components ?? []).map((name) => <option key={name} value={name}>{short(name, 60)}</option>)}
           </select>
         </label>
         <label>status{" "}
-          <select value={query.get("status") ?? ""} onChange={(event) => set({ status: event.currentTarget.value || null, offset: null, run: null })}>
+          <select value={query.get("status") ?? ""} onChange={(event) => set({ status: event.currentTarget.value || null, offset: null })}>
             {["", "succeeded", "failed", "running", "lost"].map((one) => <option key={one} value={one}>{one || "all"}</option>)}
           </select>
         </label>
@@ -66,16 +70,9 @@ function Artifacts({ of }: { of: readonly Artifact[] }) {
   return <span class="frequent">{of.slice(0, 3).map((one, i) => <>{i > 0 && ", "}{one.stream ? <A href={`/streams/${encodeURIComponent(one.stream)}`}><Name text={one.name} /></A> : <Name text={one.name} />}{one.rows !== null && <span class="quiet"> {count(one.rows)}</span>}</>)}{of.length > 3 && <span class="quiet"> and {of.length - 3} more</span>}</span>;
 }
 
-export function RunPage({ id }: { id: string }) {
-  const asked = usePageApi<{ run: Run } | RunsPage>(`/runs/${encodeURIComponent(id)}`);
-  return (
-    <Ready asked={asked}>
-      {({ data }) => {
-        const run = "run" in data ? data.run : data.rows.find((row) => row.id === id);
-        return run ? <One run={run} /> : <p class="empty">There is no such run.</p>;
-      }}
-    </Ready>
-  );
+function OneRun() {
+  const asked = usePageApi<RunsPage>("/runs", ["run"]);
+  return <Ready asked={asked}>{({ data }) => (data.rows[0] ? <One run={data.rows[0]} /> : <p class="empty">There is no such run.</p>)}</Ready>;
 }
 
 function One({ run }: { run: Run }) {
@@ -89,7 +86,7 @@ function One({ run }: { run: Run }) {
         <dt>For</dt><dd><Time at={run.at} /></dd>
         <dt>Host</dt><dd>{run.host ? <Name text={run.host} /> : <span class="none">–</span>}</dd>
         <dt>Changed</dt><dd>{run.changed.join(", ") || <span class="quiet">nothing since the run before</span>}</dd>
-        {run.parent && <><dt>Part of</dt><dd><A href={`/runs/${encodeURIComponent(run.parent)}`}>{run.parent}</A></dd></>}
+        {run.parent && <><dt>Part of</dt><dd><A href={`/runs?run=${encodeURIComponent(run.parent)}`}>{run.parent}</A></dd></>}
       </dl>
       {run.error && <pre class="error">{short(run.error, 20_000)}</pre>}
       <div class="columns">

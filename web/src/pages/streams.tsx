@@ -1,6 +1,6 @@
 import { apiUrl, usePageApi } from "../api";
 import { Chart } from "../chart/chart";
-import { count, fixed, iso, length, number, share } from "../format";
+import { count, iso, length, number, share } from "../format";
 import { Box } from "../parts/box";
 import { Chips, Export, Range } from "../parts/filters";
 import { Incidents } from "../parts/incidents";
@@ -9,9 +9,9 @@ import { Head, Ready, Section } from "../parts/ready";
 import { Pages, Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { set, usePlace } from "../route";
-import type { ColumnRow, Pipeline, StreamPage } from "../types";
+import type { ColumnRow, ComparePage, StreamPage } from "../types";
 
-const TAKES = ["order", "offset", "start", "end"];
+const TAKES = ["order", "offset", "start", "end", "every"];
 const LIMIT = 200;
 
 export function Stream({ name }: { name: string }) {
@@ -22,7 +22,7 @@ export function Stream({ name }: { name: string }) {
   return (
     <>
       <Head kind="Stream" title={<Name text={name} />} tools={<Export url={apiUrl(path, TAKES)} />}>
-        <Range window={null} />
+        <Range window={asked.answer?.data.window} />
         <Chips />
       </Head>
       <Ready asked={asked}>
@@ -48,7 +48,6 @@ export function Stream({ name }: { name: string }) {
                   { head: "Column", order: "name", cell: (row) => <A href={row.href}><Name text={row.name} /></A> },
                   { head: "Kind", class: "fit quiet", cell: (row) => row.kind },
                   { head: "Missing", number: true, order: "missing", class: "fit", cell: (row) => share(row.missing) },
-                  { head: "Drift", number: true, order: "drift", class: "fit", cell: (row) => fixed(row.drift?.value) },
                   { head: "Mean", number: true, class: "fit", cell: (row) => number(row.mean) },
                   { head: "Median", number: true, class: "fit", cell: (row) => number(row.median) },
                   { head: "Least", number: true, class: "fit", cell: (row) => number(row.min) },
@@ -66,9 +65,9 @@ export function Stream({ name }: { name: string }) {
   );
 }
 
-/** All streams: as the pipeline knows them. */
+/** All streams, as they can be compared. */
 export function Streams() {
-  const asked = usePageApi<Pipeline>("/pipeline");
+  const asked = usePageApi<ComparePage>("/compare");
   return (
     <>
       <Head title="Streams" />
@@ -76,12 +75,11 @@ export function Streams() {
         {({ data }) => (
           <Table
             label="streams"
-            rows={data.nodes.filter((node) => node.type === "stream")}
-            id={(row) => row.id}
+            rows={data.streams ?? []}
+            id={(row) => row}
             empty="Nothing has been logged yet."
             columns={[
-              { head: "Stream", cell: (row) => <A href={row.href}><Name text={row.name} /></A> },
-              { head: "Columns", number: true, class: "fit", cell: (row) => count(row.columns) },
+              { head: "Stream", class: "wide", cell: (row) => <A href={`/streams/${encodeURIComponent(row)}`}><Name text={row} /></A> },
             ]}
           />
         )}

@@ -8,7 +8,7 @@ from fourfold.serve.routes import Call, Endpoint
 
 PATHS = (
     "/", "/sign-in", "/incidents", "/incidents/{id}", "/pipeline", "/tasks", "/tasks/{rest:path}", "/streams",
-    "/streams/{rest:path}", "/columns/{rest:path}", "/box", "/runs", "/runs/{rest:path}", "/trace", "/compare",
+    "/streams/{rest:path}", "/columns/{rest:path}", "/box", "/runs", "/trace", "/compare",
     "/search", "/settings",
 )  # fmt: skip
 """Where the pages are; ``web/src/app.tsx`` has what each of them shows, and a test keeps the two equal."""
