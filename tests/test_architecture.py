@@ -22,19 +22,19 @@ SOURCE = ROOT / "src" / "fourfold"
 LEVELS = {
     "errors": 0,
     "model": 1,
-    "config": 2, "counts": 2,
+    "config": 2, "counts": 2, "charts": 2,
     "fold": 3, "metrics": 3, "expectations": 3,
     "log": 4, "state": 4, "engine": 4,
     "ingest": 5, "query": 5,
     "store": 6,
     "reports": 7,
     "watch": 8,
-    "sdk": 9,
+    "sdk": 9, "views": 9,
     "integrations": 10,
     "serve": 11,
     "cli": 12,
 }  # fmt: skip
-PURE = ("model", "counts", "fold", "metrics")
+PURE = ("model", "counts", "charts", "fold", "metrics")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from typing import Annotated
 
 import typer
@@ -29,6 +32,7 @@ def command(
     no_watch: Annotated[
         bool, typer.Option("--no-watch", help="Judge nothing, though fourfold.toml has a section [watch].")
     ] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the pages in a browser.")] = False,
     store: StoreOption = None,
     project: ProjectOption = None,
 ) -> None:
@@ -59,8 +63,15 @@ def command(
 
     def tell(bound: int) -> None:
         console().print(Words(f"serving {service.folder} at http://{named}:{bound}; Ctrl-C ends it"))
+        if browse and _has_screen():
+            webbrowser.open(f"http://{named}:{bound}")
 
     try:
         run(service, host, port, tell, beside)
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: {error.strerror or error}; choose another") from error
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a window to open: none that takes the terminal is started."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -10,6 +10,7 @@ from fourfold.log import Inbox, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
 from fourfold.serve.collector.committing import Committer
+from fourfold.serve.remembered import Remembered
 from fourfold.state import Database, catalogue, open_state
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -43,6 +44,7 @@ class Service:
         self.committer = Committer(self.inbox, settings.times)
         self.database: Database = open_state(*state_at(settings.place))
         self.access = Access(self.database, open_to_all=reach.local)
+        self.answers = Remembered()
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
 

@@ -1,0 +1,174 @@
+"""Distributions as few groups that two samples share, for people to look at; and how far apart they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fourfold.counts import Counts
+from fourfold.counts.binning import Floats
+from fourfold.metrics import drift
+from fourfold.metrics.intervals import Z
+
+GROUPS = 10  # of a number: the tenths of the baseline, for the effect
+SHOWN = 20  # groups of a number that are drawn
+_NAMED = 12  # values of a category that are drawn
+MISSING = "(missing)"
+REST = "(other)"
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Groups:
+    """Two samples in the same groups: how many of each fall in each, as drawn."""
+
+    labels: Sequence[str]
+    inside: Floats
+    baseline: Floats
+
+    @property
+    def shares(self) -> tuple[list[float], list[float]]:
+        """The shares of each sample."""
+        a, b = (side / max(side.sum(), 1.0) for side in (self.inside, self.baseline))
+        return a.tolist(), b.tolist()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Effect:
+    """How much two distributions differ, from 0 (alike) to 1 (nothing in common), with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def effect(inside: Floats, baseline: Floats) -> Effect:
+    """The Hellinger distance of two samples' shares, less what chance makes of it, with its interval.
+
+    It does not depend on how many records there are, as a p-value does: more of them make the interval narrower, not
+    the effect larger. By the delta method √p̂ has the variance (1 − p) / 4n, whatever p, so that the squared distance
+    of k groups is too large by (k − 1)(1/n + 1/m) / 8 in the mean, and H has the variance (1/n + 1/m) / 8 away from
+    zero. Sources: Pardo, Statistical Inference Based on Divergence Measures (2006), chapter 3; the angular
+    transformation is Anscombe's, Biometrika 35 (1948), 246–254; Cohen's h (Statistical Power Analysis, 1988, chapter
+    6) is the same on two groups.
+    """
+    n, m = float(inside.sum()), float(baseline.sum())
+    if n <= 0 or m <= 0:
+        return Effect(0.0, 0.0, 1.0)
+    p, q = inside / n, baseline / m
+    squared = float(np.sum((np.sqrt(np.maximum(p, 0)) - np.sqrt(np.maximum(q, 0))) ** 2)) / 2
+    noise = 1 / n + 1 / m
+    used = int(((inside > 0) | (baseline > 0)).sum())
+    value = math.sqrt(max(squared - max(used - 1, 0) * noise / 8, 0.0))
+    reach = Z * math.sqrt(noise / 8)
+    return Effect(min(value, 1.0), max(value - reach, 0.0), min(value + reach, 1.0))
+
+
+def compared(inside: Counts | None, baseline: Counts | None) -> tuple[Effect, Groups] | None:
+    """How two samples of a column differ, and what there is to draw; None where nothing can be compared."""
+    if inside is None or baseline is None or inside.kind != baseline.kind:
+        return None
+    if inside.kind == "numeric":
+        return _numbers(inside, baseline)
+    if inside.kind == "category":
+        return _names(_labels(inside), _labels(baseline))
+    if inside.kind == "opaque":
+        return _names(_present(inside), _present(baseline))
+    return None
+
+
+def of_names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[Effect, Groups]:
+    """The same of numbers by name: slices, versions, values of a parameter."""
+    return _names(inside, baseline)
+
+
+def _present(counts: Counts) -> dict[str, float]:
+    rows, missing = counts.tally("rows"), counts.missing
+    return {"(present)": float(rows - missing), MISSING: float(missing)}
+
+
+def _labels(counts: Counts) -> dict[str, float]:
+    found = {label: float(n) for label, n in zip(counts.labels, counts.counts.tolist(), strict=True) if n > 0}
+    for name, n in ((REST, counts.tally("other")), (MISSING, counts.missing)):
+        if n > 0:
+            found[name] = found.get(name, 0.0) + n
+    return found
+
+
+def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[Effect, Groups]:
+    labels = sorted({*inside, *baseline}, key=lambda name: (-(inside.get(name, 0.0) + baseline.get(name, 0.0)), name))
+    sides = [np.array([side.get(name, 0.0) for name in labels]) for side in (inside, baseline)]
+    apart = effect(*sides)
+    if len(labels) <= _NAMED + 1:
+        return apart, Groups(labels, *sides)
+    gap = np.abs(sides[0] / max(sides[0].sum(), 1.0) - sides[1] / max(sides[1].sum(), 1.0))
+    shown = sorted(np.argsort(-gap, kind="stable")[:_NAMED].tolist())
+    rest = np.ones(len(labels), bool)
+    rest[shown] = False
+    return apart, Groups(
+        [*(labels[i] for i in shown), f"{int(rest.sum())} others"], *(np.append(s[shown], s[rest].sum()) for s in sides)
+    )
+
+
+def _numbers(inside: Counts, baseline: Counts) -> tuple[Effect, Groups]:
+    here, there, positions = _places(inside, baseline)
+    special = [
+        (name, np.array([float(_tally(side, of)) for side in (inside, baseline)]))
+        for name, of in ((MISSING, ("null", "nan")), ("+∞", ("positive_infinity",)), ("−∞", ("negative_infinity",)))
+    ]
+    special = [(name, pair) for name, pair in special if pair.any()]
+    edges = _tenths(positions, there if there.any() else here)
+    group = np.searchsorted(edges, positions, side="left")
+    tenths = [np.bincount(group, side, len(edges) + 1) for side in (here, there)]
+    apart = effect(*(np.append(side, [pair[i] for _, pair in special]) for i, side in enumerate(tenths)))
+    drawn = _even(positions, here + there)
+    place = np.clip(np.searchsorted(drawn, positions, side="right") - 1, 0, len(drawn) - 2)
+    groups = [np.bincount(place, side, len(drawn) - 1) for side in (here, there)]
+    labels = [f"{edge:.4g}" for edge in drawn[:-1].tolist()] + [name for name, _ in special]
+    return apart, Groups(labels, *(np.append(g, [pair[i] for _, pair in special]) for i, g in enumerate(groups)))
+
+
+def _places(inside: Counts, baseline: Counts) -> tuple[Floats, Floats, Floats]:
+    """How many of each sample lie at each of some positions, and these."""
+    sizes = [float(side.counts.sum()) for side in (inside, baseline)]
+    if min(sizes) > 0 and inside.binning is not None and baseline.binning is not None:
+        pair = drift.placed(inside, baseline)
+        assert pair.positions is not None
+        return pair.current, pair.reference, pair.positions
+    one = inside if sizes[0] > 0 else baseline
+    if one.binning is None:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    positions = np.clip(one.binning.middles(one.bins), -_LARGEST, _LARGEST)
+    numbers, nothing = one.counts.astype(np.float64), np.zeros(len(positions))
+    return (numbers, nothing, positions) if one is inside else (nothing, numbers, positions)
+
+
+def _tally(counts: Counts, names: Sequence[str]) -> int:
+    return sum(counts.tally(name) for name in names)
+
+
+def _tenths(places: Floats, counts: Floats) -> Floats:
+    """Where tenths of the records end; a value that many have is a group of its own."""
+    order = np.argsort(places, kind="stable")
+    reached = np.cumsum(counts[order])
+    if not len(reached) or reached[-1] <= 0:
+        return places[:0]
+    at = np.searchsorted(reached, reached[-1] * np.arange(1, GROUPS) / GROUPS)
+    return np.unique(places[order][np.minimum(at, len(order) - 1)])
+
+
+def _even(places: Floats, weights: Floats) -> Floats:
+    """Edges of equally wide groups over all but the outermost records."""
+    order = np.argsort(places, kind="stable")
+    reached = np.cumsum(weights[order])
+    if not len(reached) or reached[-1] <= 0:
+        return np.array([0.0, 1.0])
+    ends = np.searchsorted(reached, reached[-1] * np.array([0.005, 0.995]))
+    low, high = places[order][np.minimum(ends, len(order) - 1)].tolist()
+    if low == high:
+        spread = abs(low) * 0.01 or 0.5
+        return np.array([low - spread, low + spread])
+    return np.linspace(low / 2, high / 2, SHOWN + 1) * 2
