@@ -168,7 +168,7 @@ function vertical(axis: Option, unit: string, small: boolean, parts: number, opt
   return {
     ...shared,
     splitNumber: parts === 2 ? 2 : 3,
-    ...(axis["max"] === undefined || unit === "share" ? scaleOf(...extent(option), unit, parts) : {}),
+    ...(axis["max"] === undefined || unit === "share" || unit === "ratio" ? scaleOf(...extent(option), unit, parts) : {}),
     axisLine: { show: false },
     axisLabel: { ...labels(axis), formatter: (value: number) => onAxis(value, unit), hideOverlap: true },
     splitLine: { lineStyle: { color: colour("grid") } },

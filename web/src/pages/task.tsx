@@ -1,6 +1,7 @@
+import { useMemo } from "preact/hooks";
 import { apiUrl, usePageApi } from "../api";
 import { Chart } from "../chart/chart";
-import { count, fixed, iso, length, share, words } from "../format";
+import { count, fixed, iso, length, ofMetric, share, words } from "../format";
 import { Box } from "../parts/box";
 import { Chips, Export, Range, Toggle, spanOf, useHidden } from "../parts/filters";
 import { Incidents } from "../parts/incidents";
@@ -10,7 +11,7 @@ import { Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
 import { changedBy, set, usePlace } from "../route";
-import type { Answer, SliceRow, TaskPage } from "../types";
+import type { Answer, ChartSpec, SliceRow, TaskPage } from "../types";
 
 const TAKES = ["metric", "start", "end", "every", "by", "only", "without"];
 
@@ -28,7 +29,8 @@ export function Task({ name }: { name: string }) {
   );
 }
 
-function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPage>; name: string }) {
+function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<TaskPage>; name: string }) {
+  const charts = useMemo(() => withRatios(given), [given]);
   const { query } = usePlace();
   const hidden = useHidden();
   const span = spanOf(data.window);
@@ -94,6 +96,13 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
       )}
     </>
   );
+}
+
+const OF_METRIC = ["metric", "slices", "versions"];
+
+/** The charts, those of the metric with its values as ratios. */
+function withRatios(charts: Record<string, ChartSpec>): Record<string, ChartSpec> {
+  return Object.fromEntries(Object.entries(charts).map(([name, spec]) => [name, OF_METRIC.includes(name) ? { ...spec, unit: ofMetric(spec.unit) } : spec]));
 }
 
 function heat(option: Record<string, unknown>): number {
