@@ -8,6 +8,7 @@ from fourfold.charts import Chart, Limit
 from fourfold.errors import FourfoldError
 from fourfold.model import DAY, Finding, Group, Incident, ObjectiveStatus, Owner, Severity, slice_key
 from fourfold.model.objective import OF_RUNS
+from fourfold.query.filtered import chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
@@ -129,7 +130,7 @@ def _href(reader: Reader, view: ObjectiveView) -> str:
         found = resolve(reader, objective.target)
     except FourfoldError:  # of a task that is not declared yet
         return path("")
-    only = [f"{name}={text}" if text is not None else name for name, text in view.slice.items()]
+    only = [chosen(name, text) for name, text in view.slice.items()]
     if found.kind == "task":
         return path("tasks", found.owner.name, metric=objective.metric, only=only)
     if found.column:
