@@ -150,6 +150,7 @@ def test_a_stretch_that_is_dragged_over_is_compared_and_stays_in_the_address(ope
     assert "box=2013-1" in tab.at()
     address = tab.at()
     ranked = tab.page.locator("#box table").inner_text()
+    tab.page.locator("#box button", has_text="Show").click()
     tab.page.locator("#box .actions a").first.click()
     tab.drawn()
     assert re.search(r"[?&](only|without)=", tab.at()) and "box=" in tab.at()

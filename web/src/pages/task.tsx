@@ -11,7 +11,7 @@ import { Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
 import { changedBy, set, usePlace } from "../route";
-import type { Answer, ChartSpec, SliceRow, TaskPage } from "../types";
+import type { Answer, ChartSpec, MetricValue, SliceRow, TaskPage } from "../types";
 
 const TAKES = ["metric", "start", "end", "every", "by", "only", "without"];
 
@@ -46,7 +46,7 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
         {data.task.horizon !== null && <>, labels within {length(data.task.horizon)}</>}
       </p>
       <ul class="metric-strip" aria-label="metrics">
-        {data.metrics.map((one) => (
+        {shownMetrics(data).map((one) => (
           <li key={one.metric}>
             <A exact href={changedBy({ metric: one.metric })} current={one.metric === data.metric} class="metric">
               <span class="metric-name">{one.title}</span>
@@ -55,6 +55,15 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
             </A>
           </li>
         ))}
+        <li>
+          <label class="more-metrics">
+            <span class="metric-name">another</span>
+            <select value="" onChange={(event) => event.currentTarget.value && set({ metric: event.currentTarget.value })}>
+              <option value="">choose</option>
+              {data.available.map((one) => <option key={one} value={one}>{words(one)}</option>)}
+            </select>
+          </label>
+        </li>
       </ul>
       <div class="chart-tools">
         <Toggle name="expected" label="expected range" />
@@ -96,6 +105,12 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
       )}
     </>
   );
+}
+
+/** The metrics that are shown always, and the one that was chosen. */
+function shownMetrics(data: TaskPage): MetricValue[] {
+  if (data.metrics.some((one) => one.metric === data.metric)) return data.metrics;
+  return [...data.metrics, { metric: data.metric, title: words(data.metric), value: data.value }];
 }
 
 const OF_METRIC = ["metric", "slices", "versions"];
