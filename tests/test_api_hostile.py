@@ -21,6 +21,7 @@ from fourfold.serve.app import application
 from fourfold.serve.service import Service
 from fourfold.views.asking import path
 
+pytestmark = pytest.mark.services  # hundreds of requests
 HOME = "http://127.0.0.1:4404"
 NAMES = [
     "<script>alert(1)</script>",
