@@ -54,8 +54,9 @@ def effect(inside: Floats, baseline: Floats) -> Effect:
     squared distance of k groups, times 8 / (1/n + 1/m), is a noncentral χ² with k − 1 degrees of freedom, whose
     noncentrality is the true squared distance so scaled; its interval is that of the mean and variance of this
     distribution (Patnaik, Biometrika 36 (1949), 202–232), solved for the noncentrality. Groups of fewer than five
-    expected in the smaller sample are taken together (Cochran, Biometrics 10 (1954), 417–451). On two groups the distance is √2 sin(h/4) of Cohen's
-    h (Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 6).
+    expected in the smaller sample are taken together (Cochran, Biometrics 10 (1954), 417–451), which can only lessen
+    the distance. On two groups it is √2 sin(h/4) of Cohen's h (Statistical Power Analysis for the Behavioral Sciences,
+    1988, chapter 6).
     """
     n, m = float(inside.sum()), float(baseline.sum())
     if n <= 0 or m <= 0:

@@ -12,8 +12,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fourfold.serve import api, collector, health, pages
+from fourfold.serve import api, health, pages
+from fourfold.serve.collector import endpoints as collector
 from fourfold.serve.guard import Guard
+from fourfold.serve.limits import Limited
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
@@ -34,7 +36,7 @@ def application(service: Service) -> Starlette:
 
     return Starlette(
         routes=routes(ENDPOINTS, service),
-        middleware=[Middleware(Guard, service.reach)],
+        middleware=[Middleware(Guard, service.reach), Middleware(Limited)],
         exception_handlers={HTTPException: _not_served, Exception: _failed},
         lifespan=lifespan,
     )

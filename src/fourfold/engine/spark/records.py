@@ -39,8 +39,8 @@ def records(
     return counted(whole, _Records(columns, splits, plan), parts)
 
 
-def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: Extent, parts: int) -> DataFrame:
-    """The counts of a log's repetitions: of a key's records all but the first one logged are.
+def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: Extent, parts: int) -> DataFrame | None:
+    """The counts of a log's repetitions, if there are any: of a key's records all but the first one logged are.
 
     So there are as many of them as records, less one for each key. Where keys come once only, these are the same; of
     the others, the changed records are counted, and the keys' first ones subtracted.
@@ -55,9 +55,9 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
         keys = new.select(key).distinct()
         every = new.unionByName(before(session, log, columns).join(keys, key, "left_semi"))
     every = within(every.where(F.col(key).isNotNull()), columns, extent, closed=False)
-    # equal hashes are only a first sieve, and cost an eighth of what texts do
     every = every.withColumn("hash", F.xxhash64(key))
-    several = every.groupBy("hash").agg(F.count("*").alias("n")).where(F.col("n") > 1).select("hash")
+    if (several := _several(session, every)) is None:
+        return None
     every = every.join(several, "hash", "left_semi").drop("hash")
     rows = every.where(F.col("was") != F.col("is")).withColumn("sign", F.when(F.col("is"), 1).otherwise(-1))
     rows = rows.drop("was", "is")
@@ -73,7 +73,23 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
     return counted(rows.select(*(sent.place(name) for name in sent.present), "sign"), _Repetitions(sent, splits), parts)
 
 
+_FEW = 1 << 20  # hashes that are sent to every executor
 _SIDES = {"is": -1, "was": 1}  # what a key's first record adds to the number of repetitions
+
+
+def _several(session: SparkSession, hashed: DataFrame) -> DataFrame | None:
+    """The hashes that several records have; None where each has its own, as keys mostly do.
+
+    Equal hashes are only a first sieve, and cost an eighth of what texts do. A few of them are worked out once, and
+    not for each part of the question.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    found = hashed.groupBy("hash").agg(F.count("*").alias("n")).where(F.col("n") > 1).select("hash")
+    few = found.limit(_FEW + 1).toArrow()
+    if not few.num_rows:
+        return None
+    return found if few.num_rows > _FEW else F.broadcast(session.createDataFrame(few))
 
 
 @dataclasses.dataclass(frozen=True)
