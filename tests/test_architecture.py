@@ -20,9 +20,9 @@ SOURCE = ROOT / "src" / "fourfold"
 # Each part of the package, and the level that it stands on. A file imports only what stands on a lower level, or in
 # its own part: what stands on one level, side by side, does not import each other.
 LEVELS = {
-    "errors": 0,
+    "errors": 0, "charts": 0,
     "model": 1,
-    "config": 2, "counts": 2, "charts": 2,
+    "config": 2, "counts": 2,
     "fold": 3, "metrics": 3, "expectations": 3,
     "log": 4, "state": 4, "engine": 4,
     "ingest": 5, "query": 5,

@@ -30,6 +30,8 @@ from fourfold.charts import (
     Reliability,
     Series,
     Span,
+    Stretch,
+    Timeline,
 )  # fmt: skip
 from fourfold.charts.graph import layers, ordered
 from fourfold.charts.spec import plain
@@ -58,6 +60,7 @@ def charts(text: str, numbers: Sequence[float | None]) -> list[Chart]:
         Pair(text, [text] * len(known), (text, text), (known, known)),
         Reliability(text, [Bin(n, n, n, n, 3) for n in known]),
         Confusion(text, [text, text], [[3, 0], [1, 2]]),
+        Timeline(text, [Stretch(text, n, n, -n) for n in known]),
         Graph(text, [Node(text, text, marks=("worse",)), Node("b", text, "task")], [(text, "b"), ("b", text)]),
     ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from fourfold.charts.heat import Confusion, Heat
 from fourfold.charts.line import Band, Curve, Limit, Line
 from fourfold.charts.pair import Bin, Pair, Reliability
 from fourfold.charts.spec import Chart
+from fourfold.charts.timeline import Stretch, Timeline
 
 __all__ = [
     "Band",
@@ -31,4 +32,6 @@ __all__ = [
     "Reliability",
     "Series",
     "Span",
+    "Stretch",
+    "Timeline",
 ]

@@ -123,9 +123,11 @@ class Canvas:
 class Plot:
     """An area with two axes on a canvas: ``x`` and ``y`` are where values lie."""
 
-    def __init__(self, canvas: Canvas, xs: Iterable[float], ys: Iterable[float | None], unit: str) -> None:
+    def __init__(
+        self, canvas: Canvas, xs: Iterable[float], ys: Iterable[float | None], unit: str, *, left: float = LEFT
+    ) -> None:
         self.canvas, self.unit = canvas, unit
-        self.left, self.right = LEFT, canvas.width - RIGHT
+        self.left, self.right = left, canvas.width - RIGHT
         self.top, self.bottom = TOP, canvas.height - BOTTOM
         self._xs = span_of(xs) or (0.0, 1.0)
         low, high = span_of(ys) or (0.0, 1.0)

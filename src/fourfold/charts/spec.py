@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 DAY = 86_400
 _LARGEST = 1e300  # a value is drawn at most so far out: a range of two finite numbers may be infinite
+_LAST = 8.64e12  # seconds since 1970 that JavaScript can express
 _SHORT = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
@@ -51,8 +52,8 @@ def number(value: float | None) -> float | None:
 
 
 def milliseconds(at: float) -> int:
-    """Seconds since 1970 as ECharts takes them."""
-    return int(at * 1_000)
+    """Seconds since 1970 as ECharts takes them: a time that no calendar has, as the last one that JavaScript's has."""
+    return int(max(-_LAST, min(at, _LAST)) * 1_000) if math.isfinite(at) else 0
 
 
 def span_of(values: Iterable[float | None]) -> tuple[float, float] | None:

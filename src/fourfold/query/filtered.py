@@ -27,7 +27,7 @@ class Filter:
 
     @staticmethod
     def of(only: Sequence[str], without: Sequence[str]) -> Filter:
-        """From texts such as "carrier=AA"; "carrier" alone are the records that have none.
+        """From texts such as "carrier=AA"; "carrier" alone are the records that have none (see ``chosen``).
 
         Raises:
             InputError: a text has no name.
@@ -144,13 +144,23 @@ def check_counted(source: OwnerCounts, owner: str, where: Filter, by: Sequence[s
     )
 
 
+def chosen(name: str, value: str | None) -> str:
+    """A slice as ``Filter.of`` reads it: "carrier=AA"; in a name, "=" is "%3D", and "%" is "%25".
+
+    >>> chosen("carrier", "a=b"), chosen("x=y", None)
+    ('carrier=a=b', 'x%3Dy')
+    """
+    name = name.replace("%", "%25").replace("=", "%3D")
+    return name if value is None else f"{name}={value}"
+
+
 def _pairs(texts: Sequence[str], field: str) -> tuple[tuple[str, Values], ...]:
     found: dict[str, set[str | None]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:
             raise InputError(f"{field}={text!r}: give a name and a value, such as {field}=carrier=AA")
-        found.setdefault(name, set()).add(value if equals else None)
+        found.setdefault(name.replace("%3D", "=").replace("%25", "%"), set()).add(value if equals else None)
     return tuple((name, frozenset(values)) for name, values in sorted(found.items()))
 
 

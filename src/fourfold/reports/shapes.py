@@ -15,6 +15,7 @@ from fourfold.metrics.intervals import Z
 
 GROUPS = 10  # of a number: the tenths of the baseline, for the effect
 SHOWN = 20  # groups of a number that are drawn
+_FEWEST = 5.0  # records of a group that are expected, for it to be judged by itself
 _NAMED = 12  # values of a category that are drawn
 MISSING = "(missing)"
 REST = "(other)"
@@ -49,22 +50,26 @@ def effect(inside: Floats, baseline: Floats) -> Effect:
     """The Hellinger distance of two samples' shares, less what chance makes of it, with its interval.
 
     It does not depend on how many records there are, as a p-value does: more of them make the interval narrower, not
-    the effect larger. By the delta method √p̂ has the variance (1 − p) / 4n, whatever p, so that the squared distance
-    of k groups is too large by (k − 1)(1/n + 1/m) / 8 in the mean, and H has the variance (1/n + 1/m) / 8 away from
-    zero. Sources: Pardo, Statistical Inference Based on Divergence Measures (2006), chapter 3; the angular
-    transformation is Anscombe's, Biometrika 35 (1948), 246–254; Cohen's h (Statistical Power Analysis, 1988, chapter
-    6) is the same on two groups.
+    the effect larger. With √p̂ of variance (1 − p) / 4n whatever p (Anscombe, Biometrika 35 (1948), 246–254), the
+    squared distance of k groups, times 8 / (1/n + 1/m), is a noncentral χ² with k − 1 degrees of freedom, whose
+    noncentrality is the true squared distance so scaled; its interval is that of the mean and variance of this
+    distribution (Patnaik, Biometrika 36 (1949), 202–232), solved for the noncentrality. Groups of fewer than five
+    expected in the smaller sample are taken together (Cochran, Biometrics 10 (1954), 417–451), which can only lessen
+    the distance. On two groups it is √2 sin(h/4) of Cohen's h (Statistical Power Analysis for the Behavioral Sciences,
+    1988, chapter 6).
     """
     n, m = float(inside.sum()), float(baseline.sum())
     if n <= 0 or m <= 0:
         return Effect(0.0, 0.0, 1.0)
-    p, q = inside / n, baseline / m
-    squared = float(np.sum((np.sqrt(np.maximum(p, 0)) - np.sqrt(np.maximum(q, 0))) ** 2)) / 2
-    noise = 1 / n + 1 / m
-    used = int(((inside > 0) | (baseline > 0)).sum())
-    value = math.sqrt(max(squared - max(used - 1, 0) * noise / 8, 0.0))
-    reach = Z * math.sqrt(noise / 8)
-    return Effect(min(value, 1.0), max(value - reach, 0.0), min(value + reach, 1.0))
+    rare = (inside + baseline) / (n + m) * min(n, m) < _FEWEST
+    inside, baseline = (np.append(side[~rare], side[rare].sum()) for side in (inside, baseline))
+    p, q = np.maximum(inside / n, 0), np.maximum(baseline / m, 0)
+    scale = 8 / (1 / n + 1 / m)
+    freedom = max(int(((inside > 0) | (baseline > 0)).sum()) - 1, 1)
+    beyond = scale * float(np.sum((np.sqrt(p) - np.sqrt(q)) ** 2)) / 2 - freedom
+    middle, reach = beyond + 2 * Z**2, Z * math.sqrt(max(4 * beyond + 4 * Z**2 + 2 * freedom, 0.0))
+    value, low, high = (min(math.sqrt(max(x, 0.0) / scale), 1.0) for x in (beyond, middle - reach, middle + reach))
+    return Effect(value, min(low, value), max(high, value))
 
 
 def compared(inside: Counts | None, baseline: Counts | None) -> tuple[Effect, Groups] | None:

@@ -1,7 +1,7 @@
 """Answers of pages, remembered while they are true.
 
 An answer is true until the state changes or a minute is over. One that took long is given again for a while although
-the state has changed: for ten times as long as it took, so that looking never takes more than a tenth of a core.
+the state has changed: for three times as long as it took, so that looking takes a quarter of a core at most.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Hashable
 
 _MINUTE = 60.0
-_AGAIN, _LONGEST = 10.0, 30.0  # times as long as it took; seconds
+_AGAIN, _LONGEST = 3.0, 30.0  # times as long as it took; seconds
 _KEPT, _BYTES = 256, 32 << 20  # answers, and what they may take together
 
 

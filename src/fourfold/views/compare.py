@@ -8,7 +8,7 @@ import math
 from fourfold.charts import Chart
 from fourfold.errors import FourfoldError, InputError, suggest
 from fourfold.model import DAY, Owner, Task, Value, Window, seconds
-from fourfold.query.filtered import ALL_RECORDS, Filter
+from fourfold.query.filtered import ALL_RECORDS, Filter, chosen
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, together
 from fourfold.reports import box
@@ -71,11 +71,11 @@ def _choices(reader: Reader, task: Task | None) -> Plain:
         return {"dimensions": [], "slices": [], "versions": [], "streams": sorted(forms.known_streams(reader))}
     known = {e.slice: e for e in forms.series_of(reader, task.prediction.stream) if e.kind == "stream" and e.names}
     slices = [
-        ", ".join(f"{name}={value}" for name, value in entry.values.items())
+        ", ".join(chosen(name, value) for name, value in entry.values.items())
         for entry in known.values()
         if len(entry.names) == 1 and None not in entry.values.values()
     ]
-    versions = [text for text in slices if task.version and text.startswith(f"{task.version}=")]
+    versions = [text for text in slices if task.version and text.startswith(chosen(task.version, ""))]
     return {
         "dimensions": [list(dimension.names) for dimension in task.dimensions], "slices": sorted(slices),
         "versions": sorted(versions), "streams": sorted(forms.known_streams(reader)),
@@ -90,7 +90,7 @@ def _side(text: str, field: str, task: Task | None, shown: Shown, asked: Asked) 
     if colon and kind == "version":
         if task is None or not task.version:
             raise InputError(f"{field}={text!r}: the task declares no version=")
-        return Side(rest, shown.window, Filter.of([f"{task.version}={rest}"], []))
+        return Side(rest, shown.window, Filter.of([chosen(task.version, rest)], []))
     if "=" in text:
         return Side(text, shown.window, Filter.of([text], []))
     start, slash, end = text.partition("/")
@@ -168,7 +168,7 @@ def difference(a: Value, b: Value) -> Value:
 def _href(task: str, side: Side) -> str:
     if side.stream:
         return path("streams", side.stream)
-    only = [f"{name}={value}" if value is not None else name for name, values in side.where.only for value in values]
+    only = [chosen(name, value) for name, values in side.where.only for value in values]
     if not task:
         return path("")
     start, end = forms.time(side.window.start) or "", forms.time(side.window.end) or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fourfold.charts import Chart, Pair
+from fourfold.query.filtered import chosen
 from fourfold.reports.box import Difference
 from fourfold.views.asking import Asked, path
 from fourfold.views.page import Plain
@@ -27,7 +28,7 @@ def listed(
 def row(one: Difference) -> Plain:
     """One difference."""
     slices = one.kind in ("slice", "version") and one.value is not None
-    chosen = f"{one.name}={one.value}" if one.value != "(none)" else one.name
+    text = chosen(one.name, one.value if one.value != "(none)" else None)
     column = one.kind == "column"
     inside, baseline = one.words
     href = path("columns", one.where, one.name) if column else path("streams", one.where) if slices else \
@@ -38,7 +39,7 @@ def row(one: Difference) -> Plain:
         "low": one.effect.low, "high": one.effect.high, "size": _size(one.sure),
         "usual": one.usual, "inside": {"n": one.inside, "words": inside},
         "baseline": {"n": one.baseline, "words": baseline}, "href": href,
-        "only": chosen if slices else None, "without": chosen if slices else None,
+        "only": text if slices else None, "without": text if slices else None,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourfold.model import Artifact, Finding, Incident, Owner, Run, Series, Value, Where
 from fourfold.query.counts import CurrentCounts
-from fourfold.query.filtered import Filter
+from fourfold.query.filtered import Filter, chosen
 from fourfold.query.reader import Reader
 from fourfold.state import catalogue
 from fourfold.views.asking import Shown, path
@@ -41,11 +41,11 @@ def where(place: Where) -> Plain:
 
 def place_path(place: Where) -> str:
     """The page about a place."""
-    chosen = [f"{name}={text}" if text is not None else name for name, text in json.loads(place.slice or "{}").items()]
+    only = [chosen(name, text) for name, text in json.loads(place.slice or "{}").items()]
     if place.column:
-        return path("columns", place.stream, place.column, only=chosen)
+        return path("columns", place.stream, place.column, only=only)
     if place.task:
-        return path("tasks", place.task, only=chosen)
+        return path("tasks", place.task, only=only)
     if place.stream:
         return path("streams", place.stream)
     if place.component:
@@ -149,11 +149,9 @@ def window(shown: Shown) -> Plain:
     }  # fmt: skip
 
 
-def where_of(chosen: Filter) -> Plain:
+def where_of(meant: Filter) -> Plain:
     """The records that are meant."""
-    only, without = (
-        {name: sorted(values, key=str) for name, values in pairs} for pairs in (chosen.only, chosen.without)
-    )
+    only, without = ({name: sorted(values, key=str) for name, values in pairs} for pairs in (meant.only, meant.without))
     return {"only": only, "without": without}
 
 

@@ -8,6 +8,7 @@ from fourfold.charts import Chart, Limit
 from fourfold.errors import FourfoldError
 from fourfold.model import DAY, Finding, Group, Incident, ObjectiveStatus, Owner, Severity, slice_key
 from fourfold.model.objective import OF_RUNS
+from fourfold.query.filtered import chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
@@ -43,7 +44,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     shown = [_objective(reader, view, active, charts, now) for view in objectives]
     tasks = [_task(reader, name, charts, now) for name in reader.recall(catalogue.tasks)]
     listed = components(reader)
-    ends = [end for _, end in spans(reader).values()]
+    ends = _ends(reader)
     data = {
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
         "state": _state(active, objectives, empty=not ends and not listed), "headline": _headline(active, objectives),
@@ -52,6 +53,13 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         "tasks": tasks, "components": [_component(view) for view in listed], "problems": len(uncountable(reader)),
     }  # fmt: skip
     return Page(data, charts)
+
+
+def _ends(reader: Reader) -> list[int]:
+    """Where the data end, by event time: of what tasks predict, or else of all streams."""
+    known = spans(reader)
+    predicted = [task.prediction.stream for task in reader.recall(catalogue.tasks).values()]
+    return [known[name][1] for name in predicted if name in known] or [end for _, end in known.values()]
 
 
 def _state(active: Sequence[Incident], objectives: Sequence[ObjectiveView], *, empty: bool) -> str:
@@ -129,7 +137,7 @@ def _href(reader: Reader, view: ObjectiveView) -> str:
         found = resolve(reader, objective.target)
     except FourfoldError:  # of a task that is not declared yet
         return path("")
-    only = [f"{name}={text}" if text is not None else name for name, text in view.slice.items()]
+    only = [chosen(name, text) for name, text in view.slice.items()]
     if found.kind == "task":
         return path("tasks", found.owner.name, metric=objective.metric, only=only)
     if found.column:
@@ -190,10 +198,19 @@ def _groups(reader: Reader, active: Sequence[Incident], listed: Sequence[Compone
             {
                 "group": group.value, "title": _TITLES[group], "state": state, "span": span, "health": health,
                 "incidents": list(dict.fromkeys(each.id for each, _ in members)), "findings": len(members),
-                "worst": [forms.finding(f) for f in worst[:_WORST]], "watched": watched[group],
+                "worst": [forms.finding(f) for f in _telling(worst)[:_WORST]], "watched": watched[group],
             }
         )  # fmt: skip
     return found
+
+
+def _telling(worst: Sequence[Finding]) -> list[Finding]:
+    """The first of each kind and column, and then the others: the same fault is found in each stream that it passes."""
+    first: dict[tuple[str, str], Finding] = {}
+    for found in worst:
+        first.setdefault((found.kind, found.where.column), found)
+    told = list(first.values())
+    return [*told, *(found for found in worst if found not in told)]
 
 
 def _urgency(found: Finding) -> tuple[int, float, str]:

@@ -67,6 +67,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         name = None if drawn is None else f"finding:{i}"
         rows.append({**forms.finding(each, name), "depth": lineage.depth(each.where)})
     objectives = reader.recall(listed)
+    charts["time_line"] = found.chart
     data = {
         **decided(found), "findings": rows, "time_line": _time_line(reader, found, now),
         "example": _example(reader, found, lineage),

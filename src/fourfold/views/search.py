@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from fourfold.model import EVERYTHING
 from fourfold.model.records import KEY
+from fourfold.query.filtered import chosen
 from fourfold.query.reader import Reader
 from fourfold.state import bulk, catalogue, runs
 from fourfold.state.objectives import listed
@@ -84,7 +85,7 @@ def _entries(reader: Reader) -> Iterator[Entry]:
 def _slice(task: str, key: str) -> Iterator[Entry]:
     values = forms.slice_values(key)
     name = ", ".join(f"{k}={'(none)' if v is None else v}" for k, v in values.items())
-    only = [f"{k}={v}" if v is not None else k for k, v in values.items()]
+    only = [chosen(k, v) for k, v in values.items()]
     yield "slice", name, f"of {task}", path("tasks", task, only=only)
 
 

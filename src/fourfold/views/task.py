@@ -17,7 +17,7 @@ from fourfold.metrics.estimate import KINDS_OF_TASK
 from fourfold.metrics.scores import score_counts
 from fourfold.model import DAY, EVERYTHING, Incident, Owner, Status, Task, Value, slice_key
 from fourfold.query.counts import CurrentCounts, OwnerCounts, by_window, pooled
-from fourfold.query.filtered import Filter, FilteredCounts
+from fourfold.query.filtered import Filter, FilteredCounts, chosen
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
 from fourfold.reports.losses import SliceLoss, losses
@@ -231,7 +231,7 @@ def _slice(
     reader: Reader, task: Task, wanted: str, one: SliceLoss, asked: Asked, shown: Shown, whole: Value, *,
     worked_out: bool,
 ) -> Plain:  # fmt: skip
-    texts = [f"{name}={text}" if text is not None else name for name, text in one.slice.items()]
+    texts = [chosen(name, text) for name, text in one.slice.items()]
     rest: Value | None = None
     if worked_out and len(one.slice) == 1 and not asked.where:
         rest = shown.metric(reader, task.name, wanted, whole=True, where=Filter.of([], texts))[0].value

@@ -23,15 +23,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     page_endpoint("/api/pipeline", pipeline.page, "The components and tasks, what feeds what, and three marks",
                   listed=True),
     page_endpoint(
-        "/api/tasks/{task:path}", task.page, "A task over time and by slice",
+        "/api/tasks/{task:name}", task.page, "A task over time and by slice",
         named("task", "The task."), *WINDOW, *WHERE, BY, METRIC, ESTIMATE, listed=True,
     ),
     page_endpoint(
-        "/api/streams/{stream:path}", stream.page, "A stream and its columns",
+        "/api/streams/{stream:name}", stream.page, "A stream and its columns",
         named("stream", "The stream."), *WINDOW, listed=True,
     ),
     page_endpoint(
-        "/api/columns/{stream:path}/{column:path}", column.page, "A column now and then, and over time",
+        "/api/columns/{stream:name}/{column:name}", column.page, "A column now and then, and over time",
         named("stream", "The stream."), named("column", "The column."), *WINDOW, *WHERE, METRIC, AGAINST, listed=True,
     ),
     page_endpoint(

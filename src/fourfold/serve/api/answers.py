@@ -14,6 +14,7 @@ import anyio.to_thread
 import pyarrow.csv
 import pyarrow.parquet
 from anyio import CapacityLimiter
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from fourfold.errors import InputError, suggest
@@ -29,6 +30,23 @@ _THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
     "json": "application/json", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
+
+
+class Name(Convertor[str]):
+    """Any name in a path; with several in one, ``segments`` tells where each ends."""
+
+    regex = r"(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("name", Name())
 
 
 def page_endpoint(
@@ -79,7 +97,7 @@ def segments(call: Call, path: str) -> dict[str, str]:
 
     >>> from types import SimpleNamespace
     >>> call = SimpleNamespace(request=SimpleNamespace(scope={"raw_path": b"/api/columns/a%2Fb/c%20d"}))
-    >>> segments(call, "/api/columns/{stream:path}/{column:path}")
+    >>> segments(call, "/api/columns/{stream:name}/{column:name}")
     {'stream': 'a/b', 'column': 'c d'}
     """
     raw = call.request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
