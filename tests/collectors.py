@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -38,11 +40,12 @@ def collector(store: Path, *options: str, environment: dict[str, str] | None = N
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port that nobody listens at, below those of outgoing connections: one of these may connect to itself."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 def is_up(address: str) -> bool:
@@ -69,3 +72,26 @@ def children(process: int) -> Sequence[int]:
         with contextlib.suppress(OSError):
             found += [int(child) for child in (task / "children").read_text().split()]
     return sorted(set(found))
+
+
+def serve_when_told() -> None:
+    """For each line of the input, a collector that serves until it is killed; writes the process's number."""
+    from fourfold.config import Settings
+    from fourfold.serve.server import run
+    from fourfold.serve.service import Service
+
+    store, port = sys.argv[1:]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no child is waited for
+    started = []
+    for _ in sys.stdin:
+        if not (child := os.fork()):
+            try:
+                run(Service(Settings(store, "test")), "127.0.0.1", int(port), lambda _: None, ())
+            finally:
+                traceback.print_exc()
+                os._exit(1)
+        started.append(child)
+        print(child, flush=True)
+    for child in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import httpx2 as httpx
@@ -112,3 +114,18 @@ def test_a_wrong_setting_of_the_watch_is_told_at_once(tmp_path: Path, monkeypatc
     answer = CliRunner().invoke(app, ["serve", "--port", "0", "--store", str(tmp_path / "store")])
     assert answer.exit_code != 0 and "days" in str(answer.exception)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "collector.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if block.startswith("curl")]
+    assert len(blocks) == 2
+    with collector(tmp_path / "store") as (_, address):
+        for block in blocks:
+            typed = block.replace("http://127.0.0.1:4404", address).replace("-H 'Authorization: Bearer TOKEN'", "")
+            said = subprocess.run(["sh", "-ec", typed], capture_output=True, text=True, check=True).stdout
+            assert '"taken":1' in said and "error" not in said
+        wait_until(lambda: counted(tmp_path / "store", "flights", "predict") == 1)
+    with contextlib.closing(Store(str(tmp_path / "store"), "flights")) as store:
+        store.writer.catch_up()
+        assert not store.writer.quarantined()

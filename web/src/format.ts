@@ -39,11 +39,12 @@ export function length(seconds: number | null | undefined): string {
     if (size >= unit) return `${number(seconds / unit, seconds / unit >= 100 ? 4 : 3)} ${name}`;
   }
   if (size === 0) return "0 s";
-  return size < 1 ? `${number(seconds * 1000)} ms` : `${number(seconds)} s`;
+  return size < 0.9995 ? `${number(seconds * 1000)} ms` : `${number(seconds)} s`;
 }
 
-/** A number in its unit. */
+/** A number in its unit; a metric that is a share is a ratio, as the field writes it. */
 export function inUnit(value: number | null | undefined, unit: string): string {
+  if (unit === "ratio") return fixed(value);
   if (unit === "share") return share(value);
   if (unit === "seconds") return length(value);
   return number(value);
@@ -51,6 +52,7 @@ export function inUnit(value: number | null | undefined, unit: string): string {
 
 /** A short number for an axis. */
 export function onAxis(value: number, unit: string): string {
+  if (unit === "ratio") return number(value);
   if (unit === "share") return `${signed(String(Number((100 * value).toPrecision(3))))} %`;
   if (unit === "seconds") return length(value);
   const size = Math.abs(value);
@@ -58,6 +60,11 @@ export function onAxis(value: number, unit: string): string {
     if (size >= at && size < 1e15) return signed(`${Number((value / at).toPrecision(3))}${letter}`);
   }
   return number(value);
+}
+
+/** The unit of a metric's values, where a share is a ratio. */
+export function ofMetric(unit: string): string {
+  return unit === "share" ? "ratio" : unit;
 }
 
 export function interval(value: Value, unit = "number"): string {

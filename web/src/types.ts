@@ -216,6 +216,8 @@ export interface TaskPage {
   window: Window;
   metric: string;
   metrics: MetricValue[];
+  /** The names of all metrics of such a task. */
+  available: string[];
   value: Value;
   without_value: Value | null;
   history: { start: string; end: string; value: Value; expected: { value: number | null; low: number | null; high: number | null } | null }[];

@@ -117,7 +117,9 @@ def _code(
 def _datasets(event: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """The direction and the name of each dataset, and itself."""
     for field, direction in (("inputs", "input"), ("outputs", "output")):
-        listed = event.get(field) or ()
+        listed = event.get(field)
+        if listed is None:
+            continue
         if not isinstance(listed, list):
             raise InputError(f"{field}: give an array of datasets")
         for dataset in listed:

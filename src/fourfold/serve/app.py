@@ -12,16 +12,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fourfold.serve import api, health, pages
+from fourfold.serve import api, health, openapi, pages
 from fourfold.serve.collector import endpoints as collector
 from fourfold.serve.guard import Guard
 from fourfold.serve.limits import Limited
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
-ENDPOINTS: tuple[Endpoint, ...] = (
-    *health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS, *pages.ENDPOINTS,
-)  # fmt: skip
+_DESCRIBED: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*_DESCRIBED, openapi.endpoint(_DESCRIBED), *pages.ENDPOINTS)
 
 
 def application(service: Service) -> Starlette:

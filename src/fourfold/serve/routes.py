@@ -80,7 +80,8 @@ class Parameter:
 class Endpoint:
     """One method at one path. ``role`` is what it needs; None: it is for everyone, such as the page to sign in.
 
-    ``summary`` and ``parameters`` describe it to programs.
+    ``summary`` and ``parameters`` describe it to programs; so do ``bodies`` and ``answer``, by JSON Schema: what a
+    request's body is, by its content type, and what the JSON of an answer is.
     """
 
     method: str
@@ -89,6 +90,8 @@ class Endpoint:
     role: Role | None
     summary: str = ""
     parameters: tuple[Parameter, ...] = ()
+    bodies: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    answer: Mapping[str, Any] | None = None
 
 
 def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:

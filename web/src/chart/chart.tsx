@@ -5,7 +5,7 @@ import { Menu } from "../parts/menu";
 import { currentTheme, onSystemTheme } from "../theme";
 import type { ChartSpec } from "../types";
 import { usePlace } from "../route";
-import { drawn, isOverTime, seriesOf, type Option, type Series } from "./option";
+import { colour, drawn, isOverTime, seriesOf, type Option, type Series } from "./option";
 import { save, type Format } from "./save";
 import { onStretch } from "./stretch";
 
@@ -74,8 +74,8 @@ export function Chart({ spec, height = 180, group, hidden = none, span = null, h
   }, [spec, theme, hidden.join(), span?.join()]);
 
   const keep = (format: Format): void => {
-    const made = chart.current;
-    if (made) void save(made.renderToSVGString(), made.getWidth(), made.getHeight(), spec.title, format);
+    const drawing = box.current?.querySelector("svg");
+    if (drawing) void save(drawing, colour("surface"), spec.title, format);
   };
 
   return (

@@ -143,7 +143,7 @@ function timesOf(option: Option): [number, number] | null {
 }
 
 function horizontal(axis: Option, { span, small, width, times }: Drawing, option: Option): Option {
-  const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false } };
+  const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false }, nameTextStyle: { color: colour("muted") } };
   if (axis["type"] !== "time") return { ...shared, axisLabel: { ...labels(axis), hideOverlap: true } };
   return {
     ...shared,
@@ -163,12 +163,12 @@ function timeLabels(ends: [number, number] | null, width: number): Option {
 }
 
 function vertical(axis: Option, unit: string, small: boolean, parts: number, option: Option): Option {
-  const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false } };
+  const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false }, nameTextStyle: { color: colour("muted") } };
   if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: MARGIN.left - 12, overflow: "truncate" } };
   return {
     ...shared,
     splitNumber: parts === 2 ? 2 : 3,
-    ...(axis["max"] === undefined || unit === "share" ? scaleOf(...extent(option), unit, parts) : {}),
+    ...(axis["max"] === undefined || unit === "share" || unit === "ratio" ? scaleOf(...extent(option), unit, parts) : {}),
     axisLine: { show: false },
     axisLabel: { ...labels(axis), formatter: (value: number) => onAxis(value, unit), hideOverlap: true },
     splitLine: { lineStyle: { color: colour("grid") } },

@@ -1,7 +1,14 @@
 // A chart as a file.
 export type Format = "svg" | "png";
 
-export async function save(picture: string, width: number, height: number, name: string, format: Format): Promise<void> {
+/** Hand a drawn chart to the reader, on the ground that it is seen on. */
+export async function save(drawing: SVGSVGElement, ground: string, name: string, format: Format): Promise<void> {
+  const { width, height } = drawing.getBoundingClientRect();
+  const copy = drawing.cloneNode(true) as SVGSVGElement;
+  const back = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  for (const [key, value] of Object.entries({ width: "100%", height: "100%", fill: ground })) back.setAttribute(key, value);
+  copy.prepend(back);
+  const picture = new XMLSerializer().serializeToString(copy);
   const content = format === "svg" ? new Blob([picture], { type: "image/svg+xml" }) : await raster(picture, width, height);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);

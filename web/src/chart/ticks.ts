@@ -16,8 +16,9 @@ export interface Scale {
 
 /** A round scale around two values with about `parts` parts; null where the chart's own is as good. */
 export function scaleOf(low: number, high: number, unit: string, parts: number): Scale | null {
-  if ((unit !== "seconds" && unit !== "share") || !Number.isFinite(high - low)) return null;
-  if (unit === "share" && (low < 0 || high > 1.0001)) return null;
+  const shares = unit === "share" || unit === "ratio";
+  if ((unit !== "seconds" && !shares) || !Number.isFinite(high - low)) return null;
+  if (shares && (low < 0 || high > 1.0001)) return null;
   const spread = high - low || Math.abs(high) || 1;
   const interval = (unit === "seconds" ? LENGTHS : SHARES).find((step) => spread / step <= parts);
   if (interval === undefined) return null;

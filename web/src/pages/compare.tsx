@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { apiUrl, usePageApi } from "../api";
-import { count, short, words } from "../format";
+import { count, ofMetric, short, words } from "../format";
 import { Differences } from "../parts/box";
 import { Export } from "../parts/filters";
 import { Name } from "../parts/link";
@@ -35,9 +35,9 @@ export function Compare() {
                   empty="No task has values for both."
                   columns={[
                     { head: "Metric", cell: (row) => words(row.metric) },
-                    { head: <Name text={data.a!.text} />, number: true, cell: (row) => <><Number_ value={row.a} unit={row.unit} /><Interval value={row.a} unit={row.unit} /></> },
-                    { head: <Name text={data.b!.text} />, number: true, cell: (row) => <><Number_ value={row.b} unit={row.unit} /><Interval value={row.b} unit={row.unit} /></> },
-                    { head: "Difference", number: true, cell: (row) => <><Number_ value={row.difference} unit={row.unit} /><Interval value={row.difference} unit={row.unit} /></> },
+                    { head: <Name text={data.a!.text} />, number: true, cell: (row) => <><Number_ value={row.a} unit={ofMetric(row.unit)} /><Interval value={row.a} unit={ofMetric(row.unit)} /></> },
+                    { head: <Name text={data.b!.text} />, number: true, cell: (row) => <><Number_ value={row.b} unit={ofMetric(row.unit)} /><Interval value={row.b} unit={ofMetric(row.unit)} /></> },
+                    { head: "Difference", number: true, cell: (row) => <><Number_ value={row.difference} unit={ofMetric(row.unit)} /><Interval value={row.difference} unit={ofMetric(row.unit)} /></> },
                   ]}
                 />
               </Section>

@@ -6,7 +6,7 @@ import { Ready, Section } from "../parts/ready";
 import { Table, type Column } from "../parts/table";
 import { Ago, Onset, Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
-import { count, inUnit, length, sliceWords, words } from "../format";
+import { count, inUnit, length, ofMetric, sliceWords, words } from "../format";
 import { usePageApi } from "../api";
 import type { ChartSpec, Group, Home as Data, Objective } from "../types";
 
@@ -68,7 +68,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
               ...[0, 1, 2].map((i) => ({
                 head: "",
                 number: true,
-                cell: (row: Data["tasks"][number]) => row.metrics[i] && <span class="labelled"><span class="quiet">{row.metrics[i].title}</span> <Number_ value={row.metrics[i].value} /></span>,
+                cell: (row: Data["tasks"][number]) => row.metrics[i] && <span class="labelled"><span class="quiet">{words(row.metrics[i].title)}</span> <Number_ value={row.metrics[i].value} /></span>,
               })),
               { head: "Trend", class: "fit", cell: (row) => row.chart && charts[row.chart] && <Small spec={charts[row.chart]!} /> },
             ]}
@@ -122,7 +122,7 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
 const ASKED: Record<string, string> = { ">=": "≥", "<=": "≤" };
 
 function unit(row: Objective): string {
-  return row.unit_of_value || "number";
+  return ofMetric(row.unit_of_value || "number");
 }
 
 function Groups({ groups, incidents }: { groups: readonly Group[]; incidents: Map<string, string> }) {

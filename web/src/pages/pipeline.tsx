@@ -68,7 +68,7 @@ function Node({ placed: { node, x, y, width, height } }: { placed: Placed }) {
       {node.type === "component" ? (
         <p class="quiet node-facts">{node.state && node.state !== "succeeded" ? <Mark state={node.state} /> : null} {length(node.duration)}, <Ago at={node.last_run} /></p>
       ) : (
-        <p class="quiet node-facts">{node.type}</p>
+        <p class="quiet node-facts">{node.type}{node.findings > 0 && <>, <Found node={node} /></>}</p>
       )}
       <NodeMarks node={node} />
     </div>
@@ -84,9 +84,14 @@ function NodeMarks({ node }: { node: PipelineNode }) {
       {changed.length > 0 && <span title={say(changed.map((one) => one.what))}><i class="pmark pmark-changed">◆</i> changed</span>}
       {worse.length > 0 && <span title={say(worse.map((one) => one.what))}><i class="pmark pmark-worse">▼</i> worse</span>}
       {touched.length > 0 && <span title={`downstream of ${say(touched)}`}><i class="pmark pmark-touched">○</i> touched</span>}
-      {node.findings > 0 && <A href={`/incidents/${encodeURIComponent(node.incidents[0] ?? "")}`}>{node.findings} {node.findings === 1 ? "finding" : "findings"}</A>}
+      {node.type === "component" && node.findings > 0 && <Found node={node} />}
     </p>
   );
+}
+
+function Found({ node }: { node: PipelineNode }) {
+  const text = `${node.findings} ${node.findings === 1 ? "finding" : "findings"}`;
+  return node.incidents[0] ? <A href={`/incidents/${encodeURIComponent(node.incidents[0])}`}>{text}</A> : <>{text}</>;
 }
 
 function Components({ nodes }: { nodes: readonly PipelineNode[] }) {

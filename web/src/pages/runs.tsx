@@ -54,7 +54,7 @@ function List() {
                 { head: "Changed", class: "fit", cell: (row) => row.changed.join(", ") || <span class="none">–</span> },
                 { head: "Read", cell: (row) => <Artifacts of={row.inputs} /> },
                 { head: "Wrote", cell: (row) => <Artifacts of={row.outputs} /> },
-                { head: "Error", class: "wide", cell: (row) => (row.error ? <Name text={row.error} /> : null) },
+                { head: "Error", class: "wide", cell: (row) => (row.error ? <Name text={row.error.trim().split("\n").at(-1) ?? ""} /> : null) },
               ]}
             />
             <Pages total={data.total} shown={data.rows.length} limit={LIMIT} />

@@ -26,7 +26,7 @@ export function Settings() {
             <Tokens data={data} again={asked.again} />
             <div class="columns">
               <Section title="Channels" note="who is told of incidents; in fourfold.toml">
-                <Table label="channels" rows={data.channels} id={(row) => row.name} empty="No channel is set up: [channel.NAME] in fourfold.toml adds one." columns={[
+                <Table label="channels" rows={data.channels} id={(row) => row.name} empty="No channel is set up: [watch.notify.NAME] in fourfold.toml adds one." columns={[
                   { head: "Name", cell: (row) => <Name text={row.name} /> },
                   { head: "Kind", class: "fit", cell: (row) => row.kind },
                   { head: "From", class: "fit", cell: (row) => row.severity },

@@ -1,6 +1,7 @@
+import { useMemo } from "preact/hooks";
 import { apiUrl, usePageApi } from "../api";
 import { Chart } from "../chart/chart";
-import { count, fixed, iso, length, share, words } from "../format";
+import { count, fixed, iso, length, ofMetric, share, words } from "../format";
 import { Box } from "../parts/box";
 import { Chips, Export, Range, Toggle, spanOf, useHidden } from "../parts/filters";
 import { Incidents } from "../parts/incidents";
@@ -10,7 +11,7 @@ import { Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
 import { changedBy, set, usePlace } from "../route";
-import type { Answer, SliceRow, TaskPage } from "../types";
+import type { Answer, ChartSpec, MetricValue, SliceRow, TaskPage } from "../types";
 
 const TAKES = ["metric", "start", "end", "every", "by", "only", "without"];
 
@@ -28,7 +29,8 @@ export function Task({ name }: { name: string }) {
   );
 }
 
-function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPage>; name: string }) {
+function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<TaskPage>; name: string }) {
+  const charts = useMemo(() => withRatios(given), [given]);
   const { query } = usePlace();
   const hidden = useHidden();
   const span = spanOf(data.window);
@@ -44,7 +46,7 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
         {data.task.horizon !== null && <>, labels within {length(data.task.horizon)}</>}
       </p>
       <ul class="metric-strip" aria-label="metrics">
-        {data.metrics.map((one) => (
+        {shownMetrics(data).map((one) => (
           <li key={one.metric}>
             <A exact href={changedBy({ metric: one.metric })} current={one.metric === data.metric} class="metric">
               <span class="metric-name">{one.title}</span>
@@ -53,6 +55,15 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
             </A>
           </li>
         ))}
+        <li>
+          <label class="more-metrics">
+            <span class="metric-name">another</span>
+            <select value="" onChange={(event) => event.currentTarget.value && set({ metric: event.currentTarget.value })}>
+              <option value="">choose</option>
+              {data.available.map((one) => <option key={one} value={one}>{words(one)}</option>)}
+            </select>
+          </label>
+        </li>
       </ul>
       <div class="chart-tools">
         <Toggle name="expected" label="expected range" />
@@ -94,6 +105,19 @@ function Shown({ answer: { data, charts = {} }, name }: { answer: Answer<TaskPag
       )}
     </>
   );
+}
+
+/** The metrics that are shown always, and the one that was chosen. */
+function shownMetrics(data: TaskPage): MetricValue[] {
+  if (data.metrics.some((one) => one.metric === data.metric)) return data.metrics;
+  return [...data.metrics, { metric: data.metric, title: words(data.metric), value: data.value }];
+}
+
+const OF_METRIC = ["metric", "slices", "versions"];
+
+/** The charts, those of the metric with its values as ratios. */
+function withRatios(charts: Record<string, ChartSpec>): Record<string, ChartSpec> {
+  return Object.fromEntries(Object.entries(charts).map(([name, spec]) => [name, OF_METRIC.includes(name) ? { ...spec, unit: ofMetric(spec.unit) } : spec]));
 }
 
 function heat(option: Record<string, unknown>): number {

@@ -51,7 +51,8 @@ export function Box({ target, stretch, close }: { target: string; stretch: strin
             {data.total > data.rows.length && <button type="button" onClick={() => setLimit(MANY)}>Show {Math.min(data.total, MANY)} of {data.total}</button>}
             <p class="note">
               Compared with <Time at={data.window.baseline.start} /> to <Time at={data.window.baseline.end} />: {count(data.total)} in {length(data.took)}.
-              Ranked by the lower limit of the effect, from 0 (the same) to 1 (nothing in common), which more data narrow but do not raise.
+              Ranked by how far the effect, from 0 (the same) to 1 (nothing in common), is beyond what is usual from one such stretch to the next;
+              more data narrow its interval, but do not raise it.
             </p>
           </>
         )}
@@ -72,7 +73,7 @@ export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; 
         return row.href ? <A href={row.href}>{name}</A> : name;
       },
     },
-    { head: "Effect", number: true, class: "fit", title: "0: the same, 1: nothing in common", cell: (row) => <><span class="quiet">{row.size}</span> {fixed(row.effect, 2)}{row.low !== null && row.high !== null && <span class="interval-text">{fixed(row.low, 2)}–{fixed(row.high, 2)}</span>}</> },
+    { head: "Effect", number: true, class: "fit", title: "0: the same, 1: nothing in common", cell: (row) => <><span class="quiet">{row.size === "none" ? "as usual" : row.size}</span> {fixed(row.effect, 2)}{row.low !== null && row.high !== null && <span class="interval-text">{fixed(row.low, 2)}–{fixed(row.high, 2)}</span>}</> },
     { head: names[0], class: "wide", cell: (row) => <Name text={row.inside.words} /> },
     { head: names[1], class: "wide", cell: (row) => <Name text={row.baseline.words} /> },
     { head: "Distributions", class: "fit", cell: (row) => (row.chart && charts[row.chart] ? <Small spec={charts[row.chart]!} width={160} /> : null) },

@@ -12,6 +12,7 @@ from fourfold.engine.drive import count_records, count_repetitions, divided
 from fourfold.engine.duckdb import parts_of
 from fourfold.engine.duckdb.files import needed, sliced
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
+from fourfold.engine.spark.direct import Reading, is_direct, listed, repeated
 from fourfold.engine.spark.files import Columns, columns_of, frame, within
 from fourfold.engine.spark.partial import by_sign, counted
 from fourfold.engine.spark.touched import before, changed, order
@@ -28,8 +29,11 @@ def records(
     """The counts of a log's added and removed records."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    meant = {*users(log.schema.names), KEY, EVENT_TIME, *([LOG_TIME] if extent.as_of is not None else [])}
-    columns = columns_of(log, meant | sliced(log.schema, splits))
+    names = {*users(log.schema.names), KEY, EVENT_TIME} | sliced(log.schema, splits)
+    if is_direct(log):
+        reading = Reading(log, extent, columns_of(log, names).names)
+        return counted(listed(session, log), _ReadRecords(reading, splits, plan), parts)
+    columns = columns_of(log, names | ({LOG_TIME} if extent.as_of is not None else set()))
     signed = [
         within(frame(session, files, columns), columns, extent).withColumn("sign", F.lit(sign))
         for files, sign in ((log.added, 1), (log.removed, -1))
@@ -47,6 +51,8 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
     """
     from pyspark.sql import functions as F  # noqa: N812
 
+    if not log.before and is_direct(log) and not repeated(session, log, extent).limit(1).toArrow().num_rows:
+        return None
     columns = columns_of(log, needed(log.schema, (), splits))
     key = columns.place(KEY)
     new = changed(session, log, columns)
@@ -93,6 +99,19 @@ def _several(session: SparkSession, hashed: DataFrame) -> DataFrame | None:
 
 
 @dataclasses.dataclass(frozen=True)
+class _ReadRecords:
+    """Counts the records of the files that it is given the names of."""
+
+    reading: Reading
+    splits: Splits
+    plan: Plan
+
+    def __call__(self, named: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for sign, part in self.reading(named):
+            yield from _counted(sign, part, self.splits, self.plan)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Records:
     """Counts records."""
 
@@ -102,9 +121,12 @@ class _Records:
 
     def __call__(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         for sign, part in by_sign(tables):
-            whole = self.columns.records(part)
-            batch = Batch(sign, whole, parts_of(whole, divided(self.splits)))
-            yield from count_records(batch, self.splits, self.plan)
+            yield from _counted(sign, self.columns.records(part), self.splits, self.plan)
+
+
+def _counted(sign: int, records: pa.Table, splits: Splits, plan: Plan) -> Iterator[pa.Table]:
+    batch = Batch(sign, records, parts_of(records, divided(splits)))
+    return count_records(batch, splits, plan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,4 +46,9 @@ def _read(message: str, content: bytes) -> messages.Content:
     return said
 
 
-ENDPOINTS = (Endpoint("PUT", "/v1/messages/{id}", put, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint(
+        "PUT", "/v1/messages/{id}", put, Role.INGEST, "Take a message of fourfold's own processes",
+        bodies={"application/vnd.apache.arrow.file": {"contentMediaType": "application/vnd.apache.arrow.file"}},
+    ),
+)  # fmt: skip

@@ -12,6 +12,7 @@ from fourfold.integrations.cloudevents import BATCHED, STRUCTURED, Event, binary
 from fourfold.model import limits
 from fourfold.model.access import Role
 from fourfold.sdk.batch import Record
+from fourfold.serve.collector import schemas
 from fourfold.serve.collector.gathering import Given
 from fourfold.serve.collector.records import (
     check_names,
@@ -22,7 +23,7 @@ from fourfold.serve.collector.records import (
     parsed_json,
     taken,
 )
-from fourfold.serve.routes import Call, Endpoint
+from fourfold.serve.routes import Call, Endpoint, Parameter
 
 
 async def post(call: Call) -> Response:
@@ -68,4 +69,10 @@ def _events(call: Call, content: bytes) -> Sequence[Event]:
     raise not_served(kind, (STRUCTURED, BATCHED, "any with the headers of binary mode (ce-specversion, …)"))
 
 
-ENDPOINTS = (Endpoint("POST", "/v1/events", post, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/v1/events", post, Role.INGEST, "Log CloudEvents",
+        (schemas.PROJECT, Parameter("stream", "The stream; else the event's type.")),
+        {STRUCTURED: schemas.EVENT, BATCHED: {"type": "array", "items": schemas.EVENT}}, schemas.TAKEN,
+    ),
+)  # fmt: skip

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from fourfold.errors import InputError
 from fourfold.integrations.openlineage import run_of
 from fourfold.model.access import Role
+from fourfold.serve.collector import schemas
 from fourfold.serve.collector.records import parsed_json
 from fourfold.serve.collector.runs import report
 from fourfold.serve.routes import Call, Endpoint, answered
@@ -40,6 +41,12 @@ async def _take(call: Call, project: str, events: list[Any]) -> Response:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/api/v1/lineage", post, Role.INGEST),
-    Endpoint("POST", "/api/v1/lineage/batch", post_batch, Role.INGEST),
-)
+    Endpoint(
+        "POST", "/api/v1/lineage", post, Role.INGEST, "Take an OpenLineage event", (schemas.PROJECT,),
+        {"application/json": schemas.LINEAGE}, schemas.COUNTED,
+    ),
+    Endpoint(
+        "POST", "/api/v1/lineage/batch", post_batch, Role.INGEST, "Take OpenLineage events", (schemas.PROJECT,),
+        {"application/json": {"type": "array", "items": schemas.LINEAGE}}, schemas.COUNTED,
+    ),
+)  # fmt: skip

@@ -23,8 +23,9 @@ from fourfold.model.access import Role
 from fourfold.sdk.batch import Record
 from fourfold.sdk.sender import stream_name
 from fourfold.serve.access import Refused
+from fourfold.serve.collector import schemas
 from fourfold.serve.collector.gathering import Given
-from fourfold.serve.routes import Call, Endpoint, answered
+from fourfold.serve.routes import Call, Endpoint, Parameter, answered
 
 LINES = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 _LARGE = 1 << 16  # bytes of a body, from which on another thread reads it
@@ -190,4 +191,14 @@ def not_served(kind: str, known: Sequence[str]) -> Refused:
     return Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
 
 
-ENDPOINTS = (Endpoint("POST", "/v1/streams/{stream:path}/records", post, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/v1/streams/{stream:path}/records", post, Role.INGEST, "Log records",
+        (
+            schemas.PROJECT, Parameter("key", "The field that identifies a record; several make it up.", repeated=True),
+            Parameter("time", "The field with a record's event time; else it is now."),
+            Parameter("run", "The id of the run that logs them."),
+        ),
+        {"application/json": schemas.RECORDS, LINES[0]: {"type": "string"}}, schemas.TAKEN,
+    ),
+)  # fmt: skip

@@ -15,6 +15,7 @@ from fourfold.log import messages
 from fourfold.log.inbox import written
 from fourfold.model import Artifact, Run, RunStatus, limits
 from fourfold.model.access import Role
+from fourfold.serve.collector import schemas
 from fourfold.serve.collector.records import parsed_json
 from fourfold.serve.routes import Call, Endpoint, answered
 
@@ -147,4 +148,9 @@ _ARTIFACT: Mapping[str, Callable[[Any, str], Any]] = {
 }  # fmt: skip
 _NEEDED = {"run": ("id", "component"), "artifact": ("name", "direction")}
 
-ENDPOINTS = (Endpoint("POST", "/v1/runs", post, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/v1/runs", post, Role.INGEST, "Record runs", (schemas.PROJECT,),
+        {"application/json": schemas.one_or_several(schemas.RUN)}, schemas.COUNTED,
+    ),
+)  # fmt: skip
