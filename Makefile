@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench faults clean
+.PHONY: setup demo test check web bench faults clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ check: setup
 
 test: check
 	$(BIN)/pytest -n 2
+
+# the pages that the wheel ships; only who changes them needs Node 18+
+web:
+	cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent build
 
 bench: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench

@@ -27,7 +27,7 @@ from fourfold.counts.binning import Binning
 from fourfold.fold import Plan, fold
 from fourfold.model import DAY, HOUR, Owner, Place
 from fourfold.query.metric import metric
-from fourfold.state import Database, adding, bulk, catalogue
+from fourfold.state import Database, adding, bulk, catalogue, taken
 from fourfold.state.moving import move
 from fourfold.store import Store
 
@@ -86,7 +86,7 @@ def times(stores: dict[str, Store], streams: int) -> dict[str, dict[str, tuple[f
         for question in next(iter(asked.values())):
             for system, store in stores.items():
                 with store.reader.database.write() as connection:
-                    catalogue.mark_applied(connection, f"{round_}{question}")
+                    taken.note(connection, [(question, round_)], time.time())
                 pair = []
                 for _ in range(2):
                     started = used()

@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "fourfold"
 # Each part of the package, and the level that it stands on. A file imports only what stands on a lower level, or in
 # its own part: what stands on one level, side by side, does not import each other.
 LEVELS = {
-    "errors": 0,
+    "errors": 0, "charts": 0,
     "model": 1,
     "config": 2, "counts": 2,
     "fold": 3, "metrics": 3, "expectations": 3,
@@ -29,12 +29,12 @@ LEVELS = {
     "store": 6,
     "reports": 7,
     "watch": 8,
-    "sdk": 9,
+    "sdk": 9, "views": 9,
     "integrations": 10,
     "serve": 11,
     "cli": 12,
 }  # fmt: skip
-PURE = ("model", "counts", "fold", "metrics")
+PURE = ("model", "counts", "charts", "fold", "metrics")
 NO_IO = {"os", "pathlib", "socket", "sqlite3", "sqlalchemy", "deltalake", "duckdb", "time", "datetime", "requests"}
 
 

@@ -56,7 +56,9 @@ class Profiler:
             raise InjectedError(call)
 
 
-GUARD = host.guarded(host.Host.warn).__code__  # type: ignore[attr-defined]  # the guard around what the host calls: to enter it is the host's own call
+GUARD = host.guarded(
+    host.Host.warn
+).__code__  # the guard around what the host calls: to enter it is the host's own call
 AT_THE_END = ("_at_exit", "close", "_finish", "_end_shipping")  # not while it logs
 
 

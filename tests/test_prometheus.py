@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,3 +186,12 @@ def test_each_metric_is_in_the_docs() -> None:
     text = (Path(__file__).parent.parent / "docs" / "notifications.md").read_text(encoding="utf-8")
     for family in families(WATCHED):
         assert f"`{family.name}`" in text or f"`{family.name.replace('fourfold_objective', '')}`" in text, family.name
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    dashboard = json.loads((Path(__file__).parent.parent / "examples" / "serve" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [one["definition"] for one in dashboard["templating"]["list"] if "definition" in one]
+    asked = {name for query in queries for name in re.findall(r"fourfold_\w+", query)}
+    assert asked and asked <= {family.name for family in families(WATCHED)}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])

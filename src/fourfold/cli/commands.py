@@ -19,6 +19,7 @@ from fourfold.cli import (
     metrics,
     move,
     objectives,
+    report,
     runs,
     serve,
     skew,
@@ -36,8 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 for command in (
-    demo, check, incidents, objectives, status, watch, serve, tokens, runs, streams, metrics, trace, compare, skew,
-    suggest, fold, forget, move, doctor,
+    demo, check, incidents, objectives, status, watch, serve, report, tokens, runs, streams, metrics, trace, compare,
+    skew, suggest, fold, forget, move, doctor,
 ):  # fmt: skip
     app.command(command.__name__.rpartition(".")[2])(command.command)
 

@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fourfold import config, sdk
+from fourfold.cli import serve as serving
 from fourfold.cli.options import JsonOption, StoreOption, print_json, settings_of
 from fourfold.cli.screen import console
 from fourfold.cli.status import draw, overview
@@ -29,6 +30,7 @@ MARKER = "demo"  # a file that marks the demo's own store
 def command(
     store: StoreOption = None,
     keep: Annotated[bool, typer.Option("--keep", help="Add to the store instead of starting over.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the pages of it afterwards, and open them.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Replay a year of flights from New York through a pipeline, and show what fourfold saw."""
@@ -63,6 +65,9 @@ def command(
         print_json([view.to_row()])
         return
     draw(view, out)
+    if serve:
+        serving.command(store=store, project=PROJECT, browse=True)
+        return
     program = "fourfold" if shutil.which("fourfold") else os.path.relpath(sys.argv[0])
     where = "" if folder == Path(config.DEFAULT_STORE).absolute() else f" --store {shlex.quote(str(folder))}"
     out.print("Try next:", style="bold")

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -32,9 +32,11 @@ from fourfold.log import (
     faults,
     messages,
 )
+from fourfold.log.checking import check
+from fourfold.log.inbox import Found
 from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
-from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series
+from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series, taken
 from fourfold.state.jobs import Job
 
 logger = logging.getLogger("fourfold")
@@ -47,17 +49,19 @@ Received = tuple[Message, messages.Content]
 class Collector:
     """Takes what is in an inbox. Only one process at a time does (see ``Store.catch_up``).
 
-    A message's file is removed only when a readable commit holds its contents: a version of a stream's log, a
-    transaction of the state, or a file in quarantine. A crash in between leaves the file, and the next collector finds
-    out exactly whether it was taken: for records by looking up the batch in the log, for all else by the note in the
-    state's transaction.
+    A file is removed only when readable commits hold all its messages: a version of a stream's log, a transaction of
+    the state, or a file in quarantine. A crash in between leaves the file, and the next collector finds out exactly
+    what was taken: for records by looking up the batch in the log, for all else by the note in the state's transaction.
+    What was taken stays noted for days, as it may be sent again.
     """
 
     def __init__(self, inbox: Inbox, database: Database, quarantine: Quarantine, logs: Logs) -> None:
         self._inbox, self._database, self._quarantine, self._logs = inbox, database, quarantine, logs
         self.stuck: dict[str, str] = {}  # the streams whose records wait in the inbox, and why
         self._missed = False  # whether a bucket did not give what is in it
-        self._left: set[str] = set()  # the messages of newer versions
+        self._left: set[str] = set()  # the messages, and files, that stay: of newer versions, or unreadable
+        self._settled: set[str] = set()  # of the messages at hand, those that need not be taken any more
+        self._taken: list[Message] = []  # and those of them that are to be noted as taken
         self._warned: set[str] = set()
 
     def newer(self) -> set[str]:
@@ -77,7 +81,7 @@ class Collector:
         if self.forgotten():
             self._rediscover()
         self._inbox.clear_stale()
-        self._forget_applied()
+        self._forget_taken()
         self.stuck, self._missed = {}, False
         waiting: list[StorePath] = []
         size = 0
@@ -114,51 +118,86 @@ class Collector:
         declarations.note_made_anew(self._inbox.folder.parent)
         logger.warning("The state of the store was gone. %s", declarations.LOST)
 
-    def _received(self, path: StorePath, found: Message | Exception) -> Received | None:
+    def _received(self, found: Found) -> Received | None:
         """A message and its contents; an unreadable one goes to quarantine, a newer one stays where it is.
 
         One that a bucket did not give stays there too, and is tried again in the next round.
         """
         try:
-            if isinstance(found, Exception):
-                raise found
-            return found, messages.decode(found.header)
+            if isinstance(found.message, Exception):
+                raise found.message
+            content = messages.decode(found.message.header)
+            check(content, found.message.table)
+            return found.message, content
         except FileNotFoundError:
             return None
         except BucketError as error:
             self._missed = True
             self._warn(f"{type(error)}", f"a message cannot be read, and waits: {error}")
         except messages.NewerMessageError as error:
-            self._left.add(path.stem)
+            self._left.add(found.id)
             self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
         except (DamagedMessageError, messages.UnreadableMessageError, IsADirectoryError) as error:
-            self._keep_file(path, str(error))
+            self._keep(found, str(error))
         except OSError as error:
-            self._left.add(path.stem)
-            self._warn(str(path), f"{path} cannot be read, and stays there: {error}")
+            self._left.add(found.id)
+            self._warn(str(found.path), f"{found.path} cannot be read, and stays there: {error}")
         return None
 
-    def _keep_file(self, path: StorePath, reason: str, stream: str = "inbox", project: str = "") -> None:
+    def _keep(self, found: Found, reason: str, stream: str = "inbox", project: str = "") -> None:
         """Put a message into quarantine; if that cannot be written, it stays in the inbox."""
         try:
-            self._quarantine.keep_file(path, reason, stream, project)
+            if found.content is None:
+                self._quarantine.keep_file(found.path, reason, stream, project)
+            else:
+                self._quarantine.keep_message(found.id, found.content, reason, stream, project)
         except BucketError as error:
             self._missed = True
             self._warn(f"keeping {type(error)}", f"a message that goes to quarantine waits: {error}")
         except StoreError as error:
-            self._left.add(path.stem)
+            self._left.add(found.id)
             self._warn(str(error), f"{reason} It stays there, because {error}")
         else:
+            self._settled.add(found.id)
             self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
 
     def _take(self, paths: Sequence[StorePath]) -> None:
-        wanted = [path for path in paths if path.stem not in self._left]
-        read = self._inbox.read_all(wanted)
-        received = [taken for path, found in read if (taken := self._received(path, found)) is not None]
+        """Take the messages in files, each once, whichever files it is in, and remove the files that are done with."""
+        fresh: dict[str, Found] = {}
+        inside: dict[StorePath, list[str]] = {}
+        for found in self._inbox.read_all([path for path in paths if path.stem not in self._left]):
+            if found.id not in fresh or isinstance(fresh[found.id].message, Exception):  # of two copies, a sound one
+                fresh[found.id] = found
+            inside.setdefault(found.path, []).append(found.id)
+        again = self._known([found.message for found in fresh.values() if isinstance(found.message, Message)])
+        self._settled, self._taken = {message.id for message in again}, list(again)
+        self._take_fresh([found for found in fresh.values() if found.id not in self._settled])
+        if self._taken:
+            with self._database.write() as connection:
+                taken.note(connection, [(message.writer, message.sequence) for message in self._taken], time.time())
+        done = []
+        for path, ids in inside.items():
+            if not (waiting := set(ids) - self._settled):
+                done.append(path)
+            elif waiting <= self._left:
+                self._left.add(path.stem)
+        self._remove(done)
+
+    def _known(self, listed: Sequence[Message]) -> list[Message]:
+        """Those of some messages that were taken before."""
+        if not listed:
+            return []
+        with self._database.read() as connection:
+            known = taken.of(connection, {message.writer for message in listed})
+        return [message for message in listed if message.sequence in known.get(message.writer, ())]
+
+    def _take_fresh(self, fresh: Sequence[Found]) -> None:
+        """Take messages that were not taken before."""
+        received = [each for found in fresh if (each := self._received(found)) is not None]
         by_stream: dict[tuple[str, str], list[Message]] = {}
         named: dict[tuple[str, str], messages.Records] = {}
         for_state = []
-        for message, content in received:
+        for message, content in self._once(received):
             match content:
                 case messages.Records():
                     place = content.project, content.stream
@@ -168,10 +207,10 @@ class Collector:
                     self._keep_rejected(message, content)
                 case messages.Dropped():
                     self._quarantine.note_dropped(message.writer, content)
-                    self._remove([message])
+                    self._settle([message])
                 case _:
                     for_state.append((message, content))
-        self._apply(for_state)
+        self._apply(for_state, {found.id: found for found in fresh})
         self._make_known(named.values())
         for place, batches in by_stream.items():
             try:
@@ -181,6 +220,28 @@ class Collector:
             except (StoreError, pa.ArrowException, OSError) as error:  # of this stream's log; the others go on
                 self.stuck[place[1]] = str(error)
                 self._warn(f"{place}{type(error)}", f"stream {place[1]!r}: its records wait in the inbox: {error}")
+
+    def _once(self, received: Sequence[Received]) -> Iterator[Received]:
+        """The messages without those of their records that another message brought under the same name."""
+        claims = [
+            (name, message.id) for message, content in received
+            if isinstance(content, messages.Records) for name, _, _ in content.once
+        ]  # fmt: skip
+        if not claims:
+            yield from received
+            return
+        with self._database.write() as connection:
+            counts_in = taken.claim(connection, claims, time.time())
+        for message, content in received:
+            if isinstance(content, messages.Records):
+                left = np.ones(message.table.num_rows, bool)
+                seen = set[str]()
+                for name, first, rows in content.once:
+                    left[first : first + rows] &= counts_in[name] == message.id and name not in seen
+                    seen.add(name)
+                if not left.all():
+                    message = dataclasses.replace(message, table=message.table.filter(pa.array(left)))
+            yield message, content
 
     def _keep_rejected(self, message: Message, content: messages.Rejected) -> None:
         try:
@@ -194,7 +255,7 @@ class Collector:
             self._left.add(message.id)
             self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox: {error}")
         else:
-            self._remove([message])
+            self._settle([message])
 
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
         """Append to a stream's log as few commits as its size allows; what does not fit goes aside."""
@@ -245,7 +306,7 @@ class Collector:
             (message,) = batches
             kept = self._quarantine.keep(log.stream, message.id, message.table, str(error), project=log.project)
             logger.warning("%s The %d records are kept in %s.", error, kept.rows, kept.path)
-        self._remove(batches)
+        self._settle(batches)
 
     def set_aside(self, log: StreamLog, message: Message, conflict: Conflict) -> None:
         """Keep the values that contradict their column, with their records' identities."""
@@ -258,7 +319,7 @@ class Collector:
         )  # fmt: skip
         self._warn(conflict.reason, f"{conflict.reason} They are kept in {kept.path}.")
 
-    def _apply(self, received: Sequence[Received]) -> None:
+    def _apply(self, received: Sequence[Received], found: Mapping[str, Found]) -> None:
         """Take messages into the state, in one transaction with the note that they were taken.
 
         If one of them is invalid for the state, each gets its own transaction, and that one goes to quarantine.
@@ -267,13 +328,15 @@ class Collector:
             return
         try:
             with self._database.write() as connection:
-                fresh = [(m, content) for m, content in received if not catalogue.was_applied(connection, m.id)]
                 counted: dict[tuple[str, str], list[tuple[pa.Table, messages.Counted]]] = {}
-                for message, content in fresh:
+                for message, content in received:
                     match content:
                         case messages.Runs():
                             for run in content.runs:
                                 runs.save(connection, content.project, run)
+                        case messages.Reported():
+                            for run in content.runs:
+                                runs.report(connection, content.project, run)
                         case messages.Declared():
                             declare(connection, content.project, content.task)
                         case messages.Aimed():
@@ -281,35 +344,37 @@ class Collector:
                         case messages.Counted():
                             place = content.project, content.stream
                             counted.setdefault(place, []).append((message.table, content))
-                    catalogue.mark_applied(connection, message.id)
                 for (project, stream), batch in counted.items():
                     _add_counts(connection, project, stream, batch)
+                taken.note(connection, [(message.writer, message.sequence) for message, _ in received], time.time())
         except StateError:  # locked, full, damaged: of the state, not of a message
             raise
         except Exception as error:
             if len(received) > 1:
                 for one in received:
-                    self._apply([one])
+                    self._apply([one], found)
                 return
             for message, content in received:
-                assert message.path is not None
                 reason = f"a message cannot be taken into the state: {type(error).__name__}: {error}"
-                self._keep_file(message.path, reason, getattr(content, "stream", "inbox"), content.project)
+                self._keep(found[message.id], reason, getattr(content, "stream", "inbox"), content.project)
             return
-        self._remove([message for message, _ in received])
+        self._settled |= {message.id for message, _ in received}
 
-    def _forget_applied(self) -> None:
-        """Clear the notes on messages whose files are gone for good: looked for by name, as a listing may miss one."""
-        noted, end = self._database.recall(catalogue.applied_messages), time.time() - self._inbox.late
-        gone = [message for message, at in noted.items() if at <= end and not self._inbox.path(message).is_file()]
-        if gone:
+    def _settle(self, done: Sequence[Message]) -> None:
+        """Messages are in a log, or in quarantine as records: they are to be noted as taken."""
+        self._settled |= {message.id for message in done}
+        self._taken += done
+
+    def _forget_taken(self) -> None:
+        """Let go of notes that are older than any message that may come again."""
+        if self._database.recall(taken.oldest) < time.time():
             with self._database.write() as connection:
-                catalogue.unmark_applied(connection, gone)
+                taken.forget(connection, time.time())
 
-    def _remove(self, taken: Sequence[Message]) -> None:
-        """Remove messages that were taken; one that cannot be is taken once all the same."""
+    def _remove(self, paths: Sequence[StorePath]) -> None:
+        """Remove files that are done with; one that cannot be is taken once all the same."""
         try:
-            self._inbox.remove([message.path for message in taken if message.path is not None])
+            self._inbox.remove(paths)
         except BucketError as error:
             self._warn(f"removing {type(error)}", f"messages that were taken cannot be removed, and wait: {error}")
 

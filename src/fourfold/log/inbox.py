@@ -8,9 +8,11 @@ that rises by one: sent twice, it is taken once. Its last bytes are a checksum o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
+import math
 import os
 import secrets
 import time
@@ -18,28 +20,42 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
 from fourfold.errors import StoreError
 from fourfold.log.bucket import BucketPath
+from fourfold.log.checking import refuse_compressed
 from fourfold.log.disk import appear
+from fourfold.log.messages import UnreadableMessageError
+from fourfold.log.packs import packed, unpacked
 from fourfold.log.paths import StorePath
 from fourfold.log.writers import message_id
 
+Bytes = bytes | memoryview
 _HEADER = b"fourfold"
+_ARROW = b"ARROW1\0\0"  # how a file of Arrow's format begins
 _SUFFIX = ".arrow"
 _SEAL = b"fourfold"  # before the checksum, at the end of each file
 _SEAL_LENGTH = len(_SEAL) + 4
-_LATEST_PUT = 7 * 86_400  # seconds after which no request that was made again can still arrive
-_AGAIN = ".again"  # the mark of a folder where a message may arrive once more after it was taken
+_PACK = ".pack"  # of a file with several messages
 _AT_ONCE = 16  # requests to a bucket
+_SPARED = 256 << 20  # bytes of a disk that are left to who takes the messages, or a quarter of a small one
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
 
 
 class DamagedMessageError(StoreError):
     """A file in the inbox is no message, or its bytes have changed."""
+
+
+class Found(NamedTuple):
+    """A message in a file: as it was read, or the error why it cannot be; with its bytes if others are in the file."""
+
+    path: StorePath
+    id: str
+    message: Message | Exception
+    content: Bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +66,7 @@ class Message:
     sequence: int
     header: Mapping[str, Any]
     table: pa.Table
-    path: StorePath | None = None
+    path: StorePath | None = None  # where it is, if that is known
 
     @property
     def id(self) -> str:
@@ -70,14 +86,10 @@ class Inbox:
         StoreError: where the folder is missing and cannot be made.
     """
 
-    late = 0.0  # for how many seconds a message that was taken and removed may arrive once more
-
     def __init__(self, folder: Path, durability: str = "process") -> None:
         self.folder: StorePath = folder
         self._place, self._synchronise = folder, durability == "disk"
         self._check()
-        if (folder / _AGAIN).exists():
-            self.late = _LATEST_PUT
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
         """Write a message; when this returns it is safe. Returns its id.
@@ -96,16 +108,40 @@ class Inbox:
             OSError: it could not be put, or it is not known whether it was; to try again does no harm.
         """
 
-        def write(file: BinaryIO) -> None:
-            file.write(content)
+        self._deliver(f"{message}{_SUFFIX}", content)
 
-        self._appear(message, write, f".{secrets.token_hex(4)}")
+    def deliver_together(self, name: str, together: Sequence[tuple[str, bytes]]) -> None:
+        """Put several messages, each its id and its content, in one file of a name that no other has: all or none.
 
-    def expect_again(self) -> None:
-        """From now on, a message may arrive once more after it was taken: what was taken stays noted for days."""
+        Raises:
+            OSError: as of ``deliver``.
+        """
+        self._deliver(f"{name}{_PACK}", packed(together))
+
+    def room(self) -> float:
+        """How many bytes may be put there before its disk is too full for who takes them."""
+        try:
+            found = os.statvfs(self._place)
+        except FileNotFoundError:  # the folder was taken away and may be made again
+            self._make()
+            found = os.statvfs(self._place)
+        return found.f_frsize * (found.f_bavail - min(found.f_blocks // 4, _SPARED // found.f_frsize))
+
+    def waiting_bytes(self) -> int:
+        """How large all files there are together."""
+        size = 0
+        for path in self.files():
+            with contextlib.suppress(OSError):
+                size += path.stat().st_size
+        return size
+
+    def make(self) -> None:
+        """Make the folder, where it is missing.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
         self._make()
-        (self._place / _AGAIN).touch()
-        self.late = _LATEST_PUT
 
     def pending(self) -> list[StorePath]:
         """The messages' files, each writer's in the order of writing.
@@ -116,7 +152,7 @@ class Inbox:
 
     def files(self) -> list[StorePath]:
         """All files with messages, those that are half written among them."""
-        return [self._place / name for name in sorted(self._names()) if name.endswith(_SUFFIX)]
+        return [self._place / name for name in sorted(self._names()) if name.endswith((_SUFFIX, _PACK))]
 
     def clear_stale(self, after: float = _STALE) -> int:
         """Remove incomplete files of processes that died while writing; they were never acknowledged.
@@ -127,17 +163,21 @@ class Inbox:
         for name in self._names():
             path = self._place / name
             try:
-                if name.startswith(".") and name.endswith(_SUFFIX) and time.time() - path.stat().st_mtime > after:
+                if (
+                    name.startswith(".")
+                    and name.endswith((_SUFFIX, _PACK))
+                    and time.time() - path.stat().st_mtime > after
+                ):
                     path.unlink()
                     removed += 1
             except OSError:
                 continue
         return removed
 
-    def read_all(self, paths: Sequence[StorePath]) -> Iterator[tuple[StorePath, Message | Exception]]:
+    def read_all(self, paths: Sequence[StorePath]) -> Iterator[Found]:
         """The messages in files, each with the error where it cannot be read (see ``read``)."""
         for path in paths:
-            yield path, self._tried(path)
+            yield from _found(path)
 
     def remove(self, paths: Sequence[StorePath]) -> None:
         """Remove messages' files; one that is gone is."""
@@ -157,22 +197,21 @@ class Inbox:
         """
         return dataclasses.replace(parsed(path.name.removesuffix(_SUFFIX), path.read_bytes(), str(path)), path=path)
 
-    def _tried(self, path: StorePath) -> Message | Exception:
-        try:
-            return self.read(path)
-        except (OSError, StoreError) as error:
-            return error
-
     def _put(self, message: str, table: pa.Table) -> None:
-        self._appear(message, lambda file: _write_message(file, table))
+        self._appear(f"{message}{_SUFFIX}", lambda file: _write_message(file, table))
 
-    def _appear(self, message: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
-        path = self._place / f"{message}{_SUFFIX}"
+    def _deliver(self, name: str, content: bytes) -> None:
+        def write(file: BinaryIO) -> None:
+            file.write(content)
+
+        self._appear(name, write, f".{secrets.token_hex(4)}")
+
+    def _appear(self, name: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
         try:
-            appear(path, write, by=by, synchronise=self._synchronise)
+            appear(self._place / name, write, by=by, synchronise=self._synchronise)
         except FileNotFoundError:  # the folder was taken away and may be made again
             self._make()
-            appear(path, write, by=by, synchronise=self._synchronise)
+            appear(self._place / name, write, by=by, synchronise=self._synchronise)
 
     def _check(self) -> None:
         """Whether the folder is there or may be made, without making it: who only asks leaves nothing behind."""
@@ -198,33 +237,29 @@ class Inbox:
 class BucketInbox(Inbox):
     """The messages under a path in a bucket. A message is one put: there is nothing half written, and nothing to
     synchronise.
-
-    A put that was made again may arrive after the message was taken and removed, so that what was taken stays noted
-    for days.
     """
-
-    late = _LATEST_PUT
 
     def __init__(self, folder: BucketPath) -> None:
         self.folder: StorePath = folder
         self._bucket = folder
 
-    def deliver(self, message: str, content: bytes) -> None:
-        """See ``Inbox``."""
-        (self._bucket / f"{message}{_SUFFIX}").write_bytes(content, once=True)
+    def room(self) -> float:
+        """Always: a bucket has no end."""
+        return math.inf
 
-    def expect_again(self) -> None:
-        """Nothing: it always does."""
+    def make(self) -> None:
+        """Nothing: a bucket has no folders."""
 
     def files(self) -> list[StorePath]:
         """All files with messages, with their sizes as they were listed."""
-        found: list[StorePath] = sorted(path for path in self._bucket.iterdir() if path.name.endswith(_SUFFIX))
+        found: list[StorePath] = sorted(path for path in self._bucket.iterdir() if path.name.endswith((_SUFFIX, _PACK)))
         return found
 
-    def read_all(self, paths: Sequence[StorePath]) -> Iterator[tuple[StorePath, Message | Exception]]:
+    def read_all(self, paths: Sequence[StorePath]) -> Iterator[Found]:
         """See ``Inbox``: several at once, as each takes a round trip or two."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            yield from zip(paths, pool.map(self._tried, paths), strict=True)
+            for found in pool.map(_found, paths):
+                yield from found
 
     def remove(self, paths: Sequence[StorePath]) -> None:
         """See ``Inbox``: several at once."""
@@ -241,13 +276,44 @@ class BucketInbox(Inbox):
         _write_message(buffer, table)
         self.deliver(message, buffer.getvalue())
 
+    def _deliver(self, name: str, content: bytes) -> None:
+        (self._bucket / name).write_bytes(content, once=True)
+
 
 def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
     """The inbox under a path; ``durability`` is that of a folder (see ``Inbox``)."""
     return BucketInbox(folder) if isinstance(folder, BucketPath) else Inbox(folder, durability)
 
 
-def parsed(message: str, content: bytes, called: str) -> Message:
+def written(header: Mapping[str, Any], table: pa.Table | None = None) -> bytes:
+    """A message's file, as its bytes."""
+    buffer = io.BytesIO()
+    data = table if table is not None else pa.table({})
+    _write_message(buffer, data.replace_schema_metadata({_HEADER: json.dumps(dict(header), default=str).encode()}))
+    return buffer.getvalue()
+
+
+def _found(path: StorePath) -> list[Found]:
+    """The messages in a file; where it cannot be read as a whole, the error in their place."""
+    try:
+        content = path.read_bytes()
+        if path.suffix != _PACK:
+            return [_tried(path, path.stem, content)]
+        return [_tried(path, id_, part)._replace(content=part) for id_, part in unpacked(content)]
+    except ValueError as error:
+        return [Found(path, path.stem, DamagedMessageError(f"{path}: {error}"))]
+    except (OSError, StoreError) as error:
+        return [Found(path, path.stem, error)]
+
+
+def _tried(path: StorePath, message: str, content: Bytes) -> Found:
+    try:
+        return Found(path, message, dataclasses.replace(parsed(message, content, str(path)), path=path))
+    except StoreError as error:
+        return Found(path, message, error)
+
+
+def parsed(message: str, content: Bytes, called: str) -> Message:
     """The message in the bytes of a file; ``called`` is what errors call it.
 
     Raises:
@@ -259,31 +325,37 @@ def parsed(message: str, content: bytes, called: str) -> Message:
         table = reader.read_all()
         header = json.loads(table.schema.metadata[_HEADER])
         return Message(writer, int(sequence), header, table.replace_schema_metadata(None))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
 
 
-def header_of(content: bytes, called: str) -> Mapping[str, Any]:
-    """What the bytes of a message's file say of it, without reading its table.
+def _reader(content: Bytes, called: str) -> pa.RecordBatchStreamReader:
+    """The table in a message's bytes, part by part, once no part claims more than its bytes hold.
+
+    It is read from its start on, and not by the list of parts at its end, which may name others.
+    """
+    body = _unsealed(content, called)
+    try:
+        if body[: len(_ARROW)] != _ARROW:
+            raise DamagedMessageError(f"{called} is not a message of fourfold: it is no file of Arrow's format")
+        stream = pa.py_buffer(body)[len(_ARROW) :]
+        for part in pa.ipc.MessageReader.open_stream(stream):
+            refuse_compressed(part.metadata)
+        return pa.ipc.open_stream(stream)
+    except (pa.ArrowException, OSError, UnreadableMessageError) as error:
+        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+
+
+def _unsealed(content: Bytes, called: str) -> memoryview:
+    """Bytes without the checksum at their end.
 
     Raises:
-        DamagedMessageError: it is no message.
+        DamagedMessageError: it is not theirs.
     """
-    try:
-        header: Mapping[str, Any] = json.loads(_reader(content, called).schema.metadata[_HEADER])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
-    return header
-
-
-def _reader(content: bytes, called: str) -> pa.RecordBatchFileReader:
-    body, seal = memoryview(content)[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    body, seal = memoryview(content)[:-_SEAL_LENGTH], bytes(content[-_SEAL_LENGTH:])
     if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
         raise DamagedMessageError(f"{called} is not a message of fourfold, or its bytes have changed (checksum)")
-    try:
-        return pa.ipc.open_file(pa.py_buffer(body))
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
+    return body
 
 
 class _Checksummed:

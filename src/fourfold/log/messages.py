@@ -31,12 +31,17 @@ class NewerMessageError(FourfoldError):
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Records for a stream's log; ``key`` and ``time`` are the names that these columns had."""
+    """Records for a stream's log; ``key`` and ``time`` are the names that these columns had.
+
+    ``once`` names runs of its records, each by the first one's row and how many they are, that count once: sent again
+    in another message under the same name, they are left out.
+    """
 
     project: str
     stream: str
     key: str | None
     time: str | None
+    once: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +88,14 @@ class Runs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reported:
+    """What is said of runs, a part at a time: it adds to what was said before (see ``Run.merged``)."""
+
+    project: str
+    runs: tuple[Run, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Declared:
     """The declaration of a task."""
 
@@ -99,12 +112,14 @@ class Aimed:
     objective: Objective | None
 
 
-Content = Records | Rejected | Dropped | Counted | Runs | Declared | Aimed
+Content = Records | Rejected | Dropped | Counted | Runs | Reported | Declared | Aimed
 
 
-def records(project: str, stream: str, key: str | None, time: str | None) -> Header:
+def records(
+    project: str, stream: str, key: str | None, time: str | None, once: Sequence[tuple[str, int, int]] = ()
+) -> Header:
     """The header of ``Records``."""
-    return _header("records", project, stream=stream, key=key, time=time)
+    return _header("records", project, stream=stream, key=key, time=time, **({"once": list(once)} if once else {}))
 
 
 def rejected(project: str, stream: str, reason: str) -> Header:
@@ -139,6 +154,11 @@ def run_text(run: Run) -> str:
 def runs(project: str, texts: Sequence[str]) -> Header:
     """The header of ``Runs``, each as ``run_text`` wrote it."""
     return _header("runs", project, runs=list(texts))
+
+
+def reported(project: str, texts: Sequence[str]) -> Header:
+    """The header of ``Reported``, each as ``run_text`` wrote it."""
+    return _header("reported", project, runs=list(texts))
 
 
 def task(project: str, definition: Task) -> Header:
@@ -231,11 +251,20 @@ def _aimed(header: Mapping[str, Any]) -> Aimed:
 
 
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
-    "records": lambda h: Records(_text(h, "project"), _text(h, "stream"), _name(h, "key"), _name(h, "time")),
+    "records": lambda h: Records(
+        _text(h, "project"),
+        _text(h, "stream"),
+        _name(h, "key"),
+        _name(h, "time"),
+        tuple((str(name), int(first), int(rows)) for name, first, rows in h.get("once", ())),
+    ),
     "rejected": _rejected,
     "counts": _counted,
     "run": lambda h: _runs(h, [h["run"]]),  # as older versions sent it, two for each run
     "runs": lambda h: _runs(h, [_encodable(json.loads(text)) for text in h["runs"]]),
+    "reported": lambda h: Reported(
+        _text(h, "project"), tuple(_run(_encodable(json.loads(text))) for text in h["runs"])
+    ),
     "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
     "objective": _aimed,
 }

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import StoreError
+from fourfold.log.inbox import Bytes
 from fourfold.log.messages import Dropped
 from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
 
@@ -78,6 +79,18 @@ class Quarantine:
             move(file, self.folder / file.name)
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
+
+    def keep_message(self, message: str, content: Bytes, reason: str, stream: str = "inbox", project: str = "") -> None:
+        """As ``keep_file``, of a message that was in a file with others.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        self.keep(stream, message, pa.table({}), reason, project=project)
+        try:
+            write_whole(self.folder / f"{message}.arrow", bytes(content))
         except OSError as error:
             raise StoreError(f"the quarantine {self.folder} cannot be written: {error}") from error
 

@@ -141,6 +141,11 @@ def _pair(current: Counts, reference: Counts) -> Pair | Value:
         return Value.no_data(f"the window is {current.kind}, the reference {reference.kind}")
     if current.kind == "category":
         return _categories(current, reference)
+    return placed(current, reference)
+
+
+def placed(current: Counts, reference: Counts) -> Pair:
+    """Two samples of a number, which both have values, by position."""
     assert reference.binning is not None
     places = _places(reference)
     where, positions = _aligned(current, reference, places)

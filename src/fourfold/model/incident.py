@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
+
+from fourfold.charts import Stretch, Timeline
 
 
 class Severity(StrEnum):
@@ -45,6 +48,9 @@ class IncidentState(StrEnum):
     def is_active(self) -> bool:
         """Whether it has not ended."""
         return self not in (IncidentState.RESOLVED, IncidentState.DISMISSED)
+
+
+_COLOURS = {Severity.PAGE: "broken", Severity.TICKET: "warning", Severity.NOTICE: "muted"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,6 +140,25 @@ class Incident:
         """The newest event time at which something was wrong."""
         return max((finding.seen for finding in self.findings), default=self.began)
 
+    @property
+    def chart(self) -> Timeline:
+        """When each of its findings began, and how long it was seen."""
+        rows = sorted(self.findings, key=lambda finding: (finding.began_low, finding.series))
+        return Timeline(
+            "since when",
+            [Stretch(f"{f.where}: {f.kind}", f.began_low, f.began_high, f.seen, _COLOURS[f.severity]) for f in rows],
+        )
+
+    def _repr_html_(self) -> str:
+        """The incident for a notebook: no scripts, all text escaped."""
+        head = f"<h4>{html.escape(self.title)}</h4><p>{self.severity.value}, {self.state.value}; {self.group.value}</p>"
+        rows = "".join(
+            f"<tr><td>{html.escape(str(f.where))}</td><td>{html.escape(f.what)}</td><td>{_range(f)}</td></tr>"
+            for f in self.findings
+        )
+        names = "<th>where</th><th>what</th><th>expected</th>"
+        return f"{head}{self.chart.svg()}<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>"
+
     def to_json(self) -> str:
         """As text, for the state."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
@@ -159,3 +184,9 @@ def finding_from_plain(fields: Mapping[str, Any]) -> Finding:
     """A finding from its fields as JSON holds them."""
     enums = {"group": Group(fields["group"]), "severity": Severity(fields["severity"])}
     return Finding(**{**fields, **enums, "where": Where(**fields["where"])})
+
+
+def _range(found: Finding) -> str:
+    if found.low is None or found.high is None:
+        return "–" if found.expected is None else f"{found.expected:.4g}"
+    return f"{found.low:.4g} to {found.high:.4g}"

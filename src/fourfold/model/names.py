@@ -93,6 +93,12 @@ class Series(NamedTuple):
         return slice_names(self.slice)
 
     @property
+    def values(self) -> dict[str, str | None]:
+        """The names in the slice with their values."""
+        found: dict[str, str | None] = json.loads(self.slice)
+        return found
+
+    @property
     def name(self) -> SeriesName:
         """What tells it from the owner's other series."""
         return SeriesName(self.column, self.kind, self.slice)

@@ -28,6 +28,11 @@ class Artifact:
     rows: int | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def merged(self, later: Artifact) -> Artifact:
+        """This artifact with what another report of it says."""
+        rows = self.rows if later.rows is None else later.rows
+        return dataclasses.replace(later, rows=rows, details={**self.details, **later.details})
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
@@ -48,6 +53,31 @@ class Run:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
     seen: float | None = None  # the newest sign of life, while it lasts
+
+    def merged(self, report: Run) -> Run:
+        """This run with what another report of it says, whichever came first.
+
+        It began when the earliest report says. What a report of its end says stands against what others say; else the
+        later one to arrive does.
+        """
+        over, under = (self, report) if self.ended is not None and report.ended is None else (report, self)
+        artifacts = {(a.direction, a.name): a for a in under.artifacts}
+        for artifact in over.artifacts:
+            known = artifacts.get((artifact.direction, artifact.name))
+            artifacts[artifact.direction, artifact.name] = artifact if known is None else known.merged(artifact)
+        return dataclasses.replace(
+            over,
+            started=min(self.started, report.started),
+            at=under.at if over.at is None else over.at,
+            parent=over.parent or under.parent,
+            host=over.host or under.host,
+            process=over.process or under.process,
+            error=over.error or under.error,
+            code={**under.code, **over.code},
+            params={**under.params, **over.params},
+            metrics={**under.metrics, **over.metrics},
+            artifacts=tuple(artifacts.values()),
+        )
 
     @property
     def duration(self) -> float | None:

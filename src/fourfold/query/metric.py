@@ -11,6 +11,7 @@ from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Sums, Value, Window
 from fourfold.query import ways
 from fourfold.query.counts import CurrentCounts, OwnerCounts, PastCounts
+from fourfold.query.filtered import ALL_RECORDS, Filter, FilteredCounts, check_counted
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Result, seconds
 from fourfold.query.target import Target, resolve
@@ -32,10 +33,11 @@ def metric(
     estimate: bool = False,
     estimate_error: bool = False,
     versions: tuple[str, str] | None = None,
+    where: Filter = ALL_RECORDS,
 ) -> Result:
     """A metric by window and slice.
 
-    The arguments are those of ``ff.metric``; ``reader`` is where to look.
+    The arguments are those of ``ff.metric``; ``reader`` is where to look, ``where`` the records that are meant.
 
     Raises:
         UnknownNameError: no such target, metric or slice; the message lists the known ones.
@@ -57,6 +59,11 @@ def metric(
         streams = found.task.streams if found.task is not None else (found.stream,)
         strata = found.task.slices if found.task is not None and (estimate or estimate_error) else ()
         source = PastCounts(reader, streams, found.task, (dimension, *strata), moment)
+    if where:
+        if moment is not None or _is_function(question) or versions is not None:
+            raise InputError(f"{question.text}: of some slices only, ask for counts as they are now")
+        check_counted(source, str(found.owner), where, names)
+        source = FilteredCounts(source, where)
     if moment is not None or _is_function(question):
         _check_kept(reader, found, start, moment)
     windows, level = windows_of(source, start, end, every)
@@ -64,7 +71,7 @@ def metric(
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
         why = "" if moment is None else f" by {as_of}"
         return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
-    query = ways.Query(reader, found, question, source, windows, level, names, moment)
+    query = ways.Query(reader, found, question, source, windows, level, names, moment, where)
     if _is_function(question):
         return ways.from_log(query, dimension)
     damage = reader.damage(found.owner) if moment is None else ""

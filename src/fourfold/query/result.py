@@ -9,12 +9,15 @@ from typing import overload
 
 import pyarrow as pa
 
+from fourfold.charts import Chart, Curve, Heat, Line
 from fourfold.model import Status, Value, Window
 from fourfold.model.time import Moment as Moment
 from fourfold.model.time import seconds as seconds
 from fourfold.query.table import Tabular
 
 Slice = Mapping[str, str | None]
+_ENDS = ("value", "low", "high")
+_DRAWN = 40  # slices in a chart
 _COLUMNS = ("_windows", "_slices", "_values", "_metrics")
 _FIXED = (
     "start", "end", "metric", "value", "low", "high", "n", "coverage", "status", "reason",
@@ -83,6 +86,30 @@ class Result(Tabular, Sequence[Row]):
         head = "\n".join(f"  {_line(row)}" for row in self[:10])
         more = f"\n  … {len(self) - 10} more rows" if len(self) > 10 else ""
         return f"Result of {len(self)} rows\n{head}{more}"
+
+    @property
+    def chart(self) -> Chart | None:
+        """The rows of one metric over time: a line, or a heat map by slice; None where there is no time to show."""
+        times = sorted({window.start for window in self._windows})
+        if len(times) < 2 or len(set(self._metrics)) != 1:
+            return None
+        places = {start: i for i, start in enumerate(times)}
+        rows: dict[str, list[Value | None]] = {}
+        for row in self:
+            name = " × ".join("(none)" if v is None else str(v) for v in row.slice.values())
+            rows.setdefault(name, [None] * len(times))[places[row.window.start]] = row.value
+        at = [float(start) for start in times]
+        if not self.by:
+            [values] = rows.values()
+            middle, low, high = ([None if v is None else getattr(v, end) for v in values] for end in _ENDS)
+            return Line(self.metric, at, [Curve(self.metric, middle, low, high)])
+        shown = list(rows)[:_DRAWN]
+        title = f"{self._metrics[0]} by {' × '.join(self.by)}"
+        return Heat(title, shown, at, [[None if v is None else v.value for v in rows[name]] for name in shown])
+
+    def _repr_html_(self) -> str:
+        """The chart and the table for a notebook: no scripts, all text escaped."""
+        return ("" if self.chart is None else self.chart.svg()) + super()._repr_html_()
 
     @property
     def value(self) -> Value:

@@ -36,7 +36,9 @@ class StatusReport:
         """The report for a notebook: no scripts, all text escaped."""
         sections = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         shown = {name: section for name, section in sections.items() if section}
-        return "".join(f"<h4>{html.escape(name)}</h4>{section._repr_html_()}" for name, section in shown.items())
+        drawn = "".join(view.chart.svg() for view in self.tasks if view.chart is not None)
+        tables = {name: (drawn if name == "tasks" else "") + section._repr_html_() for name, section in shown.items()}
+        return "".join(f"<h4>{html.escape(name)}</h4>{table}" for name, table in tables.items())
 
 
 def status(reader: Reader) -> StatusReport:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from fourfold import metrics
+from fourfold.charts import Curve, Line
 from fourfold.model import DAY, Dimension, Owner, Task, Value
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -14,6 +15,7 @@ from fourfold.reports.slices import SliceView, strongest
 from fourfold.reports.streams import streams
 from fourfold.state import catalogue, series
 
+_FEWEST = 2  # windows that make a chart
 _EVERY = (("1d", DAY), ("1w", 7 * DAY), ("2w", 14 * DAY), ("4w", 28 * DAY), ("13w", 91 * DAY))
 
 
@@ -33,7 +35,7 @@ class DimensionView:
 class TaskView:
     """A task's main metrics: over all records, over time, and by each slice column.
 
-    ``history`` holds each metric's values over windows of length ``every``.
+    ``history`` holds each metric's values over windows of length ``every``, which start at ``times``.
     """
 
     task: Task
@@ -41,6 +43,18 @@ class TaskView:
     values: Mapping[str, Value]
     history: Mapping[str, Sequence[Value]]
     by_slice: tuple[DimensionView, ...]
+    times: tuple[int, ...] = ()
+
+    @property
+    def chart(self) -> Line | None:
+        """The first of the main metrics over time; None without time to show."""
+        name = next(iter(self.history), "")
+        if len(self.times) < _FEWEST:
+            return None
+        values = self.history[name]
+        middle, low, high = ([getattr(value, end) for value in values] for end in ("value", "low", "high"))
+        times = [float(start) for start in self.times]
+        return Line(f"{name} of {self.task.name}, each {self.every}", times, [Curve(name, middle, low, high)])
 
 
 def tasks(reader: Reader) -> Table[TaskView]:
@@ -63,10 +77,12 @@ def _of_task(reader: Reader, task: Task, span: tuple[int, int] | None) -> TaskVi
     every = next(e for e, length in _EVERY if (last - first) / length <= 31 or e == _EVERY[-1][0])
     names = headlines(task)
     values = {name: metric(reader, task.name, name)[0].value for name in names}
-    history = {name: [row.value for row in metric(reader, task.name, name, every=every)] for name in names}
+    over_time = {name: metric(reader, task.name, name, every=every) for name in names}
+    history = {name: [row.value for row in rows] for name, rows in over_time.items()}
+    times = tuple(row.window.start for row in over_time[names[0]])
     dimensions = task.dimensions if span is not None else ()
     by_slice = tuple(_by_slice(reader, task, dimension, values) for dimension in dimensions)
-    return TaskView(task, every, values, history, by_slice)
+    return TaskView(task, every, values, history, by_slice, times)
 
 
 def _by_slice(reader: Reader, task: Task, dimension: Dimension, whole: Mapping[str, Value]) -> DimensionView:

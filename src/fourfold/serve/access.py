@@ -38,6 +38,11 @@ class Grant:
         """What it allows."""
         return Role.ADMIN if self.token is None else self.token.role
 
+    @property
+    def covers_all(self) -> bool:
+        """Whether it is good for all projects."""
+        return self.token is None or not self.token.projects
+
     def covers(self, project: str) -> bool:
         """Whether it is good for a project."""
         return self.token is None or self.token.covers(project)

@@ -12,12 +12,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fourfold.serve import collector, health
+from fourfold.serve import api, health, openapi, pages
+from fourfold.serve.collector import endpoints as collector
 from fourfold.serve.guard import Guard
+from fourfold.serve.limits import Limited
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
-ENDPOINTS: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS)
+DESCRIBED: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*DESCRIBED, openapi.endpoint(DESCRIBED), *pages.ENDPOINTS)
 
 
 def application(service: Service) -> Starlette:
@@ -32,7 +35,7 @@ def application(service: Service) -> Starlette:
 
     return Starlette(
         routes=routes(ENDPOINTS, service),
-        middleware=[Middleware(Guard, service.reach)],
+        middleware=[Middleware(Guard, service.reach), Middleware(Limited)],
         exception_handlers={HTTPException: _not_served, Exception: _failed},
         lifespan=lifespan,
     )

@@ -65,13 +65,33 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Parameter:
+    """What a request may say in its path or query: ``schema`` is JSON Schema's; ``place`` is "path" or "query"."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"type": "string"})
+    place: str = "query"
+    required: bool = False
+    repeated: bool = False  # may be given several times
+
+
+@dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """One method at one path. ``role`` is what it needs; None: it is for everyone, such as the page to sign in."""
+    """One method at one path. ``role`` is what it needs; None: it is for everyone, such as the page to sign in.
+
+    ``summary`` and ``parameters`` describe it to programs; so do ``bodies`` and ``answer``, by JSON Schema: what a
+    request's body is, by its content type, and what the JSON of an answer is.
+    """
 
     method: str
     path: str
     handler: Handler
     role: Role | None
+    summary: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    bodies: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    answer: Mapping[str, Any] | None = None
 
 
 def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:

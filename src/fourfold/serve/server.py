@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
 from fourfold.serve.app import application
+from fourfold.serve.children import COUNT, Children
 from fourfold.serve.service import Service
 
 _BACKLOG = 2_048  # connections that wait
 _END_WITHIN = 10  # seconds for the requests under way when a signal comes
 
 
-def run(service: Service, host: str, port: int, tell: Callable[[int], None]) -> None:
+def run(service: Service, host: str, port: int, tell: Callable[[int], None], beside: Sequence[str] = (COUNT,)) -> None:
     """Serve until a signal comes; ``tell`` is told the port once connections are taken.
+
+    ``beside`` names what goes on in processes of their own meanwhile.
 
     Raises:
         OSError: the address cannot be had.
     """
-    with listening(host, port) as bound:
+    with listening(host, port) as bound, Children(beside, service.settings) as children:
+        service.committer.committed = children.wake
         config = uvicorn.Config(
             application(service), log_level="warning", access_log=False, server_header=False, date_header=False,
             timeout_graceful_shutdown=_END_WITHIN, backlog=_BACKLOG, proxy_headers=False,

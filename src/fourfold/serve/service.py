@@ -9,6 +9,8 @@ from fourfold.config import Settings
 from fourfold.log import Inbox, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
+from fourfold.serve.collector.committing import Committer
+from fourfold.serve.remembered import Remembered
 from fourfold.state import Database, catalogue, open_state
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -38,9 +40,11 @@ class Service:
         self.settings, self.reach = settings, reach
         self.folder = store_folder(settings.store)
         self.inbox: Inbox = open_inbox(self.folder / "inbox", "disk")  # acknowledged means durable
-        self.inbox.expect_again()
+        self.inbox.make()
+        self.committer = Committer(self.inbox, settings.times)
         self.database: Database = open_state(*state_at(settings.place))
         self.access = Access(self.database, open_to_all=reach.local)
+        self.answers = Remembered()
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +60,8 @@ class Service:
             return self._readers[project]
 
     def close(self) -> None:
-        """Close the connections to the state."""
+        """Make durable what waits, and close the connections to the state."""
+        self.committer.close()
         for reader in self._readers.values():
             reader.close()
         self.database.close()

@@ -116,7 +116,7 @@ def select(
         rows = connection.execute(query).fetchall()
     else:
         parts = (query.where(counts.c.series_id.in_(chunk)) for chunk in chunked(sorted(only)))
-        rows = [row for part in parts for row in connection.execute(part)]
+        rows = [row for part in parts for row in connection.execute(part).fetchall()]
     with readable("some counts"):
         ids, buckets, binnings, *packed = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
         keys = [np.array(column, np.int64) for column in (ids, buckets, binnings)]

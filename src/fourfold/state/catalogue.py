@@ -17,7 +17,6 @@ from fourfold.state import tables
 from fourfold.state.database import readable
 from fourfold.state.statements import chunked, insert_missing, upsert
 from fourfold.state.tables import (
-    applied,
     backfill,
     binning,
     closed,
@@ -308,24 +307,3 @@ def forget_job(connection: Connection, project: str, job: str) -> None:
     connection.execute(sa.delete(cursor).where(cursor.c.project == project, cursor.c.job == job))
     set_backfill(connection, project, job, None)
     set_failure(connection, project, job, None)
-
-
-def was_applied(connection: Connection, message: str) -> bool:
-    """Whether a message has been taken into the state already."""
-    return connection.scalar(sa.select(applied.c.message).where(applied.c.message == message)) is not None
-
-
-def mark_applied(connection: Connection, message: str) -> None:
-    """Remember that a message was taken, in the transaction that takes it."""
-    connection.execute(sa.insert(applied), {"message": message, "at": time.time()})
-
-
-def unmark_applied(connection: Connection, messages: list[str]) -> None:
-    """Forget messages whose files are gone."""
-    connection.execute(sa.delete(applied).where(applied.c.message == sa.bindparam("m")), [{"m": m} for m in messages])
-
-
-def applied_messages(connection: Connection) -> dict[str, float]:
-    """The messages that are remembered as taken, and when they were, in seconds since 1970."""
-    rows = connection.execute(sa.select(applied.c.message, applied.c.at))
-    return {row.message: row.at for row in rows}

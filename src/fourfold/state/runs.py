@@ -21,8 +21,14 @@ def save(connection: Connection, project: str, record: Run) -> None:
     """Write down a run as it is now, with its artifacts.
 
     A run that has ended does not start again, and one that was lost only by a newer sign of life.
+
+    Raises:
+        ValueError: there is a run of this id in another project.
     """
-    known = connection.execute(sa.select(run.c.status, run.c.ended, run.c.seen).where(run.c.id == record.id)).first()
+    columns = sa.select(run.c.status, run.c.ended, run.c.seen, run.c.project)
+    known = connection.execute(columns.where(run.c.id == record.id)).first()
+    if known is not None and known.project != project:
+        raise ValueError(f"the run {record.id!r} is one of another project")
     seen = max((at for at in (record.seen, known.seen if known else None) if at is not None), default=None)
     if known is not None and record.ended is None:
         is_older = record.seen is None or (known.seen is not None and record.seen <= known.seen)
@@ -47,6 +53,16 @@ def save(connection: Connection, project: str, record: Run) -> None:
         for a in record.artifacts
     ]  # fmt: skip
     upsert(connection, artifact, rows)
+
+
+def report(connection: Connection, project: str, record: Run) -> None:
+    """Write down what is said of a run, together with what was said of it before (see ``Run.merged``).
+
+    Raises:
+        ValueError: there is a run of this id in another project.
+    """
+    known = by_id(connection, [record.id]).get(record.id)
+    save(connection, project, record if known is None else known.merged(record))
 
 
 def recent(connection: Connection, project: str, component: str | None = None, limit: int = 20) -> list[Run]:

@@ -146,11 +146,21 @@ failure = Table(  # owners that could not be counted: why, the number of tries, 
     Column("again", Float, nullable=False),
 )
 
-applied = Table(  # the messages that were taken, and when
-    "applied",
+taken = Table(  # the numbers of each writer's messages that were taken, and when the newest one was seen
+    "taken",
     metadata,
-    Column("message", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("numbers", Text, nullable=False),
     Column("at", Float, nullable=False),
+)
+
+once = Table(  # what a sender named so that it counts once, and in which message it does
+    "once",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("message", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_once_at", "at"),
 )
 
 fence = Table(  # how often each lock was acquired that can be lost; under "write", how often the state was written

@@ -23,7 +23,7 @@ from fourfold.watch.grouping import SLACK, Book
 from fourfold.watch.histories import DamagedMemoryError
 from fourfold.watch.lifecycle import News
 from fourfold.watch.lineage import Lineage, component_of
-from fourfold.watch.memory import Memory
+from fourfold.watch.memory import NAME, Memory, remembered
 from fourfold.watch.notify.outbox import enqueue
 from fourfold.watch.notify.protocol import Channel
 from fourfold.watch.objectives import findings as objective_findings
@@ -32,7 +32,7 @@ from fourfold.watch.signals.judging import judge
 from fourfold.watch.signals.steps import SOURCE
 
 logger = logging.getLogger("fourfold")
-_NAME, _CONSTRAINTS = "watch", "constraints"
+_CONSTRAINTS = "constraints"
 _RECENT = 90 * DAY  # how long an ended incident may still matter
 _HARMLESS = 7 * DAY  # judged for so long without harm to any task, a drift is a notice
 _DRIFTS = ("drift", "share", "new_rate")
@@ -66,7 +66,7 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
     reader = store.caught_up()
     with reader.database.lock("watch"):
         try:
-            return _check(reader, settings, channels, now, _remembered(reader))
+            return _check(reader, settings, channels, now, remembered(reader))
         except DamagedMemoryError as error:
             logger.warning("%s; the watch learns anew from the counts", error)
             return _check(reader, settings, channels, now, Memory())
@@ -121,10 +121,10 @@ def _check(reader: Reader, settings: WatchSettings, channels: Sequence[Channel],
 
 def _save(connection: sa.Connection, project: str, memory: Memory) -> None:
     """Keep what is remembered; the histories, which may be large, only if something was judged by them."""
-    memories.save(connection, project, _NAME, memory.to_bytes())
+    memories.save(connection, project, NAME, memory.to_bytes())
     if memory.used is not None:
         for name, part in memory.used.parts():
-            memories.save(connection, project, f"{_NAME}/{name}", part)
+            memories.save(connection, project, f"{NAME}/{name}", part)
 
 
 def _others(
@@ -169,16 +169,6 @@ def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
 
 def _inferred(connection: sa.Connection, project: str) -> constraints.Learned:
     return constraints.Learned.from_bytes(memories.load(connection, project, _CONSTRAINTS))
-
-
-def _remembered(reader: Reader) -> Memory:
-    def parts() -> dict[str, bytes]:
-        with reader.database.read() as connection:
-            return memories.load_under(connection, reader.project, _NAME)
-
-    with reader.database.read() as connection:
-        data = memories.load(connection, reader.project, _NAME)
-    return Memory() if data is None else Memory.from_bytes(data, parts)
 
 
 def _held(book: Book, memory: Memory) -> list[Finding]:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fourfold.model import DAY, HOUR, Finding, finding_from_plain
+from fourfold.query.reader import Reader
+from fourfold.state import memory as memories
 from fourfold.watch.histories import DamagedMemoryError, Histories
 from fourfold.watch.signals.anchors import CELLS
 from fourfold.watch.signals.columns import COMPARED
 
+NAME = "watch"  # under which it is kept
 _FORMAT = 2
 
 
@@ -101,3 +104,19 @@ class Memory:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedMemoryError(f"the watch's memory is damaged: {type(error).__name__}: {error}") from error
+
+
+def remembered(reader: Reader) -> Memory:
+    """What the newest check of a project left; an empty one before the first.
+
+    Raises:
+        DamagedMemoryError: it cannot be read.
+    """
+
+    def parts() -> dict[str, bytes]:
+        with reader.database.read() as connection:
+            return memories.load_under(connection, reader.project, NAME)
+
+    with reader.database.read() as connection:
+        data = memories.load(connection, reader.project, NAME)
+    return Memory() if data is None else Memory.from_bytes(data, parts)

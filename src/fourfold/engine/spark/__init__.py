@@ -55,7 +55,8 @@ class Spark(DuckDB):
         plan = plan_log(log, extent, plan)
         with asked(session, "a stream"):
             counted = records(session, log, splits, plan, extent, parts)
-            found = total(counted.union(repetitions(session, log, splits, extent, parts)), parts)
+            repeated = repetitions(session, log, splits, extent, parts)
+            found = total(counted if repeated is None else counted.union(repeated), parts)
         if log.added and ALL in splits:
             plan = plan_next(log, extent, plan)
         return folded(found, plan)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourfold.engine import stopping
 from fourfold.engine.choice import MASTER
+from fourfold.engine.spark.files import GATHERED
 from fourfold.errors import ConfigError, FourfoldError, StoreError
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
-_OURS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+_OURS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": str(GATHERED),
+}
 _LAST = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)\b.*)$", re.MULTILINE)
 _LENGTH = 300  # characters of a foreign message
 

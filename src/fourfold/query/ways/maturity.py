@@ -83,7 +83,7 @@ class Maturity:
         work = functools.partial(label_curves, query.source, task.kind, names, now, task.horizon)
         if query.as_of is not None:
             return work()
-        return query.reader.database.remember((label_curves, query.target.owner, *work.args[1:]), work)
+        return query.reader.database.remember((label_curves, query.target.owner, query.where, *work.args[1:]), work)
 
 
 def _provisional(value: Value) -> Status:

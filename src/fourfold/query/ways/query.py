@@ -11,6 +11,7 @@ from fourfold.counts import Counts
 from fourfold.metrics import Question
 from fourfold.model import Window
 from fourfold.query.counts import OwnerCounts, newest
+from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target
 
@@ -27,6 +28,7 @@ class Query:
     level: int
     names: tuple[str, ...]
     as_of: int | None  # microseconds
+    where: Filter = ALL_RECORDS
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -9,27 +9,46 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fourfold.log import DamagedMessageError, messages
-from fourfold.log.inbox import header_of
+from fourfold.log.checking import check_sent
+from fourfold.log.inbox import parsed
 from fourfold.model.access import Role
 from fourfold.serve.access import Refused
 from fourfold.serve.routes import Call, Endpoint
 
-_ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
+ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
+_LARGE = 1 << 18  # bytes of a message, from which on another thread reads it
 
 
 async def put(call: Call) -> Response:
     """Take a message: the bytes of an inbox's file, under its id. 204 means that it is durable."""
     message = call.request.path_params["id"]
-    if not _ID.fullmatch(message):
+    if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
-    try:
-        decoded = messages.decode(header_of(content, message))
-    except (DamagedMessageError, messages.UnreadableMessageError, messages.NewerMessageError) as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-    call.project(decoded.project)
-    await run_in_threadpool(call.service.inbox.deliver, message, content)
+    named = await run_in_threadpool(read, message, content) if len(content) > _LARGE else read(message, content)
+    call.project(named.project)
+    await call.service.committer.commit([(message, content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-ENDPOINTS = (Endpoint("PUT", "/v1/messages/{id}", put, Role.INGEST),)
+def read(message: str, content: bytes) -> messages.Content:
+    """What a message says, if it can be taken.
+
+    Raises:
+        Refused: it is none, or one that would harm its stream.
+    """
+    try:
+        found = parsed(message, content, "the body")
+        said = messages.decode(found.header)
+        check_sent(message, said, found.table)
+    except (DamagedMessageError, messages.UnreadableMessageError, messages.NewerMessageError) as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    return said
+
+
+ENDPOINTS = (
+    Endpoint(
+        "PUT", "/v1/messages/{id}", put, Role.INGEST, "Take a message of fourfold's own processes",
+        bodies={"application/vnd.apache.arrow.file": {"contentMediaType": "application/vnd.apache.arrow.file"}},
+    ),
+)  # fmt: skip

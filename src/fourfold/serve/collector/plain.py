@@ -12,7 +12,6 @@ import datetime as dt
 import decimal
 import io
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -30,31 +29,40 @@ from fourfold.sdk.batch import from_records, with_batch
 from fourfold.sdk.host import error_text
 from fourfold.sdk.record import Record
 from fourfold.serve.access import Refused
+from fourfold.serve.collector import batches
 from fourfold.serve.routes import Call, Endpoint
 
-_ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
 Made = tuple[str, messages.Header, pa.Table | None]
 
 
 async def put(call: Call) -> Response:
     """Take a message; 204 means that it is durable."""
     message = call.request.path_params["id"]
-    if not _ID.fullmatch(message):
+    if not batches.ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
-    try:
-        made = await run_in_threadpool(lambda: list(made_of(message, json.loads(content))))
-        project = messages.decode(made[0][1]).project if made else call.project()
-    except (ValueError, TypeError, KeyError, LookupError, RecursionError, messages.UnreadableMessageError) as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"no message of fourfold-client: {error}") from error
-    except messages.NewerMessageError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-    call.project(project)
-    for name, header, table in made:
-        file = io.BytesIO()
-        write_message(file, header, table)
-        await run_in_threadpool(call.service.inbox.deliver, name, file.getvalue())
+    several = await run_in_threadpool(_several, message, content)
+    for name, made in several:
+        call.project((await run_in_threadpool(batches.read, name, made)).project)
+    await call.service.committer.commit(several)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _several(message: str, content: bytes) -> list[tuple[str, bytes]]:
+    """The messages, as an inbox keeps them, that a message becomes.
+
+    Raises:
+        Refused: it is none.
+    """
+    found = []
+    try:
+        for name, header, table in made_of(message, json.loads(content)):
+            file = io.BytesIO()
+            write_message(file, header, table)
+            found.append((name, file.getvalue()))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"this is no message of fourfold-client: {error}") from error
+    return found
 
 
 def made_of(message: str, content: Mapping[str, Any]) -> Iterator[Made]:
@@ -125,4 +133,9 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "$shown": _Shown,
 }
 
-ENDPOINTS = (Endpoint("PUT", "/v1/plain/{id}", put, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint(
+        "PUT", "/v1/plain/{id}", put, Role.INGEST, "Take a message of fourfold-client",
+        bodies={"application/json": {"type": "object"}},
+    ),
+)  # fmt: skip

@@ -19,4 +19,6 @@ async def plan(call: Call) -> Response:
     return answered(plan_to_plain(await run_in_threadpool(database.recall, catalogue.plan, project, owner)))
 
 
-ENDPOINTS = (Endpoint("GET", "/v1/streams/{stream:path}/plan", plan, Role.INGEST),)
+ENDPOINTS = (
+    Endpoint("GET", "/v1/streams/{stream:path}/plan", plan, Role.INGEST, "How the columns of a stream are counted"),
+)

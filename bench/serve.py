@@ -1,0 +1,203 @@
+"""How fast the collector takes records, beside an endpoint that reads and drops them: ``python -m bench.serve``.
+
+The server has one core and the load another, on loopback. What a machine's
+speed does to both is taken out by the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from fourfold.log import messages, new_writer
+from fourfold.log.inbox import written
+from fourfold.sdk.batch import prepare, with_batch
+
+CONNECTIONS = 16
+START_WITHIN = 300.0  # seconds
+_BARE = """
+import sys, uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+async def drop(request):
+    await request.body()
+    return Response(status_code=204)
+async def health(request):
+    return Response("ok")
+routes = [Route("/v1/messages/{id}", drop, methods=["PUT"]), Route("/healthz", health),
+          Route("/v1/streams/{stream}/records", drop, methods=["POST"])]
+uvicorn.run(Starlette(routes=routes), port=int(sys.argv[1]), log_level="warning", access_log=False,
+            server_header=False, date_header=False)
+"""
+_SERVED = """
+import sys
+from fourfold.cli import main
+sys.argv = ["fourfold", "serve", "--port", sys.argv[1], "--store", sys.argv[2], "--project", "bench", *sys.argv[3:]]
+main()
+"""
+Request = tuple[bytes, bytes]  # the head without its length, and the body
+
+
+def requests_of(rows: int, n: int) -> list[Request]:
+    """Messages of so many records, each its own request."""
+    writer, chance = new_writer(), np.random.default_rng(1)
+    made = []
+    for number in range(1, n + 1):
+        name = f"{writer}-{number:012d}"
+        table = pa.table(
+            {
+                "key": [f"k{i}" for i in range(rows)], "score": chance.random(rows),
+                "carrier": chance.choice(["AA", "UA", "DL"], rows), "distance": chance.integers(100, 3_000, rows),
+            }
+        )  # fmt: skip
+        [(prepared, _)] = prepare(table, "key", None, time.time_ns(), None)
+        header = messages.records("bench", "predict", "key", None)
+        made.append((f"PUT /v1/messages/{name}".encode(), written(header, with_batch(prepared.table, name))))
+    return made
+
+
+def json_requests(n: int) -> list[Request]:
+    """Single records as JSON."""
+    body = '{"key": "k%d", "score": 0.25, "carrier": "AA", "distance": 300}'
+    return [(b"POST /v1/streams/json/records?key=key", (body % i).encode()) for i in range(n)]
+
+
+@contextlib.contextmanager
+def server(code: str, port: int, *arguments: str) -> Iterator[int]:
+    """A server on the first core."""
+    process = subprocess.Popen([sys.executable, "-c", code, str(port), *arguments], stdout=subprocess.DEVNULL)
+    os.sched_setaffinity(process.pid, {0})
+    try:
+        until = time.monotonic() + START_WITHIN
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as found:
+                found.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                if found.recv(100).startswith(b"HTTP/1.1 200"):
+                    break
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the server has not started")
+            time.sleep(0.1)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def load(port: int, requests: list[Request]) -> tuple[float, float]:
+    """Send all, over several connections; returns the seconds that it took, and how many requests there were."""
+    queue = iter(requests)
+    lock, failed = threading.Lock(), list[bytes]()
+
+    def send() -> None:
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                with lock:
+                    request = next(queue, None)
+                if request is None:
+                    return
+                head, body = request
+                connection.sendall(
+                    head + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                )
+                if not (answer := _answer(connection)).startswith((b"HTTP/1.1 200", b"HTTP/1.1 204")):
+                    failed.append(answer[:200])
+
+    threads = [threading.Thread(target=send) for _ in range(CONNECTIONS)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise SystemExit(f"{len(failed)} requests failed: {failed[0]!r}")
+    return time.perf_counter() - began, float(len(requests))
+
+
+def _answer(connection: socket.socket) -> bytes:
+    content = b""
+    while b"\r\n\r\n" not in content:
+        content += connection.recv(65_536)
+    head, _, rest = content.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    left = int(fields.get(b"content-length", b"0")) - len(rest)
+    while left > 0:
+        left -= len(connection.recv(65_536))
+    return head
+
+
+def latencies(port: int, path: bytes, stop: Callable[[], bool]) -> list[float]:
+    """How long reads of the state take, one after the other, in milliseconds."""
+    found = []
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        while not stop():
+            began = time.perf_counter()
+            connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            _answer(connection)
+            found.append((time.perf_counter() - began) * 1e3)
+            time.sleep(0.01)
+    return found
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=5.0, help="about how long each load lasts")
+    parser.add_argument("--read", default="/healthz", help="what is read of the state under load")
+    told = parser.parse_args()
+    os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
+    loads: dict[str, tuple[int, Callable[[int], list[Request]]]] = {
+        "batches of 1,000": (1_000, lambda n: requests_of(1_000, n)),
+        "single records": (1, lambda n: requests_of(1, n)),
+        "single records, JSON": (1, json_requests),
+    }
+    print(f"{'load':<24}{'requests/s':>12}{'records/s':>12}{'bare':>12}{'ratio':>8}")
+    for name, (rows, make) in loads.items():
+        rates = {}
+        for kind in ("bare", "fourfold"):
+            with tempfile.TemporaryDirectory() as folder:
+                port = 23_000 + os.getpid() % 1_000
+                arguments = () if kind == "bare" else (str(Path(folder) / "store"), "--no-count")
+                with server(_BARE if kind == "bare" else _SERVED, port, *arguments):
+                    took, n = load(port, make(50))
+                    took, n = load(port, make(max(50, min(20_000, int(told.seconds * n / took)))))
+                    rates[kind] = n / took
+        ratio = rates["fourfold"] / rates["bare"]
+        rate = rates["fourfold"]
+        print(f"{name:<24}{rate:>12,.0f}{rate * rows:>12,.0f}{rates['bare']:>12,.0f}{ratio:>8.2f}", flush=True)
+    _reads(told.read, told.seconds)
+
+
+def _reads(path: str, seconds: float) -> None:
+    """How long reading the state takes at rest and under load, with counting."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = 24_000 + os.getpid() % 1_000
+        with server(_SERVED, port, str(Path(folder) / "store")):
+            until = time.monotonic() + seconds
+            rest = latencies(port, path.encode(), lambda: time.monotonic() > until)
+            done = threading.Event()
+            found: list[float] = []
+            reading = threading.Thread(target=lambda: found.extend(latencies(port, path.encode(), done.is_set)))
+            reading.start()
+            load(port, requests_of(1_000, 50 * int(seconds)))
+            done.set()
+            reading.join()
+    at_rest, loaded = np.percentile(rest, 99), np.percentile(found, 99)
+    print(f"p99 of {path}: {at_rest:.1f} ms at rest, {loaded:.1f} ms under load ({loaded / at_rest:.1f} times)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What a message must be to be taken, so that no message harms its stream.
+
+A message from a folder was written by somebody who may write there; one that came over a network may be anything: a few
+bytes can claim a billion records.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fourfold.counts import KEYS, KINDS, SCHEMA
+from fourfold.log.messages import Content, Counted, Records, UnreadableMessageError
+from fourfold.model import limits
+from fourfold.model.records import BATCH, EVENT_TIME, LOG_TIME, META, ROW, SET_ASIDE
+
+_MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999, in microseconds since 1970
+_ALWAYS = (EVENT_TIME, LOG_TIME, BATCH, ROW)  # what each record has
+_OWN = {*META.names, SET_ASIDE.name}
+# the tables of Arrow's format and the numbers of their fields: Message.fbs and Schema.fbs of Apache Arrow
+_HEADER_TYPE, _HEADER, _DICTIONARY, _RECORDS = 1, 2, 2, 3
+_COMPRESSION = 3  # of a RecordBatch
+
+
+def check(content: Content, table: pa.Table) -> None:
+    """Reject a message that would harm its stream: of records without what each record has, or with impossible times.
+
+    Raises:
+        UnreadableMessageError: says what is wrong.
+    """
+    if isinstance(content, Counted):
+        _check_counts(table)
+    if not isinstance(content, Records):
+        return
+    for field in META:
+        if field.name not in table.column_names:
+            raise UnreadableMessageError(f"its records have no {field.name}: they are none of fourfold's")
+        if table.schema.field(field.name).type != field.type:
+            found = table.schema.field(field.name).type
+            raise UnreadableMessageError(f"the column {field.name} is of the type {found}, and not {field.type}")
+    for name in _ALWAYS:
+        if table[name].null_count:
+            raise UnreadableMessageError(f"the column {name} has nulls; each record needs a value")
+    for name in (EVENT_TIME, LOG_TIME):
+        times = np.asarray(table[name].cast(pa.int64()))
+        if len(times) and not (times.min() >= _MOMENTS[0] and times.max() <= _MOMENTS[1]):
+            raise UnreadableMessageError(f"the column {name} has times that are outside of the years 1 to 9999")
+
+
+def check_sent(message: str, content: Content, table: pa.Table) -> None:
+    """Reject a message from a network that is too large, or claims to be another one, or is as ``check`` rejects.
+
+    Raises:
+        UnreadableMessageError: says what is wrong.
+    """
+    for text in filter(None, (getattr(content, name, None) for name in ("project", "stream", "key", "time", "name"))):
+        _check_name("the name", text)
+    if table.num_rows > limits.RECORDS:
+        raise UnreadableMessageError(f"it has {table.num_rows:,} records; send at most {limits.RECORDS:,} at once")
+    if table.num_columns > limits.COLUMNS:
+        raise UnreadableMessageError(f"it has {table.num_columns:,} columns; {limits.COLUMNS:,} are possible")
+    for field in table.schema:
+        _check_field(field)
+    try:
+        table.validate(full=True)  # that each column is as long as it claims, and its texts are texts
+    except pa.ArrowException as error:
+        raise UnreadableMessageError(f"its columns contradict themselves: {error}") from error
+    for column in table.columns:
+        if pa.types.is_nested(column.type):
+            for part in column.chunks:
+                _check_length(part)
+    check(content, table)
+    if isinstance(content, Records):
+        if content.once:
+            raise UnreadableMessageError("it names what counts once, which a collector alone does")
+        _check_identity(message, table)
+
+
+def refuse_compressed(metadata: memoryview | bytes) -> None:
+    """Reject a part of an Arrow stream whose own buffers are compressed, or that has a dictionary.
+
+    A few bytes of either can claim to be billions; fourfold writes neither, since requests are compressed as a whole.
+
+    Args:
+        metadata: of the part, as Arrow's format has it (flatbuffers).
+
+    Raises:
+        UnreadableMessageError: it is, or cannot be read.
+    """
+    try:
+        root = struct.unpack_from("<I", metadata, 0)[0]
+        kind = _field(metadata, root, _HEADER_TYPE)
+        if kind is None:
+            return
+        if metadata[kind] == _DICTIONARY:
+            raise UnreadableMessageError("its columns are encoded by dictionaries: send them plain")
+        at = _field(metadata, root, _HEADER) if metadata[kind] == _RECORDS else None
+        if (
+            at is not None
+            and _field(metadata, at + struct.unpack_from("<I", metadata, at)[0], _COMPRESSION) is not None
+        ):
+            raise UnreadableMessageError(
+                "its columns are compressed one by one: send them plain, and compress the request as a whole "
+                "(Content-Encoding: zstd)"
+            )
+    except (struct.error, IndexError) as error:
+        raise UnreadableMessageError("it is no stream of Arrow's format") from error
+
+
+def _field(data: memoryview | bytes, table: int, number: int) -> int | None:
+    """Where a field of a flatbuffers table is; None where it has none."""
+    entries = table - struct.unpack_from("<i", data, table)[0]
+    place = 4 + 2 * number
+    if entries < 0 or place >= struct.unpack_from("<H", data, entries)[0]:
+        return None
+    offset = struct.unpack_from("<H", data, entries + place)[0]
+    return table + offset if offset else None
+
+
+def _check_identity(message: str, table: pa.Table) -> None:
+    """By the batch and the row of its records a message is recognised in the log."""
+    batch = table[BATCH]
+    if table.num_rows and (batch[0].as_py() != message or not pc.all(pc.equal(batch, batch[0])).as_py()):
+        raise UnreadableMessageError(f"its records name the batch {batch[0].as_py()!r}, and not {message!r}")
+    if not np.array_equal(np.asarray(table[ROW]), np.arange(table.num_rows)):
+        raise UnreadableMessageError(f"the column {ROW} does not number its records from 0 on")
+    for name in table.column_names:
+        if name not in _OWN and name.casefold().startswith("_ff_"):
+            raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
+    if SET_ASIDE.name in table.column_names:
+        raise UnreadableMessageError(f"the column {SET_ASIDE.name!r} has a name that is fourfold's own")
+
+
+def _check_field(field: pa.Field, depth: int = 1) -> None:
+    """Reject types that can claim more than they hold: plain ones and lists, structs and maps of them are taken."""
+    _check_name("the column", field.name)
+    kind = field.type
+    if depth > limits.NESTING:
+        raise UnreadableMessageError(f"the column {field.name[:200]!r} is nested more than {limits.NESTING} deep")
+    nested = _parts(kind)
+    if nested is None:
+        raise UnreadableMessageError(f"the column {field.name[:200]!r} is of the type {kind}, which is not taken")
+    for part in nested:
+        _check_field(part, depth + 1)
+
+
+def _parts(kind: pa.DataType) -> Iterator[pa.Field] | list[pa.Field] | None:
+    """The fields of a type, none of a plain one; None where it is not taken."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):
+        return [kind.value_field]
+    if types.is_map(kind):
+        return [kind.key_field, kind.item_field]
+    if types.is_struct(kind):
+        return list(kind)
+    plain = (
+        types.is_primitive, types.is_null, types.is_decimal, types.is_string, types.is_large_string, types.is_binary,
+        types.is_large_binary, types.is_fixed_size_binary,
+    )  # fmt: skip
+    return [] if any(is_(kind) for is_ in plain) else None
+
+
+def _check_length(array: pa.Array) -> None:
+    """Reject lists of more values than any message needs: values that are null take no room."""
+    if len(array) > limits.VALUES:
+        raise UnreadableMessageError(f"a column of lists has {len(array):,} values; {limits.VALUES:,} are possible")
+    kind = array.type
+    if pa.types.is_struct(kind):
+        for number in range(kind.num_fields):
+            _check_length(array.field(number))
+    elif pa.types.is_map(kind):
+        _check_length(array.keys)
+        _check_length(array.items)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        _check_length(array.values)
+
+
+def _check_name(what: str, name: str) -> None:
+    if len(name) > limits.NAME:
+        raise UnreadableMessageError(
+            f"{what} {name[:100]!r}… has {len(name):,} characters; {limits.NAME:,} are possible"
+        )
+
+
+def _check_counts(table: pa.Table) -> None:
+    """Reject counts that cannot be added: of other columns than counts have, or of other lengths than their kind's."""
+    try:
+        counts = table.select(SCHEMA.names).cast(SCHEMA)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise UnreadableMessageError(f"its counts are none of fourfold's: {error}") from error
+    if any(counts[name].null_count for name in KEYS):
+        raise UnreadableMessageError("its counts do not say of what they are")
+    for text in pc.unique(counts["slice"]).to_pylist():
+        _check_slice(text)
+    lengths: Mapping[str, Any] = {
+        name: pc.fill_null(pc.list_value_length(counts[name]), 0).to_numpy()
+        for name in ("tallies", "sums", "bins", "labels", "counts")
+    }
+    named = np.maximum(lengths["bins"], lengths["labels"])
+    both = (lengths["bins"] > 0) & (lengths["labels"] > 0)
+    if both.any() or not np.array_equal(named, lengths["counts"]):
+        raise UnreadableMessageError("its counts have not one bin or label each")
+    for number, kind in enumerate(counts["kind"].to_pylist()):
+        if kind not in KINDS:
+            raise UnreadableMessageError(f"its counts are of the kind {kind!r}, which is unknown")
+        known = KINDS[kind]
+        if lengths["labels" if not known.labelled else "bins"][number]:
+            raise UnreadableMessageError(f"its counts of the kind {kind!r} are named otherwise than that kind's")
+        if lengths["tallies"][number] != len(known.tallies) or lengths["sums"][number] != len(known.sums):
+            raise UnreadableMessageError(f"its counts of the kind {kind!r} do not have that kind's tallies and sums")
+
+
+def _check_slice(text: str) -> None:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or not all(value is None or isinstance(value, str) for value in values.values()):
+        raise UnreadableMessageError(f"{text[:100]!r} is no slice")

@@ -1,0 +1,168 @@
+"""Some records only: those in some slices, or all without some. Counts add up, so that slices do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from fourfold import counts
+from fourfold.counts import Panel
+from fourfold.counts.binning import Binning
+from fourfold.errors import InputError
+from fourfold.model import Series, slice_key
+from fourfold.query.counts import OwnerCounts
+
+Values = frozenset[str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """The records that are meant, by the names of slices: those with one of some values, or with none of some."""
+
+    only: tuple[tuple[str, Values], ...] = ()
+    without: tuple[tuple[str, Values], ...] = ()
+
+    @staticmethod
+    def of(only: Sequence[str], without: Sequence[str]) -> Filter:
+        """From texts such as "carrier=AA"; "carrier" alone are the records that have none (see ``chosen``).
+
+        Raises:
+            InputError: a text has no name.
+        """
+        return Filter(_pairs(only, "only"), _pairs(without, "without"))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it is about."""
+        return frozenset(name for name, _ in (*self.only, *self.without))
+
+    def __bool__(self) -> bool:
+        return bool(self.only or self.without)
+
+    def __str__(self) -> str:
+        return ", ".join([*_words("only", self.only), *_words("without", self.without)])
+
+    def fits(self, values: Mapping[str, str | None]) -> bool:
+        """Whether a slice, which has all its names, is meant."""
+        return all(values[name] in wanted for name, wanted in self.only) and not any(
+            values[name] in left for name, left in self.without
+        )
+
+
+ALL_RECORDS = Filter()
+
+
+class FilteredCounts:
+    """An owner's counts of some records only; see ``OwnerCounts``.
+
+    Where a dimension has the filter's names and others, its slices that fit are added up over the filter's names.
+    """
+
+    def __init__(self, source: OwnerCounts, where: Filter) -> None:
+        self._source, self._names = source, where.names
+        self._parts: dict[int, list[Series]] = {}
+        ids: dict[tuple[str, str, str], int] = {}
+        self._series: list[Series] = []
+        for entry in source.series():
+            if not self._names <= set(entry.names):
+                continue
+            if not where.fits(entry.values):
+                continue
+            for key in {entry.slice, self._projected(entry.slice)}:
+                place = (entry.column, entry.kind, key)
+                if place not in ids:
+                    ids[place] = len(ids)
+                    self._series.append(Series(ids[place], *place))
+                self._parts.setdefault(ids[place], []).append(entry)
+
+    def series(self) -> list[Series]:
+        """See ``OwnerCounts``."""
+        return self._series
+
+    def counts(self, wanted: Sequence[Series], level: int, start: int, end: int) -> pa.Table:
+        """See ``OwnerCounts``."""
+        table = self._source.counts(self._under(wanted), level, start, end)
+        if not table.num_rows:
+            return table
+        keys = self._keys(wanted)
+        index = table.schema.get_field_index("slice")
+        moved = pa.array([keys[text] for text in table["slice"].to_pylist()], table.schema.field(index).type)
+        return counts.rebucket(table.set_column(index, table.schema.field(index), moved), table["bucket"].to_numpy())
+
+    def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
+        """See ``OwnerCounts``."""
+        panel = self._source.panel(self._under(wanted), level, start, end, bins=bins)
+        if not len(panel):
+            return panel
+        keys = self._keys(wanted)
+        ids = {key: i for i, key in enumerate(dict.fromkeys(keys.values()))}
+        places = [ids[keys[panel.slices[id_]]] for id_ in panel.series.tolist()]
+        slices = {i: key for key, i in ids.items()}
+        moved = dataclasses.replace(panel, slices=slices, series=pa.array(places, pa.int64()).to_numpy())
+        return moved.rebucket(moved.buckets)
+
+    def span(self, level: int) -> tuple[int, int] | None:
+        """See ``OwnerCounts``."""
+        return self._source.span(level)
+
+    def binnings(self) -> dict[tuple[str, int], Binning]:
+        """See ``OwnerCounts``."""
+        return self._source.binnings()
+
+    def is_identifier(self, column: str) -> bool:
+        """See ``OwnerCounts``."""
+        return self._source.is_identifier(column)
+
+    def _under(self, wanted: Sequence[Series]) -> list[Series]:
+        return list(dict.fromkeys(part for entry in wanted for part in self._parts[entry.id]))
+
+    def _keys(self, wanted: Sequence[Series]) -> dict[str, str]:
+        """The slice in which each slice of the source is counted."""
+        return {part.slice: entry.slice for entry in wanted for part in self._parts[entry.id]}
+
+    def _projected(self, text: str) -> str:
+        return slice_key({name: value for name, value in json.loads(text).items() if name not in self._names})
+
+
+def check_counted(source: OwnerCounts, owner: str, where: Filter, by: Sequence[str]) -> None:
+    """Reject a filter by names that are not counted together with those of the slices asked for.
+
+    Raises:
+        InputError: they are not; the message names what is.
+    """
+    wanted = where.names | set(by)
+    known = {entry.names for entry in source.series()}
+    if tuple(sorted(wanted)) in known:
+        return
+    listed = ", ".join(sorted(" × ".join(names) for names in known if names)) or "none"
+    raise InputError(
+        f"{' × '.join(sorted(wanted))}: {owner} is not counted by these together; declare them as one of its slices. "
+        f"It is counted by: {listed}"
+    )
+
+
+def chosen(name: str, value: str | None) -> str:
+    """A slice as ``Filter.of`` reads it: "carrier=AA"; in a name, "=" is "%3D", and "%" is "%25".
+
+    >>> chosen("carrier", "a=b"), chosen("x=y", None)
+    ('carrier=a=b', 'x%3Dy')
+    """
+    name = name.replace("%", "%25").replace("=", "%3D")
+    return name if value is None else f"{name}={value}"
+
+
+def _pairs(texts: Sequence[str], field: str) -> tuple[tuple[str, Values], ...]:
+    found: dict[str, set[str | None]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise InputError(f"{field}={text!r}: give a name and a value, such as {field}=carrier=AA")
+        found.setdefault(name.replace("%3D", "=").replace("%25", "%"), set()).add(value if equals else None)
+    return tuple((name, frozenset(values)) for name, values in sorted(found.items()))
+
+
+def _words(what: str, pairs: tuple[tuple[str, Values], ...]) -> list[str]:
+    return [f"{what} {name}={'/'.join(sorted(map(str, values)))}" for name, values in pairs]

@@ -1,0 +1,156 @@
+"""The counts of all columns of some streams in one stretch of time: read at once, and added up column by column."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fourfold.counts import KINDS, Counts
+from fourfold.counts.binning import Binning, Ints
+from fourfold.counts.sizes import SIZED
+from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Series, Window
+from fourfold.query.counts import pooled
+from fourfold.query.filtered import ALL_RECORDS, Filter
+from fourfold.query.reader import Reader
+from fourfold.state import bulk, catalogue
+from fourfold.state.bulk import StoredCounts
+from fourfold.state.packing import unpack_all, unpack_labels
+
+Name = tuple[str, str, str]  # stream, column, kind
+_NOTHING = np.zeros(0, np.int64)
+_RANGE = 1 << 22  # bins that are added up in an array of their own
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Buckets of one length: those that begin in [start, end), but not in ``without``; seconds since 1970."""
+
+    start: int
+    end: int
+    level: int
+    without: Window | None = None
+
+    @staticmethod
+    def of(window: Window) -> Stretch:
+        """A window, in days if it is whole days, else in hours."""
+        whole = window.start % DAY == 0 and window.end % DAY == 0
+        return Stretch(window.start, window.end, DAY if whole else HOUR)
+
+    def holds(self, buckets: Ints) -> Ints:
+        """The places of the buckets that belong to it."""
+        if self.without is None:
+            return np.arange(len(buckets))
+        touched = (buckets < self.without.end) & (buckets + self.level > self.without.start)
+        return np.flatnonzero(~touched)
+
+
+def together(
+    reader: Reader, streams: Sequence[str], stretch: Stretch, where: Filter = ALL_RECORDS
+) -> dict[Name, Counts]:
+    """The counts of each column of some streams, by stream, column ("" for the records) and kind; all records, or some.
+
+    A stream that is not counted by the names of the filter is left out. Sums and registers are not read.
+    """
+    wanted = {Owner.of_stream(name) for name in streams}
+    known = [(owner, entry) for owner, entry in reader.recall(bulk.of_streams) if owner in wanted]
+    chosen = {entry.id: (owner, entry) for owner, entry in known if _is_meant(entry, where)}
+    owners = tuple(dict.fromkeys(owner for owner, _ in chosen.values()))
+    plans = {owner: plan.by_version() for owner, plan in reader.recall(catalogue.plans, owners).items()}
+    with reader.database.read() as connection:
+        stored = bulk.select(connection, reader.project, stretch.level, stretch.start, stretch.end, set(chosen))
+    places = stretch.holds(stored.buckets)
+    rows: dict[Name, list[int]] = {}
+    for i, id_ in zip(places.tolist(), stored.series[places].tolist(), strict=True):
+        owner, entry = chosen[id_]
+        rows.setdefault((owner.name, entry.column, entry.kind), []).append(i)
+    found = {}
+    for name, at in rows.items():
+        counted = _added(stored, at, name, plans.get(Owner.of_stream(name[0]), {}))
+        if counted is not None:
+            found[name] = counted
+    return found
+
+
+def slices_of(reader: Reader, stream: str, stretch: Stretch) -> dict[tuple[str, ...], dict[str, float]]:
+    """How many records of a stream each slice has in a stretch of time, by the names of the slices."""
+    owner = Owner.of_stream(stream)
+    known = {
+        entry.id: entry
+        for of, entry in reader.recall(bulk.of_streams)
+        if of == owner and entry.kind == "stream" and entry.slice != EVERYTHING
+    }
+    if not known:
+        return {}
+    with reader.database.read() as connection:
+        stored = bulk.select(connection, reader.project, stretch.level, stretch.start, stretch.end, set(known))
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for i in stretch.holds(stored.buckets).tolist():
+        entry = known[int(stored.series[i])]
+        n = int(np.frombuffer(stored.tallies[i], "<i8", 1)[0])
+        by_slice = found.setdefault(entry.names, collections.defaultdict(float))
+        by_slice[entry.slice] += n
+    return found
+
+
+def _is_meant(entry: Series, where: Filter) -> bool:
+    if not where:
+        return entry.slice == EVERYTHING
+    return set(entry.names) == where.names and where.fits(entry.values)
+
+
+def _added(
+    stored: StoredCounts, at: Sequence[int], name: Name, binnings: Mapping[tuple[str, int], Binning]
+) -> Counts | None:
+    by_version: dict[int, list[int]] = {}
+    for i in at:
+        by_version.setdefault(int(stored.binnings[i]) % SIZED, []).append(i)
+    return pooled(_sum(stored, rows, name, binnings.get((name[1], v))) for v, rows in by_version.items())
+
+
+def _sum(stored: StoredCounts, at: Sequence[int], name: Name, binning: Binning | None) -> Counts:
+    _, column, kind = name
+    tallies = np.frombuffer(b"".join([stored.tallies[i] for i in at]), "<i8").reshape(len(at), -1).sum(axis=0)
+    low = min((end for i in at if (end := stored.low[i]) is not None), default=np.nan)
+    high = max((end for i in at if (end := stored.high[i]) is not None), default=np.nan)
+    labels: list[str] = []
+    bins, numbers = _NOTHING, _NOTHING
+    if KINDS[kind].labelled:
+        heavy = _labels(stored, at)
+        labels, numbers = list(heavy), np.array(list(heavy.values()), np.int64)
+    elif KINDS[kind].sums:
+        sizes = np.array([stored.sizes[i] for i in at], np.int64)
+        flat = np.frombuffer(b"".join([stored.bins[i] for i in at]), "<i4").astype(np.int64)
+        bins, numbers = _summed(flat, unpack_all([stored.counts[i] for i in at], sizes))
+    sums = [0.0] * len(KINDS[kind].sums)
+    return Counts(kind, tallies.tolist(), sums, low, high, bins, labels, numbers, _NOTHING, binning, column)
+
+
+def _labels(stored: StoredCounts, at: Sequence[int]) -> dict[str, int]:
+    """How often each label was there; rows that have the same labels, as most days have, are added up at once."""
+    alike: dict[bytes, list[int]] = {}
+    for i in at:
+        alike.setdefault(stored.bins[i], []).append(i)
+    found: dict[str, int] = collections.defaultdict(int)
+    for packed, rows in alike.items():
+        size = stored.sizes[rows[0]]
+        if not size:
+            continue
+        numbers = unpack_all([stored.counts[i] for i in rows], np.full(len(rows), size)).reshape(len(rows), size)
+        for label, n in zip(unpack_labels(packed, size), numbers.sum(axis=0).tolist(), strict=True):
+            found[label] += n
+    return {label: n for label, n in found.items() if n}
+
+
+def _summed(bins: Ints, numbers: Ints) -> tuple[Ints, Ints]:
+    if not len(bins):
+        return bins, numbers
+    low = int(bins.min())
+    if int(bins.max()) - low < _RANGE:
+        dense = np.bincount(bins - low, numbers)  # exact: counts below 2^53
+        used = np.flatnonzero(dense)
+        return used + low, dense[used].astype(np.int64)
+    codes, where = np.unique(bins, return_inverse=True)
+    return codes, np.bincount(where, numbers, len(codes)).astype(np.int64)

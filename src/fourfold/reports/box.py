@@ -1,0 +1,251 @@
+"""What is different inside: every column, slice, version and run parameter of two sets of records, ranked.
+
+The measure of a difference is an effect, ``shapes.effect``, which more records make surer but not larger. The order is
+by the lower end of its interval, so that neither few records nor many lead, less what is usual: by how much one half of
+the baseline differs from the other, so that what is never the same, such as a date, does not lead either. All of it is
+read off counts.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from fourfold.counts import Counts
+from fourfold.errors import InputError
+from fourfold.metrics import quality
+from fourfold.model import DAY, HOUR, Owner, Run, Window, percent
+from fourfold.query.counts import pooled
+from fourfold.query.filtered import ALL_RECORDS, Filter
+from fourfold.query.reader import Reader
+from fourfold.query.together import Stretch, slices_of, together
+from fourfold.reports.shapes import Effect, Groups, between, drawn, of_names
+from fourfold.state import catalogue, runs
+
+Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
+_RUNS = 2_000  # of a component that are looked at
+_VALUES = 60  # values of a parameter
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that two sets of records differ in.
+
+    ``kind`` is "column", "slice", "version", "parameter" or "records"; ``where`` the stream, or the component;
+    ``name`` the column, dimension or parameter; ``value`` the slice's value that differs most, if it is one's.
+    ``usual`` is by how much the halves of the baseline differ; ``inside`` and ``baseline`` are the numbers of records
+    (or runs), ``counts`` those of a column, and ``drawn`` others in groups.
+    """
+
+    kind: str
+    where: str
+    name: str
+    effect: Effect
+    drawn: Groups | None
+    inside: int
+    baseline: int
+    value: str | None = None
+    usual: float = 0.0
+    counts: tuple[Counts, Counts] | None = None
+
+    @property
+    def sure(self) -> float:
+        """By how much they differ for sure, beyond what is usual."""
+        return self.effect.low - self.usual
+
+    @property
+    def groups(self) -> Groups:
+        """Both distributions, in the groups in which they are drawn."""
+        return drawn(*self.counts) if self.counts is not None else self.drawn or Groups((), *np.zeros((2, 0)))
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Both distributions in a few words."""
+        if self.counts is not None:
+            return words(self.counts[0]), words(self.counts[1])
+        shown = self.groups
+        inside, baseline = (
+            dict(zip(shown.labels, side.tolist(), strict=True)) for side in (shown.inside, shown.baseline)
+        )
+        return _heavy(inside), _heavy(baseline)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sides:
+    """The records inside, and those to compare them with, in two halves."""
+
+    inside: Stretch
+    baseline: tuple[Stretch, ...]
+    where: Filter = ALL_RECORDS
+
+
+def sides(inside: Window, baseline: Window, where: Filter = ALL_RECORDS) -> Sides:
+    """Two stretches of time; the baseline leaves out what is inside.
+
+    Raises:
+        InputError: nothing is left of the baseline.
+    """
+    first, other = Stretch.of(inside), Stretch.of(baseline)
+    touches = baseline.start < inside.end and inside.start < baseline.end
+    other = dataclasses.replace(other, without=inside if touches else None)
+    if touches and baseline.start >= inside.start and baseline.end <= inside.end:
+        raise InputError("nothing is left to compare with: the baseline lies inside; give another with against=")
+    if first.level == HOUR and other.level == DAY and touches:  # the day that holds it has other hours, too
+        day = Window(inside.start // DAY * DAY, -(-inside.end // DAY) * DAY)
+        if day.start > baseline.start or day.end < baseline.end:
+            other = dataclasses.replace(other, without=day)
+        else:
+            other = dataclasses.replace(other, level=HOUR)
+    middle = (other.start + other.end) // 2 // other.level * other.level
+    halves = (dataclasses.replace(other, end=middle), dataclasses.replace(other, start=middle))
+    return Sides(first, tuple(half for half in halves if half.start < half.end), where)
+
+
+def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[Difference]:
+    """All differences, the largest that is sure first."""
+    here = together(reader, streams, chosen.inside, chosen.where)
+    halves = [together(reader, streams, half, chosen.where) for half in chosen.baseline]
+    found = ranked_columns(reader, here, halves)
+    if not chosen.where:
+        for stream in streams:
+            found += _slices(reader, stream, chosen)
+    found += _runs(reader, chosen)
+    return ranked(found)
+
+
+def ranked(found: Iterable[Difference]) -> list[Difference]:
+    """Differences, the largest that is sure and unusual first."""
+    return sorted(found, key=lambda d: (-d.sure, -d.effect.value, d.where, d.name, d.kind))
+
+
+def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) -> list[Difference]:
+    """The columns that both sets of records have, the second in parts; one counted in two ways as a number."""
+    found = []
+    numeric = {(stream, column) for stream, column, kind in here if kind == "numeric"}
+    owners = tuple(Owner.of_stream(stream) for stream in sorted({stream for stream, _, _ in here}))
+    plans = reader.recall(catalogue.plans, owners)
+    for name, counted in here.items():
+        stream, column, kind = name
+        if not column or kind == "stream" or (kind != "numeric" and (stream, column) in numeric):
+            continue
+        if kind == "category" and plans[Owner.of_stream(stream)].identifier(column):
+            continue
+        several = [part[name] for part in parts if name in part]
+        other = pooled(several)
+        effect = between(counted, other)
+        if effect is None or other is None:
+            continue
+        usual = between(*several) if len(several) == 2 else None
+        found.append(
+            Difference(
+                "column", stream, column, effect, None, counted.tally("rows"), other.tally("rows"),
+                usual=0.0 if usual is None else usual.value, counts=(counted, other),
+            )
+        )  # fmt: skip
+    return found
+
+
+def words(found: Counts) -> str:
+    """A distribution in a few words."""
+    rows = found.tally("rows")
+    tail = f", {percent(found.missing / rows)} missing" if rows and found.missing else ""
+    if found.kind == "numeric":
+        middle, low, high = (quality.quantile(found, q).value for q in (0.5, 0.05, 0.95))
+        if middle is None or low is None or high is None:
+            return "no values" + tail
+        return f"median {middle:.4g} ({low:.4g} to {high:.4g}){tail}"
+    if found.kind == "category":
+        heavy = sorted(zip(found.labels, found.counts.tolist(), strict=True), key=lambda e: (-e[1], e[0]))[:3]
+        return ", ".join(f"{label} {percent(n / rows)}" for label, n in heavy if rows) + tail or "no values"
+    return f"{rows:,} records{tail}"
+
+
+def _slices(reader: Reader, stream: str, chosen: Sides) -> list[Difference]:
+    """The shares of each dimension's slices."""
+    here = slices_of(reader, stream, chosen.inside)
+    halves = [slices_of(reader, stream, half) for half in chosen.baseline]
+    versions = {t.version for t in reader.recall(catalogue.tasks).values() if t.prediction.stream == stream}
+    found = []
+    for names in here:
+        inside, several = _by_value(here[names]), [_by_value(half[names]) for half in halves if names in half]
+        if not several:
+            continue
+        baseline: dict[str, float] = collections.defaultdict(float)
+        for part in several:
+            for name, n in part.items():
+                baseline[name] += n
+        effect, groups = of_names(inside, baseline)
+        usual = of_names(*several)[0].value if len(several) == 2 else 0.0
+        found.append(
+            Difference(
+                "version" if len(names) == 1 and names[0] in versions else "slice", stream, " × ".join(names), effect,
+                groups, int(sum(inside.values())), int(sum(baseline.values())),
+                _most_different(inside, baseline) if len(names) == 1 else None, usual,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _by_value(slices: Mapping[str, float]) -> dict[str, float]:
+    found: dict[str, float] = collections.defaultdict(float)
+    for key, n in slices.items():
+        found[" × ".join("(none)" if v is None else str(v) for v in json.loads(key).values())] += n
+    return dict(found)
+
+
+def _most_different(inside: Mapping[str, float], baseline: Mapping[str, float]) -> str | None:
+    n, m = sum(inside.values()) or 1.0, sum(baseline.values()) or 1.0
+    gaps = {name: abs(inside.get(name, 0.0) / n - baseline.get(name, 0.0) / m) for name in {*inside, *baseline}}
+    return max(sorted(gaps), key=gaps.__getitem__, default=None)
+
+
+def _heavy(shares: Mapping[str, float]) -> str:
+    total = sum(shares.values()) or 1.0
+    heavy = sorted(shares, key=lambda name: (-shares[name], name))[:3]
+    return ", ".join(f"{name} {percent(shares[name] / total)}" for name in heavy) or "none"
+
+
+def _runs(reader: Reader, chosen: Sides) -> list[Difference]:
+    """What the runs of each component had: parameters, code, versions of packages, and whether they succeeded."""
+    found = []
+    with reader.database.read() as connection:
+        newest = runs.newest(connection, reader.project, _RUNS)
+    for component, several in newest.items():
+        here = [run for run in several if _is_in(run, chosen.inside)]
+        halves = [[run for run in several if _is_in(run, half)] for half in chosen.baseline]
+        there = [run for half in halves for run in half]
+        if not here or not there:
+            continue
+        for name in dict.fromkeys(name for run in (*here, *there) for name in _facts(run)):
+            inside, baseline, *parts = (
+                collections.Counter(_facts(run).get(name, "(none)") for run in side) for side in (here, there, *halves)
+            )
+            if len({*inside, *baseline}) > 1 and len({*inside, *baseline}) <= _VALUES:
+                effect, groups = of_names(inside, baseline)
+                usual = of_names(*parts)[0].value if len(parts) == 2 and all(parts) else 0.0
+                found.append(
+                    Difference(
+                        "parameter", component, name, effect, groups, len(here), len(there),
+                        _most_different(inside, baseline), usual,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def _is_in(run: Run, stretch: Stretch) -> bool:
+    at = run.started if run.at is None else run.at
+    if not stretch.start <= at < stretch.end:
+        return False
+    return stretch.without is None or not stretch.without.start <= at < stretch.without.end
+
+
+def _facts(run: Run) -> dict[str, str]:
+    code = run.code.get("source_hash") or run.code.get("commit")
+    packages = run.code.get("packages")
+    found = {"status": run.status.value, **{f"params: {name}": str(value) for name, value in run.params.items()}}
+    found |= {"code": str(code)[:12]} if code else {}
+    return found | ({f"version: {n}": str(v) for n, v in packages.items()} if isinstance(packages, dict) else {})

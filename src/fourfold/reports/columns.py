@@ -1,0 +1,75 @@
+"""All columns of a stream at a glance, however many there are: from their counts in one stretch of time."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from fourfold.counts import Counts
+from fourfold.metrics import quality
+from fourfold.model import Owner, Value, Window
+from fourfold.query.counts import CurrentCounts
+from fourfold.query.reader import Reader
+from fourfold.query.together import Stretch, together
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """A column in a window; None for what its kind does not have. ``mean`` is that of the bins' middles."""
+
+    name: str
+    kind: str
+    rows: int
+    missing: float | None
+    mean: float | None = None
+    median: float | None = None
+    low: float | None = None
+    high: float | None = None
+    distinct: float | None = None
+    frequent: tuple[tuple[str, float], ...] = ()
+
+
+def summaries(reader: Reader, stream: str, window: Window) -> list[ColumnSummary]:
+    """The columns of a stream, by name."""
+    found = together(reader, [stream], Stretch.of(window))
+    by_column: dict[str, dict[str, Counts]] = {}
+    for (_, column, kind), counted in found.items():
+        if column:
+            by_column.setdefault(column, {})[kind] = counted
+    source = CurrentCounts(reader, Owner.of_stream(stream))
+    return [_summary(name, kinds, source.is_identifier(name)) for name, kinds in sorted(by_column.items())]
+
+
+def _summary(name: str, kinds: Mapping[str, Counts], identifier: bool) -> ColumnSummary:
+    number, category = kinds.get("numeric"), kinds.get("category")
+    first = number or category or next(iter(kinds.values()))
+    rows = first.tally("rows")
+    found = ColumnSummary(
+        name, "identifier" if identifier else "+".join(kinds), rows, first.missing / rows if rows else None
+    )
+    if number is not None:
+        middle = quality.quantile(number, 0.5)
+        low, high = quality.minimum(number), quality.maximum(number)
+        found = dataclasses.replace(
+            found, mean=_mean(number), median=middle.value, low=low.value, high=high.value
+        )  # fmt: skip
+    if category is not None and not identifier:
+        heavy = sorted(zip(category.labels, category.counts.tolist(), strict=True), key=lambda e: (-e[1], e[0]))[:3]
+        exact = category.tally("other") == 0
+        distinct = Value(float(len(category.labels))) if exact else quality.distinct(category)
+        found = dataclasses.replace(
+            found, distinct=distinct.value if exact or len(category.registers) else None,
+            frequent=tuple((label, n / rows) for label, n in heavy) if rows else (),
+        )  # fmt: skip
+    return found
+
+
+def _mean(counts: Counts) -> float | None:
+    if counts.binning is None or counts.counts.sum() <= 0:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = float(np.average(counts.binning.middles(counts.bins), weights=counts.counts))
+    return found if math.isfinite(found) else None

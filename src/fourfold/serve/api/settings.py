@@ -1,0 +1,121 @@
+"""The settings' page: tokens, channels, retention; and what users decide about incidents."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from fourfold.config import seconds_of
+from fourfold.errors import ConfigError, InputError
+from fourfold.model import seconds
+from fourfold.model.access import Role
+from fourfold.query.reader import Reader
+from fourfold.reports.problems import problems
+from fourfold.serve.api.answers import reader_of
+from fourfold.serve.routes import Call, answered
+from fourfold.state import tokens
+from fourfold.state.objectives import listed
+from fourfold.views import forms
+from fourfold.views.incident import decided
+from fourfold.watch import incidents
+from fourfold.watch.incidents import Action
+from fourfold.watch.notify import channels
+from fourfold.watch.notify.outbox import deliver
+from fourfold.watch.rows import iso
+from fourfold.watch.settings import watch_settings
+
+_LONGEST = 64 << 10  # bytes of a decision
+
+
+async def settings(call: Call) -> Response:
+    """What is set, and by whom; secrets are not told, and tokens only to who may make some."""
+    return await anyio.to_thread.run_sync(functools.partial(_settings, call))
+
+
+def _settings(call: Call) -> Response:
+    reader, given = reader_of(call), call.service.settings
+    try:
+        watch = watch_settings(given.watch)
+        watched: dict[str, Any] = {
+            "days": watch.days, "settle": watch.settle, "mute": list(watch.mute), "tolerance": dict(watch.tolerance),
+        }  # fmt: skip
+    except ConfigError as error:
+        watched = {"error": str(error)}
+    data = {
+        "project": reader.project, "store": str(reader.folder), "state": reader.database.name, "engine": given.engine,
+        "version": metadata.version("fourfold"), "role": call.grant.role.value,
+        "tokens": _tokens(call) if call.grant.role is Role.ADMIN and call.grant.covers_all else None,
+        "channels": _channels(given.watch.get("notify", {})),
+        "retention": [{"stream": stream, "seconds": length} for stream, length in sorted(reader.retention.items())],
+        "watch": watched, "objectives": _objectives(reader), "waiting": len(reader.waiting()),
+        "problems": [
+            {"kind": p.kind, "subject": p.subject, "message": p.message, "advice": p.advice} for p in problems(reader)
+        ],
+    }  # fmt: skip
+    return answered({"data": data, "charts": {}})
+
+
+def _objectives(reader: Reader) -> list[dict[str, Any]]:
+    return [
+        {"name": o.name, "expression": o.expression, "window": o.window_text, "owner": o.owner, "runbook": o.runbook}
+        for o in reader.recall(listed).values()
+    ]
+
+
+def _tokens(call: Call) -> list[dict[str, Any]]:
+    with call.service.database.read() as connection:
+        known = tokens.listed(connection)
+    return [
+        {
+            "id": t.id, "name": t.name, "role": t.role.value, "projects": list(t.projects), "created": iso(t.created),
+            "revoked": forms.time(t.revoked),
+        }
+        for t in known
+    ]  # fmt: skip
+
+
+def _channels(declared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The channels by name and kind: where they lead may hold a secret."""
+    return [{"name": str(name), "kind": str(name).partition(".")[0]} for name in declared]
+
+
+async def decide(call: Call) -> Response:
+    """Acknowledge, snooze, dismiss or confirm an incident; the body says why, and until when: {"reason", "until"}."""
+    body = b""
+    async for part in call.request.stream():
+        body += part
+        if len(body) > _LONGEST:
+            raise InputError(f"the body is longer than {_LONGEST:,} bytes")
+    return await anyio.to_thread.run_sync(functools.partial(_decide, call, _fields(body)))
+
+
+def _fields(body: bytes) -> tuple[str, str]:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError as error:
+        raise InputError(f"the body is no JSON: {error}") from error
+    if not isinstance(found, dict) or any(not isinstance(found.get(name, ""), str) for name in ("reason", "until")):
+        raise InputError('give an object such as {"reason": "a holiday", "until": "2d"}')
+    return found.get("reason", ""), found.get("until", "")
+
+
+def _decide(call: Call, fields: tuple[str, str]) -> Response:
+    reader, now = reader_of(call), time.time()
+    reason, until = fields
+    action = incidents.action_of(call.request.path_params["action"])
+    ends = None
+    if action is Action.SNOOZE and until:
+        is_length = until[-1:] in "smhdw" and until[:-1].isdigit()
+        ends = now + seconds_of(until, "until") if is_length else float(seconds(until, "until"))
+    made = channels(call.service.settings.watch.get("notify", {}))
+    database, id_ = call.service.database, call.request.path_params["id"]
+    found = incidents.decide(database, reader.project, id_, action, reason, now, until=ends, channels=made)
+    untold = [f"{f.channel}: {f.error}" for f in deliver(database, reader.project, made, now).failed]
+    return answered({"data": {**decided(found), "untold": untold}, "charts": {}})

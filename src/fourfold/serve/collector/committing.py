@@ -1,0 +1,167 @@
+"""Makes durable together what arrives at about the same time: many small requests become few writes to the disk.
+
+A thread takes all that waits, writes it as one file, and only then are the requests answered; meanwhile the next ones
+gather. So a request waits for at most two writes, however many come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from fourfold.errors import StoreError
+from fourfold.log import Inbox, new_writer
+from fourfold.model import Plausible
+from fourfold.serve.access import Refused
+from fourfold.serve.collector.gathering import Given, Message, gather
+
+MOST_WAITING = 8 << 30  # bytes of messages that wait to be counted
+_TOGETHER = 32 << 20  # bytes that are written together
+_LOOK_EVERY = 5.0  # seconds after which is looked again how much waits
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _Parcel(NamedTuple):
+    """What one request brings, and what waits for it."""
+
+    content: Sequence[Message] | Given
+    size: int
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
+class Committer:
+    """Puts messages into an inbox, those of several requests at once.
+
+    Args:
+        inbox: where to.
+        times: which event times are plausible.
+        most_waiting: how many bytes of messages may wait there to be counted.
+    """
+
+    def __init__(self, inbox: Inbox, times: Plausible, most_waiting: int = MOST_WAITING) -> None:
+        self._inbox, self._times, self._most = inbox, times, most_waiting
+        self._queue: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._writer, self._packs = new_writer(), 0
+        self._numbers = itertools.count(1)
+        self._waiting, self._looked = 0.0, -_LOOK_EVERY
+        self._lock = threading.Lock()
+        self.committed: Callable[[], None] = lambda: None  # called when something was put there
+
+    async def commit(self, content: Sequence[Message] | Given) -> None:
+        """Return when messages, or a request's records, are durable.
+
+        Raises:
+            Refused: the disk is full, or too much waits to be counted.
+            OSError: they could not be written, or it is not known whether they were.
+            StoreError: likewise.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        size = content.size if isinstance(content, Given) else sum(len(data) for _, data in content)
+        self._begin()
+        self._queue.put(_Parcel(content, size, loop, done))
+        await done
+
+    def new_id(self) -> str:
+        """The id of a new message of this process."""
+        return f"{self._writer}-{next(self._numbers):012d}"
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="fourfold-commit", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            taken = self._queue.get()
+            parcels, size = [], 0
+            while taken is not None:
+                parcels.append(taken)
+                size += taken.size
+                if size >= _TOGETHER or self._queue.empty():
+                    break
+                taken = self._queue.get()
+            self._write(parcels)
+            if taken is None:
+                return
+
+    def _write(self, parcels: Sequence[_Parcel]) -> None:
+        error: BaseException | None = None
+        try:
+            if parcels:
+                self._put(parcels)
+        except BaseException as raised:
+            error = _explained(raised)
+        for loop in {parcel.loop for parcel in parcels}:
+            waiting = [parcel.done for parcel in parcels if parcel.loop is loop]
+            try:
+                loop.call_soon_threadsafe(_finish, waiting, error)
+            except RuntimeError:  # the server has ended, and nobody waits any more
+                continue
+
+    def _put(self, parcels: Sequence[_Parcel]) -> None:
+        given = [parcel.content for parcel in parcels if isinstance(parcel.content, Given)]
+        ready = [message for parcel in parcels if not isinstance(parcel.content, Given) for message in parcel.content]
+        ready += gather(given, self._times, self.new_id)
+        size = sum(len(content) for _, content in ready)
+        self._check_room(size)
+        if len(ready) == 1:
+            self._inbox.deliver(*ready[0])
+        elif ready:
+            self._packs += 1
+            self._inbox.deliver_together(f"pack-{self._writer}-{self._packs:012d}", ready)
+        self._waiting += size
+        self.committed()
+
+    def _check_room(self, size: int) -> None:
+        """Refuse what the disk has no room for, so that there is always room to count what is there.
+
+        Raises:
+            Refused: says when to try again.
+        """
+        if self._inbox.room() < size:
+            raise OSError(errno.ENOSPC, "the disk is nearly full")
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_EVERY or self._waiting + size > self._most:
+            self._waiting, self._looked = float(self._inbox.waiting_bytes()), now
+        if self._waiting + size > self._most:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS, "more waits to be counted than may; is anything counting?",
+                {"Retry-After": "10"},
+            )  # fmt: skip
+
+
+def _explained(error: BaseException) -> BaseException:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        text = "the server's disk is full; nothing of this was kept, send it again"
+        return Refused(HTTPStatus.INSUFFICIENT_STORAGE, text, {"Retry-After": "10"})
+    if isinstance(error, (Refused, OSError, StoreError)):
+        return error
+    return StoreError(f"it could not be stored: {type(error).__name__}: {error}")
+
+
+def _finish(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
+    for done in waiting:
+        if done.done():  # its sender is gone
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

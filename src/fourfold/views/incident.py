@@ -1,0 +1,194 @@
+"""Incidents: the list, and one of them with its findings in order, each with what was expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pyarrow.compute as pc
+
+from fourfold.charts import Band, Chart, Curve, Limit, Line, Span
+from fourfold.errors import FourfoldError, InputError
+from fourfold.model import DAY, Finding, Incident, IncidentState, RunStatus, Where
+from fourfold.model.records import EVENT_TIME, KEY
+from fourfold.query.reader import Reader
+from fourfold.query.target import resolve
+from fourfold.state import bulk, catalogue, runs
+from fourfold.state.objectives import listed
+from fourfold.views import curves, forms
+from fourfold.views.asking import Asked, path
+from fourfold.views.ordering import part
+from fourfold.views.page import Page, Plain
+from fourfold.watch import incidents as asked_of
+from fourfold.watch.expected import expected
+from fourfold.watch.grouping import OBJECTIVE
+from fourfold.watch.lifecycle import DECISIONS, legal
+from fourfold.watch.lineage import Lineage, component_of
+from fourfold.watch.memory import remembered
+from fourfold.watch.rows import iso
+
+_DRAWN = 24  # findings
+_AROUND = 3 * DAY  # of the onset, in which runs that changed something are told
+_NOTED = 20  # runs of the time line
+
+
+def list_page(reader: Reader, asked: Asked, now: float) -> Page:
+    """The incidents: the open ones, those in some state, or all."""
+    state = asked.more.get("state", "open")
+    known = list(asked_of.incidents(reader, active=False))
+    if state not in ("open", "all", *IncidentState):
+        raise InputError(f"state={state!r}: give open, all, or one of {', '.join(IncidentState)}")
+    found = [
+        each for each in known if state == "all" or (each.state.is_active if state == "open" else each.state == state)
+    ]
+    rows, total = part([forms.incident(each) for each in found], asked)
+    with reader.database.read() as connection:
+        days = len(bulk.buckets(connection, reader.project, DAY))
+    record = asked_of.record(known, DAY * days)
+    data = {
+        "rows": rows, "total": total, "state": state,
+        "record": {**dataclasses.asdict(record), "precision": record.precision},
+    }  # fmt: skip
+    return Page(data, rows=rows)
+
+
+def page(reader: Reader, asked: Asked, now: float) -> Page:
+    """One incident."""
+    found = asked_of.incident(reader, asked.more.get("id", ""))
+    lineage = lineage_of(reader)
+    charts: dict[str, Chart] = {}
+    # in the order in which it went through the pipeline: by the day of the onset, then from upstream to downstream
+    in_order = sorted(found.findings, key=lambda f: (f.began_low // DAY, lineage.depth(f.where), f.began, f.series))
+    rows = []
+    for i, each in enumerate(in_order):
+        drawn = _drawn(reader, each, found, now) if i < _DRAWN else None
+        if drawn is not None:
+            charts[f"finding:{i}"] = drawn
+        name = None if drawn is None else f"finding:{i}"
+        rows.append({**forms.finding(each, name), "depth": lineage.depth(each.where)})
+    objectives = reader.recall(listed)
+    charts["time_line"] = found.chart
+    data = {
+        **decided(found), "findings": rows, "time_line": _time_line(reader, found, now),
+        "example": _example(reader, found, lineage),
+        "objectives": [
+            {"name": name, "expression": objectives[name].expression, "window": objectives[name].window_text,
+             "owner": objectives[name].owner, "runbook": objectives[name].runbook}
+            for name in found.objectives if name in objectives
+        ],
+        "tasks": [{"name": name, "href": path("tasks", name)} for name in lineage.tasks_of(found.where)],
+        "box": _box(found, lineage), "causes": [],
+    }  # fmt: skip
+    return Page(data, charts, rows)
+
+
+def decided(found: Incident) -> Plain:
+    """An incident, and what a user can decide about it now."""
+    actions = [event.value for event in legal(found.state) if event in DECISIONS]
+    return {"incident": forms.incident(found), "actions": actions}
+
+
+def lineage_of(reader: Reader) -> Lineage:
+    """What feeds what."""
+    components = list(reader.recall(runs.components))
+    loggers = remembered(reader).loggers
+    streams = {name: loggers.get(name) or component_of(name, components) for name in forms.known_streams(reader)}
+    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
+    return Lineage.of(edges, streams, reader.recall(catalogue.tasks).values())
+
+
+def _drawn(reader: Reader, finding: Finding, incident: Incident, now: float) -> Chart | None:
+    span = Span(finding.began, max(finding.seen, finding.began), "since it began", "warning")
+    known = expected(reader, finding.series)
+    if known is not None:
+        unit = "share" if known.measure.scale.value in ("rate", "position") else curves.unit_of(known.measure.name)
+        name = known.measure.name.replace("_", " ")
+        return Line(
+            f"{finding.where}: {name}", [float(at) for at in known.times],
+            [Curve(name, known.values)], unit, Band(known.low, known.high), spans=[span],
+        )  # fmt: skip
+    objective = reader.recall(listed).get(finding.where.objective) if finding.kind == OBJECTIVE else None
+    if objective is None:
+        return None
+    try:
+        shown = Asked().window(reader, resolve(reader, objective.target).owner, now, default="-90d")
+        result = shown.metric(reader, objective.target, objective.metric)
+    except FourfoldError:  # of runs, or of what is not there any more
+        return None
+    limit = Limit(objective.bound, f"{objective.op} {objective.bound:g}", "broken")
+    return curves.line(objective.expression, result, objective.metric, limits=[limit], spans=[span])
+
+
+def _time_line(reader: Reader, incident: Incident, now: float) -> list[Plain]:
+    """What happened, in order: the onset of each finding, runs that changed something about then, what was decided."""
+    found: list[tuple[float, str, str, Plain | None]] = [
+        (f.began, f.what, "finding", forms.where(f.where)) for f in incident.findings
+    ]
+    found.append((incident.began, f"it began in {incident.where}", "onset", forms.where(incident.where)))
+    found.append((incident.opened, "fourfold said so", "opened", None))
+    if incident.resolved is not None:
+        found.append((incident.resolved, incident.reason or incident.state.value, incident.state.value, None))
+    if incident.until is not None:
+        found.append((incident.until, "the snooze ends", "snoozed", None))
+    found += _changes(reader, incident)
+    order = {"run": 0, "onset": 1}
+    return [
+        {"at": iso(at), "what": what, "kind": kind, "where": where}
+        for at, what, kind, where in sorted(found, key=lambda e: (e[0], order.get(e[2], 2), e[1]))
+    ]
+
+
+def _changes(reader: Reader, incident: Incident) -> list[tuple[float, str, str, Plain | None]]:
+    """The runs about the onset that failed, or had other code, parameters or packages than the run before them."""
+    with reader.database.read() as connection:
+        newest = runs.newest(connection, reader.project, 500)
+    found: list[tuple[float, str, str, Plain | None]] = []
+    for component, several in newest.items():
+        for before, run in itertools.pairwise(several):
+            at = run.started if run.at is None else run.at
+            if not incident.began_low - _AROUND <= at <= incident.began_high + _AROUND:
+                continue
+            changed = [what for what in forms.changes(before, run) if not forms.is_clock(before, run, what)]
+            if run.status in (RunStatus.FAILED, RunStatus.LOST) and before.status is RunStatus.SUCCEEDED:
+                changed.append(f"{run.status.value}: {(run.error or 'no error').splitlines()[-1]}")
+            if changed:
+                where = forms.where(Where(component=component))
+                found.append((at, f"{component}: {', '.join(changed)}", "run", where))
+    return sorted(found, key=lambda e: abs(e[0] - incident.began))[:_NOTED]
+
+
+def _example(reader: Reader, incident: Incident, lineage: Lineage) -> Plain | None:
+    """A record of the place where it began, or of a task that it feeds, to trace."""
+    tasks = reader.recall(catalogue.tasks)
+    streams = [incident.where.stream] if incident.where.stream else []
+    fed = lineage.tasks_of(incident.where) or ([incident.where.task] if incident.where.task else list(tasks))
+    streams += [tasks[name].prediction.stream for name in fed if name in tasks]
+    known = reader.recall(catalogue.streams)
+    for stream in dict.fromkeys(streams):
+        if stream not in known or known[stream][0] is None or reader.log(stream).version is None:
+            continue
+        key = _first_key(reader, stream, incident)
+        if key is not None:
+            return {"key": key, "stream": stream, "href": path("trace", key=key)}
+    return None
+
+
+def _first_key(reader: Reader, stream: str, incident: Incident) -> str | None:
+    """The key of the first record since it began."""
+    log = reader.log(stream).whole()
+    micros = [int(at * 1_000_000) for at in (incident.began, max(incident.seen, incident.began + DAY))]
+    kind = log.schema.field(EVENT_TIME).type
+    first, last = (pc.scalar(at).cast(kind) for at in micros)
+    found = log.records((pc.field(EVENT_TIME) >= first) & (pc.field(EVENT_TIME) < last), [KEY, EVENT_TIME])
+    found = found.filter(pc.is_valid(found[KEY]))
+    return None if not found.num_rows else str(found.sort_by(EVENT_TIME)[KEY][0].as_py())
+
+
+def _box(incident: Incident, lineage: Lineage) -> str | None:
+    """The page of what differs since it began."""
+    tasks = lineage.tasks_of(incident.where) or ([incident.where.task] if incident.where.task else [])
+    target = next(iter(tasks), incident.where.stream)
+    if not target:
+        return None
+    start, end = int(incident.began) // DAY * DAY, -(-int(max(incident.seen, incident.began + DAY)) // DAY) * DAY
+    return path("box", target=target, start=iso(start), end=iso(end))

@@ -1,0 +1,289 @@
+"""The pages' JSON: what each page needs, from a store with something wrong."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from starlette.testclient import TestClient
+
+import fourfold as ff
+from fourfold.config import Settings
+from fourfold.serve.app import application
+from fourfold.serve.service import Service
+
+HOME = "http://127.0.0.1:4404"
+DAYS, EACH = 40, 30  # a day has so many records
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store: a task with slices, whose model gets worse for one slice; runs; objectives; an incident."""
+    folder = tmp_path_factory.mktemp("api") / "store"
+    session = ff.init(str(folder), "shop")
+    with ff.run("train", params={"depth": 6}) as run:
+        run.metric("auc", 0.8)
+    with ff.run("train", params={"depth": 9}) as run:
+        run.metric("auc", 0.7)
+    with pytest.raises(ZeroDivisionError), ff.run("publish"):
+        1 / 0  # noqa: B018
+    ff.task("buys", prediction="predict.score", label="orders.bought", slices=["country"], horizon="5d")
+    ff.objective("buys-accuracy", "accuracy(buys) >= 0.9", window="14d", owner="shop team", runbook="http://x/y")
+    keys, times, scores, countries, bought, ages = [], [], [], [], [], []
+    for day in range(DAYS):
+        for i in range(EACH):
+            broken = day >= 30 and i % 3 == 0
+            keys.append(f"k{day}-{i}")
+            times.append(1_700_006_400 + 86_400 * day + 600 * i)
+            scores.append(0.9 if i % 2 else 0.1)
+            countries.append(["DE", "FR", "<b>IT</b>"][i % 3])
+            bought.append((i % 2 == 1) != broken)
+            ages.append(None if broken else 20 + (i * 7 + day) % 40)
+    records = {"id": keys, "at": times, "score": scores, "country": countries, "age": ages}
+    ff.log("predict", records, key="id", time="at")
+    ff.log("orders", {"id": keys, "at": times, "bought": bought}, key="id", time="at")
+    ff.flush()
+    ff.check()
+    session.close()
+    return folder
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[TestClient]:
+    service = Service(Settings(str(folder), "shop"))
+    with TestClient(application(service), base_url=HOME) as client:
+        yield client
+
+
+def get(client: TestClient, path: str, **query: Any) -> dict[str, Any]:
+    answer = client.get(f"/api/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    assert set(found) == {"data", "charts"}
+    for chart in found["charts"].values():
+        assert set(chart) == {"kind", "title", "unit", "summary", "option"}
+    return found
+
+
+def test_home_says_what_is_wrong_first(client: TestClient) -> None:
+    page = get(client, "home")
+    data = page["data"]
+    [objective] = data["objectives"]
+    assert objective["status"] == "missed" and objective["value"]["value"] < 0.9
+    assert objective["budget"]["remaining"] < 0 and objective["owner"] == "shop team"
+    assert objective["chart"] in page["charts"] and objective["href"].startswith("/tasks/buys?metric=accuracy")
+    assert data["state"] == "broken" and data["incidents_total"] == len(data["incidents"]) > 0
+    assert "objective missed" in data["headline"]
+    assert [g["group"] for g in data["groups"]] == [
+        "stateless, single-component", "stateless, cross-component",
+        "stateful, single-component", "stateful, cross-component",
+    ]  # fmt: skip
+    assert data["groups"][0]["worst"][0]["kind"] == "failed_run" and data["groups"][0]["health"] != "ok"
+    assert {c["name"] for c in data["components"]} == {"train", "publish"}
+
+
+def test_an_empty_store_is_no_error(tmp_path: Path) -> None:
+    with TestClient(application(Service(Settings(str(tmp_path / "new"), "shop"))), base_url=HOME) as client:
+        data = get(client, "home")["data"]
+    assert data["state"] == "empty" and data["objectives"] == [] and len(data["groups"]) == 4
+
+
+def test_what_has_not_changed_is_not_sent_again(client: TestClient) -> None:
+    first = client.get("/api/home")
+    again = client.get("/api/home", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+
+
+def test_an_unknown_parameter_and_project_are_named(client: TestClient) -> None:
+    wrong = client.get("/api/home", params={"metrik": "recall"})
+    assert wrong.status_code == 404 and "metrik" in wrong.json()["error"]["message"]
+    assert client.get("/api/home", params={"project": "nothing"}).status_code == 404
+
+
+def test_a_task_shows_its_metric_volume_and_for_whom_it_is_bad(client: TestClient) -> None:
+    page = get(client, "tasks/buys", metric="accuracy")
+    data = page["data"]
+    assert data["value"]["value"] == pytest.approx(1 - (DAYS - 30) / DAYS / 3, abs=1e-9)
+    assert [len(data["history"]), len(data["volume"])] == [DAYS, DAYS]
+    assert all(day["predicted"] == EACH for day in data["volume"])
+    first, *others = data["slices"]["rows"]
+    assert first["slice"] == {"country": "DE"} and first["loss_share"] == 1.0 and first["share"] == pytest.approx(1 / 3)
+    assert first["without"]["value"] == 1.0 and all(row["loss_share"] == 0 for row in others)
+    drawn = {"metric", "volume", "coverage", "delay", "slices", "reliability", "confusion", "scores"}
+    assert drawn <= set(page["charts"])
+    assert any(limit["yAxis"] == 0.9 for series in page["charts"]["metric"]["option"]["series"]
+               for limit in series.get("markLine", {}).get("data", []))  # fmt: skip
+
+
+def test_only_and_without_a_slice_are_the_metric_of_these_records(client: TestClient) -> None:
+    only = get(client, "tasks/buys", metric="accuracy", only="country=DE", start="-5d")["data"]
+    without = get(client, "tasks/buys", metric="accuracy", without="country=DE", start="-5d")["data"]
+    assert only["value"]["value"] == 0.0 and without["value"]["value"] == 1.0
+    assert only["only"] == {"country": ["DE"]} and without["without"] == {"country": ["DE"]}
+    several = get(client, "tasks/buys", metric="accuracy", only=["country=DE", "country=FR"], start="-5d")["data"]
+    assert several["value"]["value"] == 0.5 and several["value"]["n"] == 5 * EACH * 2 / 3
+
+
+def test_what_was_expected_is_shown_beside_what_was_seen(client: TestClient) -> None:
+    page = get(client, "tasks/buys", metric="accuracy")
+    known = [day["expected"] for day in page["data"]["history"] if day["expected"]]
+    assert known and all(k["low"] <= k["value"] <= k["high"] for k in known)
+    assert {"expected:low", "expected:width"} <= {s["id"] for s in page["charts"]["metric"]["option"]["series"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"metric": "recal"}, 404), ({"start": "yesterday"}, 422), ({"every": "1y"}, 422), ({"only": "color=red"}, 422),
+        ({"start": "2024-01-02", "end": "2024-01-01"}, 422), ({"limit": "many"}, 422), ({"only": "=x"}, 422),
+        ({"metric": "calibration_curve"}, 422), ({"start": "99999-01-01"}, 422), ({"start": "-99999999d"}, 422),
+    ],
+)  # fmt: skip
+def test_a_question_that_means_nothing_is_told_so(client: TestClient, query: dict[str, str], status: int) -> None:
+    answer = client.get("/api/tasks/buys", params=query)
+    assert answer.status_code == status and answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet", "json"])
+def test_what_is_shown_can_be_taken_away(client: TestClient, format_: str) -> None:
+    answer = client.get("/api/tasks/buys", params={"format": format_, "by": "country", "metric": "accuracy"})
+    assert answer.status_code == 200 and f'fourfold-tasks.{format_}"' in answer.headers["content-disposition"]
+    if format_ == "csv":
+        table = pacsv.read_csv(io.BytesIO(answer.content))
+    elif format_ == "parquet":
+        table = pq.read_table(io.BytesIO(answer.content))
+    else:
+        assert len(answer.json()["rows"]) == 3
+        return
+    assert table.num_rows == 3 and {"slice.country", "value.value", "value.low", "n"} <= set(table.column_names)
+    assert "<b>IT</b>" in table["slice.country"].to_pylist()
+
+
+def test_a_stream_lists_its_columns_in_the_order_asked_for(client: TestClient) -> None:
+    data = get(client, "streams/predict", order="-missing", limit=2)["data"]
+    assert data["columns_total"] == 3 and next(c["name"] for c in data["columns"]) == "age"
+    assert data["columns"][0]["missing"] == pytest.approx(100 / 1200) and data["stream"]["rows"] == DAYS * EACH
+    frequent = {c["name"]: c["frequent"] for c in get(client, "streams/predict")["data"]["columns"]}
+    assert dict(frequent["country"]) == pytest.approx({"DE": 1 / 3, "FR": 1 / 3, "<b>IT</b>": 1 / 3})
+
+
+def test_a_column_shows_now_and_then_and_when_it_broke(client: TestClient) -> None:
+    page = get(client, "columns/predict/age")
+    data = page["data"]
+    missing = next(v for v in data["values"] if v["metric"] == "missing_rate")
+    assert missing["now"]["value"] == pytest.approx(1 / 3)
+    assert missing["then"]["value"] == pytest.approx(30 / 33 / 33 * 1, abs=0.05)
+    assert data["effect"]["low"] > 0.2 and data["always"]["broken_since"].startswith("2023-12-15")
+    assert len(data["history"]) == DAYS and data["history"][0]["quantiles"]["0.5"] == pytest.approx(40, abs=5)
+    assert {"distribution", "quantiles", "missing"} <= set(page["charts"])
+
+
+def test_a_column_tells_new_and_gone_categories(client: TestClient) -> None:
+    data = get(client, "columns/predict/country", start="2023-12-01", end="2023-12-05")["data"]
+    assert data["new_categories"] == [] and {f["value"] for f in data["frequent"]} == {"DE", "FR", "<b>IT</b>"}
+    only = get(client, "columns/predict/age", only="country=DE", start="-5d")["data"]
+    assert next(v for v in only["values"] if v["metric"] == "missing_rate")["now"]["value"] == 1.0
+
+
+def test_incidents_are_listed_and_one_shows_its_findings_in_order_with_the_range_expected(client: TestClient) -> None:
+    rows = get(client, "incidents", state="all")["data"]["rows"]
+    assert rows and {row["state"] for row in get(client, "incidents")["data"]["rows"]} <= {"open", "pending"}
+    worst = max(rows, key=lambda row: row["findings"])
+    page = get(client, worst["href"].removeprefix("/"))
+    findings = page["data"]["findings"]
+    assert len(findings) == worst["findings"] > 1
+    assert [f["began_low"][:10] for f in findings] == sorted(f["began_low"][:10] for f in findings)
+    for same_day in {f["began_low"][:10] for f in findings}:
+        depths = [f["depth"] for f in findings if f["began_low"][:10] == same_day]
+        assert depths == sorted(depths)
+    drawn = [page["charts"][f["chart"]] for f in findings if f["chart"]]
+    assert any(s["id"] == "expected:width" for chart in drawn for s in chart["option"]["series"])
+    kinds = [entry["kind"] for entry in page["data"]["time_line"]]
+    assert "onset" in kinds and "opened" in kinds
+    example = page["data"]["example"]
+    traced = get(client, "trace", key=example["key"])["data"]
+    assert {step["stream"] for step in traced["steps"]} == {"predict", "orders"}
+
+
+def test_what_a_user_decides_is_taken_down(client: TestClient) -> None:
+    [row] = [r for r in get(client, "incidents")["data"]["rows"] if r["kind"] == "failed_run"]
+    done = client.post(f"/api/incidents/{row['id']}/snooze", json={"reason": "later", "until": "4h"})
+    assert done.status_code == 200 and done.json()["data"]["incident"]["state"] == "snoozed"
+    assert "acknowledge" in done.json()["data"]["actions"]
+    again = get(client, f"incidents/{row['id']}")["data"]["incident"]
+    assert again["state"] == "snoozed" and again["until"] is not None
+    assert client.post(f"/api/incidents/{row['id']}/confirm", json={"reason": "a bug"}).status_code == 200
+    for path, body, status in (
+        (f"/api/incidents/{row['id']}/explode", "{}", 422), ("/api/incidents/999/confirm", "{}", 404),
+        (f"/api/incidents/{row['id']}/snooze", '{"until": "yesterday"}', 422),
+        (f"/api/incidents/{row['id']}/confirm", "[]", 422), (f"/api/incidents/{row['id']}/confirm", "{", 422),
+    ):  # fmt: skip
+        assert client.post(path, content=body).status_code == status, path
+
+
+def test_the_pipeline_never_mixes_its_three_marks(client: TestClient) -> None:
+    page = get(client, "pipeline")
+    nodes = {node["id"]: node for node in page["data"]["nodes"]}
+    assert nodes["component:publish"]["state"] == "failed"
+    assert any("failed" in told["what"] for told in nodes["component:publish"]["marks"]["changed"])
+    assert any(told["what"] == "params: depth changed" for told in nodes["component:train"]["marks"]["changed"])
+    worse = {id_: node for id_, node in nodes.items() if node["marks"]["worse"]}
+    assert set(worse) == {"task:buys"} and not worse["task:buys"]["marks"]["changed"]
+    assert {(e["from"], e["to"]) for e in page["data"]["edges"]} >= {("stream:predict", "task:buys")}
+
+
+def test_runs_tell_what_changed(client: TestClient) -> None:
+    data = get(client, "runs", component="train")["data"]
+    assert data["total"] == 2 and data["rows"][0]["params"] == {"depth": 9}
+    assert data["rows"][0]["changed"] == ["params: depth"] and data["rows"][1]["changed"] == []
+    failed = get(client, "runs", status="failed")["data"]["rows"]
+    assert [run["component"] for run in failed] == ["publish"] and "ZeroDivisionError" in failed[0]["error"]
+    one = get(client, "runs", run=failed[0]["id"])["data"]["rows"]
+    assert [run["id"] for run in one] == [failed[0]["id"]]
+
+
+def test_the_box_ranks_what_is_different_inside_first(client: TestClient) -> None:
+    page = get(client, "box", target="buys", start="2023-12-15", end="2023-12-20")
+    first = page["data"]["rows"][0]
+    assert (first["kind"], first["stream"], first["column"]) == ("column", "predict", "age")
+    assert first["low"] > 0.2 and "missing" in first["inside"]["words"] and first["chart"] in page["charts"]
+    country = next(row for row in page["data"]["rows"] if row["name"] == "country" and row["kind"] == "slice")
+    assert country["low"] == 0.0 and country["size"] == "none"
+    only = get(client, "box", target="buys", start="2023-12-15", end="2023-12-20", only="country=FR")["data"]
+    age = next(row for row in only["rows"] if row["column"] == "age")
+    assert "missing" not in age["inside"]["words"] and age["low"] < first["low"]
+
+
+def test_two_slices_windows_and_streams_can_be_compared(client: TestClient) -> None:
+    page = get(client, "compare", a="country=DE", b="country=FR", start="2023-12-15")["data"]
+    accuracy = next(m for m in page["metrics"] if m["metric"] == "recall")
+    assert accuracy["difference"]["high"] < 0 and page["a"]["n"] == page["b"]["n"] == 100
+    assert page["rows"][0]["name"] in ("age", "country")
+    windows = get(client, "compare", a="2023-12-01/2023-12-10", b="2023-12-15/2023-12-24")["data"]
+    assert windows["rows"][0]["name"] == "age" and windows["a"]["n"] == 9 * EACH
+    streams = get(client, "compare", a="stream:predict", b="stream:predict")["data"]
+    assert all(row["effect"] == 0.0 for row in streams["rows"])
+    choices = get(client, "compare")["data"]
+    assert "country=DE" in choices["slices"] and "predict" in choices["streams"]
+
+
+def test_search_finds_whatever_has_a_name(client: TestClient) -> None:
+    for text, kind, href in (
+        ("buys", "task", "/tasks/buys"), ("train", "component", "/runs?component=train"),
+        ("predict.age", "column", "/columns/predict/age"), ("country=DE", "slice", "/tasks/buys?only=country%3DDE"),
+        ("k3-7", "key", "/trace?key=k3-7"),
+    ):  # fmt: skip
+        first = get(client, "search", q=text)["data"]["rows"][0]
+        assert (first["type"], first["href"]) == (kind, href)
+    assert get(client, "search", q="")["data"]["rows"] == []
+    assert get(client, "search", q="no such thing at all")["data"]["total"] == 0
+
+
+def test_settings_tell_no_secret(client: TestClient) -> None:
+    data = get(client, "settings")["data"]
+    assert data["tokens"] == [] and data["project"] == "shop" and data["objectives"][0]["name"] == "buys-accuracy"

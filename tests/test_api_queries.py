@@ -1,0 +1,181 @@
+"""What stands behind the pages: sums of slices, effects, and the counts of many columns at once, against oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fourfold as ff
+from fourfold.errors import InputError
+from fourfold.model import DAY, Owner, Value, Window
+from fourfold.query.filtered import Filter, chosen
+from fourfold.query.metric import metric
+from fourfold.query.reader import Reader
+from fourfold.query.together import Stretch, together
+from fourfold.reports.box import sides
+from fourfold.reports.losses import losses
+from fourfold.reports.shapes import effect, of_names
+from fourfold.serve.remembered import Answer, Remembered
+from fourfold.store import Store
+from fourfold.views.asking import Asked
+from fourfold.views.compare import difference
+
+START = 1_700_006_400
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    folder = tmp_path_factory.mktemp("queries") / "store"
+    session = ff.init(str(folder), "shop")
+    ff.task("buys", prediction="p.score", label="l.y", slices=["group", ["group", "size"]], horizon="5d")
+    rng = np.random.default_rng(1)
+    n = 900
+    groups = [["a", "b", "c=d", None][i] for i in rng.integers(0, 4, n).tolist()]
+    sizes = rng.choice(["s", "l"], n).tolist()
+    scores, at = rng.random(n).tolist(), [START + 600 * i for i in range(n)]
+    numbers = [None if i % 9 == 0 else float(x) for i, x in enumerate(rng.normal(size=n).tolist())]
+    ids = [f"k{i}" for i in range(n)]
+    records = {"id": ids, "at": at, "score": scores, "group": groups, "size": sizes, "x": numbers}
+    ff.log("p", records, key="id", time="at")
+    ff.log("l", {"id": ids, "at": at, "y": (rng.random(n) < scores).tolist()}, key="id", time="at")
+    ff.flush()
+    session.close()
+    store = Store(str(folder), "shop")
+    yield store.caught_up()
+    store.close()
+
+
+def values(reader: Reader, name: str, where: Filter) -> Value:
+    return metric(reader, "buys", name, where=where)[0].value
+
+
+@pytest.mark.parametrize("name", ["accuracy", "roc_auc", "log_loss", "label_delay(0.5)", "coverage"])
+def test_only_one_slice_is_that_slice(reader: Reader, name: str) -> None:
+    by = {row.slice["group"]: row.value for row in metric(reader, "buys", name, by="group")}
+    for group, value in by.items():
+        found = values(reader, name, Filter.of([chosen("group", group)], []))
+        assert found.value == pytest.approx(value.value) and found.n == value.n
+
+
+def test_all_slices_but_some_are_the_sum_of_the_others(reader: Reader) -> None:
+    known = ("a", "b", "c=d", None)
+    for left in known:
+        without = values(reader, "roc_auc", Filter.of([], [chosen("group", left)]))
+        only = values(reader, "roc_auc", Filter.of([chosen("group", g) for g in known if g != left], []))
+        assert without == only
+    assert values(reader, "accuracy", Filter.of([chosen("group", g) for g in known], [])).n == 900
+
+
+def test_two_names_are_filtered_where_they_are_counted_together(reader: Reader) -> None:
+    both = values(reader, "accuracy", Filter.of(["group=a"], ["size=l"]))
+    by = {
+        (r.slice["group"], r.slice["size"]): r.value for r in metric(reader, "buys", "accuracy", by=["group", "size"])
+    }
+    assert both.n == by["a", "s"].n and both.value == by["a", "s"].value
+    split = metric(reader, "buys", "accuracy", by="group", where=Filter.of(["size=s"], []))
+    assert {row.slice["group"]: row.value.n for row in split} == {g: v.n for (g, size), v in by.items() if size == "s"}
+    with pytest.raises(InputError, match="declare"):
+        values(reader, "accuracy", Filter.of(["colour=red"], []))
+
+
+@given(st.text(min_size=1, max_size=8), st.none() | st.text(max_size=8))
+def test_any_slice_survives_its_text(name: str, value: str | None) -> None:
+    [(found, wanted)] = Filter.of([chosen(name, value)], []).only
+    assert (found, wanted) == (name, frozenset([value]))
+
+
+def test_columns_read_together_are_the_columns_read_one_by_one(reader: Reader) -> None:
+    window = Window(START // DAY * DAY, START // DAY * DAY + 4 * DAY)
+    found = together(reader, ["p"], Stretch.of(window))
+    assert found["p", "x", "numeric"].missing == 64 and found["p", "", "stream"].tally("rows") == 576
+    one = metric(reader, "p.x", "quantile(0.5)", start=window.start, end=window.end)[0].value
+    numeric = found["p", "x", "numeric"]
+    assert one.n == numeric.finite and int(numeric.counts.sum()) == one.n
+    group = found["p", "group", "category"]
+    assert sum(group.counts.tolist()) + group.missing == 576
+    part = together(
+        reader, ["p"], dataclasses.replace(Stretch.of(window), without=Window(window.start, window.start + DAY))
+    )
+    assert part["p", "", "stream"].tally("rows") == 576 - 144
+
+
+def test_a_baseline_leaves_out_what_is_inside() -> None:
+    chosen_ = sides(Window(10 * DAY, 12 * DAY), Window(0, 20 * DAY))
+    assert all(half.without == Window(10 * DAY, 12 * DAY) for half in chosen_.baseline)
+    hours = sides(Window(10 * DAY + 3_600, 10 * DAY + 7_200), Window(0, 20 * DAY))
+    assert hours.inside.level == 3_600 and hours.baseline[0].without == Window(10 * DAY, 11 * DAY)
+    with pytest.raises(InputError, match="nothing is left"):
+        sides(Window(0, 20 * DAY), Window(DAY, 2 * DAY))
+
+
+@pytest.mark.parametrize(("p", "q"), [((0.5, 0.5), (0.5, 0.5)), ((0.2, 0.8), (0.4, 0.6)), ((1.0, 0.0), (0.0, 1.0))])
+def test_the_size_of_the_data_does_not_decide_the_effect(p: tuple[float, float], q: tuple[float, float]) -> None:
+    true = math.sqrt(sum((math.sqrt(a) - math.sqrt(b)) ** 2 for a, b in zip(p, q, strict=True)) / 2)
+    found = [effect(np.array(p) * n, np.array(q) * n) for n in (1_000.0, 1_000_000.0)]
+    assert found[0].value == pytest.approx(true, abs=0.03) and found[1].value == pytest.approx(true, abs=0.001)
+    assert found[1].high - found[1].low < found[0].high - found[0].low
+
+
+def test_the_interval_of_an_effect_holds_the_true_one() -> None:
+    rng, held = np.random.default_rng(3), []
+    p, q = np.full(10, 0.1), np.linspace(0.02, 0.18, 10)
+    true = math.sqrt(float(np.sum((np.sqrt(p) - np.sqrt(q)) ** 2)) / 2)
+    for n, m in [(100, 2_000), (1_000, 1_000), (5_000, 50_000)] * 200:
+        found = effect(rng.multinomial(n, p).astype(float), rng.multinomial(m, q).astype(float))
+        held.append(found.low <= true <= found.high)
+    assert 0.92 <= np.mean(held) <= 1.0
+
+
+def test_samples_of_the_same_differ_by_about_nothing() -> None:
+    rng = np.random.default_rng(4)
+    lows = [effect(*(rng.multinomial(n, np.full(12, 1 / 12)).astype(float) for n in (80, 900))).low for _ in range(500)]
+    assert np.mean(np.array(lows) > 0) < 0.08
+
+
+NUMBERS = st.dictionaries(st.text(max_size=3), st.integers(1, 10**6))
+
+
+@given(NUMBERS, NUMBERS)
+def test_an_effect_is_a_share_whatever_the_counts(a: dict[str, int], b: dict[str, int]) -> None:
+    found, groups = of_names({k: float(v) for k, v in a.items()}, {k: float(v) for k, v in b.items()})
+    assert 0 <= found.low <= found.high <= 1 and 0 <= found.value <= 1
+    assert sum(groups.inside.tolist()) == sum(a.values()) and len(groups.labels) <= 13
+
+
+def test_the_loss_of_slices_adds_up_to_the_whole(reader: Reader) -> None:
+    found = losses(metric(reader, "buys", "accuracy", by="group"), "accuracy")
+    assert sum(one.loss or 0.0 for one in found) == pytest.approx(1) and sum(one.share or 0.0 for one in found) == 1
+    assert all(one.loss is None for one in losses(metric(reader, "buys", "roc_auc", by="group"), "roc_auc"))
+
+
+def test_a_difference_is_sure_only_where_the_intervals_say_so() -> None:
+    found = difference(Value(0.9, 0.85, 0.95, 100), Value(0.5, 0.4, 0.6, 50))
+    assert found.value == pytest.approx(0.4) and found.low == pytest.approx(0.4 - math.hypot(0.05, 0.1))
+    assert difference(Value.no_data("none"), Value(1.0)).value is None
+
+
+@pytest.mark.parametrize(("start", "end", "length"), [("-7d", "", 7), ("-1w", "", 7), ("2023-11-16", "2023-11-18", 2)])
+def test_a_window_is_whole_days_as_many_as_asked_for(reader: Reader, start: str, end: str, length: int) -> None:
+    shown = Asked(start=start, end=end).window(reader, Owner.of_task("buys"), 2e9)
+    assert shown.window.end - shown.window.start == length * DAY or shown.every == "1h"
+
+
+def test_an_answer_is_given_again_while_it_is_true_and_an_expensive_one_for_a_while() -> None:
+    answer = Answer(b"", "x", 1, 120.0, took=2.0)
+    assert answer.holds(1, 179.0) and not answer.holds(1, 181.0)
+    assert answer.holds(2, 125.0) and not answer.holds(2, 127.0)
+    assert not Answer(b"", "x", 1, 120.0, took=0.0).holds(2, 120.0)
+
+
+def test_old_answers_make_room(tmp_path: Path) -> None:
+    kept = Remembered()
+    for i in range(300):
+        kept.get(i, lambda: 1, lambda now: b"x" * 200_000)
+    assert kept._size <= 32 << 20 and 299 in kept._answers and 0 not in kept._answers

@@ -1,0 +1,259 @@
+"""The collector's door: what is too large, too slow or would harm a stream is refused, else set aside."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from fourfold import counts
+from fourfold.log import messages
+from fourfold.log.inbox import _sealed
+from fourfold.model import limits
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
+from fourfold.sdk.batch import prepare, with_batch
+from fourfold.serve.access import Refused
+from fourfold.serve.limits import Limited, Limits
+from fourfold.serve.routes import failure
+from fourfold.serve.service import Reach
+from fourfold.store import Store
+from tests.test_serve import Served, message, rows_of, serving
+
+NAME = "writer-000000000001"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    yield from serving(tmp_path / "store", Reach())
+
+
+def batch(rows: int = 3, name: str = NAME) -> pa.Table:
+    """Records as a process sends them."""
+    [(prepared, _)] = prepare(pa.table({"score": [0.25 * i for i in range(rows)]}), None, None, time.time_ns(), None)
+    return with_batch(prepared.table, name)
+
+
+def as_message(table: pa.Table, header: Mapping[str, Any] | None = None, *, compression: str | None = None) -> bytes:
+    """A message's file, of whatever table."""
+    said = messages.records("flights", "predict", None, None) if header is None else header
+    sink = io.BytesIO()
+    table = table.replace_schema_metadata({b"fourfold": json.dumps(said).encode()})
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as out:
+        out.write_table(table)
+    return sink.getvalue() + _sealed(zlib.crc32(sink.getvalue()))
+
+
+def small(**allowed: Any) -> TestClient:
+    """An application that answers how many bytes it was sent, behind limits."""
+
+    async def count(request: Request) -> Response:
+        try:
+            return PlainTextResponse(str(len(await request.body())))
+        except Refused as refused:
+            return failure(refused.status, str(refused), refused.headers)
+
+    app = Starlette(routes=[Route("/", count, methods=["POST"])])
+    return TestClient(Limited(app, Limits(**allowed)), base_url="http://127.0.0.1")
+
+
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() -> None:
+    client = small(body=1_000)
+    assert client.post("/", content=b"x" * 1_000).text == "1000"
+    assert client.post("/", content=b"x" * 1_001).status_code == 413
+    assert client.post("/", content=iter([b"x" * 600, b"x" * 600])).status_code == 413
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "gzip"])
+def test_a_body_is_decompressed_up_to_its_limit(encoding: str) -> None:
+    client = small(unpacked=4 << 20)
+
+    def packed(size: int) -> bytes:
+        content = bytes(size)
+        return gzip.compress(content) if encoding == "gzip" else bytes(pa.Codec("zstd").compress(content))
+
+    headers = {"Content-Encoding": encoding}
+    assert client.post("/", content=packed(4 << 20), headers=headers).text == str(4 << 20)
+    bomb = packed(64 << 20)
+    assert len(bomb) < 100_000
+    assert client.post("/", content=bomb, headers=headers).status_code == 413
+    assert client.post("/", content=packed(1_000)[:-5], headers=headers).status_code == 400
+    assert client.post("/", content=b"nothing of the kind", headers=headers).status_code == 400
+    assert client.post("/", content=b"", headers={"Content-Encoding": "br"}).status_code == 415
+
+
+def test_a_body_that_stalls_is_cut_off() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(Refused, match="did not come") as refused:
+            await receive()
+        assert refused.value.status == 408 and refused.value.headers == {"Connection": "close"}
+        sent.append("refused")
+
+    async def stalls() -> Any:
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        await Limited(app, Limits(piece_within=0.01))(scope, stalls, lambda message: None)  # type: ignore[arg-type,return-value]
+
+    asyncio.run(run())
+    assert sent == ["refused"]
+
+
+def test_bodies_that_are_here_at_once_are_bounded_and_room_is_given_back() -> None:
+    client = small(held=1_500)
+    for _ in range(3):
+        assert client.post("/", content=b"x" * 1_500).text == "1500"
+    refused = client.post("/", content=b"x" * 1_501)
+    assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+    assert client.post("/", content=b"x" * 1_500).status_code == 200
+
+
+def without(name: str) -> pa.Table:
+    return batch().drop_columns([name])
+
+
+def instead(name: str, values: Any) -> pa.Table:
+    table = batch()
+    return table.set_column(table.schema.get_field_index(name), name, values)
+
+
+def deep(levels: int) -> pa.Table:
+    kind = pa.int64()
+    for _ in range(levels):
+        kind = pa.list_(kind)
+    return batch().append_column("deep", pa.nulls(3, kind))
+
+
+LATE = pa.array([2**62] * 3, pa.int64()).cast(META.field(EVENT_TIME).type)
+HARMFUL = {
+    **{f"without {field.name}": without(field.name) for field in META},
+    "times as numbers": instead(EVENT_TIME, pa.array([1, 2, 3])),
+    "times beyond all calendars": instead(EVENT_TIME, LATE),
+    "no times": instead(EVENT_TIME, pa.nulls(3, META.field(EVENT_TIME).type)),
+    "keys as numbers": instead(KEY, pa.array([1, 2, 3])),
+}
+FOREIGN = {
+    "another's batch": batch(name="writer-000000000002"),
+    "rows out of order": instead(ROW, pa.array([2, 1, 0])),
+    "a repeated row": instead(ROW, pa.array([0, 0, 1])),
+    "two batches": instead(BATCH, pa.array([NAME, NAME, "writer-000000000009"])),
+    "a name of fourfold's": batch().append_column("_FF_time", pa.array([1, 2, 3])),
+    "values set aside": batch().append_column(SET_ASIDE, pa.nulls(3, SET_ASIDE.type)),
+    "nested too deep": deep(limits.NESTING + 1),
+    "a name too long": batch().append_column("n" * (limits.NAME + 1), pa.array([1, 2, 3])),
+    "a dictionary": batch().append_column("a", pa.array(["x"] * 3).dictionary_encode()),
+    "runs": batch().append_column("a", pa.RunEndEncodedArray.from_arrays([3], ["x"])),
+    "views": batch().append_column("a", pa.array(["x"] * 3, pa.string_view())),
+}
+
+
+@pytest.mark.parametrize("table", [*HARMFUL.values(), *FOREIGN.values()], ids=[*HARMFUL, *FOREIGN])
+def test_what_would_harm_a_stream_is_refused(served: Served, table: pa.Table) -> None:
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(table))
+    assert answer.status_code == 422 and answer.json()["error"]["message"]
+    assert not served.service.inbox.files()
+
+
+@pytest.mark.parametrize("table", HARMFUL.values(), ids=HARMFUL)
+def test_what_would_harm_a_stream_and_is_there_anyway_costs_no_other_record(served: Served, table: pa.Table) -> None:
+    (served.folder / "inbox" / f"{NAME}.arrow").write_bytes(as_message(table))
+    name, content = message(served.folder / "made", 2)
+    assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
+    assert rows_of(served) == 3
+    store = Store(str(served.folder), "flights")
+    assert [entry.batch for entry in store.writer.quarantined()] == [NAME]
+    store.close()
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_columns_that_are_compressed_one_by_one_are_never_read(served: Served, compression: str) -> None:
+    bomb = as_message(batch().append_column("a", pa.array([b"\0" * (10 << 20)] * 3)), compression=compression)
+    assert len(bomb) < 1 << 20
+    answer = served.client.put(f"/v1/messages/{NAME}", content=bomb)
+    assert answer.status_code == 422 and "Content-Encoding" in answer.json()["error"]["message"]
+    (served.folder / "inbox" / f"{NAME}.arrow").write_bytes(bomb)
+    name, content = message(served.folder / "made", 2)
+    assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
+    assert rows_of(served) == 3
+
+
+def test_records_that_take_no_room_are_counted_too(served: Served) -> None:
+    claimed = pa.table({"nothing": pa.nulls(limits.RECORDS + 1)})
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(claimed))
+    assert answer.status_code == 422 and "records" in answer.json()["error"]["message"]
+    nested = pa.ListArray.from_arrays([0, limits.VALUES + 1], pa.nulls(limits.VALUES + 1))
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(batch(1).append_column("a", nested)))
+    assert answer.status_code == 422 and "values" in answer.json()["error"]["message"]
+
+
+def test_a_message_that_came_compressed_is_stored_as_it_was(served: Served) -> None:
+    content = as_message(batch())
+    packed = bytes(pa.Codec("zstd").compress(content))
+    answer = served.client.put(f"/v1/messages/{NAME}", content=packed, headers={"Content-Encoding": "zstd"})
+    assert answer.status_code == 204
+    assert rows_of(served) == 3
+
+
+def test_what_counts_once_is_named_by_collectors_alone(served: Served) -> None:
+    header = messages.records("flights", "predict", None, None, [("a name", 0, 3)])
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(batch(), header))
+    assert answer.status_code == 422 and not served.service.inbox.files()
+
+
+def test_more_json_than_memory_bears_is_refused(served: Served) -> None:
+    for kind in ("application/json", "application/x-ndjson"):
+        packed = gzip.compress(b'{"a": 1}' + b"\n" * limits.JSON)
+        headers = {"Content-Encoding": "gzip", "Content-Type": kind}
+        answer = served.client.post("/v1/streams/predict/records", content=packed, headers=headers)
+        assert answer.status_code == 413
+
+
+def run_counts(change: Any = None) -> tuple[pa.Table, Mapping[str, Any]]:
+    """Counts of a run's frame, as a process sends them."""
+    row = {
+        "column": "", "kind": "stream", "slice": "{}", "bucket": 0, "binning": 0, "tallies": [3, 0, 0], "sums": [],
+        "low": None, "high": None, "bins": [], "labels": [], "counts": [], "registers": [],
+    }  # fmt: skip
+    table = pa.Table.from_pylist([{**row, **(change or {})}], schema=counts.SCHEMA)
+    header = {
+        "format": 1, "kind": "counts", "project": "flights", "stream": "train.data", "started": 0.0, "binnings": {},
+        "small": [], "identifiers": {},
+    }  # fmt: skip
+    return table, header
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tallies": [3]}, {"kind": "unheard of"}, {"slice": "[1]"}, {"slice": "{"}, {"counts": [5]},
+        {"bins": [1], "labels": ["a"], "counts": [1]}, {"labels": ["a"], "counts": [1]}, {"bucket": None},
+        {"kind": None},
+    ],
+)  # fmt: skip
+def test_counts_that_do_not_add_up_are_refused(served: Served, change: Mapping[str, Any]) -> None:
+    whole = as_message(*run_counts())
+    assert served.client.put(f"/v1/messages/{NAME}", content=whole).status_code == 204
+    answer = served.client.put("/v1/messages/writer-000000000002", content=as_message(*run_counts(change)))
+    assert (answer.status_code == 422 and "counts" in answer.json()["error"]["message"]) or "slice" in answer.text
+
+
+def test_a_large_message_is_read_beside_the_others(served: Served) -> None:
+    content = as_message(batch(200_000))
+    assert served.client.put(f"/v1/messages/{NAME}", content=content).status_code == 204
+    assert rows_of(served) == 200_000

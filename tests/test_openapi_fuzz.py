@@ -1,0 +1,47 @@
+"""Requests that the API's description allows, and others: no answer is other than the description says."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from fourfold.config import Settings
+from fourfold.serve.app import DESCRIBED, application
+from fourfold.serve.routes import Endpoint
+from fourfold.serve.service import LOOPBACK, Reach, Service
+
+pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance, content_type_conformance]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service(Settings(str(Path(folder) / "store"), "flights", named_by="a test"), Reach(LOOPBACK))
+        yield schemathesis.openapi.from_asgi("/openapi.json", application(service), headers={"Host": "127.0.0.1"})
+        service.close()
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_no_request_breaks_the_server(api: Any, endpoint: Endpoint) -> None:
+    cases = api[re.sub(r"\{(\w+):\w+\}", r"{\1}", endpoint.path)][endpoint.method].as_strategy()
+
+    @given(case=cases)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def holds(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1"})
+
+    holds()

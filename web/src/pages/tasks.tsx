@@ -1,0 +1,38 @@
+import { usePageApi } from "../api";
+import { words } from "../format";
+import { Small } from "../chart/chart";
+import { A, Name } from "../parts/link";
+import { Head, Ready } from "../parts/ready";
+import { Table } from "../parts/table";
+import { Coverage, Interval, Number_ } from "../parts/value";
+import type { Home } from "../types";
+
+export function Tasks() {
+  const asked = usePageApi<Home>("/home");
+  return (
+    <>
+      <Head title="Tasks" />
+      <Ready asked={asked}>
+        {({ data, charts = {} }) => (
+          <Table
+            label="tasks"
+            rows={data.tasks.flatMap((task) => task.metrics.map((metric, i) => ({ task, metric, first: i === 0 })))}
+            id={(row) => `${row.task.name}:${row.metric.metric}`}
+            tone={(row) => (row.first ? "row-first" : "row-more")}
+            empty={<>No task is declared: <code>ff.task(…)</code> joins predictions with labels.</>}
+            columns={[
+              { head: "Task", cell: (row) => row.first && <A href={row.task.href}><Name text={row.task.name} /></A> },
+              { head: "Kind", class: "fit quiet", cell: (row) => row.first && words(row.task.kind) },
+              { head: "Prediction", class: "quiet", cell: (row) => row.first && <Name text={row.task.prediction} /> },
+              { head: "Label", class: "quiet", cell: (row) => row.first && <Name text={row.task.label} /> },
+              { head: "Metric", class: "fit", cell: (row) => <A href={`${row.task.href}?metric=${encodeURIComponent(row.metric.metric)}`}>{words(row.metric.title)}</A> },
+              { head: "Value", number: true, class: "fit", cell: (row) => <><Number_ value={row.metric.value} /><Interval value={row.metric.value} /></> },
+              { head: "Labels", number: true, class: "fit", cell: (row) => <Coverage value={row.metric.value.coverage} /> },
+              { head: "Trend", class: "fit", cell: (row) => row.first && row.task.chart && charts[row.task.chart] && <Small spec={charts[row.task.chart]!} /> },
+            ]}
+          />
+        )}
+      </Ready>
+    </>
+  );
+}
