@@ -157,8 +157,9 @@ def process(folder: Path, project: str = "test", port: int = 0) -> Iterator[str]
 def keys_in(folder: Path) -> list[str]:
     """The keys of all records in the inbox of a store that nothing has counted yet."""
     inbox = Inbox(folder / "inbox")
-    found = (inbox.read(path) for path in inbox.pending())
-    of_records = (message for message in found if message.header["kind"] == "records")
+    found = [message for _, message in inbox.read_all(inbox.pending())]
+    assert not [error for error in found if isinstance(error, Exception)]
+    of_records = (m for m in found if isinstance(m, Message) and m.header["kind"] == "records")
     return sorted(key for message in of_records for key in message.table[KEY].to_pylist())
 
 

@@ -47,6 +47,8 @@ class Profiler:
             return
         if called.endswith((".__exit__", ".release")):  # to give a lock back does not fail
             return
+        if event == "call" and frame.f_code.co_filename == __file__:  # the host's own function
+            return
         if not caller.f_code.co_filename.startswith(PARTS) or caller.f_code.co_name in ("<module>", *AT_THE_END):
             return
         call = (caller.f_code.co_filename.removeprefix(OURS), caller.f_lineno, called)
