@@ -138,7 +138,7 @@ def process(folder: Path, project: str = "test", port: int = 0) -> Iterator[str]
     """``fourfold serve`` of a store in a folder, in a process of its own: its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FOURFOLD_")}
     served = subprocess.Popen(
-        [sys.executable, "-c", "from fourfold.cli import main; main()", "serve", "--port", str(port), "--store",
+        [sys.executable, "-c", "from fourfold.cli import main; main()", "serve", "--no-count", "--port", str(port), "--store",
          str(folder), "--project", project],
         stdout=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "500"},
     )  # fmt: skip
@@ -157,7 +157,7 @@ def process(folder: Path, project: str = "test", port: int = 0) -> Iterator[str]
 def keys_in(folder: Path) -> list[str]:
     """The keys of all records in the inbox of a store that nothing has counted yet."""
     inbox = Inbox(folder / "inbox")
-    found = [message for _, message in inbox.read_all(inbox.pending())]
+    found = [one.message for one in inbox.read_all(inbox.pending())]
     assert not [error for error in found if isinstance(error, Exception)]
     of_records = (m for m in found if isinstance(m, Message) and m.header["kind"] == "records")
     return sorted(key for message in of_records for key in message.table[KEY].to_pylist())
