@@ -20,7 +20,7 @@ from fourfold.errors import InputError
 from fourfold.fold.frames import name_text
 from fourfold.model import limits
 from fourfold.model.access import Role
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 from fourfold.sdk.sender import stream_name
 from fourfold.serve.access import Refused
 from fourfold.serve.collector import schemas
