@@ -121,7 +121,11 @@ class Inbox:
 
     def room(self) -> float:
         """How many bytes may be put there before its disk is too full for who takes them."""
-        found = os.statvfs(self._place)
+        try:
+            found = os.statvfs(self._place)
+        except FileNotFoundError:  # the folder was taken away and may be made again
+            self._make()
+            found = os.statvfs(self._place)
         return found.f_frsize * (found.f_bavail - min(found.f_blocks // 4, _SPARED // found.f_frsize))
 
     def waiting_bytes(self) -> int:

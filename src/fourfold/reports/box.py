@@ -13,6 +13,8 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
@@ -21,7 +23,7 @@ from fourfold.query.counts import pooled
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, slices_of, together
-from fourfold.reports.shapes import Effect, Groups, compared, of_names
+from fourfold.reports.shapes import Effect, Groups, between, drawn, of_names
 from fourfold.state import catalogue, runs
 
 Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
@@ -36,14 +38,14 @@ class Difference:
     ``kind`` is "column", "slice", "version", "parameter" or "records"; ``where`` the stream, or the component;
     ``name`` the column, dimension or parameter; ``value`` the slice's value that differs most, if it is one's.
     ``usual`` is by how much the halves of the baseline differ; ``inside`` and ``baseline`` are the numbers of records
-    (or runs), and ``counts`` those of a column.
+    (or runs), ``counts`` those of a column, and ``drawn`` others in groups.
     """
 
     kind: str
     where: str
     name: str
     effect: Effect
-    groups: Groups
+    drawn: Groups | None
     inside: int
     baseline: int
     value: str | None = None
@@ -56,12 +58,19 @@ class Difference:
         return self.effect.low - self.usual
 
     @property
+    def groups(self) -> Groups:
+        """Both distributions, in the groups in which they are drawn."""
+        return drawn(*self.counts) if self.counts is not None else self.drawn or Groups((), *np.zeros((2, 0)))
+
+    @property
     def words(self) -> tuple[str, str]:
         """Both distributions in a few words."""
         if self.counts is not None:
             return words(self.counts[0]), words(self.counts[1])
-        inside, baseline = (dict(zip(self.groups.labels, side.tolist(), strict=True))
-                            for side in (self.groups.inside, self.groups.baseline))  # fmt: skip
+        shown = self.groups
+        inside, baseline = (
+            dict(zip(shown.labels, side.tolist(), strict=True)) for side in (shown.inside, shown.baseline)
+        )
         return _heavy(inside), _heavy(baseline)
 
 
@@ -127,14 +136,14 @@ def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) ->
             continue
         several = [part[name] for part in parts if name in part]
         other = pooled(several)
-        both = compared(counted, other)
-        if both is None or other is None:
+        effect = between(counted, other)
+        if effect is None or other is None:
             continue
-        usual = compared(*several) if len(several) == 2 else None
+        usual = between(*several) if len(several) == 2 else None
         found.append(
             Difference(
-                "column", stream, column, *both, counted.tally("rows"), other.tally("rows"),
-                usual=0.0 if usual is None else usual[0].value, counts=(counted, other),
+                "column", stream, column, effect, None, counted.tally("rows"), other.tally("rows"),
+                usual=0.0 if usual is None else usual.value, counts=(counted, other),
             )
         )  # fmt: skip
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fourfold.counts import Counts
-from fourfold.counts.binning import Floats
+from fourfold.counts.binning import Floats, Ints
 from fourfold.metrics import drift
 from fourfold.metrics.intervals import Z
 
@@ -72,22 +72,33 @@ def effect(inside: Floats, baseline: Floats) -> Effect:
     return Effect(value, min(low, value), max(high, value))
 
 
-def compared(inside: Counts | None, baseline: Counts | None) -> tuple[Effect, Groups] | None:
-    """How two samples of a column differ, and what there is to draw; None where nothing can be compared."""
+def between(inside: Counts | None, baseline: Counts | None) -> Effect | None:
+    """How much two samples of a column differ; None where nothing can be compared."""
     if inside is None or baseline is None or inside.kind != baseline.kind:
         return None
     if inside.kind == "numeric":
+        return _of_numbers(inside, baseline)
+    sides = [_named(side) for side in (inside, baseline)]
+    return None if sides[0] is None or sides[1] is None else effect(*_together(sides[0], sides[1])[1])
+
+
+def drawn(inside: Counts, baseline: Counts) -> Groups:
+    """Two samples of a column in the groups in which they are drawn."""
+    if inside.kind == "numeric":
         return _numbers(inside, baseline)
-    if inside.kind == "category":
-        return _names(_labels(inside), _labels(baseline))
-    if inside.kind == "opaque":
-        return _names(_present(inside), _present(baseline))
-    return None
+    return _names(_named(inside) or {}, _named(baseline) or {})
 
 
 def of_names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[Effect, Groups]:
     """The same of numbers by name: slices, versions, values of a parameter."""
-    return _names(inside, baseline)
+    return effect(*_together(inside, baseline)[1]), _names(inside, baseline)
+
+
+def _named(counts: Counts) -> dict[str, float] | None:
+    """How many records have each value, by name."""
+    if counts.kind == "category":
+        return _labels(counts)
+    return _present(counts) if counts.kind == "opaque" else None
 
 
 def _present(counts: Counts) -> dict[str, float]:
@@ -103,37 +114,65 @@ def _labels(counts: Counts) -> dict[str, float]:
     return found
 
 
-def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[Effect, Groups]:
-    labels = sorted({*inside, *baseline}, key=lambda name: (-(inside.get(name, 0.0) + baseline.get(name, 0.0)), name))
-    sides = [np.array([side.get(name, 0.0) for name in labels]) for side in (inside, baseline)]
-    apart = effect(*sides)
+def _together(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[list[str], list[Floats]]:
+    """The names that either sample has, and the numbers of both."""
+    labels = list({**inside, **baseline})
+    return labels, [np.array([side.get(name, 0.0) for name in labels]) for side in (inside, baseline)]
+
+
+def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> Groups:
+    labels, sides = _together(inside, baseline)
+    order = sorted(range(len(labels)), key=lambda i: (-(sides[0][i] + sides[1][i]), labels[i]))
+    labels, sides = [labels[i] for i in order], [side[order] for side in sides]
     if len(labels) <= _NAMED + 1:
-        return apart, Groups(labels, *sides)
+        return Groups(labels, *sides)
     gap = np.abs(sides[0] / max(sides[0].sum(), 1.0) - sides[1] / max(sides[1].sum(), 1.0))
     shown = sorted(np.argsort(-gap, kind="stable")[:_NAMED].tolist())
     rest = np.ones(len(labels), bool)
     rest[shown] = False
-    return apart, Groups(
+    return Groups(
         [*(labels[i] for i in shown), f"{int(rest.sum())} others"], *(np.append(s[shown], s[rest].sum()) for s in sides)
     )
 
 
-def _numbers(inside: Counts, baseline: Counts) -> tuple[Effect, Groups]:
-    here, there, positions = _places(inside, baseline)
-    special = [
-        (name, np.array([float(_tally(side, of)) for side in (inside, baseline)]))
-        for name, of in ((MISSING, ("null", "nan")), ("+∞", ("positive_infinity",)), ("−∞", ("negative_infinity",)))
-    ]
-    special = [(name, pair) for name, pair in special if pair.any()]
+def _of_numbers(inside: Counts, baseline: Counts) -> Effect:
+    """By the tenths of the baseline; bins of one binning are in the order of their values, and need none."""
+    if inside.binning == baseline.binning and len(inside.bins) and len(baseline.bins):
+        bins = np.union1d(inside.bins, baseline.bins)
+        here, there = (_at(bins, side) for side in (inside, baseline))
+        positions = bins.astype(np.float64)
+    else:
+        here, there, positions = _places(inside, baseline)
     edges = _tenths(positions, there if there.any() else here)
     group = np.searchsorted(edges, positions, side="left")
-    tenths = [np.bincount(group, side, len(edges) + 1) for side in (here, there)]
-    apart = effect(*(np.append(side, [pair[i] for _, pair in special]) for i, side in enumerate(tenths)))
-    drawn = _even(positions, here + there)
-    place = np.clip(np.searchsorted(drawn, positions, side="right") - 1, 0, len(drawn) - 2)
-    groups = [np.bincount(place, side, len(drawn) - 1) for side in (here, there)]
-    labels = [f"{edge:.4g}" for edge in drawn[:-1].tolist()] + [name for name, _ in special]
-    return apart, Groups(labels, *(np.append(g, [pair[i] for _, pair in special]) for i, g in enumerate(groups)))
+    special = [pair for _, pair in _special(inside, baseline)]
+    sides = [np.bincount(group, side, len(edges) + 1) for side in (here, there)]
+    return effect(*(np.append(side, [pair[i] for pair in special]) for i, side in enumerate(sides)))
+
+
+def _at(bins: Ints, counts: Counts) -> Floats:
+    found = np.zeros(len(bins))
+    found[np.searchsorted(bins, counts.bins)] = counts.counts
+    return found
+
+
+def _numbers(inside: Counts, baseline: Counts) -> Groups:
+    here, there, positions = _places(inside, baseline)
+    special = _special(inside, baseline)
+    edges = _even(positions, here + there)
+    place = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, len(edges) - 2)
+    groups = [np.bincount(place, side, len(edges) - 1) for side in (here, there)]
+    labels = [f"{edge:.4g}" for edge in edges[:-1].tolist()] + [name for name, _ in special]
+    return Groups(labels, *(np.append(g, [pair[i] for _, pair in special]) for i, g in enumerate(groups)))
+
+
+def _special(inside: Counts, baseline: Counts) -> list[tuple[str, tuple[float, float]]]:
+    """What is no number, with how often each sample has it."""
+    found = [
+        (name, (float(_tally(inside, of)), float(_tally(baseline, of))))
+        for name, of in ((MISSING, ("null", "nan")), ("+∞", ("positive_infinity",)), ("−∞", ("negative_infinity",)))
+    ]
+    return [(name, pair) for name, pair in found if any(pair)]
 
 
 def _places(inside: Counts, baseline: Counts) -> tuple[Floats, Floats, Floats]:

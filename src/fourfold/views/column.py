@@ -164,10 +164,10 @@ def _distance(about: _Asked, charts: dict[str, Chart], *, identifier: bool) -> P
         metric = parse(name, "column").metric
         if kind in metric.kinds:
             distances[name] = forms.value(parse(name, "column").of(now, then))
-    compared = shapes.compared(now, then)
-    if compared is None:
+    effect = shapes.between(now, then)
+    if effect is None:
         return {"distance": distances, "effect": None}
-    effect, groups = compared
+    groups = shapes.drawn(now, then)
     charts["distribution"] = Pair(about.target.column, groups.labels, ("now", "then"), groups.shares)
     return {"distance": distances, "effect": {"value": effect.value, "low": effect.low, "high": effect.high}}
 

@@ -20,7 +20,8 @@ def listed(
     rows = []
     for i, one in enumerate(found[asked.offset : asked.offset + asked.limit]):
         chart = f"{prefix}:{i}"
-        charts[chart] = Pair(f"{one.where} {one.name}", one.groups.labels, names, one.groups.shares)
+        groups = one.groups
+        charts[chart] = Pair(f"{one.where} {one.name}", groups.labels, names, groups.shares)
         rows.append({**row(one), "chart": chart})
     return rows
 
