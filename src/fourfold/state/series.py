@@ -105,7 +105,7 @@ def summaries(
     """
     found: list[sa.Row[Any]] = []
     for chunk in chunked([entry.id for entry in wanted]):
-        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end})
+        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end}).fetchall()
     return found
 
 
