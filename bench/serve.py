@@ -26,6 +26,7 @@ from fourfold.log.inbox import written
 from fourfold.sdk.batch import prepare, with_batch
 
 CONNECTIONS = 16
+START_WITHIN = 300.0  # seconds
 _BARE = """
 import sys, uvicorn
 from starlette.applications import Starlette
@@ -80,11 +81,14 @@ def server(code: str, port: int, *arguments: str) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-c", code, str(port), *arguments], stdout=subprocess.DEVNULL)
     os.sched_setaffinity(process.pid, {0})
     try:
-        for _ in range(600):
+        until = time.monotonic() + START_WITHIN
+        while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as found:
                 found.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                 if found.recv(100).startswith(b"HTTP/1.1 200"):
                     break
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the server has not started")
             time.sleep(0.1)
         yield process.pid
     finally:

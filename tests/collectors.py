@@ -56,6 +56,11 @@ def is_up(address: str) -> bool:
         return False
 
 
+def is_gone(process: int) -> bool:
+    """Whether there is no such process any more."""
+    return not Path(f"/proc/{process}").exists()
+
+
 def wait_until(holds: Callable[[], bool], within: float = 120.0) -> None:
     """Wait until something holds; it fails only if it never does."""
     until = time.monotonic() + within

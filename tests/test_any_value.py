@@ -24,7 +24,8 @@ from fourfold.errors import ConfigError
 from fourfold.log.batches import check_writable
 from fourfold.model.records import EVENT_TIME, KEY
 from fourfold.sdk import Session
-from fourfold.sdk.batch import Found, Record, from_frame, from_records, key_text, prepare
+from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
+from fourfold.sdk.record import Record
 
 NOW = 1_710_037_800_000_000_000
 

@@ -210,6 +210,20 @@ def test_a_message_that_came_compressed_is_stored_as_it_was(served: Served) -> N
     assert rows_of(served) == 3
 
 
+def test_what_counts_once_is_named_by_collectors_alone(served: Served) -> None:
+    header = messages.records("flights", "predict", None, None, [("a name", 0, 3)])
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(batch(), header))
+    assert answer.status_code == 422 and not served.service.inbox.files()
+
+
+def test_more_json_than_memory_bears_is_refused(served: Served) -> None:
+    for kind in ("application/json", "application/x-ndjson"):
+        packed = gzip.compress(b'{"a": 1}' + b"\n" * limits.JSON)
+        headers = {"Content-Encoding": "gzip", "Content-Type": kind}
+        answer = served.client.post("/v1/streams/predict/records", content=packed, headers=headers)
+        assert answer.status_code == 413
+
+
 def run_counts(change: Any = None) -> tuple[pa.Table, Mapping[str, Any]]:
     """Counts of a run's frame, as a process sends them."""
     row = {

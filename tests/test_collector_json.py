@@ -20,7 +20,7 @@ from fourfold.log.inbox import parsed
 from fourfold.model import Run, RunStatus
 from fourfold.model.access import Role
 from fourfold.model.records import BATCH, LOG_TIME, META
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 from fourfold.serve.collector.gathering import Given, gather
 from fourfold.serve.service import LOOPBACK, Reach
 from fourfold.state import runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import random
@@ -23,7 +24,7 @@ from fourfold.log import messages, new_writer
 from fourfold.log.inbox import written
 from fourfold.sdk.batch import prepare, with_batch
 from fourfold.store import Store
-from tests.collectors import children, collector, free_port, is_up, wait_until
+from tests.collectors import children, collector, free_port, is_gone, is_up, wait_until
 
 pytestmark = pytest.mark.services
 KILLS = int(os.environ.get("FOURFOLD_KILLS", "10"))
@@ -109,7 +110,7 @@ def test_whatever_is_killed_what_was_acknowledged_counts_once(tmp_path: Path) ->
             if kill % 5 == 0:
                 store.writer.catch_up()
             os.kill(process, signal.SIGKILL)
-            wait_until(lambda process=process: not Path(f"/proc/{process}").exists())
+            wait_until(functools.partial(is_gone, process))
         print("serve", file=maker.stdin, flush=True)
         process = int(maker.stdout.readline())
         for sender in senders:

@@ -14,7 +14,7 @@ import pytest
 
 from fourfold.config import PLAUSIBLE
 from fourfold.log import Inbox
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 from fourfold.serve.access import Refused
 from fourfold.serve.collector.committing import Committer
 from fourfold.serve.collector.gathering import Given

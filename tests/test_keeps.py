@@ -32,7 +32,8 @@ from fourfold.model import Run, RunStatus
 from fourfold.model.records import KEY
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.sdk.batch import Record, from_records, with_batch
+from fourfold.sdk.batch import from_records, with_batch
+from fourfold.sdk.record import Record
 from fourfold.store import Store
 from tests.support import Sender, waiting
 

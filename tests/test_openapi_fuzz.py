@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -18,7 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from fourfold.config import Settings
-from fourfold.serve.app import application
+from fourfold.serve.app import DESCRIBED, application
+from fourfold.serve.routes import Endpoint
 from fourfold.serve.service import LOOPBACK, Reach, Service
 
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -29,14 +31,22 @@ CHECKS = [not_a_server_error, status_code_conformance, response_schema_conforman
 def api() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Settings(str(Path(folder) / "store"), "flights", named_by="a test"), Reach(LOOPBACK))
-        yield schemathesis.openapi.from_asgi("/openapi.json", application(service))
+        yield schemathesis.openapi.from_asgi("/openapi.json", application(service), headers={"Host": "127.0.0.1"})
         service.close()
 
 
-schema = schemathesis.pytest.from_fixture("api")
+@schemathesis.serializer("application/x-ndjson", "application/vnd.apache.arrow.file")
+def as_it_is(context: Any, value: Any) -> Any:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "backslashreplace")
 
 
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_request_breaks_the_server(case: Any) -> None:
-    case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1"})
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_no_request_breaks_the_server(api: Any, endpoint: Endpoint) -> None:
+    cases = api[re.sub(r"\{(\w+):\w+\}", r"{\1}", endpoint.path)][endpoint.method].as_strategy()
+
+    @given(case=cases)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def holds(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1"})
+
+    holds()

@@ -149,7 +149,7 @@ def test_a_stretch_that_is_dragged_over_is_compared_and_stays_in_the_address(ope
     tab.page.locator("#box table tbody tr").first.wait_for()
     assert "box=2013-1" in tab.at()
     address = tab.at()
-    first = tab.page.locator("#box table tbody tr").first
+    first = tab.page.locator("#box table tbody tr a").first
     ranked = first.inner_text()
     tab.page.locator("#box button", has_text="Show").click()
     tab.page.locator("#box .actions a").first.click()

@@ -27,7 +27,7 @@ from fourfold.model import Run, RunStatus
 from fourfold.reports.components import components, recent_runs
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, buffer
-from fourfold.sdk.fingerprint import of_frame
+from fourfold.sdk.frames import fingerprint_of as of_frame
 from tests.support import waiting
 
 

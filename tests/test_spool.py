@@ -22,6 +22,7 @@ import fourfold as ff
 from fourfold.log import Message, messages, new_writer, open_inbox, store_folder
 from fourfold.model.records import KEY
 from fourfold.sdk import Session, shipping
+from fourfold.sdk.columns import Columns
 from fourfold.sdk.spool import Spool, SpoolFullError, spool_folder
 from tests import objects
 from tests.objects import Plan, Proxy
@@ -195,11 +196,11 @@ def test_beyond_its_bytes_new_records_are_dropped_and_counted_and_declarations_a
 
 def test_where_there_is_no_room_a_message_may_wait_for_some(tmp_path: Path) -> None:
     header = messages.records("test", "predict", None, None)
-    full = Spool(tmp_path, limit=1)
+    full = Spool(tmp_path, Columns(), limit=1)
     full.put("w", 1, header, frame_table())
     with pytest.raises(SpoolFullError):
         full.put("w", 2, header, frame_table())
-    patient = Spool(tmp_path / "patient", limit=1, wait=60.0)
+    patient = Spool(tmp_path / "patient", Columns(), limit=1, wait=60.0)
     patient.put("w", 1, header, frame_table())
 
     def make_room() -> None:
@@ -285,7 +286,7 @@ def test_a_request_under_way_neither_holds_nor_breaks_the_end_of_a_process(addre
 
 @forks
 def test_what_a_living_process_holds_is_left_to_it(tmp_path: Path) -> None:
-    living, other = Spool(tmp_path), Spool(tmp_path)
+    living, other = Spool(tmp_path, Columns()), Spool(tmp_path, Columns())
     writer = new_writer()
     living.put(writer, 1, messages.records("test", "predict", None, None), frame_table())
     other.take_over()
@@ -295,7 +296,7 @@ def test_what_a_living_process_holds_is_left_to_it(tmp_path: Path) -> None:
     taken = other.take()
     assert taken is not None
     assert taken.path.stem == f"{writer}-000000000001"
-    third = Spool(tmp_path)
+    third = Spool(tmp_path, Columns())
     third.take_over()
     assert third.take() is None, "one alone takes it over"
     other.sent(taken)

@@ -136,6 +136,17 @@ def test_a_file_with_several_messages_that_has_changed_goes_to_quarantine_whole(
     assert (store.folder / "quarantine" / "server-000000000001.pack").read_bytes() == changed
 
 
+def test_of_two_copies_of_a_message_a_sound_one_is_taken(store: Store) -> None:
+    inbox = Inbox(Path(store.folder) / "inbox")
+    name, content = content_of(2)
+    for pack in ("a", "z"):  # whichever is read first
+        inbox.deliver(name, content[: len(content) // 2])
+        inbox.deliver_together(f"{pack}-000000000001", [(name, content)])
+        store.writer.collect()
+    assert store.metric("predict", "rows")[0].value.value == 2
+    assert not inbox.files()
+
+
 def test_records_under_one_name_count_once_in_whichever_message(store: Store) -> None:
     inbox = Inbox(Path(store.folder) / "inbox")
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import (
@@ -174,6 +175,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.metrics")
     for module, names in _LATER.items():
         if name in names:
+            if find_spec("fourfold.store") is None:
+                raise AttributeError(
+                    f"ff.{name}: fourfold-client only sends; install fourfold, and ask where the store is"
+                )
             member = getattr(importlib.import_module(f"{__name__}.{module}"), name)
             globals()[name] = member
             return member

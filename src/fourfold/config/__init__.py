@@ -15,7 +15,7 @@ from fourfold.config.objectives import make_objective
 from fourfold.config.tasks import CELLS, CUTOFFS, TASK_KINDS, Slicing, make_task
 from fourfold.config.values import interval_of, is_finite, is_text, seconds_of
 from fourfold.errors import ConfigError, InputError
-from fourfold.model import DAY, ENGINES, Objective, Place, Plausible, Task
+from fourfold.model import DAY, ENGINES, Endpoint, Objective, Place, Plausible, Task, is_collector
 from fourfold.model.time import Moment, seconds
 
 __all__ = [
@@ -148,7 +148,7 @@ def _path(value: Any, told_by: str) -> str:
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(path, str) or not path:
         raise ConfigError(f"store {value!r} (from {told_by}) is no path; give a folder, such as '.fourfold'")
-    return path
+    return str(Endpoint.of(path)) if is_collector(path) else path
 
 
 def _state(value: Any, told_by: str) -> str:

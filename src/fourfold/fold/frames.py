@@ -13,7 +13,12 @@ import pyarrow.compute as pc
 
 from fourfold.errors import InputError
 from fourfold.fold.arrays import array
+from fourfold.model.given import DEEPEST, is_record, name_text, unique_names
 
+__all__ = [
+    "DEEPEST", "Frame", "check_objects", "is_frame", "is_record", "name_text", "plain", "plain_type", "to_arrow",
+    "unique_names",
+]  # fmt: skip
 Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C stream interface
 
 
@@ -46,49 +51,6 @@ def to_arrow(data: Frame) -> pa.Table:
     if not columns:  # a table of no columns still has a number of rows
         return table
     return pa.table(columns, names=names)
-
-
-def is_record(data: Any, key: Any = None) -> bool:
-    """Whether data is one record, rather than columns: a dict whose key, or else all of whose values, are no sequences.
-
-    ``key`` names the columns of the key, if any.
-    """
-    if not isinstance(data, Mapping):
-        return False
-    sequences = (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)
-    parts = [key] if isinstance(key, str) else key if isinstance(key, (list, tuple)) else []
-    if parts and all(isinstance(part, str) and part in data for part in parts):
-        return not isinstance(data[parts[0]], sequences)
-    return not any(isinstance(value, sequences) for value in data.values())
-
-
-def name_text(name: object) -> str:
-    """A column's name as the log keeps it: its text, that of bytes being what they hold.
-
-    >>> name_text("age"), name_text(0), name_text(("a", "b")), name_text(b"age")
-    ('age', '0', "('a', 'b')", 'age')
-    """
-    if isinstance(name, bytes):
-        return name.decode("utf-8", "backslashreplace")
-    return str(name).encode("utf-8", "backslashreplace").decode()
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, each made non-empty and different from those before it regardless of case.
-
-    >>> unique_names(["a", "A", "", "a"])
-    ['a', 'A_2', 'unnamed', 'a_3']
-    """
-    seen: set[str] = set()
-    out = []
-    for name in names:
-        base = candidate = name or "unnamed"
-        number = 2
-        while candidate.casefold() in seen:
-            candidate, number = f"{base}_{number}", number + 1
-        seen.add(candidate.casefold())
-        out.append(candidate)
-    return out
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -154,7 +116,6 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _OBJECT = np.dtype(object)
 _CONTAINERS = (list, tuple, set, frozenset, Mapping)
-DEEPEST = 32  # levels of a nested value
 
 
 def check_objects(values: Iterable[Any]) -> None:

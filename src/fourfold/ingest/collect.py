@@ -166,7 +166,8 @@ class Collector:
         fresh: dict[str, Found] = {}
         inside: dict[StorePath, list[str]] = {}
         for found in self._inbox.read_all([path for path in paths if path.stem not in self._left]):
-            fresh.setdefault(found.id, found)
+            if found.id not in fresh or isinstance(fresh[found.id].message, Exception):  # of two copies, a sound one
+                fresh[found.id] = found
             inside.setdefault(found.path, []).append(found.id)
         again = self._known([found.message for found in fresh.values() if isinstance(found.message, Message)])
         self._settled, self._taken = {message.id for message in again}, list(again)

@@ -77,6 +77,8 @@ def check_sent(message: str, content: Content, table: pa.Table) -> None:
                 _check_length(part)
     check(content, table)
     if isinstance(content, Records):
+        if content.once:
+            raise UnreadableMessageError("it names what counts once, which a collector alone does")
         _check_identity(message, table)
 
 

@@ -27,9 +27,11 @@ import pyarrow as pa
 from fourfold.errors import StoreError
 from fourfold.log.bucket import BucketPath
 from fourfold.log.checking import refuse_compressed
+from fourfold.log.disk import appear
 from fourfold.log.messages import UnreadableMessageError
 from fourfold.log.packs import packed, unpacked
 from fourfold.log.paths import StorePath
+from fourfold.log.writers import message_id
 
 Bytes = bytes | memoryview
 _HEADER = b"fourfold"
@@ -41,7 +43,6 @@ _PACK = ".pack"  # of a file with several messages
 _AT_ONCE = 16  # requests to a bucket
 _SPARED = 256 << 20  # bytes of a disk that are left to who takes the messages, or a quarter of a small one
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
-DURABILITIES = ("process", "disk")
 
 
 class DamagedMessageError(StoreError):
@@ -70,7 +71,7 @@ class Message:
     @property
     def id(self) -> str:
         """The message's identity, which sorts by writer and then by age."""
-        return f"{self.writer}-{self.sequence:012d}"
+        return message_id(self.writer, self.sequence)
 
 
 class Inbox:
@@ -96,11 +97,9 @@ class Inbox:
         Raises:
             OSError: the file could not be written; nothing is left of it.
         """
-        data = table if table is not None else pa.table({})
-        text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
-        message = Message(writer, sequence, header, data)
-        self._put(message.id, data.replace_schema_metadata({_HEADER: text.encode()}))
-        return message.id
+        message = message_id(writer, sequence)
+        self._put(message, _headed(header, table))
+        return message
 
     def deliver(self, message: str, content: bytes) -> None:
         """Put a message that is in its form already, as a file here holds it; several may put the same one at once.
@@ -121,7 +120,11 @@ class Inbox:
 
     def room(self) -> float:
         """How many bytes may be put there before its disk is too full for who takes them."""
-        found = os.statvfs(self._place)
+        try:
+            found = os.statvfs(self._place)
+        except FileNotFoundError:  # the folder was taken away and may be made again
+            self._make()
+            found = os.statvfs(self._place)
         return found.f_frsize * (found.f_bavail - min(found.f_blocks // 4, _SPARED // found.f_frsize))
 
     def waiting_bytes(self) -> int:
@@ -204,20 +207,11 @@ class Inbox:
         self._appear(name, write, f".{secrets.token_hex(4)}")
 
     def _appear(self, name: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
-        stem, dot, kind = name.rpartition(".")
-        hidden = self._place / f".{stem}{by}{dot}{kind}"
         try:
-            try:
-                self._write(hidden, write)
-            except FileNotFoundError:  # the folder was taken away and may be made again
-                self._make()
-                self._write(hidden, write)
-            os.replace(hidden, self._place / name)
-        except BaseException:
-            hidden.unlink(missing_ok=True)
-            raise
-        if self._synchronise:
-            _synchronise_folder(self._place)
+            appear(self._place / name, write, by=by, synchronise=self._synchronise)
+        except FileNotFoundError:  # the folder was taken away and may be made again
+            self._make()
+            appear(self._place / name, write, by=by, synchronise=self._synchronise)
 
     def _check(self) -> None:
         """Whether the folder is there or may be made, without making it: who only asks leaves nothing behind."""
@@ -238,13 +232,6 @@ class Inbox:
             return os.listdir(self._place)
         except FileNotFoundError:  # nothing can be waiting in a folder that is gone
             return []
-
-    def _write(self, path: Path, write: Callable[[BinaryIO], None]) -> None:
-        with path.open("wb") as file:
-            write(file)
-            if self._synchronise:
-                file.flush()
-                os.fsync(file.fileno())
 
 
 class BucketInbox(Inbox):
@@ -391,6 +378,16 @@ class _Checksummed:
         """Nothing: the checksum follows."""
 
 
+def write_message(file: BinaryIO, header: Mapping[str, Any], table: pa.Table | None) -> None:
+    """Write a message's file."""
+    _write_message(file, _headed(header, table))
+
+
+def _headed(header: Mapping[str, Any], table: pa.Table | None) -> pa.Table:
+    text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
+    return (table if table is not None else pa.table({})).replace_schema_metadata({_HEADER: text.encode()})
+
+
 def _write_message(file: Any, table: pa.Table) -> None:
     """Write a message's table, and the checksum of its bytes behind it."""
     sink = _Checksummed(file)
@@ -401,18 +398,3 @@ def _write_message(file: Any, table: pa.Table) -> None:
 
 def _sealed(checksum: int) -> bytes:
     return _SEAL + checksum.to_bytes(4, "little")
-
-
-def _synchronise_folder(folder: Path) -> None:
-    if os.name == "nt":  # there, folders cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def new_writer() -> str:
-    """A name for a writer that no other process or fork has, and that sorts by time."""
-    return f"{time.time_ns():x}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fourfold.counts.binning import Binning
 from fourfold.errors import FourfoldError
-from fourfold.fold import Plan
 from fourfold.model import Artifact, Objective, Run, RunStatus, Task
+
+if TYPE_CHECKING:
+    from fourfold.counts.binning import Binning
+    from fourfold.fold import Plan
 
 FORMAT = 1
 Header = dict[str, Any]
@@ -215,6 +217,8 @@ def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
 
 
 def _counted(header: Mapping[str, Any]) -> Counted:
+    from fourfold.counts.binning import Binning  # who only sends does without
+
     binnings = {name: Binning(*fields) for name, fields in header["binnings"].items()}
     small = frozenset(map(str, header["small"]))
     identifiers = {name: int(start) for name, start in header.get("identifiers", {}).items()}  # none in the first ones

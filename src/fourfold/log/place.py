@@ -9,7 +9,7 @@ from pathlib import Path
 from fourfold.errors import ConfigError
 from fourfold.log.bucket import SCHEMES, BucketPath
 from fourfold.log.paths import StorePath
-from fourfold.model import Place
+from fourfold.model.place import Endpoint, Place, is_collector
 
 
 def store_folder(address: str | os.PathLike[str]) -> StorePath:
@@ -18,11 +18,17 @@ def store_folder(address: str | os.PathLike[str]) -> StorePath:
     scheme, is_url, _ = text.partition("://")
     if scheme in SCHEMES and is_url:
         return BucketPath.of(text)
+    if is_collector(text):
+        raise ConfigError(
+            f"store='{Endpoint.of(text)}' is a collector: records and runs are sent there, and no questions are "
+            "answered. Ask where the store is: its pages are at that address, and ff.init(store=…) or --store with the "
+            "store's own folder or bucket opens it"
+        )
     if is_url:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ConfigError(
-            f"store={scheme}://…: give a folder, such as '.fourfold', or a bucket by one of {known} (stores behind a "
-            "collector are not there yet)"
+            f"store={scheme}://…: give a folder, such as '.fourfold', a bucket by one of {known}, or a collector by "
+            "http:// or https://"
         )
     if not text:
         raise ConfigError("store='': give a path, such as '.fourfold'")

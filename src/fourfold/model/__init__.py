@@ -16,7 +16,7 @@ from fourfold.model.names import (
     slice_names,
 )
 from fourfold.model.objective import Objective, ObjectiveStatus
-from fourfold.model.place import DUCKDB, ENGINES, SPARK, Address, Place
+from fourfold.model.place import DUCKDB, ENGINES, SPARK, Address, Endpoint, Place, is_collector
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
@@ -40,6 +40,7 @@ __all__ = [
     "Address",
     "Artifact",
     "Dimension",
+    "Endpoint",
     "Finding",
     "Group",
     "Incident",
@@ -65,6 +66,7 @@ __all__ = [
     "Where",
     "Window",
     "finding_from_plain",
+    "is_collector",
     "label_of",
     "percent",
     "seconds",

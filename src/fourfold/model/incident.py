@@ -7,9 +7,10 @@ import html
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fourfold.charts import Stretch, Timeline
+if TYPE_CHECKING:
+    from fourfold.charts import Timeline
 
 
 class Severity(StrEnum):
@@ -144,6 +145,8 @@ class Incident:
     def chart(self) -> Timeline:
         """When each of its findings began, and how long it was seen."""
         rows = sorted(self.findings, key=lambda finding: (finding.began_low, finding.series))
+        from fourfold.charts import Stretch, Timeline  # who only sends does without
+
         return Timeline(
             "since when",
             [Stretch(f"{f.where}: {f.kind}", f.began_low, f.began_high, f.seen, _COLOURS[f.severity]) for f in rows],

@@ -1,6 +1,7 @@
 """How large a message and a request may be that come over a network. A sender splits what is larger."""
 
 BODY = 64 << 20  # bytes of a request's body, as it comes
+JSON = 16 << 20  # bytes of JSON, which as values takes many times as much
 UNPACKED = 128 << 20  # bytes of the same without its compression
 RECORDS = 1_000_000  # of a message
 COLUMNS = 10_000

@@ -20,23 +20,13 @@ from fourfold.fold import to_arrow
 from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
+from fourfold.model.given import check_named
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.sdk.host import shown
+from fourfold.sdk.record import UNREADABLE, Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
-
-
-class Record(NamedTuple):
-    """One record as given to ``ff.log``; processed later, in the background."""
-
-    stream: str
-    data: dict[str, Any] | None
-    fields: dict[str, Any]
-    key: Any
-    time: Any
-    logged: int  # nanoseconds since 1970
-    run: Any  # the run it was logged in, or None
 
 
 class Prepared(NamedTuple):
@@ -77,7 +67,7 @@ def prepare(
     """
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, dict) for row in data):
         named = {_name(name) for row in data for name in row}
-        _check_named(key, time, sorted(named))
+        check_named(key, time, sorted(named))
         marker = None if run is None else _RunId(run)
         return from_records([Record("", row, {}, key, time, logged, marker) for row in data], times)
     return [(from_frame(data, key, time, logged, run, times), None)]
@@ -253,7 +243,7 @@ def from_frame(
         let_end(error)
         raise InputError(f"a {type(data).__name__} could not be read as columns: {error}") from error
     parts = [] if key is None else [key] if isinstance(key, str) else list(key)
-    _check_named(key, time, table.column_names)
+    check_named(key, time, table.column_names)
     rows, micros = table.num_rows, logged // 1_000
     keys: Any = pa.nulls(rows, pa.string())
     if isinstance(key, str):
@@ -277,13 +267,6 @@ def from_frame(
             times = numbers(np.where(wrong, micros, stamps), INSTANT)
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}
     return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
-
-
-def _check_named(key: str | Sequence[str] | None, time: Any, columns: Sequence[str]) -> None:
-    parts = [] if key is None else [key] if isinstance(key, str) else list(key)
-    for field, name in (*(("key", part) for part in parts), ("time", time)):
-        if name is not None and name not in columns:
-            raise InputError(f"{field}={name!r} is not a column of the frame; there are {list(columns)}")
 
 
 def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
@@ -340,15 +323,6 @@ def _bytes_text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.hex()
-
-
-def shown(value: Any) -> str:
-    """A value as text, even if its ``repr`` fails."""
-    try:
-        return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
-    except BaseException as error:
-        let_end(error)
-        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 
 def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:

@@ -8,30 +8,30 @@ import threading
 from time import monotonic, sleep
 from typing import Any
 
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 
 LIMIT = 200_000  # records in the buffer; beyond, they are dropped and counted
-WAKE_AT = 20_000  # records in the buffer that wake the sender at once; also the most records in a message
 
 
 class Buffer:
     """The records given to ``ff.log`` one by one, the oldest first.
 
-    ``records`` is appended to and taken from without a lock, as a deque may be; ``wake`` wakes the sender.
+    ``records`` is appended to and taken from without a lock, as a deque may be; ``wake`` wakes the sender, once
+    ``wake_at`` records wait.
     """
 
-    def __init__(self, wait: float = 0.0) -> None:
+    def __init__(self, wait: float = 0.0, wake_at: int = 20_000) -> None:
         self.records: collections.deque[tuple[Any, ...]] = collections.deque()
         self.dropped = 0
         self.wake = threading.Event()
-        self._wait = wait
+        self._wait, self.wake_at = wait, wake_at
 
     def add(self, record: tuple[Any, ...]) -> None:
         """Add a record, given the fields of a ``Record``; if the buffer is full, it is dropped and counted."""
         waiting = len(self.records)
         if waiting < LIMIT or self._room():
             self.records.append(record)
-            if waiting == WAKE_AT:
+            if waiting == self.wake_at:
                 self.wake.set()
 
     def take(self, most: int) -> list[Record]:

@@ -22,12 +22,6 @@ _ROW = pa.schema([("message", pa.string()), ("unreadable", pa.int64()), ("failur
 _DDL = "message string, unreadable bigint, failure binary"
 
 
-def is_cluster_frame(value: object) -> bool:
-    """Whether a value is a data frame of PySpark's, which need not be loaded for that."""
-    kind = type(value)
-    return kind.__name__ == "DataFrame" and kind.__module__.startswith("pyspark.")
-
-
 @dataclasses.dataclass(frozen=True)
 class Appended:
     """Executors that write a frame's records as messages, under names of their own for each attempt.

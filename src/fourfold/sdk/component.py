@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import functools
 import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
-
-import numpy as np
 
 from fourfold.errors import ConfigError, let_end
 from fourfold.expectations import of_columns
 from fourfold.model.time import seconds
-from fourfold.sdk.batch import shown
 from fourfold.sdk.code import code_version
-from fourfold.sdk.host import error_text
+from fourfold.sdk.host import error_text, guarded, shown
 from fourfold.sdk.session import session
 from fourfold.sdk.tracking import Tracked, check_name, check_share
 
@@ -116,42 +113,66 @@ class _Component:
 
             @functools.wraps(function)
             async def async_generator(*args: Any, **kwargs: Any) -> Any:
-                with self._start(args, kwargs):
+                tracked = self._begin(args, kwargs)
+                try:
                     async for item in function(*args, **kwargs):
                         yield item
+                except BaseException as error:
+                    self._end(tracked, error)
+                    raise
+                self._end(tracked)
 
             return async_generator
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self._start(args, kwargs) as tracked:
+                tracked = self._begin(args, kwargs)
+                try:
                     result = await function(*args, **kwargs)
                     self._finish(tracked, result)
-                    return result
+                    if self.check is not None and tracked is not None:
+                        self._check(tracked, result)
+                except BaseException as error:
+                    self._end(tracked, error)
+                    raise
+                self._end(tracked)
+                return result
 
             return coroutine
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-                with self._start(args, kwargs):
+                tracked = self._begin(args, kwargs)
+                try:
                     returned: Any = yield from function(*args, **kwargs)
-                    return returned
+                except BaseException as error:
+                    self._end(tracked, error)
+                    raise
+                self._end(tracked)
+                return returned
 
             return generator
 
         @functools.wraps(function)
         def plain(*args: Any, **kwargs: Any) -> Any:
-            with self._start(args, kwargs) as tracked:
+            tracked = self._begin(args, kwargs)
+            try:
                 result = function(*args, **kwargs)
                 self._finish(tracked, result)
-                return result
+                if self.check is not None and tracked is not None:
+                    self._check(tracked, result)
+            except BaseException as error:
+                self._end(tracked, error)
+                raise
+            self._end(tracked)
+            return result
 
         return plain
 
-    @contextlib.contextmanager
-    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tracked]:
+    @guarded
+    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracked:
         """The run of one call. The function itself rejects arguments that do not fit."""
         try:
             bound = self._signature.bind(*args, **kwargs)
@@ -162,13 +183,22 @@ class _Component:
         at = None if self.at is None else _moment(values.get(self.at))
         tracked = Tracked(self.name, _params(values), at, self._code(), self.share)
         tracked.keeps_profiles = self.check is not None
-        with tracked:
-            self._artifacts(tracked, "input", values)
-            yield tracked
+        tracked.__enter__()
+        self._artifacts(tracked, "input", values)
+        return tracked
 
-    def _finish(self, tracked: Tracked, result: Any) -> None:
-        session().never_raise(f"recording the output of {self.name!r}", lambda: self._record_output(tracked, result))
-        if self.check is not None:
+    @guarded
+    def _finish(self, tracked: Tracked | None, result: Any) -> None:
+        if tracked is not None:
+            self._record_output(tracked, result)
+
+    @guarded
+    def _end(self, tracked: Tracked | None, error: BaseException | None = None) -> None:
+        if tracked is not None:
+            tracked.__exit__(None if error is None else type(error), error, None)
+
+    def _check(self, tracked: Tracked, result: Any) -> None:
+        if self.check is not None and session().can_check(self.name):
             from fourfold.sdk.checking import check_output  # what judges loads the engines
 
             check_output(self.name, self.check, result, tracked)
@@ -182,6 +212,7 @@ class _Component:
             named = {"output": result}
         self._artifacts(tracked, "output", named)
 
+    @guarded
     def _artifacts(self, tracked: Tracked, direction: str, named: Mapping[str, Any]) -> None:
         """Record the values that are frames, files or models."""
         for name, value in named.items():
@@ -192,10 +223,12 @@ class _Component:
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    of_numpy = getattr(sys.modules.get("numpy"), "generic", ())  # not loaded: then no value is one of its
+    shown_kinds = (dt.date, dict, list, tuple, set, *((of_numpy,) if of_numpy else ()))
     for name, value in values.items():
         if type(value) in _PLAIN:
             kept[name] = value
-        elif issubclass(type(value), (dt.date, np.generic, dict, list, tuple, set)):
+        elif issubclass(type(value), shown_kinds):
             kept[name] = shown(value)[:200]
     return kept
 

@@ -7,25 +7,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-_SAMPLED_ROWS = 64
-
-
-def of_frame(table: pa.Table) -> str:
-    """A frame's fingerprint: its column names, its number of rows, and the values of 64 rows spread over it.
-
-    The same data has the same fingerprint in pandas, Polars or Arrow, and after a round trip through a file.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((table.column_names, table.num_rows)).encode())
-    places = np.unique(np.linspace(0, max(table.num_rows - 1, 0), _SAMPLED_ROWS).astype(np.int64))
-    if table.num_rows:
-        for column in table.take(pa.array(places)).columns:
-            digest.update(repr([None if v != v else v for v in column.to_pylist()]).encode())
-    return f"frame:{digest.hexdigest()}"
-
 
 def of_file(path: Path) -> tuple[str, dict[str, Any]]:
     """A file's fingerprint from its path, size and modification time, with these details."""

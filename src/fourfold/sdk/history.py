@@ -116,10 +116,12 @@ def history(component: str) -> History:
 
     Raises:
         UnknownNameError: no project was chosen, and the store holds several.
+        ConfigError: the store is behind a collector, and cannot be asked from here.
     """
     now = session()
+    folder = store_folder(now.settings.store)
     now.flush()
-    if not is_store(store_folder(now.settings.store)):
+    if not is_store(folder):
         return History(None, component, [])
     store = now.store if now.settings.named_by or now.has_sent else store_to_ask()
     reader = store.caught_up()

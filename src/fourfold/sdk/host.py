@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from fourfold.errors import let_end
+from fourfold.errors import ConfigError, let_end
 
 logger = logging.getLogger("fourfold")
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Host:
@@ -27,8 +32,32 @@ class Host:
         try:
             action()
         except BaseException as error:
+            self.failed(what, error)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """Warn of an error, unless it ends the process."""
+        let_end(error)
+        self.warn(f"{what}: {type(error).__name__}: {error_text(error)}", once=f"{what}{type(error)}")
+
+
+def guarded(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | None]:
+    """A method that the host calls, such that it raises nothing: an error becomes a warning, and None is returned.
+
+    Nothing is called outside the ``try``: not even a stack that is nearly full makes it raise.
+    """
+
+    @functools.wraps(method)
+    def safely(self: S, /, *arguments: P.args, **named: P.kwargs) -> T | None:
+        try:
+            return method(self, *arguments, **named)
+        except ConfigError:  # of a session that begins here
+            raise
+        except BaseException as error:
             let_end(error)
-            self.warn(f"{what}: {type(error).__name__}: {error_text(error)}", once=f"{what}{type(error)}")
+            logger.warning("%s: %s: %s", method.__name__, type(error).__name__, error_text(error))
+            return None
+
+    return safely
 
 
 def error_text(error: BaseException) -> str:
@@ -38,3 +67,18 @@ def error_text(error: BaseException) -> str:
     except BaseException as error:
         let_end(error)
         return type(error).__name__
+
+
+def shown(value: Any) -> str:
+    """A value as text, even if its ``repr`` fails."""
+    try:
+        return repr(value)[:100_000].encode("utf-8", "backslashreplace").decode()
+    except BaseException as error:
+        let_end(error)
+        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
+
+
+def is_cluster_frame(value: object) -> bool:
+    """Whether a value is a data frame of PySpark's, which need not be loaded for that."""
+    kind = type(value)
+    return kind.__name__ == "DataFrame" and kind.__module__.startswith("pyspark.")

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import collections
 import threading
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from fourfold.errors import StoreError, let_end
-from fourfold.log import Inbox, messages, new_writer
-from fourfold.sdk.batch import with_batch
+from fourfold.log import messages
+from fourfold.log.writers import message_id, new_writer
+from fourfold.sdk.form import Form, Payload
 from fourfold.sdk.host import Host, error_text
 from fourfold.sdk.spool import Spool, SpoolFullError
+
+if TYPE_CHECKING:
+    from fourfold.log import Inbox
 
 MOST_UNSENT = 256 << 20  # bytes of messages kept while the disk cannot be written
 
@@ -26,11 +29,11 @@ class Outbox:
     ``refused`` those for which the spool had no room.
     """
 
-    def __init__(self, inbox: Inbox | Spool, host: Host) -> None:
-        self.inbox = inbox
+    def __init__(self, inbox: Inbox | Spool, form: Form, host: Host) -> None:
+        self.inbox, self._form = inbox, form
         self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
         self._host = host
-        self._unsent: collections.deque[tuple[int, messages.Header, pa.Table | None]] = collections.deque()
+        self._unsent: collections.deque[tuple[int, messages.Header, Payload | None]] = collections.deque()
         self._why = ""
         self.start_anew()
 
@@ -41,24 +44,24 @@ class Outbox:
         self.sequence, self._writer = 0, new_writer()
         self._unsent.clear()
 
-    def post(self, header: messages.Header, table: pa.Table | None = None) -> None:
+    def post(self, header: messages.Header, payload: Payload | None = None) -> None:
         """Write a message to the inbox, or keep it for the next time if the disk cannot be written."""
         with self.lock:
             self.sequence += 1
             self.has_sent = True
-            if table is not None and header["kind"] == "records":
-                table = with_batch(table, f"{self._writer}-{self.sequence:012d}")
-            self._unsent.append((self.sequence, header, table))
+            if payload is not None and header["kind"] == "records":
+                payload = self._form.identified(payload, message_id(self._writer, self.sequence))
+            self._unsent.append((self.sequence, header, payload))
             self.post_unsent()
 
     def post_unsent(self) -> None:
         """Write the kept messages, the oldest first, as long as the disk can be written."""
         while self._unsent:
-            sequence, header, table = self._unsent[0]
+            sequence, header, payload = self._unsent[0]
             try:
-                self.inbox.put(self._writer, sequence, header, table)
+                self.inbox.put(self._writer, sequence, header, payload)
             except SpoolFullError:
-                self.refused += table.num_rows if table is not None else 1
+                self.refused += payload.num_rows if payload is not None else 1
             except (OSError, StoreError) as error:
                 self._why = f"the store's folder {self.inbox.folder} cannot be written: {error}"
                 self._bound_unsent()
@@ -66,7 +69,7 @@ class Outbox:
             except BaseException as error:  # what no message can hold
                 let_end(error)
                 self._host.warn(f"a message could not be written: {type(error).__name__}: {error_text(error)}")
-                self.dropped += table.num_rows if table is not None else 1
+                self.dropped += payload.num_rows if payload is not None else 1
             if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
                 self._unsent.popleft()
 
@@ -85,6 +88,6 @@ class Outbox:
 
     def _bound_unsent(self) -> None:
         """Drop the oldest messages beyond the memory limit, and count their records."""
-        while sum(table.nbytes for _, _, table in self._unsent if table is not None) > MOST_UNSENT:
-            _, _, table = self._unsent.popleft()
-            self.dropped += table.num_rows if table is not None else 0
+        while sum(payload.nbytes for _, _, payload in self._unsent if payload is not None) > MOST_UNSENT:
+            _, _, payload = self._unsent.popleft()
+            self.dropped += payload.num_rows if payload is not None else 0

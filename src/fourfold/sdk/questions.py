@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourfold.config import is_text
 from fourfold.errors import InputError, suggest
+from fourfold.log import store_folder
 from fourfold.reports.compare import Comparison
 from fourfold.reports.compare import compare as compare_slices
 from fourfold.reports.components import recent_runs
@@ -270,8 +271,10 @@ def store_to_ask() -> Store:
     Raises:
         StoreError: there is no store; a question creates none.
         UnknownNameError: the project does not exist, or there are several and none was chosen.
+        ConfigError: the store is behind a collector, and cannot be asked from here.
     """
     now = session()
+    store_folder(now.settings.store)
     now.flush()
     place_to_ask(now.settings)
     return now.store_of(project_to_ask(now.store, now.settings, has_logged=now.has_sent))

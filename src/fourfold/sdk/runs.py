@@ -7,19 +7,20 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from typing import TypeVar
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, TypeVar
 
 from fourfold.log import messages
 from fourfold.model import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Entry = TypeVar("Entry")
 LASTING = 0.2  # seconds after which a run is sent before it ends
 BEAT_EVERY = 30.0  # seconds after which a run that lasts is sent again, as a sign of life
 WAKE_AT = 1_000  # ended runs that wake the sender at once; also the most runs in a message
 LIMIT, COUNTED_LIMIT = 20_000, 64  # waiting runs and counts; beyond, the caller that adds one sends them
-Counted = tuple[messages.Header, pa.Table]
+Counted = tuple[messages.Header, "pa.Table"]
 
 
 class RunQueue:

@@ -1,75 +1,84 @@
 """From the buffers to the inbox: a thread sends what waits at least every second, and so does ``flush``.
 
-Of a store in a bucket, the inbox is a spool on this machine's disk, and other threads send it on (``Shipper``): the
-host never waits for a bucket, unless it asks to. After a fork, parent and child each send their own.
+Of a store in a bucket or behind a collector, the inbox is a spool on this machine's disk, and other threads send it on
+(``Shipper``): the host never waits for either, unless it asks to. After a fork, parent and child each send their own.
 """
 
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - Arrow may need it in the last flush, when it is too late to load it
-import contextlib
 import functools
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from fourfold.errors import InputError, let_end
-from fourfold.fold import to_arrow
-from fourfold.fold.frames import is_record
-from fourfold.log import BucketInbox, Inbox, messages
+from fourfold.errors import ConfigError, InputError
+from fourfold.log import messages
+from fourfold.log.collector import CollectorInbox
 from fourfold.model import Plausible, Run
-from fourfold.sdk import buffer, clusters, ending, runs
-from fourfold.sdk.batch import Prepared, Record, from_records, prepare, shown
+from fourfold.sdk import buffer, ending, runs
 from fourfold.sdk.buffer import Buffer
-from fourfold.sdk.host import Host, error_text, logger
+from fourfold.sdk.form import Batch, Form
+from fourfold.sdk.host import Host, error_text, is_cluster_frame, logger, shown
 from fourfold.sdk.outbox import Outbox
+from fourfold.sdk.record import Record
 from fourfold.sdk.runs import RunQueue
 from fourfold.sdk.shipping import Shipper
 from fourfold.sdk.spool import Spool
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fourfold.log import BucketInbox, Inbox
 
 SEND_EVERY = 0.5  # seconds
 SHIP_EVERY = 5.0  # seconds, to a bucket, where each message is a request; FOURFOLD_SEND_EVERY
 END_WITHIN = 1.5  # seconds that the end of a process waits for a sender without progress
 LONGEST_END = 30.0  # seconds that it waits for one with progress
 END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a bucket
+END_SENDING, LONGEST_SENDING = 1.0, 5.0  # seconds that it waits for the next to arrive at a collector, and for all
+PART = 16 << 20  # bytes of the records of a message to a collector
 
 
 class Sender:
     """What this process has to send to a project of a store, and the thread that sends it.
 
-    ``inbox`` is the store's, or a spool for its ``bucket``; ``every`` is how many seconds records are gathered for.
+    ``inbox`` is the store's, or a spool for its ``target``; ``every`` is how many seconds records are gathered for.
     """
 
     def __init__(
         self,
         project: str,
         inbox: Inbox | Spool,
+        form: Form,
         times: Plausible,
         host: Host,
         wait: float = 0.0,
         *,
-        bucket: BucketInbox | None = None,
+        target: BucketInbox | CollectorInbox | None = None,
         every: float = SEND_EVERY,
     ) -> None:
         self.project = project
-        self.buffer, self.outbox, self.runs = Buffer(wait), Outbox(inbox, host), RunQueue()
-        self._shipper = Shipper(inbox, bucket, host) if isinstance(inbox, Spool) and bucket is not None else None
-        self._bucket = bucket
-        self._every = every
+        self.buffer, self.outbox, self.runs = Buffer(wait, form.together), Outbox(inbox, form, host), RunQueue()
+        self._shipper = Shipper(inbox, target, host) if isinstance(inbox, Spool) and target is not None else None
+        self.form, self._target, self._every = form, target, every
         self._times, self._host = times, host
-        self._process = os.getpid()
         self._told = self._warned_of = 0  # how many of the dropped records were reported to the store, and to the host
         self._begin()
+        self.start()
 
     @property
     def dropped(self) -> int:
         """How many records were dropped."""
-        return self.buffer.dropped + self.outbox.dropped + self.outbox.refused
+        return self.buffer.dropped + self.outbox.dropped + self.outbox.refused + sum(self._never_taken.values())
+
+    @property
+    def _never_taken(self) -> Mapping[str, int]:
+        """The records that the collector has refused, by its reasons."""
+        return dict(self._shipper.spool.refused) if self._shipper is not None else {}
 
     def send(self, header: messages.Header) -> None:
         """Send a message; when this returns it is safe.
@@ -89,23 +98,26 @@ class Sender:
         ``logged`` is when it was logged, in nanoseconds since 1970; ``run`` is the run that logged it, if any. A frame
         of a cluster is logged from there, and there is a warning if it cannot be: it is too large to be kept.
         """
-        if clusters.is_cluster_frame(data):
+        if is_cluster_frame(data):
             self._append(stream, data, key, time, logged, run.id if run else None)
             return
         try:
-            batches = prepare(data, key, time, logged, run.id if run else None, self._times)
+            batches = self.form.of_data(data, key, time, logged, run.id if run else None, self._times)
         except InputError as error:
             self._host.warn(f"ff.log({stream!r}): {error} The batch is kept in quarantine.")
-            self.outbox.post(messages.rejected(self.project, stream, str(error)), _as_kept(data))
+            self.outbox.post(messages.rejected(self.project, stream, str(error)), self.form.kept(data))
         else:
-            self._send_prepared(stream, batches)
+            self._send_batches(stream, batches)
         self.outbox.check()
 
     def _append(
         self, stream: str, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None
     ) -> None:
-        inbox = self._bucket or self.outbox.inbox
-        assert isinstance(inbox, Inbox)  # a spool is a bucket's
+        if isinstance(self._target, CollectorInbox):
+            raise ConfigError("a frame of a cluster is logged by its executors: name the bucket that they all reach")
+        from fourfold.sdk import clusters
+
+        inbox: Any = self._target or self.outbox.inbox
         place = clusters.staged(inbox)
         work = clusters.Appended(self.project, stream, key, time, logged, run, self._times, place)
         if unreadable := clusters.append(data, inbox, work):
@@ -138,16 +150,17 @@ class Sender:
             self.outbox.check()
 
     def ship(self) -> None:
-        """Wait until all that was sent is in the bucket, if the store is in one, for a bounded time.
+        """Wait until all that was sent is in the bucket, or acknowledged by the collector, for a bounded time.
 
         Raises:
-            StoreError: the bucket cannot be written; all is kept, and sent as soon as it can be.
+            StoreError: it cannot be written; all is kept, and sent as soon as it can be.
         """
         if self._shipper is not None:
             self._shipper.flush()
 
     def close(self) -> None:
         """Send what is left and stop the threads, within a bounded time."""
+        self._is_stopped = True
         self._stop.set()
         self.buffer.wake.set()
         if self._finish() and self._thread is not threading.current_thread():
@@ -156,6 +169,7 @@ class Sender:
 
     def stop(self) -> None:
         """Stop the thread: from now on, only ``flush`` sends."""
+        self._is_stopped = True
         self._stop.set()
         self.buffer.wake.set()
         self._thread.join()
@@ -177,18 +191,24 @@ class Sender:
         self.outbox.lock.release()
 
     def forked(self) -> None:
-        """In the child of a fork: the parent sends what it had; the child starts with nothing."""
+        """In the child of a fork: the parent sends what it had; the child starts with nothing, and is to be started."""
         self.buffer.forked()
         self.outbox.start_anew()
         self.runs.forked()
         self._told = self._warned_of = 0
-        self._process = os.getpid()
         if self._shipper is not None:
             self._shipper.forked()
         self._begin()
 
+    def start(self) -> None:
+        """Start the threads."""
+        self._thread.start()
+        if self._shipper is not None:
+            self._shipper.start()
+
     def end_by(self, signal_number: int) -> None:
         """Send what waits before a signal ends the process, within a bounded time."""
+        self._is_stopped = True
         self._stop.set()
         self._finish()
         self._end_shipping()
@@ -196,19 +216,29 @@ class Sender:
 
     def _begin(self) -> None:
         self._stop = threading.Event()
+        self._sent, self._stumbled, self._is_stopped = monotonic(), False, False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._send_forever, name="fourfold", daemon=True)
-        self._thread.start()
 
     def _send_forever(self) -> None:
-        stop, sent = self._stop, monotonic()
-        while not stop.is_set():
-            woken = self.buffer.wake.wait(SEND_EVERY)
-            self.buffer.wake.clear()
-            with contextlib.suppress(BaseException):  # whatever the host's objects raise, this thread goes on
-                if woken or self._every <= SEND_EVERY or monotonic() - sent >= self._every:
-                    sent = monotonic()
-                    self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
-                self._host.never_raise("ending the process", ending.attend)
+        while not self._is_stopped:
+            try:
+                self._send_when_due()
+            except BaseException:  # whatever the host's objects raise, this thread goes on
+                self._stumbled = True
+
+    def _send_when_due(self) -> None:
+        if self._stumbled:
+            self._stumbled = False
+            self._stop.wait(SEND_EVERY)
+        woken = self.buffer.wake.wait(SEND_EVERY)
+        self.buffer.wake.clear()
+        if self._is_stopped:
+            return
+        if woken or self._every <= SEND_EVERY or monotonic() - self._sent >= self._every:
+            self._sent = monotonic()
+            self._host.never_raise("sending records", functools.partial(self.flush, runs.LASTING))
+        self._host.never_raise("ending the process", ending.attend)
 
     def _finish(self) -> bool:
         """Send the rest while the sender, which may be at it, makes progress; return whether all was sent."""
@@ -228,12 +258,14 @@ class Sender:
 
     def _end_shipping(self) -> None:
         if self._shipper is not None:
-            end = functools.partial(self._shipper.close, END_SHIPPING, LONGEST_END)
+            is_collector = isinstance(self._target, CollectorInbox)
+            within = (END_SENDING, LONGEST_SENDING) if is_collector else (END_SHIPPING, LONGEST_END)
+            end = functools.partial(self._shipper.close, *within)
             self._host.never_raise("sending messages at the end", end)
 
     def _send_buffer(self) -> None:
         left = len(self.buffer.records)
-        while left > 0 and (taken := self.buffer.take(min(left, buffer.WAKE_AT))):
+        while left > 0 and (taken := self.buffer.take(min(left, self.buffer.wake_at))):
             left -= len(taken)
             records: dict[str, list[Record]] = {}
             for record in taken:
@@ -245,23 +277,27 @@ class Sender:
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []
         for record in records:
-            if record.data is None or _is_single(record):
+            if record.data is None or self.form.is_single(record):
                 singles.append(record)
             else:  # a dict of columns
                 fields = record.data, record.key, record.time, record.logged, record.run
                 self._host.never_raise(f"ff.log({stream!r})", functools.partial(self.send_frame, stream, *fields))
         if singles:
-            self._send_prepared(stream, from_records(singles, self._times))
+            self._send_batches(stream, self.form.of_records(singles, self._times))
 
-    def _send_prepared(self, stream: str, batches: Sequence[tuple[Prepared, BaseException | None]]) -> None:
-        for prepared, error in batches:
-            if error is None:
-                self.outbox.post(messages.records(self.project, stream, prepared.key, prepared.time), prepared.table)
-                if prepared.unreadable:
-                    self._host.warn(f"ff.log({stream!r}): {prepared.unreadable} {_UNREADABLE}", once=f"time{stream}")
+    def _send_batches(self, stream: str, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if batch.error is None:
+                header = messages.records(self.project, stream, batch.key, batch.time)
+                whole = not isinstance(self._target, CollectorInbox)
+                for part in [batch.payload] if whole else self.form.parts(batch.payload, PART):
+                    self.outbox.post(header, part)
+                if batch.unreadable:
+                    self._host.warn(f"ff.log({stream!r}): {batch.unreadable} {_UNREADABLE}", once=f"time{stream}")
             else:
-                self._host.warn(f"ff.log({stream!r}): {error_text(error)} The record is kept in quarantine.")
-                self.outbox.post(messages.rejected(self.project, stream, error_text(error)), prepared.table)
+                text = error_text(batch.error)
+                self._host.warn(f"ff.log({stream!r}): {text} The record is kept in quarantine.")
+                self.outbox.post(messages.rejected(self.project, stream, text), batch.payload)
 
     def _make_room(self) -> None:
         """If too many runs wait, wake the sender, or send them here."""
@@ -299,6 +335,8 @@ class Sender:
             )
             if self.outbox.refused:
                 text += f"; of these, {self.outbox.refused} as the spool was full (see FOURFOLD_SPOOL_BYTES)"
+            for why, records in self._never_taken.items():
+                text += f"; {records} were refused: {why}"
             if last or dropped >= 2 * self._warned_of:
                 self._warned_of = dropped
                 self._host.warn(text)
@@ -316,21 +354,3 @@ def stream_name(stream: Any) -> str:
     """A stream's name as text, whatever was given."""
     text = str.__str__(stream) if issubclass(type(stream), str) else shown(stream)
     return (text or shown(stream)).encode("utf-8", "backslashreplace").decode()
-
-
-def _is_single(record: Record) -> bool:
-    """Whether data is one record and not columns; unreadable data counts as a record, to be set aside as one."""
-    try:
-        return is_record(record.data, record.key)
-    except BaseException as error:
-        let_end(error)
-        return True
-
-
-def _as_kept(data: Any) -> pa.Table:
-    """Any data in a form that can be kept."""
-    try:
-        return to_arrow(data)
-    except BaseException as error:
-        let_end(error)
-        return pa.table({"data": [shown(data)]})

@@ -12,55 +12,111 @@ import dataclasses
 import multiprocessing.util
 import os
 import threading
+from importlib.util import find_spec
+from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from fourfold import config
 from fourfold.errors import ConfigError
-from fourfold.fold import Plan
-from fourfold.log import DURABILITIES, BucketInbox, messages, open_inbox, store_folder
-from fourfold.model import Objective, Task
+from fourfold.log import messages
+from fourfold.log.collector import CollectorInbox
+from fourfold.log.writers import DURABILITIES
+from fourfold.model import Endpoint, Objective, Task, is_collector
 from fourfold.model.time import Moment
-from fourfold.sdk import ending
+from fourfold.sdk import ending, hosts
+from fourfold.sdk.form import Form, usual
 from fourfold.sdk.host import Host
-from fourfold.sdk.sender import SHIP_EVERY, Sender, stream_name
+from fourfold.sdk.sender import SEND_EVERY, SHIP_EVERY, Sender, stream_name
 from fourfold.sdk.spool import LIMIT, Spool, number_of, spool_folder
 
 if TYPE_CHECKING:
+    from fourfold.log import BucketInbox
+    from fourfold.sdk.plans import Plans
     from fourfold.store import Store
 
-SPOOL_BYTES, SEND_EVERY = "FOURFOLD_SPOOL_BYTES", "FOURFOLD_SEND_EVERY"
+_SPOOL_BYTES, _SEND_EVERY = "FOURFOLD_SPOOL_BYTES", "FOURFOLD_SEND_EVERY"
 current_run: contextvars.ContextVar[Any] = contextvars.ContextVar("fourfold_run", default=None)
 
 
 class Session(Host):
     """The session that ``ff.init`` sets up, one per process. Until a question, it only writes messages, and no engine
-    runs in it.
+    runs in it. ``collector`` is what takes them, if the store is behind one.
     """
 
     def __init__(self, settings: config.Settings, *, durability: str = "process", wait: float = 0.0) -> None:
         super().__init__()
-        folder = store_folder(settings.store)
-        self.settings = dataclasses.replace(settings, store=str(folder))
-        self.project = settings.project
-        inbox = open_inbox(folder / "inbox", durability)
-        if isinstance(inbox, BucketInbox):
-            limit, every = int(number_of(SPOOL_BYTES, LIMIT)), number_of(SEND_EVERY, SHIP_EVERY)
-            spool = Spool(spool_folder(str(folder)), durability, limit=limit, wait=wait)
-            self.sender = Sender(self.project, spool, settings.times, self, wait, bucket=inbox, every=every)
+        self.settings, self.project = settings, settings.project
+        self.collector: CollectorInbox | None = None
+        form = usual()
+        if is_collector(settings.store):
+            self._sender = self._sender_to_collector(form, durability, wait)
+        elif find_spec("fourfold.log.inbox") is None:
+            raise ConfigError(
+                f"store={settings.store!r}: fourfold-client sends to a collector only; give its address, such as "
+                "'http://127.0.0.1:4404', or install fourfold"
+            )
         else:
-            self.sender = Sender(self.project, inbox, settings.times, self, wait)
-        self._plans: dict[str, Plan] = {}  # of the frames counted here
+            self._sender = self._sender_to_store(form, durability, wait)
+        self._is_forked = False  # and has not logged since
+        self._plans: Plans | None = None
         self._stores: dict[str, Store] = {}  # by project
         self._inherited: dict[str, Store] = {}
         self._lock = threading.RLock()  # guards the stores
+        hosts.tell_of_end(self.close)
         multiprocessing.util.register_after_fork(self, Session._close_at_exit)
         if multiprocessing.parent_process() is not None:
             self._close_at_exit()
 
+    def _sender_to_collector(self, form: Form, durability: str, wait: float) -> Sender:
+        self.collector = target = CollectorInbox(Endpoint.of(self.settings.store), form.path, form.content_type)
+        if target.sends_openly:
+            self.warn(f"the token for {target.folder} goes over http, which others can read; use https")
+        spool = spool_folder(target.folder, project=self.project)
+        return self._sender_by(spool, target, SEND_EVERY, form, durability, wait)
+
+    def _sender_to_store(self, form: Form, durability: str, wait: float) -> Sender:
+        from fourfold.log import BucketInbox, open_inbox, store_folder
+
+        folder = store_folder(self.settings.store)
+        self.settings = dataclasses.replace(self.settings, store=str(folder))
+        inbox = open_inbox(folder / "inbox", durability)
+        if isinstance(inbox, BucketInbox):
+            return self._sender_by(spool_folder(str(folder)), inbox, SHIP_EVERY, form, durability, wait)
+        return Sender(self.project, inbox, form, self.settings.times, self, wait)
+
+    def _sender_by(
+        self, folder: Path, target: BucketInbox | CollectorInbox, every: float, form: Form, durability: str, wait: float
+    ) -> Sender:
+        limit, every = int(number_of(_SPOOL_BYTES, LIMIT)), number_of(_SEND_EVERY, every)
+        spool = Spool(folder, form, durability, limit=limit, wait=wait)
+        return Sender(self.project, spool, form, self.settings.times, self, wait, target=target, every=every)
+
     def _close_at_exit(self) -> None:
         """In a child of ``multiprocessing``, which may end without the interpreter's own exit."""
         multiprocessing.util.Finalize(None, self.close, exitpriority=100)
+
+    @property
+    def sender(self) -> Sender:
+        """What this process has to send.
+
+        In the child of a fork it begins here, when the child first logs: a child may only be about to run another
+        program, or to replace threads by greenlets, which must not meet with locks and threads of before.
+        """
+        if self._is_forked:
+            self._begin_anew()
+        return self._sender
+
+    def _begin_anew(self) -> None:
+        with self._lock:
+            is_first, self._is_forked = self._is_forked, False
+            if is_first:
+                self._sender.forked()
+                if self._plans is not None:
+                    self._plans.forked()
+        if is_first:
+            hosts.tell_of_end(self.close)
+            self._sender.start()
 
     @property
     def has_sent(self) -> bool:
@@ -81,15 +137,23 @@ class Session(Host):
                 self._stores[project] = Store(self.settings.place, project, retention=self.settings.retention)
             return self._stores[project]
 
-    def plan(self, stream: str) -> Plan:
-        """The plan of a stream's columns: as this process fixed it, else as the store knows it."""
-        if stream not in self._plans:
-            self._plans[stream] = self.store.reader.plan(stream)
-        return self._plans[stream]
+    @property
+    def plans(self) -> Plans:
+        """How the columns of streams are counted here."""
+        from fourfold.sdk.plans import Plans
 
-    def keep_plan(self, stream: str, plan: Plan) -> None:
-        """Fix more of a stream's columns."""
-        self._plans[stream] = plan
+        if self._plans is None:
+            self._plans = Plans(self)
+        return self._plans
+
+    def can_check(self, component: str) -> bool:
+        """Whether what a component makes can be compared with its past here; if not, there is a warning, once."""
+        if self.collector is not None:
+            self.warn(
+                f"component {component!r}: check= is not made: the store is behind {self.collector.folder}, and cannot "
+                "be asked from here; 'fourfold check' compares the runs there"
+            )
+        return self.collector is None
 
     def flush(self) -> None:
         """Send everything that waits; see ``ff.flush``."""
@@ -98,9 +162,12 @@ class Session(Host):
 
     def close(self) -> None:
         """Send what is left and stop the thread, within a bounded time."""
-        self.sender.close()
+        if not self._is_forked:
+            self._sender.close()
         for store in self._stores.values():
             store.close()
+        if self._plans is not None:
+            self._plans.close()
 
     def declare(self, task: Task) -> None:
         """Declare a task.
@@ -109,10 +176,12 @@ class Session(Host):
             ConfigError: an expression of its slices is invalid.
             StoreError: the store's folder cannot be written now.
         """
-        for part in (part for dimension in task.slices for part in dimension.parts if part.sql):
+        expressions = [part.sql for dimension in task.slices for part in dimension.parts if part.sql]
+        if expressions and find_spec("fourfold.engine") is not None:  # else, the store's own check tells
             from fourfold.engine import check_expression
 
-            check_expression(part.sql, f"task {task.name!r}: slices")
+            for expression in expressions:
+                check_expression(expression, f"task {task.name!r}: slices")
         self.sender.send(messages.task(self.project, task))
 
     def aim(self, objective: Objective) -> None:
@@ -131,21 +200,31 @@ class Session(Host):
         """
         self.sender.send(messages.no_objective(self.project, name))
 
+    def end_by(self, signal_number: int) -> None:
+        """Send what waits before a signal ends the process."""
+        if self._is_forked:
+            ending.die(signal_number)
+        else:
+            self._sender.end_by(signal_number)
+
     def hold(self) -> None:
         """Before a fork: make sure that no message is half written, and no store half opened."""
         self._lock.acquire()
-        self.sender.hold()
+        if not self._is_forked:
+            self._sender.hold()
 
     def release(self) -> None:
         """After a fork, in the parent."""
-        self.sender.release()
+        if not self._is_forked:
+            self._sender.release()
         self._lock.release()
 
     def forked(self) -> None:
         """In the child of a fork: a session of its own."""
         self._lock = threading.RLock()
         self._inherited, self._stores = self._stores, {}  # a connection must be neither used nor closed in a child
-        self.sender.forked()
+        self._sender.buffer.records.clear()  # the parent's
+        self._is_forked = True
 
 
 def init(
@@ -162,7 +241,8 @@ def init(
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
     Args:
-        store: a folder; else FOURFOLD_STORE, else fourfold.toml's ``store``, else ".fourfold".
+        store: a folder, a bucket ("s3://…") or a collector ("https://…"); else FOURFOLD_STORE, else fourfold.toml's
+            ``store``, else ".fourfold".
         project: a name; else FOURFOLD_PROJECT, else fourfold.toml's ``project``, else "default". A process that has
             chosen none and logged nothing asks the store's only project.
         state: a database's URL, such as "postgresql://host/fourfold"; else FOURFOLD_STATE, else fourfold.toml's
@@ -186,6 +266,8 @@ def init(
         raise ConfigError(f"wait={wait!r}: give a number of seconds, at least 0")
     settings = config.load(store, project, state=state, engine=engine, earliest=earliest, ahead=ahead)
     previous, _session = _session, Session(settings, durability=durability, wait=wait)
+    atexit.unregister(_at_exit)  # what is registered last is done first: before a bucket's clients end
+    atexit.register(_at_exit)
     ending.do_first(_terminated)
     if previous is not None:
         previous.close()
@@ -205,7 +287,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
     """Log records of a stream: one, as keywords or a dict, or a dataframe as one batch.
 
     One record costs microseconds: it goes to a buffer that a thread sends at least every second, and to a bucket every
-    five. A frame is sent before this returns; to a bucket, it is on this machine's disk then, and a thread sends it.
+    five. A frame is sent before this returns; for a bucket or a collector, it is on this machine's disk then, and a
+    thread sends it.
     After set-up it never raises: data that cannot be logged goes to quarantine, with a warning.
 
     Args:
@@ -218,15 +301,18 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
         **fields: the record's other columns.
     """
     now = _session or session()
-    if data is None or type(data) is dict:
-        now.sender.buffer.add((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
-        return
-    logged, run_ = time_ns(), current_run.get()
-    now.never_raise("ff.log", lambda: now.sender.send_frame(stream_name(stream), data, key, time, logged, run_))
+    try:
+        if data is None or type(data) is dict:
+            now.sender.buffer.add((stream, data and data.copy(), fields, key, time, time_ns(), current_run.get()))
+        else:
+            now.sender.send_frame(stream_name(stream), data, key, time, time_ns(), current_run.get())
+    except BaseException as error:
+        now.failed("ff.log", error)
 
 
 def flush() -> None:
-    """Send the buffer; when this returns, its records survive the death of this process; to a bucket: they are in it.
+    """Send the buffer; when this returns, its records survive the death of this process; to a bucket: they are in it;
+    to a collector: it has acknowledged them.
 
     Raises:
         StoreError: the store cannot be written; all is kept, and sent as soon as it can be.
@@ -239,7 +325,7 @@ _session: Session | None = None
 
 def _terminated(number: int) -> None:
     if _session is not None:
-        _session.sender.end_by(number)
+        _session.end_by(number)
     else:
         ending.die(number)
 

@@ -1,8 +1,9 @@
-"""The spool: messages on their way to a bucket wait on this machine's disk, until they are there.
+"""The spool: messages on their way to a bucket or a collector wait on this machine's disk, until they are there.
 
-Each process, and each fork, has a folder of its own, an ``Inbox``, in the folder of the store, and holds a lock beside
-it as long as it lives. The system frees the lock of a process that dies, and another process of the store, or the next
-one, sends what it has left. A message that two of them send has one identity, and counts once.
+Each process, and each fork, has a folder of its own in the folder of the store, and holds a lock beside it as long as
+it lives. The system frees the lock of a process that dies, and another process of the store, or the next
+one, sends what it has left. A message that two of them send has one identity, and counts once. What will never be
+taken is kept aside, in the folder ``refused``, of which the oldest goes where it would be too much.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from fourfold.errors import ConfigError
-from fourfold.log import Inbox
+from fourfold.errors import ConfigError, StoreError
+from fourfold.log.disk import appear
+from fourfold.log.writers import message_id
+from fourfold.sdk.form import Form, Payload
 
 try:
     import fcntl
@@ -32,6 +33,8 @@ except ImportError:  # Windows: there, processes may send each other's messages 
 LIMIT = 256 << 20  # bytes of all processes' messages; FOURFOLD_SPOOL_BYTES
 RESERVE = 8  # declarations and runs may use one part of so many more than that
 _LOCK = ".lock"
+_REFUSED = "refused"
+_MOST_REFUSED = 8  # what is kept aside may take one part of so many of the limit
 _PLACES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")  # say where an address leads
 
 
@@ -41,11 +44,15 @@ class SpoolFullError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Waiting:
-    """A message in the spool: its file with its size in bytes; ``number`` counts this process's, and is 0 of others."""
+    """A message in the spool: its file with its size in bytes; ``number`` counts this process's, and is 0 of others.
+
+    ``records`` is how many it holds, where that is known.
+    """
 
     path: Path
     size: int
     number: int = 0
+    records: int = 0
 
 
 class Spool:
@@ -57,13 +64,16 @@ class Spool:
     Args:
         folder: of the store's spool.
         durability: as that of an ``Inbox``.
+        form: writes the messages.
         limit: the most bytes, of all processes. One message may be more.
         wait: for how many seconds a message with records may wait for room.
     """
 
-    def __init__(self, folder: Path, durability: str = "process", *, limit: int = LIMIT, wait: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, form: Form, durability: str = "process", *, limit: int = LIMIT, wait: float = 0.0
+    ) -> None:
         self.folder, self.limit = folder, limit
-        self._durability, self._wait = durability, wait
+        self._form, self._synchronise, self._wait = form, durability == "disk", wait
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -73,7 +83,8 @@ class Spool:
         self._left: collections.deque[Waiting] = collections.deque()  # by dead processes
         self._left_by: collections.Counter[str] = collections.Counter()  # how many, by their writers
         self._bytes = self._of_others = self._count = 0
-        self._writer, self._inbox = "", Inbox(self.folder, self._durability)
+        self._writer = ""
+        self.refused: collections.Counter[str] = collections.Counter()  # records, by the reason
         self._held: dict[str, int] = {}  # the locks of this process's folder and of those it has taken over
 
     def forked(self) -> None:
@@ -82,7 +93,7 @@ class Spool:
             os.close(lock)
         self._start_anew()
 
-    def put(self, writer: str, sequence: int, header: Mapping[str, Any], table: pa.Table | None = None) -> str:
+    def put(self, writer: str, sequence: int, header: Mapping[str, Any], payload: Payload | None = None) -> str:
         """Write a message; when this returns it survives the death of this process. Returns its id.
 
         Raises:
@@ -91,18 +102,21 @@ class Spool:
             StoreError: the folder cannot be made.
         """
         with self.changed:
-            if not self.changed.wait_for(lambda: self.has_room(table is None), self._wait if table is not None else 0):
+            small = payload is None
+            if not self.changed.wait_for(lambda: self.has_room(small), 0 if small else self._wait):
                 raise SpoolFullError
         if writer != self._writer:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make(self.folder)
             if (lock := _hold(self.folder / f"{writer}{_LOCK}", wait=True)) is not None:
                 self._held[writer] = lock
-            self._writer, self._inbox = writer, Inbox(self.folder / writer, self._durability)
-        message = self._inbox.put(writer, sequence, header, table)
-        path = self._inbox.folder / self._inbox.path(message).name
+            self._writer = writer
+        message = message_id(writer, sequence)
+        path = self.folder / writer / f"{message}{self._form.suffix}"
+        self._make(path.parent)
+        appear(path, lambda file: self._form.write(file, header, payload), synchronise=self._synchronise)
         with self.changed:
             self._count += 1
-            added = Waiting(Path(path), os.path.getsize(path), self._count)
+            added = Waiting(path, os.path.getsize(path), self._count, 0 if payload is None else payload.num_rows)
             self._own.append(added)
             self.unsent[added.number] = added
             self._bytes += added.size
@@ -131,6 +145,22 @@ class Spool:
         """A message was sent: remove it."""
         with contextlib.suppress(OSError):
             message.path.unlink(missing_ok=True)
+        self._is_gone(message)
+
+    def refuse(self, message: Waiting, why: str) -> None:
+        """A message will never be taken: keep it aside, and count its records."""
+        aside = self.folder / _REFUSED
+        with contextlib.suppress(OSError):
+            aside.mkdir(mode=0o700, exist_ok=True)
+            message.path.replace(aside / message.path.name)
+            self._bound(aside)
+        with contextlib.suppress(OSError):
+            message.path.unlink(missing_ok=True)  # where it cannot be kept
+        with self.changed:
+            self.refused[why] += message.records if message.number else 1
+        self._is_gone(message)
+
+    def _is_gone(self, message: Waiting) -> None:
         with self.changed:
             self._bytes -= message.size
             self.unsent.pop(message.number, None)
@@ -143,13 +173,16 @@ class Spool:
     def take_over(self) -> None:
         """Find what dead processes have left, and how much the others hold."""
         of_others = 0
-        for writer in sorted({name.removesuffix(_LOCK) for name in _names(self.folder)}):
+        for writer in sorted({name.removesuffix(_LOCK) for name in _names(self.folder)} - {_REFUSED}):
             if writer in self._held:
                 continue
             if (lock := _hold(self.folder / f"{writer}{_LOCK}")) is None:
                 of_others += sum(_size(path) for path in _files(self.folder / writer))
                 continue
-            Inbox(self.folder / writer).clear_stale(after=0.0)
+            for name in _names(self.folder / writer):
+                if name.startswith("."):  # half written when its process died
+                    with contextlib.suppress(OSError):
+                        (self.folder / writer / name).unlink(missing_ok=True)
             found = [Waiting(path, _size(path)) for path in _files(self.folder / writer)]
             with self.changed:
                 self._held[writer] = lock
@@ -168,6 +201,22 @@ class Spool:
                 self._discard(writer)
             self._writer = ""
 
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the spool {self.folder} cannot be written: {error}") from error
+
+    def _bound(self, aside: Path) -> None:
+        """Remove the oldest of what is kept aside where it takes too much."""
+        kept = [(path, _size(path)) for path in _files(aside)]
+        too_much = sum(size for _, size in kept) - self.limit // _MOST_REFUSED
+        for path, size in sorted(kept, key=lambda entry: entry[0].stat().st_mtime_ns):
+            if too_much <= 0:
+                return
+            path.unlink(missing_ok=True)
+            too_much -= size
+
     def _discard(self, writer: str) -> None:
         """Give a folder up; nothing remains of it if it is empty."""
         try:
@@ -180,13 +229,15 @@ class Spool:
             os.close(lock)
 
 
-def spool_folder(address: str, environment: Mapping[str, str] = os.environ) -> Path:
+def spool_folder(address: str, environment: Mapping[str, str] = os.environ, *, project: str = "") -> Path:
     """The folder, made if it is missing, for the messages to a store; a temporary one where home cannot be written.
+
+    ``project`` is named where a process sends what others have left with its own token, which may be good for it alone.
 
     Raises:
         ConfigError: the folder that FOURFOLD_SPOOL names cannot be written.
     """
-    leads = "\n".join([address, *(environment.get(name, "") for name in _PLACES)])
+    leads = "\n".join([address, *(environment.get(name, "") for name in _PLACES), *([project] if project else [])])
     readable = re.sub(r"[^A-Za-z0-9]+", "-", address)[:40].strip("-")
     name = f"{readable}-{hashlib.sha256(leads.encode()).hexdigest()[:12]}"
     if given := environment.get("FOURFOLD_SPOOL"):

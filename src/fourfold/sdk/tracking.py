@@ -15,15 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fourfold.errors import ConfigError, InputError, let_end
-from fourfold.fold import is_frame, to_arrow
+from fourfold.errors import ConfigError, FourfoldError, InputError, let_end
 from fourfold.model import Artifact, Run, RunStatus
 from fourfold.model.time import seconds
 from fourfold.sdk import fingerprint
-from fourfold.sdk.batch import shown
-from fourfold.sdk.clusters import is_cluster_frame
 from fourfold.sdk.code import code_version
-from fourfold.sdk.profile import SAMPLE, Profile, profile, profile_there, sample
+from fourfold.sdk.host import guarded, shown
 from fourfold.sdk.session import current_run, session
 
 _OUR_OWN = (os.path.dirname(__file__), contextlib.__file__)  # left out at the start of a traceback
@@ -44,6 +41,7 @@ class Tracked:
         share: float | None = None,
     ) -> None:
         self._session = session()
+        self._frames = self._session.sender.form.frames
         self._record = Run(
             id=uuid.uuid4().hex,
             component=component,
@@ -58,7 +56,7 @@ class Tracked:
         self._share = share
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._metrics: dict[str, float] = {}
-        self.keeps_profiles, self.profiles = False, dict[str, Profile]()  # of its outputs, for who checks them
+        self.keeps_profiles, self.profiles = False, dict[str, Any]()  # of its outputs, for who checks them
         self._token: Any = None
 
     @property
@@ -76,6 +74,7 @@ class Tracked:
         """When the run started, in seconds since 1970."""
         return self._record.started
 
+    @guarded
     def input(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
         """Record what the run reads: a dataframe, a file's path, or a model.
 
@@ -84,10 +83,12 @@ class Tracked:
         """
         self._add("input", name, value, time, by)
 
+    @guarded
     def output(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
         """Record what the run writes; see ``input``."""
         self._add("output", name, value, time, by)
 
+    @guarded
     def metric(self, name: str, value: float) -> None:
         """Record a number about the run, such as a validation score."""
 
@@ -97,12 +98,17 @@ class Tracked:
         self._session.never_raise(f"recording metric {name!r} of {self._record.component!r}", record)
 
     def __enter__(self) -> Tracked:
+        self._enter()
+        return self
+
+    @guarded
+    def _enter(self) -> None:
         parent = current_run.get()
         self._record = dataclasses.replace(self._record, parent=parent.id if parent else None, started=clock.time())
         self._token = current_run.set(self)
         self._session.sender.runs.begin(self._record)
-        return self
 
+    @guarded
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -121,15 +127,15 @@ class Tracked:
         )
         self._session.never_raise("recording a run", lambda: self._session.sender.end_run(ended))
 
+    @guarded
     def record(self, direction: str, name: str, value: Any, time: str | None, by: Sequence[str]) -> None:
         """Record a value if it is an artifact, by the given columns that it has."""
 
         def record_artifact() -> None:
-            if is_frame(value):
-                table = value if is_cluster_frame(value) else to_arrow(value)
-                present = _names(table)
+            if (frame := self._frames.found(value)) is not None:
+                present = self._frames.names_of(frame)
                 self._record_frame(
-                    direction, name, table, time if time in present else None, tuple(c for c in by if c in present)
+                    direction, name, frame, time if time in present else None, tuple(c for c in by if c in present)
                 )
             elif (isinstance(value, Path) and value.is_file()) or fingerprint.is_model(value):
                 self._record_other(direction, name, value)
@@ -138,12 +144,13 @@ class Tracked:
 
     def _add(self, direction: str, name: str, value: Any, time: str | None, by: Sequence[str]) -> None:
         def record_all() -> None:
-            if is_frame(value):
-                table = value if is_cluster_frame(value) else to_arrow(value)
-                missing = {*by, *([time] if time else [])} - set(_names(table))
+            if (frame := self._frames.found(value)) is not None:
+                missing = {*by, *([time] if time else [])} - set(self._frames.names_of(frame))
                 if missing:
-                    raise InputError(f"there is no column {sorted(missing)[0]!r}; there are {_names(table)}")
-                self._record_frame(direction, name, table, time, tuple(by))
+                    raise InputError(
+                        f"there is no column {sorted(missing)[0]!r}; there are {self._frames.names_of(frame)}"
+                    )
+                self._record_frame(direction, name, frame, time, tuple(by))
             else:
                 self._record_other(direction, name, value)
 
@@ -152,33 +159,13 @@ class Tracked:
     def _guarded(self, direction: str, name: str, action: Callable[[], None]) -> None:
         self._session.never_raise(f"recording {direction} {name!r} of {self._record.component!r}", action)
 
-    def _record_frame(self, direction: str, name: str, table: Any, time: str | None, by: tuple[str, ...]) -> None:
-        """Count a frame, an Arrow table or one of a cluster."""
-        if is_cluster_frame(table):
-            mark, rows, details, counted, name = self._counted_there(name, table, time, by)
-        else:
-            mark, rows, details = fingerprint.of_frame(table), table.num_rows, {}
-            if self._share is not None and self._share < 1:
-                name, table = f"{name}{SAMPLE}", sample(table, self._share)
-                details = {"share": self._share, "counted": table.num_rows}
-            counted = profile(self._session, self._record, name, table, time, by)
+    def _record_frame(self, direction: str, name: str, frame: Any, time: str | None, by: tuple[str, ...]) -> None:
+        artifact, counted = self._frames.recorded(
+            self._session, self._record, direction, name, frame, time, by, self._share
+        )
         if self.keeps_profiles and direction == "output":
-            self.profiles[name] = counted
-        self._artifacts[direction, name] = Artifact(name, direction, "frame", mark, rows, details)
-
-    def _counted_there(
-        self, name: str, frame: Any, time: str | None, by: tuple[str, ...]
-    ) -> tuple[str, int, dict[str, Any], Profile, str]:
-        """A cluster's frame: its fingerprint, its number of records, details, its profile, and the profile's name."""
-        from fourfold.engine.spark.frames import facts
-
-        known, details = facts(frame, time), {}
-        if self._share is not None and self._share < 1:
-            name, frame = f"{name}{SAMPLE}", frame.sample(self._share)
-            details = {"share": self._share, "counted": frame.count()}
-        time = time if known.times == known.rows else None
-        counted = profile_there(self._session, self._record, name, frame, time, by)
-        return known.fingerprint, known.rows, details, counted, name
+            self.profiles[artifact.name] = counted
+        self._artifacts[direction, artifact.name] = artifact
 
     def _record_other(self, direction: str, name: str, value: Any) -> None:
         if isinstance(value, (str, Path)):
@@ -213,10 +200,43 @@ def run(
     Raises:
         ConfigError: the component has no name, or ``share`` is not above 0 and at most 1.
     """
-    check_name(component)
-    check_share(component, share)
-    recorded = {str(name): _recordable(value) for name, value in (params or {}).items()}
-    return Tracked(component, recorded, None if at is None else float(seconds(at, "at")), code_version(None), share)
+    try:
+        check_name(component)
+        check_share(component, share)
+        recorded = {str(name): _recordable(value) for name, value in (params or {}).items()}
+        return Tracked(component, recorded, None if at is None else float(seconds(at, "at")), code_version(None), share)
+    except FourfoldError:
+        raise
+    except BaseException as error:
+        let_end(error)
+        return _UNTRACKED
+
+
+class _Untracked(Tracked):
+    """A run that could not be begun: what it is told is forgotten."""
+
+    id, at, started = "", 0.0, 0.0
+
+    def __init__(self) -> None:
+        pass
+
+    def input(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
+        """Nothing."""
+
+    def output(self, name: str, value: Any, *, time: str | None = None, by: Sequence[str] = ()) -> None:
+        """Nothing."""
+
+    def metric(self, name: str, value: float) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Tracked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+_UNTRACKED = _Untracked()
 
 
 def check_name(name: object) -> None:
@@ -229,12 +249,6 @@ def check_share(component: str, share: object) -> None:
     """Reject an invalid share of records."""
     if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1):
         raise ConfigError(f"component {component!r}: share={share!r}: give a number above 0, at most 1")
-
-
-def _names(frame: Any) -> list[str]:
-    """The columns of an Arrow table, or of a cluster's frame."""
-    names: list[str] = frame.columns if is_cluster_frame(frame) else frame.column_names
-    return names
 
 
 def _described(error: BaseException) -> str:

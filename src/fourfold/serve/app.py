@@ -19,8 +19,8 @@ from fourfold.serve.limits import Limited
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
-_DESCRIBED: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS)
-ENDPOINTS: tuple[Endpoint, ...] = (*_DESCRIBED, openapi.endpoint(_DESCRIBED), *pages.ENDPOINTS)
+DESCRIBED: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*DESCRIBED, openapi.endpoint(DESCRIBED), *pages.ENDPOINTS)
 
 
 def application(service: Service) -> Starlette:

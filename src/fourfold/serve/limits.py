@@ -36,7 +36,7 @@ class Limits:
 
     body: int = limits.BODY
     unpacked: int = limits.UNPACKED
-    held: int = 512 << 20
+    held: int = 256 << 20
     piece_within: float = 10.0
     whole_within: float = 120.0
 

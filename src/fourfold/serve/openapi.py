@@ -15,7 +15,8 @@ from fourfold.serve.routes import Call, Endpoint, Parameter, answered
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ERRORS = {
     "400": "the request cannot be understood", "401": "a token is needed", "403": "the token does not allow it",
-    "404": "there is no such thing", "408": "the body did not come in time", "409": "it does not fit how things stand",
+    "404": "there is no such thing", "405": "it cannot be asked that way",
+    "408": "the body did not come in time", "409": "it does not fit how things stand",
     "413": "the body is too large", "415": "this kind of body is not taken", "421": "this server has another name",
     "422": "a value is wrong; the message names it", "429": "too much at once; try again after Retry-After",
     "503": "the store cannot be used now", "507": "the disk is full; try again after Retry-After",

@@ -12,7 +12,8 @@ _SECONDS = ("label_delay", "duration", "freshness")
 _NUMBERS = (
     "log_loss", "rows", "distinct", "mean", "min", "max", "quantile", "sum", "wasserstein", "fan_out", "psi",
     "population_stability_index", "value", "mean_value", "true_positives", "false_positives", "false_negatives",
-    "true_negatives", "orphan_labels", "expired_labels", "standard_deviation", "matthews_corrcoef",
+    "true_negatives", "orphan_labels", "expired_labels", "standard_deviation", "std", "predictions",
+    "matthews_corrcoef",
 )  # fmt: skip
 _ERRORS = ("error", "deviation", "bias", "r2", "correlation", "explained_variance")
 _COLOURS = {Severity.PAGE: "broken", Severity.TICKET: "warning", Severity.NOTICE: "muted"}

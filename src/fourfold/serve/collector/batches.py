@@ -15,23 +15,23 @@ from fourfold.model.access import Role
 from fourfold.serve.access import Refused
 from fourfold.serve.routes import Call, Endpoint
 
-_ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
+ID = re.compile(r"[0-9A-Za-z_-]{1,100}-[0-9]{12}")
 _LARGE = 1 << 18  # bytes of a message, from which on another thread reads it
 
 
 async def put(call: Call) -> Response:
     """Take a message: the bytes of an inbox's file, under its id. 204 means that it is durable."""
     message = call.request.path_params["id"]
-    if not _ID.fullmatch(message):
+    if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
-    named = await run_in_threadpool(_read, message, content) if len(content) > _LARGE else _read(message, content)
+    named = await run_in_threadpool(read, message, content) if len(content) > _LARGE else read(message, content)
     call.project(named.project)
     await call.service.committer.commit([(message, content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _read(message: str, content: bytes) -> messages.Content:
+def read(message: str, content: bytes) -> messages.Content:
     """What a message says, if it can be taken.
 
     Raises:

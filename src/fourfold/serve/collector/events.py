@@ -11,7 +11,7 @@ from fourfold.errors import InputError
 from fourfold.integrations.cloudevents import BATCHED, STRUCTURED, Event, binary, is_binary, structured
 from fourfold.model import limits
 from fourfold.model.access import Role
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 from fourfold.serve.collector import schemas
 from fourfold.serve.collector.gathering import Given
 from fourfold.serve.collector.records import (

@@ -11,8 +11,9 @@ import pyarrow as pa
 from fourfold.log import messages
 from fourfold.log.inbox import written
 from fourfold.model import Plausible
-from fourfold.sdk.batch import Found, Record, from_records, with_batch
+from fourfold.sdk.batch import Found, from_records, with_batch
 from fourfold.sdk.host import error_text
+from fourfold.sdk.record import Record
 
 Message = tuple[str, bytes]  # its id, and its file's bytes
 

@@ -20,7 +20,7 @@ from fourfold.errors import InputError
 from fourfold.fold.frames import name_text
 from fourfold.model import limits
 from fourfold.model.access import Role
-from fourfold.sdk.batch import Record
+from fourfold.sdk.record import Record
 from fourfold.sdk.sender import stream_name
 from fourfold.serve.access import Refused
 from fourfold.serve.collector import schemas
@@ -69,7 +69,11 @@ def parsed_json(content: bytes, what: str = "the body") -> Any:
 
     Raises:
         InputError: it is none.
+        Refused: it is too large.
     """
+    if len(content) > limits.JSON:
+        text = f"{what} has {len(content):,} bytes of JSON; send at most {limits.JSON:,} at once"
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -153,6 +157,9 @@ def _rows(data: Any) -> tuple[Rows, Spoiled]:
 
 
 def _lines(content: bytes) -> tuple[Rows, Spoiled]:
+    if len(content) > limits.JSON:
+        text = f"{len(content):,} bytes of lines; send at most {limits.JSON:,} at once"
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
     rows: Rows = []
     spoiled: Spoiled = {}
     for place, line in enumerate(line for line in content.split(b"\n") if line.strip()):

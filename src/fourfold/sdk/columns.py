@@ -1,0 +1,79 @@
+"""Records as Arrow tables: made in the sender's process, and sent as an inbox keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from fourfold.errors import let_end
+from fourfold.fold import to_arrow
+from fourfold.log.inbox import write_message
+from fourfold.model import Plausible
+from fourfold.model.given import is_record
+from fourfold.sdk.batch import Found, from_records, prepare, with_batch
+from fourfold.sdk.form import Batch, Frames
+from fourfold.sdk.host import shown
+from fourfold.sdk.record import Record
+
+
+class Columns:
+    """See ``Form``."""
+
+    suffix = ".arrow"
+    content_type, path = "application/vnd.apache.arrow.file", "/v1/messages"
+    together = 20_000
+
+    @property
+    def frames(self) -> Frames:
+        """See ``Form``."""
+        from fourfold.sdk import frames  # which knows the session, that knows its form
+
+        return frames
+
+    def of_data(
+        self, data: Any, key: str | Sequence[str] | None, time: str | None, logged: int, run: str | None,
+        times: Plausible,
+    ) -> list[Batch]:  # fmt: skip
+        """See ``Form``."""
+        return _batches(prepare(data, key, time, logged, run, times))
+
+    def of_records(self, records: Sequence[Record], times: Plausible) -> list[Batch]:
+        """See ``Form``."""
+        return _batches(from_records(records, times))
+
+    def kept(self, data: Any) -> pa.Table:
+        """See ``Form``."""
+        try:
+            return to_arrow(data)
+        except BaseException as error:
+            let_end(error)
+            return pa.table({"data": [shown(data)]})
+
+    def is_single(self, record: Record) -> bool:
+        """See ``Form``; what cannot be read counts as a record, to be set aside as one."""
+        try:
+            return is_record(record.data, record.key)
+        except BaseException as error:
+            let_end(error)
+            return True
+
+    def parts(self, payload: pa.Table, nbytes: int) -> Sequence[pa.Table]:
+        """See ``Form``."""
+        rows = max(1, payload.num_rows * nbytes // max(payload.nbytes, 1))
+        if rows >= payload.num_rows:
+            return [payload]
+        return [payload.slice(at, rows) for at in range(0, payload.num_rows, rows)]
+
+    def identified(self, payload: pa.Table, batch: str) -> pa.Table:
+        """See ``Form``."""
+        return with_batch(payload, batch)
+
+    def write(self, file: BinaryIO, header: Mapping[str, Any], payload: pa.Table | None) -> None:
+        """See ``Form``."""
+        write_message(file, header, payload)
+
+
+def _batches(found: Found) -> list[Batch]:
+    return [Batch(made.table, made.key, made.time, made.unreadable, error) for made, error in found]

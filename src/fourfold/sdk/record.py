@@ -1,0 +1,20 @@
+"""One record as given to ``ff.log``; what it holds is looked at later, in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
+
+
+class Record(NamedTuple):
+    """One record as given to ``ff.log``."""
+
+    stream: str
+    data: Mapping[str, Any] | None
+    fields: dict[str, Any]
+    key: Any
+    time: Any
+    logged: int  # nanoseconds since 1970
+    run: Any  # the run it was logged in, or None
