@@ -20,6 +20,7 @@ from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, together
 from fourfold.reports.box import sides
+from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
 from fourfold.reports.shapes import effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
@@ -179,3 +180,12 @@ def test_old_answers_make_room(tmp_path: Path) -> None:
     for i in range(300):
         kept.get(i, lambda: 1, lambda now: b"x" * 200_000)
     assert kept._size <= 32 << 20 and 299 in kept._answers and 0 not in kept._answers
+
+
+def test_the_quick_look_at_columns_says_what_the_full_one_says(reader: Reader) -> None:
+    window = Window(START // DAY * DAY, START // DAY * DAY + 3 * DAY)
+    quick, full = overview(reader, "p", window), summaries(reader, "p", window)
+    told = [(c.name, c.kind, c.rows, c.missing, c.low, c.high) for c in quick]
+    assert told == [(c.name, c.kind, c.rows, c.missing, c.low, c.high) for c in full] and len(told) == 4
+    some = summaries(reader, "p", window, {"x"})
+    assert some == [column for column in full if column.name == "x"]

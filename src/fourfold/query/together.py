@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -48,15 +48,25 @@ class Stretch:
 
 
 def together(
-    reader: Reader, streams: Sequence[str], stretch: Stretch, where: Filter = ALL_RECORDS
+    reader: Reader,
+    streams: Sequence[str],
+    stretch: Stretch,
+    where: Filter = ALL_RECORDS,
+    columns: Collection[str] | None = None,
 ) -> dict[Name, Counts]:
     """The counts of each column of some streams, by stream, column ("" for the records) and kind; all records, or some.
+
+    ``columns`` are those to read; None: all.
 
     A stream that is not counted by the names of the filter is left out. Sums and registers are not read.
     """
     wanted = {Owner.of_stream(name) for name in streams}
     known = [(owner, entry) for owner, entry in reader.recall(bulk.of_streams) if owner in wanted]
-    chosen = {entry.id: (owner, entry) for owner, entry in known if _is_meant(entry, where)}
+    chosen = {
+        entry.id: (owner, entry)
+        for owner, entry in known
+        if (columns is None or entry.column in columns) and _is_meant(entry, where)
+    }
     owners = tuple(dict.fromkeys(owner for owner, _ in chosen.values()))
     plans = {owner: plan.by_version() for owner, plan in reader.recall(catalogue.plans, owners).items()}
     with reader.database.read() as connection:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from fourfold.counts import Counts
+from fourfold.counts import KINDS, Counts
 from fourfold.metrics import quality
-from fourfold.model import Owner, Value, Window
+from fourfold.model import EVERYTHING, Owner, Value, Window
 from fourfold.query.counts import CurrentCounts
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, together
+from fourfold.state import series
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,9 +33,44 @@ class ColumnSummary:
     frequent: tuple[tuple[str, float], ...] = ()
 
 
-def summaries(reader: Reader, stream: str, window: Window) -> list[ColumnSummary]:
-    """The columns of a stream, by name."""
-    found = together(reader, [stream], Stretch.of(window))
+def overview(reader: Reader, stream: str, window: Window) -> list[ColumnSummary]:
+    """The columns of a stream, by name, with their records, missing values and extremes alone: quick, however many."""
+    stretch, owner = Stretch.of(window), Owner.of_stream(stream)
+    known = [entry for entry in reader.recall(series.find, owner) if entry.column and entry.slice == EVERYTHING]
+    by_id = {entry.id: entry for entry in known}
+    with reader.database.read() as connection:
+        stored = series.summaries(connection, known, stretch.level, stretch.start, stretch.end)
+    tallies: dict[int, list[bytes]] = {}
+    ends: dict[int, list[float]] = {}
+    for row in stored:
+        id_, _, packed, low, high, _ = tuple(row)
+        tallies.setdefault(id_, []).append(packed)
+        if low is not None and high is not None:
+            ends.setdefault(id_, []).extend((low, high))
+    parts: dict[str, dict[str, int]] = {}
+    for id_ in tallies:
+        parts.setdefault(by_id[id_].column, {})[by_id[id_].kind] = id_
+    plan = reader.plan(stream)
+    found = []
+    for name, kinds in sorted(parts.items()):
+        kind = next((kind for kind in ("numeric", "category") if kind in kinds), next(iter(kinds)))
+        names = KINDS[kind].tallies
+        sums = np.frombuffer(b"".join(tallies[kinds[kind]]), "<i8").reshape(-1, len(names)).sum(axis=0).tolist()
+        counted = dict(zip(names, sums, strict=True))
+        rows, gone = counted["rows"], counted.get("null", 0) + counted.get("nan", 0)
+        values = ends.get(kinds[kind], []) if kind == "numeric" else []
+        found.append(
+            ColumnSummary(
+                name, "identifier" if plan.identifier(name) else "+".join(kinds), rows, gone / rows if rows else None,
+                low=min(values, default=None), high=max(values, default=None),
+            )
+        )  # fmt: skip
+    return found
+
+
+def summaries(reader: Reader, stream: str, window: Window, names: Collection[str] | None = None) -> list[ColumnSummary]:
+    """The columns of a stream, or some of them, by name."""
+    found = together(reader, [stream], Stretch.of(window), columns=names)
     by_column: dict[str, dict[str, Counts]] = {}
     for (_, column, kind), counted in found.items():
         if column:

@@ -105,7 +105,7 @@ def summaries(
     """
     found: list[sa.Row[Any]] = []
     for chunk in chunked([entry.id for entry in wanted]):
-        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end})
+        found += connection.execute(_SUMMARIES, {"ids": chunk, "at": level, "start": start, "end": end}).fetchall()
     return found
 
 
@@ -217,7 +217,7 @@ def _of_series(columns: Sequence[sa.Column[Any]]) -> sa.Select[Any]:
 # made once: building a statement takes longer than many a small answer
 _ALL_OF_SERIES, _SMALL_OF_SERIES = _of_series(_ALL), _of_series(_SMALL)
 _BINNED_OF_SERIES = _of_series((*_SMALL, counts.c.size, counts.c.bins, counts.c.counts))
-_SUMMARIES = sa.select(
+_SUMMARIES: sa.Select[Any] = sa.select(
     counts.c.series_id, counts.c.bucket, counts.c.tallies, counts.c.low, counts.c.high, counts.c.size
 ).where(*_AT)
 _LABELLED = sa.select(

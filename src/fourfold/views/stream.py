@@ -7,16 +7,17 @@ from fourfold.errors import FourfoldError, suggest
 from fourfold.model import Owner, Value
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
-from fourfold.reports.columns import ColumnSummary, summaries
+from fourfold.reports.columns import ColumnSummary, overview, summaries
 from fourfold.state import catalogue, runs
 from fourfold.views import forms
-from fourfold.views.asking import Asked, path
+from fourfold.views.asking import Asked, Shown, path
 from fourfold.views.ordering import part
 from fourfold.views.page import Page, Plain
 from fourfold.watch.incidents import incidents
 from fourfold.watch.lineage import component_of
 
 _BACK = "-90d"
+_IN_FULL = ("mean", "median", "distinct", "frequent")  # what takes the distributions of all columns to order by
 
 
 def page(reader: Reader, asked: Asked, now: float) -> Page:
@@ -27,8 +28,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         raise suggest("stream", name, list(known))
     shown = asked.window(reader, Owner.of_stream(name), now, default=_BACK)
     about = [each for each in incidents(reader, active=True) if any(f.where.stream == name for f in each.findings)]
-    found = summaries(reader, name, shown.window)
-    rows, total = part([_row(name, summary) for summary in found], asked)
+    rows, total = _columns(reader, name, asked, shown)
     charts: dict[str, Chart] = {}
     volume = _volume(reader, name, asked, now)
     if volume is not None:
@@ -49,6 +49,15 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     return Page(data, charts, rows)
 
 
+def _columns(reader: Reader, name: str, asked: Asked, shown: Shown) -> tuple[list[Plain], int]:
+    """The columns that are asked for, in full; what orders them is read of all."""
+    if asked.order.removeprefix("-") in _IN_FULL:
+        return part([_row(name, found) for found in summaries(reader, name, shown.window)], asked)
+    rows, total = part([_plain(found) for found in overview(reader, name, shown.window)], asked)
+    full = {found.name: found for found in summaries(reader, name, shown.window, {row["name"] for row in rows})}
+    return [_row(name, full[row["name"]]) for row in rows if row["name"] in full], total
+
+
 def _counted(reader: Reader, name: str) -> bool:
     return any(entry.kind == "stream" for entry in forms.series_of(reader, name))
 
@@ -65,8 +74,12 @@ def _volume(reader: Reader, name: str, asked: Asked, now: float) -> Chart | None
 
 
 def _row(stream: str, found: ColumnSummary) -> Plain:
+    return {**_plain(found), "href": path("columns", stream, found.name)}
+
+
+def _plain(found: ColumnSummary) -> Plain:
     return {
         "name": found.name, "kind": found.kind, "rows": found.rows, "missing": found.missing, "mean": found.mean,
         "median": found.median, "min": found.low, "max": found.high, "distinct": found.distinct,
-        "frequent": [[label, share] for label, share in found.frequent], "href": path("columns", stream, found.name),
+        "frequent": [[label, share] for label, share in found.frequent],
     }  # fmt: skip
