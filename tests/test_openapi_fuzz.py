@@ -47,6 +47,6 @@ def test_no_request_breaks_the_server(api: Any, endpoint: Endpoint) -> None:
     @given(case=cases)
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     def holds(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1"})
+        case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1"}, timeout=300)
 
     holds()

@@ -22,6 +22,8 @@ from fourfold.model.records import BATCH, EVENT_TIME, LOG_TIME, META, ROW, SET_A
 
 _MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999, in microseconds since 1970
 _ALWAYS = (EVENT_TIME, LOG_TIME, BATCH, ROW)  # what each record has
+_SMALL, _MOST_TAKEN = 100, 64  # columns of the schemas that are remembered, and how many of these are
+_TAKEN: set[pa.Schema] = set()  # schemas that were checked, and can be taken
 _OWN = {*META.names, SET_ASIDE.name}
 # the tables of Arrow's format and the numbers of their fields: Message.fbs and Schema.fbs of Apache Arrow
 _HEADER_TYPE, _HEADER, _DICTIONARY, _RECORDS = 1, 2, 2, 3
@@ -48,8 +50,8 @@ def check(content: Content, table: pa.Table) -> None:
         if table[name].null_count:
             raise UnreadableMessageError(f"the column {name} has nulls; each record needs a value")
     for name in (EVENT_TIME, LOG_TIME):
-        times = np.asarray(table[name].cast(pa.int64()))
-        if len(times) and not (times.min() >= _MOMENTS[0] and times.max() <= _MOMENTS[1]):
+        parts = [part.view(pa.int64()).to_numpy() for part in table[name].chunks if len(part)]
+        if any(times.min() < _MOMENTS[0] or times.max() > _MOMENTS[1] for times in parts):
             raise UnreadableMessageError(f"the column {name} has times that are outside of the years 1 to 9999")
 
 
@@ -65,8 +67,7 @@ def check_sent(message: str, content: Content, table: pa.Table) -> None:
         raise UnreadableMessageError(f"it has {table.num_rows:,} records; send at most {limits.RECORDS:,} at once")
     if table.num_columns > limits.COLUMNS:
         raise UnreadableMessageError(f"it has {table.num_columns:,} columns; {limits.COLUMNS:,} are possible")
-    for field in table.schema:
-        _check_field(field)
+    _check_fields(table.schema)
     try:
         table.validate(full=True)  # that each column is as long as it claims, and its texts are texts
     except pa.ArrowException as error:
@@ -135,6 +136,17 @@ def _check_identity(message: str, table: pa.Table) -> None:
             raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
     if SET_ASIDE.name in table.column_names:
         raise UnreadableMessageError(f"the column {SET_ASIDE.name!r} has a name that is fourfold's own")
+
+
+def _check_fields(schema: pa.Schema) -> None:
+    """Reject columns that are not taken; a writer's messages mostly have the same ones."""
+    if len(schema) > _SMALL or schema not in _TAKEN:
+        for field in schema:
+            _check_field(field)
+        if len(schema) <= _SMALL:
+            if len(_TAKEN) >= _MOST_TAKEN:
+                _TAKEN.clear()
+            _TAKEN.add(schema)
 
 
 def _check_field(field: pa.Field, depth: int = 1) -> None:
