@@ -138,8 +138,8 @@ def process(folder: Path, project: str = "test", port: int = 0) -> Iterator[str]
     """``fourfold serve`` of a store in a folder, in a process of its own: its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FOURFOLD_")}
     served = subprocess.Popen(
-        [sys.executable, "-c", "from fourfold.cli import main; main()", "serve", "--no-count", "--port", str(port), "--store",
-         str(folder), "--project", project],
+        [sys.executable, "-c", "from fourfold.cli import main; main()", "serve", "--no-count", "--port", str(port),
+         "--store", str(folder), "--project", project],
         stdout=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "500"},
     )  # fmt: skip
     try:
