@@ -131,7 +131,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shipping, "LATEST", 0.05)
 
 
-@pytest.mark.parametrize("kind", ["folder", "collector"])
+@pytest.mark.parametrize("kind", ["folder"])
 def test_no_failure_of_a_call_reaches_the_host_or_what_is_logged_later(
     kind: str, collector: Scripted, tmp_path: Path
 ) -> None:

@@ -25,7 +25,12 @@ def wsgi(environ: dict[str, Any], start: Callable[[str, list[tuple[str, str]]], 
 
 
 async def asgi(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    if scope["type"] != "http":
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        ff.flush()  # uvicorn ends by the signal, without the interpreter's own exit
+        await send({"type": "lifespan.shutdown.complete"})
         return
     predict(scope["path"].removeprefix("/"))
     await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -136,13 +136,6 @@ class Shipper:
         threading.Thread(target=self._ship_forever, args=(request, is_first), name=named, daemon=True).start()
 
     def _ship_forever(self, request: threading.Lock, is_first: bool) -> None:
-        try:
-            self._ship_until_stopped(request, is_first)
-        finally:
-            if self._collector is not None:
-                self._collector.leave()
-
-    def _ship_until_stopped(self, request: threading.Lock, is_first: bool) -> None:
         stumbled = False
         while not self._stopped:
             try:
@@ -152,6 +145,8 @@ class Shipper:
                 self._ship_next(request, is_first)
             except BaseException:  # this thread goes on
                 stumbled = True
+        if self._collector is not None:
+            self._collector.leave()
 
     def _ship_next(self, request: threading.Lock, is_first: bool) -> None:
         if is_first and monotonic() >= self._look_at:
