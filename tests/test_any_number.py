@@ -379,8 +379,8 @@ def test_an_expression_that_fails_on_one_record_leaves_out_that_record(session: 
 
 def test_times_that_are_far_apart_make_no_metric_raise(store: Store) -> None:
     sender = Sender(store)
-    far = 2**62 / 1e6
-    sender.records("p", [{"key": k, "time": START if k == "a" else -far, "log_time": START, "x": 0.9} for k in "ab"])
+    early, far = -62_135_596_800, 253_402_300_799  # the years 1 and 9999, as far as a message's times may be
+    sender.records("p", [{"key": k, "time": START if k == "a" else early, "log_time": START, "x": 0.9} for k in "ab"])
     sender.records("l", [{"key": k, "time": START if k == "a" else far, "log_time": START, "y": 1} for k in "ab"])
     sender.task(config.make_task("t", prediction="p.x", label="l.y"))
     assert store.metric("t", "recall", start=START, end=START + DAY).value.value == 1.0

@@ -190,7 +190,7 @@ def test_a_binning_that_has_become_too_coarse_is_replaced_from_the_next_day_on(s
 
 @pytest.mark.parametrize("address", ["http://collector:8080", "", "a%20b"])
 def test_a_store_that_this_version_cannot_use_is_refused(address: str) -> None:
-    with pytest.raises(ff.ConfigError, match=r"[gG]ive a (path|folder)|choose a folder"):
+    with pytest.raises(ff.ConfigError, match=r"[gG]ive a (path|folder)|choose a folder|Ask where the store is"):
         Store(address, "p")
 
 
