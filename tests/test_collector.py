@@ -257,3 +257,10 @@ def test_a_large_message_is_read_beside_the_others(served: Served) -> None:
     content = as_message(batch(200_000))
     assert served.client.put(f"/v1/messages/{NAME}", content=content).status_code == 204
     assert rows_of(served) == 200_000
+
+
+def test_what_comes_after_the_end_of_the_committer_is_stored_too(served: Served) -> None:
+    served.service.committer.close()
+    name, content = message(served.folder / "made")
+    assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
+    assert rows_of(served) == 3

@@ -67,8 +67,9 @@ class Committer:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         size = content.size if isinstance(content, Given) else sum(len(data) for _, data in content)
-        self._begin()
-        self._queue.put(_Parcel(content, size, loop, done))
+        with self._lock:
+            self._begin()
+            self._queue.put(_Parcel(content, size, loop, done))
         await done
 
     def new_id(self) -> str:
@@ -76,17 +77,17 @@ class Committer:
         return f"{self._writer}-{next(self._numbers):012d}"
 
     def close(self) -> None:
-        """Write what waits, and stop."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+        """Write what waits, and stop. What comes later begins anew: nothing waits for a thread that has ended."""
+        with self._lock:
+            if self._thread is not None:
+                self._queue.put(None)
+                self._thread.join()
+                self._thread = None
 
     def _begin(self) -> None:
         if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="fourfold-commit", daemon=True)
-                    self._thread.start()
+            self._thread = threading.Thread(target=self._run, name="fourfold-commit", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while True:
