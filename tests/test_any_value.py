@@ -81,6 +81,38 @@ def test_any_value_in_any_place_costs_no_other_record(several: list[tuple[Any, A
         pa.table({"kept": [str(error) for _, error in found if error is not None]}).validate(full=True)
 
 
+MIXED = """
+import itertools, numpy as np
+from fourfold.errors import InputError
+from fourfold.fold import to_arrow
+time, times = np.datetime64("2024-03-10"), np.array(["2024-03-10"], "M8[ns]")
+others = [np.float32(1), np.int8(1), np.uint64(1), np.bool_(True), np.complex64(1), np.void(b"ab")]
+pairs = [(time, other) for other in others] + [(times, np.array([1.0], kind)) for kind in ("f4", "f8", "i8")]
+refused = 0
+for first, second in [pair[::way] for pair in pairs for way in (1, -1)]:
+    nested = ({"x": first}, {"x": second}), ([{"x": [first]}], [{"x": [second]}])
+    for a, b in ((first, second), ([first], [second]), *nested):
+        for _ in range(100):
+            try:
+                to_arrow([{"v": a}, {"v": b}])
+            except InputError:
+                refused += 1
+print(refused)
+"""
+
+
+def test_times_of_numpy_beside_other_values_end_no_process() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", MIXED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and int(done.stdout) == 2 * 9 * 4 * 100
+
+
+def test_times_of_numpy_in_one_field_and_numbers_in_another_are_logged() -> None:
+    value = {"at": np.datetime64("2024-03-10", "s"), "x": np.float32(0.5)}
+    records = [Record("s", {"v": value}, {}, f"k{i}", None, NOW, None) for i in range(2)]
+    ((prepared, error),) = from_records(records)
+    assert error is None and prepared.table.num_rows == 2
+
+
 @pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
 def test_an_odd_value_reaches_the_log_or_quarantine_and_stops_nothing(session: Session, value: Any) -> None:
     ff.log("good", key="first", v=1.0)

@@ -115,23 +115,29 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _OBJECT = np.dtype(object)
+_NUMPY = (np.generic, np.ndarray)
 _CONTAINERS = (list, tuple, set, frozenset, Mapping)
 
 
 def check_objects(values: Iterable[Any]) -> None:
     """Reject Python objects that are not safe for Arrow.
 
-    Arrow follows a value that contains itself until the process dies, and crashes on one whose class cannot be read.
-    The check goes level by level, and into each container once, so that it costs little beside the conversion.
+    Arrow follows a value that contains itself until the process dies, and crashes on one whose class cannot be read,
+    and on NumPy's times before other values of NumPy's. The check goes level by level, and into each container once,
+    so that it costs little beside the conversion.
 
     Raises:
-        InputError: a value is nested too deep, or contains itself.
+        InputError: a value is nested too deep, or contains itself; or times are among other values.
         Exception: whatever an object raises when its class is read.
     """
     level: Iterable[Any] = values
+    mixed = False
     for _ in range(DEEPEST + 1):
         if set(map(type, level)) <= _SCALARS:
+            if mixed:
+                _check_times(values)
             return
+        mixed = mixed or len({_is_time(value) for value in level if issubclass(type(value), _NUMPY)}) > 1
         containers = {}
         for value in level:
             kind = type(value)
@@ -145,6 +151,27 @@ def check_objects(values: Iterable[Any]) -> None:
             )
         )
     raise InputError(f"a value is nested more than {DEEPEST} deep, or contains itself")
+
+
+def _check_times(values: Iterable[Any]) -> None:
+    """Reject NumPy's times beside other values of NumPy's where both would be in one array: see ``check_objects``."""
+    found: dict[tuple[Any, ...], bool] = {}
+    left: list[tuple[tuple[Any, ...], Any]] = [((), value) for value in values]
+    while left:
+        place, value = left.pop()
+        kind = type(value)
+        if issubclass(kind, Mapping):
+            left += [((*place, name), each) for name, each in value.items()]
+        elif issubclass(kind, _CONTAINERS) or (kind is np.ndarray and value.dtype == object):
+            left += [((*place, None), each) for each in value]
+        elif issubclass(kind, _NUMPY):
+            inside = (*place, None) if kind is np.ndarray else place
+            if found.setdefault(inside, _is_time(value)) != _is_time(value):
+                raise InputError("NumPy's times (datetime64) stand beside other values of NumPy's; log them apart")
+
+
+def _is_time(value: Any) -> bool:
+    return bool(value.dtype.kind == "M")
 
 
 def _native_to_arrow(data: Frame) -> pa.Table:
