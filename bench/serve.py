@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from fourfold.log import messages, new_writer
-from fourfold.log.inbox import written
+from fourfold.log.wire import written
 from fourfold.sdk.batch import prepare, with_batch
 
 CONNECTIONS = 16

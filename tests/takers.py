@@ -17,7 +17,7 @@ import uvicorn
 
 from fourfold.config import Settings
 from fourfold.log import Inbox, Message
-from fourfold.log.inbox import parsed
+from fourfold.log.wire import parsed
 from fourfold.model.records import KEY
 from fourfold.serve.app import application
 from fourfold.serve.server import listening

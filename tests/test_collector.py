@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import struct
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from starlette.testclient import TestClient
 
 from fourfold import counts
 from fourfold.log import messages
-from fourfold.log.inbox import _sealed
+from fourfold.log.wire import _sealed
 from fourfold.model import limits
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 from fourfold.sdk.batch import prepare, with_batch
@@ -191,6 +192,21 @@ def test_columns_that_are_compressed_one_by_one_are_never_read(served: Served, c
     name, content = message(served.folder / "made", 2)
     assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
     assert rows_of(served) == 3
+
+
+def test_numbers_of_another_byte_order_are_refused_and_not_misread(served: Served) -> None:
+    content = bytearray(as_message(batch()))
+    root = content.index(b"\xff\xff\xff\xff") + 8  # of the first part's metadata: the table of a message
+    at = root + struct.unpack_from("<I", content, root)[0]
+    vtable = at - struct.unpack_from("<i", content, at)[0]
+    header = at + struct.unpack_from("<H", content, vtable + 4 + 2 * 2)[0]
+    schema = header + struct.unpack_from("<I", content, header)[0]
+    fields = schema - struct.unpack_from("<i", content, schema)[0]
+    assert struct.unpack_from("<H", content, fields + 4)[0] == 0  # the byte order is left out
+    struct.pack_into("<H", content, fields + 4, struct.unpack_from("<H", content, fields + 6)[0])  # now it is not 0
+    body = bytes(content[:-12])
+    answer = served.client.put(f"/v1/messages/{NAME}", content=body + _sealed(zlib.crc32(body)))
+    assert answer.status_code == 422 and "highest byte" in answer.json()["error"]["message"]
 
 
 def test_records_that_take_no_room_are_counted_too(served: Served) -> None:

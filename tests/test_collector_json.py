@@ -16,7 +16,7 @@ import fourfold as ff
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
 from fourfold.integrations.cloudevents import structured
-from fourfold.log.inbox import parsed
+from fourfold.log.wire import parsed
 from fourfold.model import Run, RunStatus
 from fourfold.model.access import Role
 from fourfold.model.records import BATCH, LOG_TIME, META

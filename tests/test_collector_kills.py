@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 from fourfold.log import messages, new_writer
-from fourfold.log.inbox import written
+from fourfold.log.wire import written
 from fourfold.sdk.batch import prepare, with_batch
 from fourfold.store import Store
 from tests.collectors import children, collector, free_port, is_gone, is_up, wait_until

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourfold.log import Inbox, messages
-from fourfold.log.inbox import written
+from fourfold.log.wire import written
 from fourfold.model import Run, RunStatus
 from fourfold.sdk.batch import prepare, with_batch
 from fourfold.state import runs, taken

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fourfold.log.bucket import BucketError, BucketPath
     from fourfold.log.changes import Changes, TruncatedLogError
     from fourfold.log.forks import refuse_in_fork
-    from fourfold.log.inbox import BucketInbox, DamagedMessageError, Inbox, Message, open_inbox
+    from fourfold.log.inbox import BucketInbox, Inbox, open_inbox
     from fourfold.log.logs import Logs
     from fourfold.log.mending import faults, mend, unreadable
     from fourfold.log.paths import StorePath
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fourfold.log.quarantine import Quarantine, Quarantined
     from fourfold.log.schema import Conflict
     from fourfold.log.stream import StreamLog, names
+    from fourfold.log.wire import DamagedMessageError, Message
     from fourfold.log.writers import DURABILITIES, new_writer
 
 __all__ = [
@@ -56,7 +57,7 @@ _WHERE = {
     "bucket": ("BucketError", "BucketPath"),
     "changes": ("Changes", "TruncatedLogError"),
     "forks": ("refuse_in_fork",),
-    "inbox": ("BucketInbox", "DamagedMessageError", "Inbox", "Message", "open_inbox"),
+    "inbox": ("BucketInbox", "Inbox", "open_inbox"),
     "logs": ("Logs",),
     "mending": ("faults", "mend", "unreadable"),
     "paths": ("StorePath",),
@@ -64,6 +65,7 @@ _WHERE = {
     "quarantine": ("Quarantine", "Quarantined"),
     "schema": ("Conflict",),
     "stream": ("StreamLog", "names"),
+    "wire": ("DamagedMessageError", "Message"),
     "writers": ("DURABILITIES", "new_writer"),
 }
 

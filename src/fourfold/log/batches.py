@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from deltalake import Schema
 
 from fourfold.errors import SchemaError
-from fourfold.log.inbox import Message
 from fourfold.log.schema import Conflict, cast, conform, undecided, wider
+from fourfold.log.wire import Message
 from fourfold.model.records import SET_ASIDE
 
 

@@ -26,7 +26,8 @@ _SMALL, _MOST_TAKEN = 100, 64  # columns of the schemas that are remembered, and
 _TAKEN: set[pa.Schema] = set()  # schemas that were checked, and can be taken
 _OWN = {*META.names, SET_ASIDE.name}
 # the tables of Arrow's format and the numbers of their fields: Message.fbs and Schema.fbs of Apache Arrow
-_HEADER_TYPE, _HEADER, _DICTIONARY, _RECORDS = 1, 2, 2, 3
+_HEADER_TYPE, _HEADER, _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 1, 2, 3
+_ENDIANNESS = 0  # of a Schema, which leaves it out where the lowest byte comes first
 _COMPRESSION = 3  # of a RecordBatch
 
 
@@ -94,24 +95,47 @@ def refuse_compressed(metadata: memoryview | bytes) -> None:
     Raises:
         UnreadableMessageError: it is, or cannot be read.
     """
+    kind, header = _header(metadata)
+    if kind == _DICTIONARY:
+        raise UnreadableMessageError("its columns are encoded by dictionaries: send them plain")
+    if kind == _RECORDS and _field(metadata, header, _COMPRESSION) is not None:
+        raise UnreadableMessageError(
+            "its columns are compressed one by one: send them plain, and compress the request as a whole "
+            "(Content-Encoding: zstd)"
+        )
+
+
+def refuse_foreign(metadata: bytes) -> None:
+    """Reject the schema of an Arrow stream whose numbers begin with their highest byte.
+
+    Args:
+        metadata: of the stream's first part, as Arrow's format has it (flatbuffers).
+
+    Raises:
+        UnreadableMessageError: it is such a schema, or none.
+    """
+    kind, header = _header(metadata)
+    if kind != _SCHEMA:
+        raise UnreadableMessageError("it is no stream of Arrow's format")
+    at = _field(metadata, header, _ENDIANNESS)
+    if at is not None and metadata[at]:
+        raise UnreadableMessageError("its numbers begin with their highest byte: send them with the lowest byte first")
+
+
+def _header(metadata: memoryview | bytes) -> tuple[int, int]:
+    """What a part of an Arrow stream is, and where its table begins.
+
+    Raises:
+        UnreadableMessageError: it cannot be read.
+    """
     try:
         root = struct.unpack_from("<I", metadata, 0)[0]
-        kind = _field(metadata, root, _HEADER_TYPE)
-        if kind is None:
-            return
-        if metadata[kind] == _DICTIONARY:
-            raise UnreadableMessageError("its columns are encoded by dictionaries: send them plain")
-        at = _field(metadata, root, _HEADER) if metadata[kind] == _RECORDS else None
-        if (
-            at is not None
-            and _field(metadata, at + struct.unpack_from("<I", metadata, at)[0], _COMPRESSION) is not None
-        ):
-            raise UnreadableMessageError(
-                "its columns are compressed one by one: send them plain, and compress the request as a whole "
-                "(Content-Encoding: zstd)"
-            )
+        kind, at = _field(metadata, root, _HEADER_TYPE), _field(metadata, root, _HEADER)
+        if kind is not None and at is not None:
+            return metadata[kind], at + struct.unpack_from("<I", metadata, at)[0]
     except (struct.error, IndexError) as error:
         raise UnreadableMessageError("it is no stream of Arrow's format") from error
+    raise UnreadableMessageError("it is no stream of Arrow's format")
 
 
 def _field(data: memoryview | bytes, table: int, number: int) -> int | None:

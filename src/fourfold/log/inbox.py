@@ -3,20 +3,17 @@ a bucket.
 
 A message is acknowledged when its file has its final name; from then on it survives the death of its process, and
 with ``durability="disk"`` a power failure. It is identified by its writer (one per process and fork) and a number
-that rises by one: sent twice, it is taken once. Its last bytes are a checksum of the others.
+that rises by one: sent twice, it is taken once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import json
 import math
 import os
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,27 +23,17 @@ import pyarrow as pa
 
 from fourfold.errors import StoreError
 from fourfold.log.bucket import BucketPath
-from fourfold.log.checking import refuse_compressed
 from fourfold.log.disk import appear
-from fourfold.log.messages import UnreadableMessageError
 from fourfold.log.packs import packed, unpacked
 from fourfold.log.paths import StorePath
+from fourfold.log.wire import Bytes, DamagedMessageError, Message, parsed, write_message, written
 from fourfold.log.writers import message_id
 
-Bytes = bytes | memoryview
-_HEADER = b"fourfold"
-_ARROW = b"ARROW1\0\0"  # how a file of Arrow's format begins
 _SUFFIX = ".arrow"
-_SEAL = b"fourfold"  # before the checksum, at the end of each file
-_SEAL_LENGTH = len(_SEAL) + 4
 _PACK = ".pack"  # of a file with several messages
 _AT_ONCE = 16  # requests to a bucket
 _SPARED = 256 << 20  # bytes of a disk that are left to who takes the messages, or a quarter of a small one
 _STALE = 3_600  # seconds after which an incomplete file of a dead process is removed
-
-
-class DamagedMessageError(StoreError):
-    """A file in the inbox is no message, or its bytes have changed."""
 
 
 class Found(NamedTuple):
@@ -56,22 +43,6 @@ class Found(NamedTuple):
     id: str
     message: Message | Exception
     content: Bytes | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Message:
-    """``header`` says what the message is (its ``kind``, and what that kind needs); ``table`` is its data."""
-
-    writer: str
-    sequence: int
-    header: Mapping[str, Any]
-    table: pa.Table
-    path: StorePath | None = None  # where it is, if that is known
-
-    @property
-    def id(self) -> str:
-        """The message's identity, which sorts by writer and then by age."""
-        return message_id(self.writer, self.sequence)
 
 
 class Inbox:
@@ -98,7 +69,7 @@ class Inbox:
             OSError: the file could not be written; nothing is left of it.
         """
         message = message_id(writer, sequence)
-        self._put(message, _headed(header, table))
+        self._put(message, header, table)
         return message
 
     def deliver(self, message: str, content: bytes) -> None:
@@ -123,7 +94,7 @@ class Inbox:
         try:
             found = os.statvfs(self._place)
         except FileNotFoundError:  # the folder was taken away and may be made again
-            self._make()
+            self.make()
             found = os.statvfs(self._place)
         return found.f_frsize * (found.f_bavail - min(found.f_blocks // 4, _SPARED // found.f_frsize))
 
@@ -141,7 +112,10 @@ class Inbox:
         Raises:
             StoreError: it cannot be made.
         """
-        self._make()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
 
     def pending(self) -> list[StorePath]:
         """The messages' files, each writer's in the order of writing.
@@ -197,8 +171,8 @@ class Inbox:
         """
         return dataclasses.replace(parsed(path.name.removesuffix(_SUFFIX), path.read_bytes(), str(path)), path=path)
 
-    def _put(self, message: str, table: pa.Table) -> None:
-        self._appear(f"{message}{_SUFFIX}", lambda file: _write_message(file, table))
+    def _put(self, message: str, header: Mapping[str, Any], table: pa.Table | None) -> None:
+        self._appear(f"{message}{_SUFFIX}", lambda file: write_message(file, header, table))
 
     def _deliver(self, name: str, content: bytes) -> None:
         def write(file: BinaryIO) -> None:
@@ -210,7 +184,7 @@ class Inbox:
         try:
             appear(self._place / name, write, by=by, synchronise=self._synchronise)
         except FileNotFoundError:  # the folder was taken away and may be made again
-            self._make()
+            self.make()
             appear(self._place / name, write, by=by, synchronise=self._synchronise)
 
     def _check(self) -> None:
@@ -220,12 +194,6 @@ class Inbox:
             raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} is not a folder")
         if nearest != self._place and not os.access(nearest, os.W_OK | os.X_OK):
             raise StoreError(f"the store's folder {self.folder} cannot be made: {nearest} may not be written to")
-
-    def _make(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the store's folder {self.folder} cannot be made: {error}") from error
 
     def _names(self) -> list[str]:
         try:
@@ -271,10 +239,8 @@ class BucketInbox(Inbox):
         """Nothing: a put is whole or not at all."""
         return 0
 
-    def _put(self, message: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        _write_message(buffer, table)
-        self.deliver(message, buffer.getvalue())
+    def _put(self, message: str, header: Mapping[str, Any], table: pa.Table | None) -> None:
+        self.deliver(message, written(header, table))
 
     def _deliver(self, name: str, content: bytes) -> None:
         (self._bucket / name).write_bytes(content, once=True)
@@ -283,14 +249,6 @@ class BucketInbox(Inbox):
 def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:
     """The inbox under a path; ``durability`` is that of a folder (see ``Inbox``)."""
     return BucketInbox(folder) if isinstance(folder, BucketPath) else Inbox(folder, durability)
-
-
-def written(header: Mapping[str, Any], table: pa.Table | None = None) -> bytes:
-    """A message's file, as its bytes."""
-    buffer = io.BytesIO()
-    data = table if table is not None else pa.table({})
-    _write_message(buffer, data.replace_schema_metadata({_HEADER: json.dumps(dict(header), default=str).encode()}))
-    return buffer.getvalue()
 
 
 def _found(path: StorePath) -> list[Found]:
@@ -311,90 +269,3 @@ def _tried(path: StorePath, message: str, content: Bytes) -> Found:
         return Found(path, message, dataclasses.replace(parsed(message, content, str(path)), path=path))
     except StoreError as error:
         return Found(path, message, error)
-
-
-def parsed(message: str, content: Bytes, called: str) -> Message:
-    """The message in the bytes of a file; ``called`` is what errors call it.
-
-    Raises:
-        DamagedMessageError: it is no message.
-    """
-    writer, _, sequence = message.rpartition("-")
-    reader = _reader(content, called)
-    try:
-        table = reader.read_all()
-        header = json.loads(table.schema.metadata[_HEADER])
-        return Message(writer, int(sequence), header, table.replace_schema_metadata(None))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
-
-
-def _reader(content: Bytes, called: str) -> pa.RecordBatchStreamReader:
-    """The table in a message's bytes, part by part, once no part claims more than its bytes hold.
-
-    It is read from its start on, and not by the list of parts at its end, which may name others.
-    """
-    body = _unsealed(content, called)
-    try:
-        if body[: len(_ARROW)] != _ARROW:
-            raise DamagedMessageError(f"{called} is not a message of fourfold: it is no file of Arrow's format")
-        stream = pa.py_buffer(body)[len(_ARROW) :]
-        for part in pa.ipc.MessageReader.open_stream(stream):
-            refuse_compressed(part.metadata)
-        return pa.ipc.open_stream(stream)
-    except (pa.ArrowException, OSError, UnreadableMessageError) as error:
-        raise DamagedMessageError(f"{called} is not a message of fourfold: {error}") from error
-
-
-def _unsealed(content: Bytes, called: str) -> memoryview:
-    """Bytes without the checksum at their end.
-
-    Raises:
-        DamagedMessageError: it is not theirs.
-    """
-    body, seal = memoryview(content)[:-_SEAL_LENGTH], bytes(content[-_SEAL_LENGTH:])
-    if len(content) < _SEAL_LENGTH or seal != _sealed(zlib.crc32(body)):
-        raise DamagedMessageError(f"{called} is not a message of fourfold, or its bytes have changed (checksum)")
-    return body
-
-
-class _Checksummed:
-    """A file that keeps the checksum of what is written to it."""
-
-    closed = False
-
-    def __init__(self, file: Any) -> None:
-        self._file, self.checksum = file, 0
-
-    def write(self, data: bytes) -> int:
-        self.checksum = zlib.crc32(data, self.checksum)
-        written: int = self._file.write(data)
-        return written
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        """Nothing: the checksum follows."""
-
-
-def write_message(file: BinaryIO, header: Mapping[str, Any], table: pa.Table | None) -> None:
-    """Write a message's file."""
-    _write_message(file, _headed(header, table))
-
-
-def _headed(header: Mapping[str, Any], table: pa.Table | None) -> pa.Table:
-    text = json.dumps(dict(header), default=str)  # ASCII, whatever the texts in it hold
-    return (table if table is not None else pa.table({})).replace_schema_metadata({_HEADER: text.encode()})
-
-
-def _write_message(file: Any, table: pa.Table) -> None:
-    """Write a message's table, and the checksum of its bytes behind it."""
-    sink = _Checksummed(file)
-    with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), table.schema) as out:
-        out.write_table(table)
-    file.write(_sealed(sink.checksum))
-
-
-def _sealed(checksum: int) -> bytes:
-    return _SEAL + checksum.to_bytes(4, "little")

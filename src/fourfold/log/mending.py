@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from fourfold.errors import FourfoldError, StoreError
 from fourfold.log.bucket import BucketError
 from fourfold.log.commits import checkpoints, commit_faults, commits, first_unusable, hint, is_parquet, read_commit
-from fourfold.log.inbox import Message
 from fourfold.log.paths import StorePath, move, open_parquet
 from fourfold.log.stream import StreamLog, has_size
+from fourfold.log.wire import Message
 from fourfold.model.records import BATCH, META
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from fourfold.errors import StoreError
-from fourfold.log.inbox import Bytes
 from fourfold.log.messages import Dropped
 from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
+from fourfold.log.wire import Bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from fourfold.log.bucket import BucketError, BucketPath, explained, is_of_client
 from fourfold.log.changes import Changes, TruncatedLogError, changes_since
 from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_table, mark
 from fourfold.log.forks import refuse_in_fork
-from fourfold.log.inbox import Message
 from fourfold.log.keys import prune
 from fourfold.log.paths import StorePath, all_exist, delta_options, open_parquet, status
 from fourfold.log.recent import RECENT
 from fourfold.log.schema import Conflict, cast, conform
+from fourfold.log.wire import Message
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
 
 logger = logging.getLogger("fourfold")

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fourfold.errors import let_end
 from fourfold.fold import to_arrow
-from fourfold.log.inbox import write_message
+from fourfold.log.wire import write_message
 from fourfold.model import Plausible
 from fourfold.model.given import is_record
 from fourfold.sdk.batch import Found, from_records, prepare, with_batch

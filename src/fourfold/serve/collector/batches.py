@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from fourfold.log import DamagedMessageError, messages
 from fourfold.log.checking import check_sent
-from fourfold.log.inbox import parsed
+from fourfold.log.wire import parsed
 from fourfold.model.access import Role
 from fourfold.serve.access import Refused
 from fourfold.serve.routes import Call, Endpoint

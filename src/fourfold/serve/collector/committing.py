@@ -1,7 +1,8 @@
 """Makes durable together what arrives at about the same time: many small requests become few writes to the disk.
 
 A thread takes all that waits, writes it as one file, and only then are the requests answered; meanwhile the next ones
-gather. So a request waits for at most two writes, however many come.
+gather. So a request waits for at most two writes, however many come. The thread is woken once the event loop has looked
+at all requests that are there: to wake it for each would cost more than all else that a small request needs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -48,10 +49,11 @@ class Committer:
 
     def __init__(self, inbox: Inbox, times: Plausible, most_waiting: int = MOST_WAITING) -> None:
         self._inbox, self._times, self._most = inbox, times, most_waiting
-        self._queue: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
+        self._gathered: list[_Parcel] = []
+        self._is_telling = False  # whether the loop will wake the thread
+        self._signs: queue.SimpleQueue[bool] = queue.SimpleQueue()  # to the thread: whether it goes on
         self._thread: threading.Thread | None = None
-        self._writer, self._packs = new_writer(), 0
-        self._numbers = itertools.count(1)
+        self._writer, self._numbers, self._packs = new_writer(), itertools.count(1), itertools.count(1)
         self._waiting, self._looked = 0.0, -_LOOK_EVERY
         self._lock = threading.Lock()
         self.committed: Callable[[], None] = lambda: None  # called when something was put there
@@ -68,8 +70,10 @@ class Committer:
         done: asyncio.Future[None] = loop.create_future()
         size = content.size if isinstance(content, Given) else sum(len(data) for _, data in content)
         with self._lock:
-            self._begin()
-            self._queue.put(_Parcel(content, size, loop, done))
+            self._gathered.append(_Parcel(content, size, loop, done))
+            if not self._is_telling:
+                self._is_telling = True
+                loop.call_soon(self._tell)
         await done
 
     def new_id(self) -> str:
@@ -79,35 +83,36 @@ class Committer:
     def close(self) -> None:
         """Write what waits, and stop. What comes later begins anew: nothing waits for a thread that has ended."""
         with self._lock:
-            if self._thread is not None:
-                self._queue.put(None)
-                self._thread.join()
-                self._thread = None
+            thread, self._thread = self._thread, None
+            self._signs.put(False)
+        if thread is not None:
+            thread.join()
 
-    def _begin(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="fourfold-commit", daemon=True)
-            self._thread.start()
+    def _tell(self) -> None:
+        """Wake the thread."""
+        with self._lock:
+            self._is_telling = False
+            if self._thread is None:
+                self._signs = queue.SimpleQueue()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._signs,), name="fourfold-commit", daemon=True
+                )
+                self._thread.start()
+            self._signs.put(True)
 
-    def _run(self) -> None:
-        while True:
-            taken = self._queue.get()
-            parcels, size = [], 0
-            while taken is not None:
-                parcels.append(taken)
-                size += taken.size
-                if size >= _TOGETHER or self._queue.empty():
-                    break
-                taken = self._queue.get()
-            self._write(parcels)
-            if taken is None:
-                return
+    def _run(self, signs: queue.SimpleQueue[bool]) -> None:
+        goes_on = True
+        while goes_on:
+            goes_on = signs.get()
+            with self._lock:
+                parcels, self._gathered = self._gathered, []
+            for together in _parts(parcels):
+                self._write(together)
 
     def _write(self, parcels: Sequence[_Parcel]) -> None:
         error: BaseException | None = None
         try:
-            if parcels:
-                self._put(parcels)
+            self._put(parcels)
         except BaseException as raised:
             error = _explained(raised)
         for loop in {parcel.loop for parcel in parcels}:
@@ -126,8 +131,7 @@ class Committer:
         if len(ready) == 1:
             self._inbox.deliver(*ready[0])
         elif ready:
-            self._packs += 1
-            self._inbox.deliver_together(f"pack-{self._writer}-{self._packs:012d}", ready)
+            self._inbox.deliver_together(f"pack-{self._writer}-{next(self._packs):012d}", ready)
         self._waiting += size
         self.committed()
 
@@ -147,6 +151,16 @@ class Committer:
                 HTTPStatus.TOO_MANY_REQUESTS, "more waits to be counted than may; is anything counting?",
                 {"Retry-After": "10"},
             )  # fmt: skip
+
+
+def _parts(parcels: Sequence[_Parcel]) -> Iterator[Sequence[_Parcel]]:
+    """What is written together: all, but not more than so many bytes."""
+    first, size = 0, 0
+    for number, parcel in enumerate(parcels, 1):
+        size += parcel.size
+        if size >= _TOGETHER or number == len(parcels):
+            yield parcels[first:number]
+            first, size = number, 0
 
 
 def _explained(error: BaseException) -> BaseException:

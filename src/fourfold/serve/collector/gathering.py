@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from fourfold.log import messages
-from fourfold.log.inbox import written
+from fourfold.log.wire import written
 from fourfold.model import Plausible
 from fourfold.sdk.batch import Found, from_records, with_batch
 from fourfold.sdk.host import error_text

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fourfold.log import messages
-from fourfold.log.inbox import write_message
+from fourfold.log.wire import written
 from fourfold.log.writers import message_id
 from fourfold.model import Plausible
 from fourfold.model.access import Role
@@ -57,9 +56,7 @@ def _several(message: str, content: bytes) -> list[tuple[str, bytes]]:
     found = []
     try:
         for name, header, table in made_of(message, json.loads(content)):
-            file = io.BytesIO()
-            write_message(file, header, table)
-            found.append((name, file.getvalue()))
+            found.append((name, written(header, table)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"this is no message of fourfold-client: {error}") from error
     return found

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from fourfold.errors import InputError
 from fourfold.integrations.openlineage import LONGEST_TEXT, moment
 from fourfold.log import messages
-from fourfold.log.inbox import written
+from fourfold.log.wire import written
 from fourfold.model import Artifact, Run, RunStatus, limits
 from fourfold.model.access import Role
 from fourfold.serve.collector import schemas
