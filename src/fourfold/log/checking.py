@@ -23,8 +23,7 @@ from fourfold.model.records import BATCH, EVENT_TIME, LOG_TIME, META, ROW, SET_A
 _MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999, in microseconds since 1970
 _ALWAYS = (EVENT_TIME, LOG_TIME, BATCH, ROW)  # what each record has
 _SMALL, _MOST_TAKEN = 100, 64  # columns of the schemas that are remembered, and how many of these are
-_TAKEN: set[pa.Schema] = set()  # schemas that were checked, and can be taken
-_OWN = {*META.names, SET_ASIDE.name}
+_TAKEN: dict[tuple[pa.Schema, bool], tuple[int, ...]] = {}  # schemas that were checked, and can be taken
 # the tables of Arrow's format and the numbers of their fields: Message.fbs and Schema.fbs of Apache Arrow
 _HEADER_TYPE, _HEADER, _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 1, 2, 3
 _ENDIANNESS = 0  # of a Schema, which leaves it out where the lowest byte comes first
@@ -39,21 +38,29 @@ def check(content: Content, table: pa.Table) -> None:
     """
     if isinstance(content, Counted):
         _check_counts(table)
-    if not isinstance(content, Records):
-        return
+    elif isinstance(content, Records):
+        _check_meta(table.schema)
+        _check_records(table)
+
+
+def _check_meta(schema: pa.Schema) -> None:
     for field in META:
-        if field.name not in table.column_names:
+        number = schema.get_field_index(field.name)
+        if number < 0:
             raise UnreadableMessageError(f"its records have no {field.name}: they are none of fourfold's")
-        if table.schema.field(field.name).type != field.type:
-            found = table.schema.field(field.name).type
+        if (found := schema.field(number).type) != field.type:
             raise UnreadableMessageError(f"the column {field.name} is of the type {found}, and not {field.type}")
-    for name in _ALWAYS:
-        if table[name].null_count:
-            raise UnreadableMessageError(f"the column {name} has nulls; each record needs a value")
-    for name in (EVENT_TIME, LOG_TIME):
-        parts = [part.view(pa.int64()).to_numpy() for part in table[name].chunks if len(part)]
-        if any(times.min() < _MOMENTS[0] or times.max() > _MOMENTS[1] for times in parts):
-            raise UnreadableMessageError(f"the column {name} has times that are outside of the years 1 to 9999")
+
+
+def _check_records(table: pa.Table) -> None:
+    for batch in table.to_batches():
+        for name in _ALWAYS:
+            if batch[name].null_count:
+                raise UnreadableMessageError(f"the column {name} has nulls; each record needs a value")
+        for name in (EVENT_TIME, LOG_TIME):
+            times = batch[name].view(pa.int64()).to_numpy()
+            if len(times) and (times.min() < _MOMENTS[0] or times.max() > _MOMENTS[1]):
+                raise UnreadableMessageError(f"the column {name} has times that are outside of the years 1 to 9999")
 
 
 def check_sent(message: str, content: Content, table: pa.Table) -> None:
@@ -68,20 +75,21 @@ def check_sent(message: str, content: Content, table: pa.Table) -> None:
         raise UnreadableMessageError(f"it has {table.num_rows:,} records; send at most {limits.RECORDS:,} at once")
     if table.num_columns > limits.COLUMNS:
         raise UnreadableMessageError(f"it has {table.num_columns:,} columns; {limits.COLUMNS:,} are possible")
-    _check_fields(table.schema)
+    nested = _nested(table.schema, isinstance(content, Records))
     try:
         table.validate(full=True)  # that each column is as long as it claims, and its texts are texts
     except pa.ArrowException as error:
         raise UnreadableMessageError(f"its columns contradict themselves: {error}") from error
-    for column in table.columns:
-        if pa.types.is_nested(column.type):
-            for part in column.chunks:
-                _check_length(part)
-    check(content, table)
+    for number in nested:
+        for part in table.column(number).chunks:
+            _check_length(part)
     if isinstance(content, Records):
         if content.once:
             raise UnreadableMessageError("it names what counts once, which a collector alone does")
+        _check_records(table)
         _check_identity(message, table)
+    else:
+        check(content, table)
 
 
 def refuse_compressed(metadata: memoryview | bytes) -> None:
@@ -150,27 +158,38 @@ def _field(data: memoryview | bytes, table: int, number: int) -> int | None:
 
 def _check_identity(message: str, table: pa.Table) -> None:
     """By the batch and the row of its records a message is recognised in the log."""
-    batch = table[BATCH]
-    if table.num_rows and (batch[0].as_py() != message or not pc.all(pc.equal(batch, batch[0])).as_py()):
-        raise UnreadableMessageError(f"its records name the batch {batch[0].as_py()!r}, and not {message!r}")
-    if not np.array_equal(np.asarray(table[ROW]), np.arange(table.num_rows)):
-        raise UnreadableMessageError(f"the column {ROW} does not number its records from 0 on")
-    for name in table.column_names:
-        if name not in _OWN and name.casefold().startswith("_ff_"):
-            raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
-    if SET_ASIDE.name in table.column_names:
-        raise UnreadableMessageError(f"the column {SET_ASIDE.name!r} has a name that is fourfold's own")
+    at = 0
+    for part in table.to_batches():
+        batch, rows = part[BATCH], part.num_rows
+        if rows and (batch[0].as_py() != message or (rows > 1 and not pc.all(pc.equal(batch, batch[0])).as_py())):
+            raise UnreadableMessageError(f"its records name the batch {batch[0].as_py()!r}, and not {message!r}")
+        if not np.array_equal(part[ROW].to_numpy(), np.arange(at, at + rows)):
+            raise UnreadableMessageError(f"the column {ROW} does not number its records from 0 on")
+        at += rows
 
 
-def _check_fields(schema: pa.Schema) -> None:
-    """Reject columns that are not taken; a writer's messages mostly have the same ones."""
-    if len(schema) > _SMALL or schema not in _TAKEN:
-        for field in schema:
-            _check_field(field)
-        if len(schema) <= _SMALL:
-            if len(_TAKEN) >= _MOST_TAKEN:
-                _TAKEN.clear()
-            _TAKEN.add(schema)
+def _nested(schema: pa.Schema, of_records: bool) -> tuple[int, ...]:
+    """The columns of lists, structs and maps, where all can be taken; a writer's messages mostly have the same ones."""
+    if len(schema) > _SMALL:
+        return _looked_at(schema, of_records)
+    known = _TAKEN.get((schema, of_records))
+    if known is None:
+        known = _looked_at(schema, of_records)
+        if len(_TAKEN) >= _MOST_TAKEN:
+            _TAKEN.clear()
+        _TAKEN[schema, of_records] = known
+    return known
+
+
+def _looked_at(schema: pa.Schema, of_records: bool) -> tuple[int, ...]:
+    for field in schema:
+        _check_field(field)
+    if of_records:
+        _check_meta(schema)
+        for name in schema.names:
+            if name == SET_ASIDE.name or (name not in META.names and name.casefold().startswith("_ff_")):
+                raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
+    return tuple(number for number, field in enumerate(schema) if pa.types.is_nested(field.type))
 
 
 def _check_field(field: pa.Field, depth: int = 1) -> None:
