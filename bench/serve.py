@@ -1,7 +1,7 @@
 """How fast the collector takes records, beside an endpoint that reads and drops them: ``python -m bench.serve``.
 
-The server has one core and the load another, on loopback. What a machine's
-speed does to both is taken out by the ratio.
+The server has one core and the load another, on loopback. What a machine's speed does to both is taken out by the
+ratio: of requests in a second, and of the server's CPU time for one, which other processes disturb less.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ from fourfold.log import messages, new_writer
 from fourfold.log.wire import written
 from fourfold.sdk.batch import prepare, with_batch
 
-CONNECTIONS = 16
+CONNECTIONS = 64
+ROUNDS = 3
 START_WITHIN = 300.0  # seconds
 _BARE = """
 import sys, uvicorn
@@ -164,21 +166,45 @@ def main() -> None:
         "single records": (1, lambda n: requests_of(1, n)),
         "single records, JSON": (1, json_requests),
     }
-    print(f"{'load':<24}{'requests/s':>12}{'records/s':>12}{'bare':>12}{'ratio':>8}")
+    print(f"{'load':<24}{'requests/s':>12}{'records/s':>12}{'bare':>10}{'ratio':>8}{'CPU':>10}{'bare':>8}{'ratio':>8}")
     for name, (rows, make) in loads.items():
-        rates = {}
-        for kind in ("bare", "fourfold"):
+        rates, used = _compared(make, told.seconds)
+        rate, bare = rates["fourfold"], rates["bare"]
+        cpu, bare_cpu = used["fourfold"], used["bare"]
+        print(
+            f"{name:<24}{rate:>12,.0f}{rate * rows:>12,.0f}{bare:>10,.0f}{rate / bare:>8.2f}"
+            f"{cpu * 1e6:>7,.0f} µs{bare_cpu * 1e6:>5,.0f} µs{bare_cpu / cpu:>8.2f}",
+            flush=True,
+        )
+    _reads(told.read, told.seconds)
+
+
+def _compared(make: Callable[[int], list[Request]], seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Requests a second, and the server's seconds of CPU for one, of both servers: medians of rounds in turn."""
+    rates: dict[str, list[float]] = {"bare": [], "fourfold": []}
+    used: dict[str, list[float]] = {"bare": [], "fourfold": []}
+    for _ in range(ROUNDS):
+        for kind in rates:
             with tempfile.TemporaryDirectory() as folder:
                 port = 23_000 + os.getpid() % 1_000
                 arguments = () if kind == "bare" else (str(Path(folder) / "store"), "--no-count")
-                with server(_BARE if kind == "bare" else _SERVED, port, *arguments):
-                    took, n = load(port, make(50))
-                    took, n = load(port, make(max(50, min(20_000, int(told.seconds * n / took)))))
-                    rates[kind] = n / took
-        ratio = rates["fourfold"] / rates["bare"]
-        rate = rates["fourfold"]
-        print(f"{name:<24}{rate:>12,.0f}{rate * rows:>12,.0f}{rates['bare']:>12,.0f}{ratio:>8.2f}", flush=True)
-    _reads(told.read, told.seconds)
+                with server(_BARE if kind == "bare" else _SERVED, port, *arguments) as process:
+                    took, n = load(port, make(4 * CONNECTIONS))
+                    requests = make(max(4 * CONNECTIONS, min(20_000, int(seconds * n / took))))
+                    before = cpu_seconds(process)
+                    took, n = load(port, requests)
+                    rates[kind].append(n / took)
+                    used[kind].append((cpu_seconds(process) - before) / n)
+    return (
+        {kind: statistics.median(found) for kind, found in rates.items()},
+        {kind: statistics.median(found) for kind, found in used.items()},
+    )
+
+
+def cpu_seconds(process: int) -> float:
+    """The CPU time of a process with all its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _reads(path: str, seconds: float) -> None:

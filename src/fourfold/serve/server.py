@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Sequence
 
@@ -30,6 +31,8 @@ def run(service: Service, host: str, port: int, tell: Callable[[int], None], bes
             timeout_graceful_shutdown=_END_WITHIN, backlog=_BACKLOG, proxy_headers=False,
         )  # fmt: skip
         tell(bound.getsockname()[1])
+        gc.collect()
+        gc.freeze()  # what is here stays: to look through it again and again took a third of the time
         uvicorn.Server(config).run([bound])
 
 
