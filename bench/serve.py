@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import socket
 import statistics
@@ -28,6 +29,9 @@ from fourfold.sdk.batch import prepare, with_batch
 
 CONNECTIONS = 64
 ROUNDS = 3
+OFFERED = 50_000  # records a second while pages are asked for
+PAUSE = 0.05  # seconds between two pages
+SETTLE = 5.0  # seconds in which what has come is counted
 START_WITHIN = 300.0  # seconds
 _BARE = """
 import sys, uvicorn
@@ -78,10 +82,11 @@ def json_requests(n: int) -> list[Request]:
 
 
 @contextlib.contextmanager
-def server(code: str, port: int, *arguments: str) -> Iterator[int]:
-    """A server on the first core."""
+def server(code: str, port: int, *arguments: str, core: int | None = 0) -> Iterator[int]:
+    """A server, on one core if that is told."""
     process = subprocess.Popen([sys.executable, "-c", code, str(port), *arguments], stdout=subprocess.DEVNULL)
-    os.sched_setaffinity(process.pid, {0})
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
     try:
         until = time.monotonic() + START_WITHIN
         while True:
@@ -141,16 +146,17 @@ def _answer(connection: socket.socket) -> bytes:
     return head
 
 
-def latencies(port: int, path: bytes, stop: Callable[[], bool]) -> list[float]:
-    """How long reads of the state take, one after the other, in milliseconds."""
+def latencies(port: int, paths: Iterator[bytes], stop: Callable[[], bool]) -> list[float]:
+    """How long pages take, one after the other, in milliseconds."""
     found = []
-    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         while not stop():
             began = time.perf_counter()
-            connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            _answer(connection)
+            connection.sendall(b"GET " + next(paths) + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            if not (answer := _answer(connection)).startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"a page failed: {answer[:200]!r}")
             found.append((time.perf_counter() - began) * 1e3)
-            time.sleep(0.01)
+            time.sleep(PAUSE)
     return found
 
 
@@ -158,7 +164,6 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=5.0, help="about how long each load lasts")
-    parser.add_argument("--read", default="/healthz", help="what is read of the state under load")
     told = parser.parse_args()
     os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
     loads: dict[str, tuple[int, Callable[[int], list[Request]]]] = {
@@ -176,7 +181,8 @@ def main() -> None:
             f"{cpu * 1e6:>7,.0f} µs{bare_cpu * 1e6:>5,.0f} µs{bare_cpu / cpu:>8.2f}",
             flush=True,
         )
-    _reads(told.read, told.seconds)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    _reads(4 * told.seconds)
 
 
 def _compared(make: Callable[[int], list[Request]], seconds: float) -> tuple[dict[str, float], dict[str, float]]:
@@ -207,22 +213,54 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _reads(path: str, seconds: float) -> None:
-    """How long reading the state takes at rest and under load, with counting."""
+def _reads(seconds: float) -> None:
+    """How long pages take at rest, and while so many records a second come in and are counted.
+
+    The server and its processes have all cores here, and no question is asked twice, so that each is worked out.
+    """
+    numbers = itertools.count(1)
+    paths = (b"/api/streams/predict?start=-%dh" % next(numbers) for _ in itertools.count())
     with tempfile.TemporaryDirectory() as folder:
         port = 24_000 + os.getpid() % 1_000
-        with server(_SERVED, port, str(Path(folder) / "store")):
-            until = time.monotonic() + seconds
-            rest = latencies(port, path.encode(), lambda: time.monotonic() > until)
-            done = threading.Event()
-            found: list[float] = []
-            reading = threading.Thread(target=lambda: found.extend(latencies(port, path.encode(), done.is_set)))
-            reading.start()
-            load(port, requests_of(1_000, 50 * int(seconds)))
-            done.set()
-            reading.join()
-    at_rest, loaded = np.percentile(rest, 99), np.percentile(found, 99)
-    print(f"p99 of {path}: {at_rest:.1f} ms at rest, {loaded:.1f} ms under load ({loaded / at_rest:.1f} times)")
+        with server(_SERVED, port, str(Path(folder) / "store"), core=None):
+            load(port, requests_of(1_000, 20))
+            time.sleep(SETTLE)
+            latencies(port, paths, _after(2.0))
+            rest = latencies(port, paths, _after(seconds))
+            over = threading.Event()
+            sending = threading.Thread(target=_offer, args=(port, over))
+            sending.start()
+            loaded = latencies(port, paths, _after(seconds))
+            over.set()
+            sending.join()
+            time.sleep(SETTLE)
+    print(f"\npages while {OFFERED:,} records/s come in and are counted ({len(rest)} and {len(loaded)} questions), ms")
+    print(f"{'':<12}{'p50':>8}{'p99':>8}")
+    for name, found in (("at rest", rest), ("under load", loaded)):
+        print(f"{name:<12}{np.percentile(found, 50):>8.1f}{np.percentile(found, 99):>8.1f}")
+    print(f"{'ratio':<12}{_ratio(loaded, rest, 50):>8.2f}{_ratio(loaded, rest, 99):>8.2f}")
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
+
+
+def _ratio(loaded: list[float], rest: list[float], percentile: int) -> float:
+    return float(np.percentile(loaded, percentile) / np.percentile(rest, percentile))
+
+
+def _offer(port: int, over: threading.Event) -> None:
+    """Send batches at an even rate."""
+    every = 1_000 / OFFERED
+    due = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
+        while not over.is_set():
+            [(head, body)] = requests_of(1_000, 1)
+            connection.sendall(head + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            _answer(connection)
+            due += every
+            time.sleep(max(0.0, due - time.monotonic()))
 
 
 if __name__ == "__main__":

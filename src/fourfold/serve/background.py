@@ -32,6 +32,7 @@ logger = logging.getLogger("fourfold")
 GATHER = 0.25  # seconds after an arrival, so that what comes with it is counted with it
 LOOK_EVERY, LOOK_EVERY_IN_BUCKET = 1.0, 5.0  # seconds after which is looked for what came another way
 CHECK_EVERY = 300.0  # seconds from one check to the next
+_YIELDING = 5  # of Unix's niceness, from 0 to 19
 _AT_ONCE = 1.0  # seconds of counting for one project, before it is the next one's turn
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds after something has failed
 _END_WITHIN = 5.0  # seconds for what is under way when the server ends; what is killed loses nothing
@@ -132,6 +133,8 @@ def main() -> None:
     """A process of the server: does what its argument names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server decides
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if hasattr(os, "nice"):  # who sends and who looks come first
+        os.nice(_YIELDING)
     settings = pickle.load(sys.stdin.buffer)  # from the server itself
     WORK[sys.argv[1]](settings, Signs(sys.stdin.buffer))
 

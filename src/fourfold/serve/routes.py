@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +16,7 @@ from starlette.routing import Route
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
 from fourfold.model.access import Role
 from fourfold.serve.access import Grant, Refused
+from fourfold.serve.jsons import json_bytes
 from fourfold.serve.service import Service
 
 logger = logging.getLogger("fourfold")
@@ -122,21 +121,9 @@ def _guarded(known: Mapping[str, Endpoint], service: Service) -> Callable[[Reque
 
 def answered(content: Any, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """JSON, in which numbers that JSON does not have are null."""
-    text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    body = text.encode("utf-8", "backslashreplace")
-    return Response(body, status, dict(headers or {}), "application/json")
+    return Response(json_bytes(content), status, dict(headers or {}), "application/json")
 
 
 def failure(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error: what is wrong, and what to do."""
     return answered({"error": {"status": int(status), "message": text}}, status, headers)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value

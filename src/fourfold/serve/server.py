@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import uvicorn
 
+from fourfold.serve.answering import Answering
 from fourfold.serve.app import application
 from fourfold.serve.children import COUNT, Children
 from fourfold.serve.service import Service
@@ -26,6 +27,7 @@ def run(service: Service, host: str, port: int, tell: Callable[[int], None], bes
     """
     with listening(host, port) as bound, Children(beside, service.settings) as children:
         service.committer.committed = children.wake
+        service.answering = Answering(service.settings)
         config = uvicorn.Config(
             application(service), log_level="warning", access_log=False, server_header=False, date_header=False,
             timeout_graceful_shutdown=_END_WITHIN, backlog=_BACKLOG, proxy_headers=False,

@@ -9,6 +9,7 @@ from fourfold.config import Settings
 from fourfold.log import Inbox, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
+from fourfold.serve.answering import Answering, Question, answer
 from fourfold.serve.collector.committing import Committer
 from fourfold.serve.remembered import Remembered
 from fourfold.state import Database, catalogue, open_state
@@ -45,6 +46,7 @@ class Service:
         self.database: Database = open_state(*state_at(settings.place))
         self.access = Access(self.database, open_to_all=reach.local)
         self.answers = Remembered()
+        self.answering: Answering | None = None
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
 
@@ -59,9 +61,21 @@ class Service:
                 self._readers[project] = Reader.open(self.settings.place, project, retention=self.settings.retention)
             return self._readers[project]
 
+    def answer(self, project: str, question: Question) -> bytes:
+        """What a page shows, worked out apart where that is set up.
+
+        Raises:
+            FourfoldError: what the page raises.
+        """
+        if self.answering is not None:
+            return self.answering.answer(project, question)
+        return answer(self.reader(project), question)
+
     def close(self) -> None:
         """Make durable what waits, and close the connections to the state."""
         self.committer.close()
+        if self.answering is not None:
+            self.answering.close()
         for reader in self._readers.values():
             reader.close()
         self.database.close()

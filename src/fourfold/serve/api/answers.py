@@ -1,18 +1,14 @@
-"""Answers of pages: worked out in threads of their own, remembered while they are true, and as files."""
+"""Answers of pages: each waited for in a thread of its own, remembered while they are true, and as files."""
 
 from __future__ import annotations
 
 import functools
-import io
 import time
 import urllib.parse
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import anyio.to_thread
-import pyarrow.csv
-import pyarrow.parquet
 from anyio import CapacityLimiter
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
@@ -20,12 +16,10 @@ from starlette.responses import Response
 from fourfold.errors import InputError, suggest
 from fourfold.model.access import Role
 from fourfold.query.reader import Reader
+from fourfold.serve.answering import Question, View
 from fourfold.serve.api.parameters import FORMAT, LIST, PROJECT
-from fourfold.serve.routes import Call, Endpoint, Parameter, answered
-from fourfold.views.asking import Asked
-from fourfold.views.page import Page
+from fourfold.serve.routes import Call, Endpoint, Parameter
 
-View = Callable[[Reader, Asked, float], Page]
 _THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
     "json": "application/json", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
@@ -126,26 +120,13 @@ def _answer(call: Call, path: str, view: View, known: frozenset[str], remembered
     asked.append(("role", call.grant.role.value))
 
     def work(now: float) -> bytes:
-        return _body(view(reader, Asked.of(asked), now), wanted)
+        return call.service.answer(reader.project, Question(view, asked, wanted, now))
 
     if not remembered:
         return _response(call, work(time.time()), "", wanted, path)
     key = (path, reader.project, wanted, tuple(asked))
     answer = call.service.answers.get(key, reader.database.system.version, work)
     return _response(call, answer.body, answer.etag, wanted, path)
-
-
-def _body(page: Page, wanted: str) -> bytes:
-    if not wanted:
-        return bytes(answered(page.to_json()).body)
-    if wanted == "json":
-        return bytes(answered({"rows": list(page.listed())}).body)
-    out = io.BytesIO()
-    if wanted == "csv":
-        pyarrow.csv.write_csv(page.table(), out)
-    else:
-        pyarrow.parquet.write_table(page.table(), out)
-    return out.getvalue()
 
 
 def _response(call: Call, body: bytes, etag: str, wanted: str, path: str) -> Response:

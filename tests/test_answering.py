@@ -1,0 +1,117 @@
+"""What pages show is worked out in processes of their own, which end with the server, and whose end costs no page."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fourfold as ff
+from fourfold.config import Settings, load
+from fourfold.errors import FourfoldError, InputError, StoreError, UnknownNameError
+from fourfold.query.reader import Reader
+from fourfold.serve.answering import Answering, Question, answer
+from fourfold.views import home, search, stream
+from fourfold.views.asking import Asked
+from fourfold.views.page import Page
+from tests.collectors import is_gone, wait_until
+
+NOW = 1_700_006_400.0
+PARENT = """
+import os, sys, time
+from fourfold.config import load
+from fourfold.serve.answering import Answering, Question
+from tests.test_answering import process_of
+
+if __name__ == "__main__":
+    answering = Answering(load(sys.argv[1], "flights"))
+    print(answering.answer("flights", Question(process_of, [], "", 0.0)).decode(), flush=True)
+    time.sleep(600)
+"""
+
+
+class OddError(FourfoldError):
+    """An error that cannot be made again from what it says."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} is odd, and {other} too")
+
+
+def process_of(reader: Reader, asked: Asked, now: float) -> Page:
+    """The process that answers."""
+    return Page({"process": os.getpid()})
+
+
+def ended(reader: Reader, asked: Asked, now: float) -> Page:
+    """It dies over the question."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def odd(reader: Reader, asked: Asked, now: float) -> Page:
+    """It raises what does not travel."""
+    raise OddError(1, 3)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = str(tmp_path_factory.mktemp("answering") / "store")
+    ff.init(store=folder, project="flights")
+    ff.log("predict", [{"id": n, "score": n / 10, "carrier": "AA"} for n in range(10)], key="id")
+    ff.flush()
+    ff.streams()
+    return load(folder, "flights")
+
+
+@pytest.fixture(scope="module")
+def answering(settings: Settings) -> Iterator[Answering]:
+    made = Answering(settings)
+    yield made
+    made.close()
+
+
+def test_an_answer_is_the_same_wherever_it_is_worked_out(settings: Settings, answering: Answering) -> None:
+    reader = Reader.open(settings.place, "flights")
+    for form in ("", "json", "csv"):
+        for view, asked in ((stream.page, [("stream", "predict")]), (search.page, [("q", "p")]), (home.page, [])):
+            question = Question(view, asked, form, NOW)
+            assert answering.answer("flights", question) == answer(reader, question)
+    reader.close()
+
+
+def test_errors_of_a_page_come_as_they_are(answering: Answering) -> None:
+    with pytest.raises(UnknownNameError, match="predict"):
+        answering.answer("flights", Question(stream.page, [("stream", "predicted")], "", NOW))
+    with pytest.raises(InputError, match="limit"):
+        answering.answer("flights", Question(home.page, [("limit", "many")], "", NOW))
+    with pytest.raises(StoreError, match="1 is odd, and 3 too"):
+        answering.answer("flights", Question(odd, [], "", NOW))
+
+
+def test_a_process_that_has_died_costs_no_later_page(answering: Answering) -> None:
+    first = json.loads(answering.answer("flights", Question(process_of, [], "", NOW)))["data"]["process"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: is_gone(first))
+    again = json.loads(answering.answer("flights", Question(process_of, [], "", NOW)))["data"]["process"]
+    assert again != first
+    with pytest.raises(StoreError, match="died twice"):
+        answering.answer("flights", Question(ended, [], "", NOW))
+    assert json.loads(answering.answer("flights", Question(process_of, [], "", NOW)))["data"]["process"] != again
+    answering.close()
+    wait_until(lambda: is_gone(again))
+
+
+def test_the_processes_end_with_a_server_that_is_killed(settings: Settings) -> None:
+    command = [sys.executable, "-c", PARENT, settings.store]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as parent:
+        assert parent.stdout is not None
+        worker = json.loads(parent.stdout.readline())["data"]["process"]
+        assert not is_gone(worker)
+        parent.kill()
+    wait_until(lambda: is_gone(worker))
