@@ -18,7 +18,7 @@ import httpx2 as httpx
 
 
 @contextlib.contextmanager
-def collector(store: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[tuple[int, str]]:
+def collector(store: Path | str, *options: str, environment: dict[str, str] | None = None) -> Iterator[tuple[int, str]]:
     """``fourfold serve``: its process, and its address. It is ended by a signal, as a service manager does."""
     port = free_port()
     command = [

@@ -118,16 +118,24 @@ def scripted(port: int = 0) -> Iterator[Scripted]:
 
 
 @contextlib.contextmanager
-def real(folder: Path, project: str = "test") -> Iterator[tuple[str, Service]]:
-    """The collector of a store in a folder, in a thread: its address and its service."""
-    service = Service(Settings(str(folder), project), Reach())
+def real(
+    folder: Path, project: str = "test", host: str = "127.0.0.1", certificate: Path | None = None
+) -> Iterator[tuple[str, Service]]:
+    """The collector of a store in a folder, in a thread: its address, by a name of this machine, and its service.
+
+    ``certificate`` holds one with its key: then it is reached by https.
+    """
+    service = Service(Settings(str(folder), project), Reach(hosts=frozenset({host})))
     with listening("127.0.0.1", 0) as bound:
         bound.listen()
-        server = uvicorn.Server(uvicorn.Config(application(service), log_level="warning", access_log=False))
+        told = uvicorn.Config(
+            application(service), log_level="error", access_log=False, ssl_certfile=certificate, ssl_keyfile=certificate
+        )  # fmt: skip
+        server = uvicorn.Server(told)
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}", service
+            yield f"http{'s' if certificate else ''}://{host}:{bound.getsockname()[1]}", service
         finally:
             server.should_exit = True
             thread.join()

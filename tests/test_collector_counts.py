@@ -13,18 +13,20 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from fourfold.model import Address, Place
 from fourfold.store import Store
 from tests.collectors import children, collector, wait_until
+from tests.services import postgres
 
 pytestmark = pytest.mark.services
 
 
-def counted(folder: Path, project: str, stream: str) -> float:
+def counted(place: Address, project: str, stream: str) -> float:
     """How many records of a stream are counted already, without counting any."""
     from fourfold.query.metric import metric
     from fourfold.query.reader import Reader
 
-    reader = Reader.open(str(folder), project)
+    reader = Reader.open(place, project)
     try:
         return metric(reader, stream, "rows")[0].value.value or 0.0
     except Exception:  # not there yet
@@ -44,13 +46,13 @@ def test_what_is_taken_is_counted_for_each_project_and_what_dies_is_started_agai
     with collector(folder) as (server, address):
         send(address, "flights", "predict", 10)
         send(address, "payments", "score", 5)
-        wait_until(lambda: counted(folder, "flights", "predict") == 10)
-        wait_until(lambda: counted(folder, "payments", "score") == 5)
+        wait_until(lambda: counted(str(folder), "flights", "predict") == 10)
+        wait_until(lambda: counted(str(folder), "payments", "score") == 5)
         [counting] = children(server)
         os.kill(counting, signal.SIGKILL)
         wait_until(lambda: bool(children(server)) and counting not in children(server))
         send(address, "flights", "predict", 7)
-        wait_until(lambda: counted(folder, "flights", "predict") == 17)
+        wait_until(lambda: counted(str(folder), "flights", "predict") == 17)
         [counting] = children(server)
     wait_until(lambda: not Path(f"/proc/{counting}").exists())
 
@@ -81,7 +83,7 @@ def test_a_store_is_watched_where_fourfold_toml_says_how(tmp_path: Path, monkeyp
     with collector(folder) as (server, address):
         wait_until(lambda: len(children(server)) == 2)
         send(address, "flights", "predict", 3)
-        wait_until(lambda: counted(folder, "flights", "predict") == 3)
+        wait_until(lambda: counted(str(folder), "flights", "predict") == 3)
     with collector(folder, "--no-watch") as (server, _):
         wait_until(lambda: len(children(server)) == 1)
     with collector(folder) as (server, _):  # now there is something to judge
@@ -99,9 +101,34 @@ def test_two_collectors_on_one_store_count_each_record_once(tmp_path: Path) -> N
     with collector(folder) as (_, first), collector(folder) as (_, second):
         for n in range(1, 11):
             send(first if n % 2 else second, "flights", "predict", n)
-        wait_until(lambda: counted(folder, "flights", "predict") == 55)
+        wait_until(lambda: counted(str(folder), "flights", "predict") == 55)
     with contextlib.closing(Store(str(folder), "flights")) as store:
         assert store.metric("predict", "rows")[0].value.value == 55
+
+
+def test_several_collectors_on_one_state_in_postgresql_and_one_bucket_count_each_record_once(
+    bucket: str, tmp_path: Path
+) -> None:
+    place = Place(bucket, postgres().address())
+    shared = {"FOURFOLD_STATE": place.state}
+    sent = 0
+
+    def all_are_counted() -> bool:
+        return counted(place, "flights", "predict") == sent
+
+    with collector(bucket, environment=shared) as (_, stays):
+        for round_ in range(3):
+            with collector(bucket, environment=shared) as (server, other):
+                for n in range(1, 6):
+                    send(stays if n % 2 else other, "flights", "predict", n)
+                    sent += n
+                if round_ < 2:  # with what counts for it; the one that stays goes on
+                    os.kill(server, signal.SIGKILL)
+                wait_until(all_are_counted)
+    assert sent == 45
+    with contextlib.closing(Store(place, "flights")) as store:
+        assert store.metric("predict", "rows")[0].value.value == sent
+        assert store.writer.quarantined() == []
 
 
 def test_a_wrong_setting_of_the_watch_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import datetime as dt
+import ipaddress
 import logging
 import os
 import subprocess
@@ -14,13 +16,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import fourfold as ff
 from fourfold import config
 from fourfold.log import store_folder
+from fourfold.log.collector import CollectorInbox
 from fourfold.model import Endpoint
 from fourfold.model.access import Role
 from fourfold.sdk import Session, plans, sender, shipping
+from fourfold.sdk import session as session_module
+from fourfold.sdk.columns import Columns
+from fourfold.sdk.form import Form
+from fourfold.sdk.plain import Plain
 from fourfold.sdk.spool import spool_folder
 from fourfold.state import tokens
 from fourfold.store import Store
@@ -28,6 +38,7 @@ from tests.takers import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, 
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 processes = pytest.mark.services  # one after the other, they take long
+ELSEWHERE = "0.0.0.0"  # another name of this machine, which does not say so
 SECRET = "ff_a-secret-that-nobody-may-see"
 
 
@@ -92,6 +103,69 @@ def test_what_was_flushed_is_in_the_store_behind_the_collector_once(tmp_path: Pa
     assert store.metric("late", "recall")[0].value.value == 1
     assert store.metric("train.x.score", "mean")[0].value.value == pytest.approx(0.5, abs=0.02)
     store.close()
+
+
+@pytest.mark.parametrize(("form", "encoding"), [(Columns, "zstd"), (Plain, "gzip")])
+def test_what_goes_to_another_machine_is_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: type[Form], encoding: str
+) -> None:
+    monkeypatch.setattr(session_module, "usual", form)
+    sent = []
+    exchange = CollectorInbox._exchange
+
+    def noted(self: Any, connection: Any, method: str, path: str, content: bytes | None, headers: Any) -> Any:
+        sent.append((headers.get("Content-Encoding"), len(content or b"")))
+        return exchange(self, connection, method, path, content, headers)
+
+    monkeypatch.setattr(CollectorInbox, "_exchange", noted)
+    records = [{"id": f"k{n:03d}", "score": 0.5, "carrier": "AA"} for n in range(200)]
+    for host in (ELSEWHERE, "127.0.0.1"):
+        with real(tmp_path / host, host=host) as (address, _):
+            session = ff.init(address, "test")
+            for record in records:
+                ff.log("predict", record, key="id")
+            ff.flush()
+            session.close()
+        assert keys_in(tmp_path / host) == [record["id"] for record in records]
+    (away, packed), *_ = sent
+    (here, plain), *_ = sent[-1:]
+    assert (away, here) == (encoding, None) and packed < plain / 2
+
+
+def certificate(folder: Path) -> Path:
+    """One for this machine that it has signed itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fourfold")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    return path
+
+
+def test_https_is_used_with_a_certificate_that_is_trusted_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = certificate(tmp_path)
+    flush_soon(monkeypatch)
+    with real(tmp_path / "store", certificate=trusted) as (address, _):
+        session = ff.init(address, "test")
+        ff.log("predict", key="a", score=0.9)
+        with pytest.raises(ff.StoreError, match="certificate"):
+            ff.flush()
+        assert keys_in(tmp_path / "store") == [] and len(kept(address)) == 1
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        ff.flush()
+        assert keys_in(tmp_path / "store") == ["a"]
+        session.close()
 
 
 def test_a_token_opens_the_collector_and_is_read_anew_for_each_request(

@@ -15,7 +15,7 @@ import re
 import select
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +27,7 @@ TOKEN, TOKEN_FILE = "FOURFOLD_TOKEN", "FOURFOLD_TOKEN_FILE"
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 10.0  # how long a connection, and each part of an answer, may take
 LONGEST_PAUSE = 60.0  # seconds that a collector may ask to be left alone
 _LONGEST_ANSWER = 16 << 20  # bytes
+_SMALL = 1_400  # bytes of a message that goes in one packet as it is
 _NEVER = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -52,12 +53,17 @@ class NeverTakenError(StoreError):
 class CollectorInbox:
     """What takes messages at an address; they are put beneath ``path``, as ``content_type``.
 
+    To another machine they go compressed, by ``compressed``, as HTTP calls ``encoding``.
+
     Raises:
         ConfigError: the token cannot be read, or cannot be one.
     """
 
-    def __init__(self, endpoint: Endpoint, path: str, content_type: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, path: str, content_type: str, encoding: str, compressed: Callable[[bytes], bytes]
+    ) -> None:
         self.endpoint, self.folder, self._content_type = endpoint, str(endpoint), content_type
+        self._encoding, self._compressed = encoding, compressed
         self._path = path
         self._resolving = threading.Lock()  # held while names are looked up, when a fork would break that
         self._is_held = False
@@ -72,6 +78,8 @@ class CollectorInbox:
             NotTakenError: it was not taken now, or it is not known whether it was; to try again does no harm.
         """
         headers = {"Content-Type": self._content_type}
+        if len(content) >= _SMALL and not self.endpoint.is_local:
+            content, headers["Content-Encoding"] = self._compressed(content), self._encoding
         status, answered, body = self._ask("PUT", f"{self._path}/{quote(message, safe='')}", content, headers)
         if status == HTTPStatus.NO_CONTENT:
             return

@@ -11,7 +11,6 @@ from fourfold.errors import let_end
 from fourfold.fold import to_arrow
 from fourfold.log.wire import write_message
 from fourfold.model import Plausible
-from fourfold.model.given import is_record
 from fourfold.sdk.batch import Found, from_records, prepare, with_batch
 from fourfold.sdk.form import Batch, Frames
 from fourfold.sdk.host import shown
@@ -23,6 +22,7 @@ class Columns:
 
     suffix = ".arrow"
     content_type, path = "application/vnd.apache.arrow.file", "/v1/messages"
+    encoding = "zstd"
     together = 20_000
 
     @property
@@ -51,14 +51,6 @@ class Columns:
             let_end(error)
             return pa.table({"data": [shown(data)]})
 
-    def is_single(self, record: Record) -> bool:
-        """See ``Form``; what cannot be read counts as a record, to be set aside as one."""
-        try:
-            return is_record(record.data, record.key)
-        except BaseException as error:
-            let_end(error)
-            return True
-
     def parts(self, payload: pa.Table, nbytes: int) -> Sequence[pa.Table]:
         """See ``Form``."""
         rows = max(1, payload.num_rows * nbytes // max(payload.nbytes, 1))
@@ -73,6 +65,11 @@ class Columns:
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: pa.Table | None) -> None:
         """See ``Form``."""
         write_message(file, header, payload)
+
+    def compressed(self, content: bytes) -> bytes:
+        """See ``Form``."""
+        packed: bytes = pa.Codec(self.encoding, compression_level=1).compress(content, asbytes=True)
+        return packed
 
 
 def _batches(found: Found) -> list[Batch]:

@@ -58,6 +58,7 @@ class Form(Protocol):
     suffix: str  # of a message's file
     content_type: str  # of a message, where it is sent over HTTP
     path: str  # where it is put then
+    encoding: str  # how HTTP calls the way in which it is compressed
     together: int  # how many records that wait wake the sender at once; also the most in a message
 
     @property
@@ -80,9 +81,6 @@ class Form(Protocol):
     def kept(self, data: Any) -> Any:
         """Data that cannot be logged, in a form that can be kept."""
 
-    def is_single(self, record: Record) -> bool:
-        """Whether a record's data is one record, rather than columns."""
-
     def parts(self, payload: Any, nbytes: int) -> Sequence[Any]:
         """A payload in parts of about so many bytes at most."""
 
@@ -91,6 +89,9 @@ class Form(Protocol):
 
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: Any | None) -> None:
         """Write a message's file."""
+
+    def compressed(self, content: bytes) -> bytes:
+        """A message's bytes, compressed."""
 
 
 def usual() -> Form:

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import gzip
 import json
 import math
 import sys
@@ -52,6 +53,7 @@ class Plain:
 
     suffix = ".json"
     content_type, path = "application/json", "/v1/plain"
+    encoding = "gzip"
     together = 1_000  # few, as what waits are Python's objects, and a message is one text
 
     @property
@@ -90,14 +92,6 @@ class Plain:
         """See ``Form``."""
         return Rows((json.dumps({"data": shown(data)}),))
 
-    def is_single(self, record: Record) -> bool:
-        """See ``Form``."""
-        try:
-            return is_record(record.data, record.key)
-        except BaseException as error:
-            let_end(error)
-            return True
-
     def parts(self, payload: Rows, nbytes: int) -> Sequence[Rows]:
         """See ``Form``."""
         rows = max(1, payload.num_rows * nbytes // max(payload.nbytes, 1))
@@ -114,6 +108,10 @@ class Plain:
         head = json.dumps({**header, "times": payload.bounds} if payload is not None else dict(header), default=str)
         records = "" if payload is None else f',"records":[{",".join(payload.texts)}]'
         file.write(f'{{"header":{head}{records}}}'.encode())
+
+    def compressed(self, content: bytes) -> bytes:
+        """See ``Form``."""
+        return gzip.compress(content, compresslevel=1)
 
 
 class _RunId:

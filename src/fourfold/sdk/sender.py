@@ -277,7 +277,7 @@ class Sender:
     def _send_records(self, stream: str, records: list[Record]) -> None:
         singles = []
         for record in records:
-            if record.data is None or self.form.is_single(record):
+            if record.is_single:
                 singles.append(record)
             else:  # a dict of columns
                 fields = record.data, record.key, record.time, record.logged, record.run
