@@ -39,7 +39,7 @@ SHIP_EVERY = 5.0  # seconds, to a bucket, where each message is a request; FOURF
 END_WITHIN = 1.5  # seconds that the end of a process waits for a sender without progress
 LONGEST_END = 30.0  # seconds that it waits for one with progress
 END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a bucket
-END_SENDING, LONGEST_SENDING = 1.0, 5.0  # seconds that it waits for the next to arrive at a collector, and for all
+END_SENDING, LONGEST_SENDING = 1.0, 2.0  # seconds that it waits for the next to arrive at a collector, and for all
 PART = 16 << 20  # bytes of the records of a message to a collector
 
 
