@@ -1,11 +1,12 @@
 """Works out what pages show, in processes of their own: no record that comes in waits for a page, nor the other way.
 
-Such a process is started when it is first needed, and again when it has died; it ends with the server, however that
+Such a process is started when somebody looks, and again when it has died; it ends with the server, however that
 ends, since it waits for the end of a pipe whose other end only the server has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import multiprocessing
@@ -71,6 +72,11 @@ class Answering:
                 return found
         raise StoreError("the process that works this page out has died twice; the server's log may say why")
 
+    def begin(self) -> None:
+        """Start a process, so that the first question finds it there."""
+        with contextlib.suppress(RuntimeError):  # the pool is broken or at its end: the next question makes another
+            self._open().submit(_begun)
+
     def close(self) -> None:
         """End the processes, whatever they are at."""
         if self._pool is not None:
@@ -115,6 +121,10 @@ def _begin(held: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server decides
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     threading.Thread(target=_end_with, args=(held,), name="fourfold-server", daemon=True).start()
+
+
+def _begun() -> None:
+    """Nothing: the process is there."""
 
 
 def _end_with(held: Connection) -> None:

@@ -71,6 +71,11 @@ class Service:
             return self.answering.answer(project, question)
         return answer(self.reader(project), question)
 
+    def expect_questions(self) -> None:
+        """Somebody looks: what works out answers is started."""
+        if self.answering is not None:
+            self.answering.begin()
+
     def close(self) -> None:
         """Make durable what waits, and close the connections to the state."""
         self.committer.close()

@@ -35,6 +35,7 @@ _SHELL = """<!doctype html>
 
 async def shell(call: Call) -> Response:
     """The document; the page that its address names is drawn in the browser."""
+    call.service.expect_questions()
     return HTMLResponse(_SHELL)
 
 
