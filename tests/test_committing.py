@@ -88,6 +88,22 @@ def test_a_sender_that_is_gone_costs_no_other(tmp_path: Path) -> None:
     committer.close()
 
 
+def test_a_loop_that_ends_before_it_has_woken_the_committer_costs_no_later_request(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.make()
+    committer = Committer(inbox, PLAUSIBLE)
+    ended = asyncio.new_event_loop()
+    gone = ended.create_task(committer.commit(message(1)))
+    ended.call_soon(ended.stop)
+    ended.run_forever()  # it stops right after the request came
+    asyncio.run(asyncio.wait_for(committer.commit(message(2)), 60))
+    assert ids(inbox) == ["writer-000000000001", "writer-000000000002"]
+    gone.cancel()
+    ended.run_until_complete(asyncio.gather(gone, return_exceptions=True))
+    ended.close()
+    committer.close()
+
+
 @pytest.mark.parametrize(("error", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507)])
 def test_a_full_disk_is_said_and_forgotten_once_there_is_room(tmp_path: Path, error: int, status: int) -> None:
     inbox = Slow(tmp_path / "inbox")

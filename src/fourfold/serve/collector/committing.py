@@ -50,7 +50,7 @@ class Committer:
     def __init__(self, inbox: Inbox, times: Plausible, most_waiting: int = MOST_WAITING) -> None:
         self._inbox, self._times, self._most = inbox, times, most_waiting
         self._gathered: list[_Parcel] = []
-        self._is_telling = False  # whether the loop will wake the thread
+        self._telling: asyncio.AbstractEventLoop | None = None  # the loop that will wake the thread
         self._signs: queue.SimpleQueue[bool] = queue.SimpleQueue()  # to the thread: whether it goes on
         self._thread: threading.Thread | None = None
         self._writer, self._numbers, self._packs = new_writer(), itertools.count(1), itertools.count(1)
@@ -71,8 +71,8 @@ class Committer:
         size = content.size if isinstance(content, Given) else sum(len(data) for _, data in content)
         with self._lock:
             self._gathered.append(_Parcel(content, size, loop, done))
-            if not self._is_telling:
-                self._is_telling = True
+            if self._telling is not loop:
+                self._telling = loop
                 loop.call_soon(self._tell)
         await done
 
@@ -91,7 +91,7 @@ class Committer:
     def _tell(self) -> None:
         """Wake the thread."""
         with self._lock:
-            self._is_telling = False
+            self._telling = None
             if self._thread is None:
                 self._signs = queue.SimpleQueue()
                 self._thread = threading.Thread(
