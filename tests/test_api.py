@@ -16,6 +16,8 @@ import fourfold as ff
 from fourfold.config import Settings
 from fourfold.serve.app import application
 from fourfold.serve.service import Service
+from fourfold.views.pipeline import _shown
+from fourfold.watch.lineage import Lineage
 
 HOME = "http://127.0.0.1:4404"
 DAYS, EACH = 40, 30  # a day has so many records
@@ -287,3 +289,31 @@ def test_search_finds_whatever_has_a_name(client: TestClient) -> None:
 def test_settings_tell_no_secret(client: TestClient) -> None:
     data = get(client, "settings")["data"]
     assert data["tokens"] == [] and data["project"] == "shop" and data["objectives"][0]["name"] == "buys-accuracy"
+
+
+def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    for i in range(30):
+        ff.task(f"task{i:02d}", prediction=f"p{i}.score", label=f"l{i}.y")
+    ff.log("p7", {"id": ["a"], "score": [0.9], "at": [1_700_006_400]}, key="id", time="at")
+    ff.flush()
+    session.store.caught_up()
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        home = get(client, "home")["data"]
+        assert len(home["tasks"]) < home["tasks_total"] == 30
+        last = get(client, "tasks", limit=8, offset=25)
+        assert [row["name"] for row in last["data"]["tasks"]] == [f"task{i}" for i in range(25, 30)]
+        assert last["data"]["total"] == 30 and not last["charts"]
+        turned = get(client, "tasks", limit=2, order="-name")["data"]["tasks"]
+        assert [row["name"] for row in turned] == ["task29", "task28"]
+        assert "task:task07" in get(client, "tasks")["charts"]
+
+
+def test_of_a_large_pipeline_what_is_wrong_is_shown_with_what_it_touches(client: TestClient) -> None:
+    places = [("component", f"c{i}") for i in range(9)]
+    lineage = Lineage.of([("c7", "c3"), ("c3", "c5")], {}, [])
+    assert _shown(places, {("component", "c3")}, lineage, 3) == {("component", name) for name in ("c3", "c5", "c7")}
+    assert _shown(places, set(), lineage, 9) == set(places)
+    data = get(client, "pipeline", limit=1)["data"]
+    assert len(data["nodes"]) == 1 and data["total"] > 1 and not data["edges"]

@@ -143,6 +143,21 @@ export interface MetricValue {
   headline?: boolean;
 }
 
+export interface TaskRow {
+  name: string;
+  kind: string;
+  prediction: string;
+  label: string;
+  href: string;
+  metrics: MetricValue[];
+  chart: string | null;
+}
+
+export interface TaskList {
+  tasks: TaskRow[];
+  total: number;
+}
+
 export interface Home {
   project: string;
   projects: string[];
@@ -155,7 +170,9 @@ export interface Home {
   groups: Group[];
   incidents: IncidentRow[];
   incidents_total: number;
-  tasks: { name: string; kind: string; prediction: string; label: string; href: string; metrics: MetricValue[]; chart: string | null }[];
+  tasks: TaskRow[];
+  tasks_total: number;
+  components_total: number;
   components: { name: string; status: string; last_run: string | null; duration: number | null; runs: number; failed_of_last_10: number; href: string }[];
   problems: number;
 }
@@ -185,6 +202,8 @@ export interface PipelineNode {
 }
 
 export interface Pipeline {
+  /** How many parts there are, of which some are shown. */
+  total: number;
   nodes: PipelineNode[];
   edges: { from: string; to: string; artifacts: string[] }[];
 }

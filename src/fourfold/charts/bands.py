@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 
 from fourfold.charts.drawing import Canvas, Plot, Span
 from fourfold.charts.line import Curve, Line, area
-from fourfold.charts.spec import newest, words
-from fourfold.charts.time import moment
-
-Values = Sequence[float | None]
+from fourfold.charts.spec import Values, newest, words
+from fourfold.charts.time import over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +46,8 @@ class Bands:
     @property
     def summary(self) -> str:
         """What it says, in a sentence."""
-        over = f" from {moment(self.times[0])} to {moment(self.times[-1])}" if self.times else ""
         parts = (f"{q:g} quantile {words(newest(values), self.unit)}" for q, values in self.quantiles)
-        return f"{self.title}{over}. Newest: {', '.join(parts)}"
+        return f"{self.title}{over(self.times)}. Newest: {', '.join(parts)}"
 
     def echarts(self) -> dict[str, Any]:
         """As an option of Apache ECharts."""
@@ -62,7 +59,6 @@ class Bands:
     def svg(self, width: int = 640, height: int = 220) -> str:
         """As a static picture."""
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         plot = Plot(canvas, self.times, [value for _, values in self.quantiles for value in values], self.unit)
         plot.mark(self.spans)
         plot.values()

@@ -8,11 +8,20 @@ from typing import Any, ClassVar
 
 from fourfold.charts import tokens
 from fourfold.charts.drawing import Canvas, Plot, legend
-from fourfold.charts.spec import AXIS, GRID, legend_of, milliseconds, named_axis, number, span_of, value_axis, words
-from fourfold.charts.time import moment
+from fourfold.charts.spec import (
+    AXIS,
+    GRID,
+    Values,
+    legend_of,
+    milliseconds,
+    named_axis,
+    number,
+    span_of,
+    value_axis,
+    words,
+)
+from fourfold.charts.time import over
 from fourfold.charts.tokens import token
-
-Values = Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +54,7 @@ class Bars:
             ends = span_of(one.values)
             between = "no data" if ends is None else f"{words(ends[0], self.unit)} to {words(ends[1], self.unit)}"
             parts.append(f"{one.name}: {between}")
-        over = f" from {moment(self.times[0])} to {moment(self.times[-1])}" if self.times else ""
-        return f"{self.title}{over}. {'; '.join(parts)}"
+        return f"{self.title}{over(self.times)}. {'; '.join(parts)}"
 
     def echarts(self) -> dict[str, Any]:
         """As an option of Apache ECharts."""
@@ -66,7 +74,6 @@ class Bars:
     def svg(self, width: int = 640, height: int = 160) -> str:
         """As a static picture."""
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         size = max(len(self.labels or self.times), 1)
         columns = [[number(value) or 0.0 for value in one.values] for one in self.series]
         tops = [sum(c[i] for c in columns) if self.stacked else max(c[i] for c in columns) for i in range(size)] \

@@ -35,11 +35,12 @@ class Span:
 
 
 class Canvas:
-    """A picture that is being drawn; lengths in pixels, from the upper left."""
+    """A picture that is being drawn, under its title; lengths in pixels, from the upper left."""
 
     def __init__(self, width: int, height: int, title: str, summary: str) -> None:
         self.width, self.height = width, height
         self._parts = [f"<title>{clean(title, 200)}</title><desc>{clean(summary, 2_000)}</desc>"]
+        self.text(0, 12, title, bold=True)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, colour: str, *, dash: bool = False) -> None:
         """A straight line."""

@@ -93,7 +93,6 @@ class Graph:
         wide = max((x for x, _ in at.values()), default=0.0) + _WIDE / 2 + 8
         tall = max((y for _, y in at.values()), default=0.0) + _TALL / 2 + 32
         canvas = Canvas(width or int(wide), height or int(tall), self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         for a, b in self.edges:
             if a in at and b in at:
                 (x0, y0), (x1, y1) = at[a], at[b]

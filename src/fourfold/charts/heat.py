@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fourfold.charts.drawing import Canvas
-from fourfold.charts.spec import AXIS, GRID, named_axis, number, span_of, words
+from fourfold.charts.spec import AXIS, GRID, Values, named_axis, number, span_of, words
 from fourfold.charts.time import moment
 from fourfold.charts.tokens import DIVERGING, RAMP, token
 
-Values = Sequence[float | None]
 _LABELS = 120.0  # pixels for the names of rows
 
 
@@ -65,7 +64,6 @@ class Heat:
         """As a static picture; its height follows the rows unless it is given."""
         height = height or 44 + 16 * max(len(self.rows), 1)
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         top, bottom = 20.0, height - 20.0
         tall = (bottom - top) / max(len(self.rows), 1)
         wide = (width - _LABELS - 8) / max(len(self.times), 1)
@@ -120,7 +118,6 @@ class Confusion:
         size = max(len(self.labels), 1)
         height = height or 60 + 24 * size
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         wide, tall, top = (width - _LABELS - 8) / size, (height - 60) / size, 36.0
         canvas.text(_LABELS, 28, "predicted", colour="muted")
         for y, (label, row) in enumerate(zip(self.labels, self.matrix, strict=True)):

@@ -8,11 +8,9 @@ from typing import Any, ClassVar
 
 from fourfold.charts import tokens
 from fourfold.charts.drawing import Canvas, Plot, Span, legend
-from fourfold.charts.spec import AXIS, GRID, legend_of, milliseconds, newest, number, span_of, value_axis, words
-from fourfold.charts.time import moment
+from fourfold.charts.spec import AXIS, GRID, Values, legend_of, milliseconds, newest, number, span_of, value_axis, words
+from fourfold.charts.time import over
 from fourfold.charts.tokens import token
-
-Values = Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +70,7 @@ class Line:
                 f"{curve.name}: newest {words(newest(curve.values), self.unit)}, "
                 f"between {words(ends[0], self.unit)} and {words(ends[1], self.unit)}"
             )
-        over = f" from {moment(self.times[0])} to {moment(self.times[-1])}" if self.times else ""
-        return f"{self.title}{over}. {'; '.join(parts)}"
+        return f"{self.title}{over(self.times)}. {'; '.join(parts)}"
 
     def echarts(self) -> dict[str, Any]:
         """As an option of Apache ECharts."""
@@ -123,7 +120,6 @@ class Line:
     def svg(self, width: int = 640, height: int = 220) -> str:
         """As a static picture."""
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         plot = Plot(canvas, self.times, self._numbers(), self.unit)
         plot.mark(self.spans)
         plot.values()

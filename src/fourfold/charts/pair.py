@@ -103,7 +103,6 @@ class Reliability:
     def svg(self, width: int = 320, height: int = 260) -> str:
         """As a static picture."""
         canvas = Canvas(width, height, self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         plot = Plot(canvas, [0.0, 1.0], [0.0, 1.0], "share")
         plot.values()
         plot.numbers()

@@ -10,6 +10,7 @@ DAY = 86_400
 _LARGEST = 1e300  # a value is drawn at most so far out: a range of two finite numbers may be infinite
 _LAST = 8.64e12  # seconds since 1970 that JavaScript can express
 _SHORT = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+Values = Sequence[float | None]
 
 
 class Chart(Protocol):

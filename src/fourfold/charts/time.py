@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Sequence
 
 from fourfold.charts.spec import DAY, words
 
@@ -21,6 +22,15 @@ def moment(at: float) -> str:
     except (ValueError, OverflowError, OSError):  # a time that no calendar has
         return words(at)
     return f"{found:%Y-%m-%d}" if at % DAY == 0 else f"{found:%Y-%m-%d %H:%M}"
+
+
+def over(times: Sequence[float]) -> str:
+    """From when to when, as a sentence goes on; nothing without times.
+
+    >>> over([0, 3600, 86400]), over([])
+    (' from 1970-01-01 to 1970-01-02', '')
+    """
+    return f" from {moment(times[0])} to {moment(times[-1])}" if times else ""
 
 
 def time_ticks(start: float, end: float, about: int = 6) -> list[tuple[float, str]]:

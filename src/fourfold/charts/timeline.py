@@ -58,7 +58,6 @@ class Timeline:
     def svg(self, width: int = 640, height: int = 0) -> str:
         """As a static picture; its height follows the rows unless it is given."""
         canvas = Canvas(width, height or 48 + _TALL * max(len(self.rows), 1), self.title, self.summary)
-        canvas.text(0, 12, self.title, bold=True)
         plot = Plot(canvas, [at for row in self.rows for at in (row.low, row.high, row.end)], [0.0, 1.0], "",
                     left=_LABELS)  # fmt: skip
         plot.times()

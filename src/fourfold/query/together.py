@@ -84,23 +84,25 @@ def together(
     return found
 
 
-def slices_of(reader: Reader, stream: str, stretch: Stretch) -> dict[tuple[str, ...], dict[str, float]]:
-    """How many records of a stream each slice has in a stretch of time, by the names of the slices."""
-    owner = Owner.of_stream(stream)
+def slices_of(
+    reader: Reader, streams: Sequence[str], stretch: Stretch
+) -> dict[tuple[str, tuple[str, ...]], dict[str, float]]:
+    """How many records each slice of some streams has in a stretch of time, by stream and the names of the slices."""
+    wanted = {Owner.of_stream(name) for name in streams}
     known = {
-        entry.id: entry
-        for of, entry in reader.recall(bulk.of_streams)
-        if of == owner and entry.kind == "stream" and entry.slice != EVERYTHING
+        entry.id: (owner.name, entry)
+        for owner, entry in reader.recall(bulk.of_streams)
+        if entry.kind == "stream" and entry.slice != EVERYTHING and owner in wanted
     }
     if not known:
         return {}
     with reader.database.read() as connection:
         stored = bulk.select(connection, reader.project, stretch.level, stretch.start, stretch.end, set(known))
-    found: dict[tuple[str, ...], dict[str, float]] = {}
+    found: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}
     for i in stretch.holds(stored.buckets).tolist():
-        entry = known[int(stored.series[i])]
+        stream, entry = known[int(stored.series[i])]
         n = int(np.frombuffer(stored.tallies[i], "<i8", 1)[0])
-        by_slice = found.setdefault(entry.names, collections.defaultdict(float))
+        by_slice = found.setdefault((stream, entry.names), collections.defaultdict(float))
         by_slice[entry.slice] += n
     return found
 

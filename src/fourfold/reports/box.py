@@ -111,8 +111,7 @@ def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[D
     halves = [together(reader, streams, half, chosen.where) for half in chosen.baseline]
     found = ranked_columns(reader, here, halves)
     if not chosen.where:
-        for stream in streams:
-            found += _slices(reader, stream, chosen)
+        found += _slices(reader, streams, chosen)
     found += _runs(reader, chosen)
     return ranked(found)
 
@@ -164,14 +163,15 @@ def words(found: Counts) -> str:
     return f"{rows:,} records{tail}"
 
 
-def _slices(reader: Reader, stream: str, chosen: Sides) -> list[Difference]:
+def _slices(reader: Reader, streams: Sequence[str], chosen: Sides) -> list[Difference]:
     """The shares of each dimension's slices."""
-    here = slices_of(reader, stream, chosen.inside)
-    halves = [slices_of(reader, stream, half) for half in chosen.baseline]
-    versions = {t.version for t in reader.recall(catalogue.tasks).values() if t.prediction.stream == stream}
+    here = slices_of(reader, streams, chosen.inside)
+    halves = [slices_of(reader, streams, half) for half in chosen.baseline]
+    versions = {(task.prediction.stream, (task.version,)) for task in reader.recall(catalogue.tasks).values()}
     found = []
-    for names in here:
-        inside, several = _by_value(here[names]), [_by_value(half[names]) for half in halves if names in half]
+    for place, slices in here.items():
+        stream, names = place
+        inside, several = _by_value(slices), [_by_value(half[place]) for half in halves if place in half]
         if not several:
             continue
         baseline: dict[str, float] = collections.defaultdict(float)
@@ -182,7 +182,7 @@ def _slices(reader: Reader, stream: str, chosen: Sides) -> list[Difference]:
         usual = of_names(*several)[0].value if len(several) == 2 else 0.0
         found.append(
             Difference(
-                "version" if len(names) == 1 and names[0] in versions else "slice", stream, " × ".join(names), effect,
+                "version" if place in versions else "slice", stream, " × ".join(names), effect,
                 groups, int(sum(inside.values())), int(sum(baseline.values())),
                 _most_different(inside, baseline) if len(names) == 1 else None, usual,
             )

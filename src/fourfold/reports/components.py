@@ -27,13 +27,15 @@ def components(reader: Reader) -> Table[ComponentView]:
     """The components, in the order of their first run."""
     with reader.database.read() as connection:
         counted = runs.components(connection, reader.project)
-        edges = runs.edges(connection, reader.project)
-        out = []
-        for name, number in counted.items():
-            recent = runs.recent(connection, reader.project, name, 10)
-            feeds = tuple(dict.fromkeys(down for up, down, _ in edges if up == name))
-            failed = sum(r.status is not RunStatus.SUCCEEDED and r.status is not RunStatus.RUNNING for r in recent)
-            out.append(ComponentView(name, number, recent[0], failed, feeds))
+        newest = runs.newest(connection, reader.project, 10)
+        feeds: dict[str, dict[str, None]] = {}
+        for up, down, _ in runs.edges(connection, reader.project):
+            feeds.setdefault(up, {})[down] = None
+    out = []
+    for name, number in counted.items():
+        several = newest[name]
+        failed = sum(r.status is not RunStatus.SUCCEEDED and r.status is not RunStatus.RUNNING for r in several)
+        out.append(ComponentView(name, number, several[-1], failed, tuple(feeds.get(name, ()))))
     return Table(out, _columns)
 
 

@@ -19,7 +19,9 @@ _FEWEST = 5.0  # records of a group that are expected, for it to be judged by it
 _NAMED = 12  # values of a category that are drawn
 MISSING = "(missing)"
 REST = "(other)"
+_TENTHS = np.arange(1, GROUPS) / GROUPS
 _LARGEST = float(np.finfo(np.float64).max)
+Axis = Floats | Ints
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def effect(inside: Floats, baseline: Floats) -> Effect:
     if n <= 0 or m <= 0:
         return Effect(0.0, 0.0, 1.0)
     rare = (inside + baseline) / (n + m) * min(n, m) < _FEWEST
-    inside, baseline = (np.append(side[~rare], side[rare].sum()) for side in (inside, baseline))
+    if rare.any():
+        inside, baseline = (np.append(side[~rare], side[rare].sum()) for side in (inside, baseline))
     p, q = np.maximum(inside / n, 0), np.maximum(baseline / m, 0)
     scale = 8 / (1 / n + 1 / m)
     freedom = max(int(((inside > 0) | (baseline > 0)).sum()) - 1, 1)
@@ -136,24 +139,18 @@ def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> Groups
 
 
 def _of_numbers(inside: Counts, baseline: Counts) -> Effect:
-    """By the tenths of the baseline; bins of one binning are in the order of their values, and need none."""
+    """By the tenths of the baseline; bins of one binning are in the order of their values, and need no place."""
     if inside.binning == baseline.binning and len(inside.bins) and len(baseline.bins):
-        bins = np.union1d(inside.bins, baseline.bins)
-        here, there = (_at(bins, side) for side in (inside, baseline))
-        positions = bins.astype(np.float64)
+        here, there = ((side.bins, side.counts) for side in (inside, baseline))
+        edges = _tenths(*(there if there[1].any() else here))
     else:
-        here, there, positions = _places(inside, baseline)
-    edges = _tenths(positions, there if there.any() else here)
-    group = np.searchsorted(edges, positions, side="left")
+        on_here, on_there, positions = _places(inside, baseline)
+        here, there = (positions, on_here), (positions, on_there)
+        order = np.argsort(positions, kind="stable")
+        edges = _tenths(positions[order], (on_there if on_there.any() else on_here)[order])
     special = [pair for _, pair in _special(inside, baseline)]
-    sides = [np.bincount(group, side, len(edges) + 1) for side in (here, there)]
-    return effect(*(np.append(side, [pair[i] for pair in special]) for i, side in enumerate(sides)))
-
-
-def _at(bins: Ints, counts: Counts) -> Floats:
-    found = np.zeros(len(bins))
-    found[np.searchsorted(bins, counts.bins)] = counts.counts
-    return found
+    groups = [np.bincount(np.searchsorted(edges, bins), n, len(edges) + 1) for bins, n in (here, there)]
+    return effect(*(np.array([*side.tolist(), *(pair[i] for pair in special)]) for i, side in enumerate(groups)))
 
 
 def _numbers(inside: Counts, baseline: Counts) -> Groups:
@@ -194,14 +191,14 @@ def _tally(counts: Counts, names: Sequence[str]) -> int:
     return sum(counts.tally(name) for name in names)
 
 
-def _tenths(places: Floats, counts: Floats) -> Floats:
-    """Where tenths of the records end; a value that many have is a group of its own."""
-    order = np.argsort(places, kind="stable")
-    reached = np.cumsum(counts[order])
+def _tenths(places: Axis, counts: Axis) -> Axis:
+    """Where tenths of the records end, of places in order; a value that many have is a group of its own."""
+    reached = np.cumsum(counts)
     if not len(reached) or reached[-1] <= 0:
         return places[:0]
-    at = np.searchsorted(reached, reached[-1] * np.arange(1, GROUPS) / GROUPS)
-    return np.unique(places[order][np.minimum(at, len(order) - 1)])
+    at = np.searchsorted(reached, reached[-1] * _TENTHS)
+    ends = places[np.minimum(at, len(places) - 1)]
+    return ends[np.append(True, ends[1:] != ends[:-1])]
 
 
 def _even(places: Floats, weights: Floats) -> Floats:

@@ -9,7 +9,7 @@ from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Value, percent
 from fourfold.query.counts import CurrentCounts, totals
 from fourfold.query.reader import Reader
 from fourfold.query.table import Table, moment
-from fourfold.state import catalogue, series
+from fourfold.state import bulk, catalogue, series
 
 _COLUMN_METRICS = ("null_rate", "nan_rate", "mean", "quantile(0.5)", "min", "max", "distinct")
 
@@ -69,14 +69,12 @@ def streams(reader: Reader) -> Table[StreamView]:
 
 def spans(reader: Reader) -> dict[str, tuple[int, int]]:
     """From when to when each stream has records, in event time: to the hour, the start of what is kept by days only."""
-    found = {}
     with reader.database.read() as connection:
-        for name in catalogue.streams(connection, reader.project):
-            owner = Owner.of_stream(name)
-            days, hours = (series.span(connection, reader.project, owner, level) for level in (DAY, HOUR))
-            if days is not None:
-                found[name] = days[0], days[1] + DAY if hours is None else hours[1] + HOUR
-    return found
+        days, hours = (bulk.spans(connection, reader.project, level) for level in (DAY, HOUR))
+    return {
+        owner.name: (first, hours[owner][1] + HOUR if owner in hours else last + DAY)
+        for owner, (first, last) in days.items()
+    }
 
 
 def columns(reader: Reader, stream: str) -> Table[ColumnView]:

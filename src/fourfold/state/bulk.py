@@ -83,6 +83,21 @@ def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, i
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def spans(connection: sa.Connection, project: str, level: int) -> dict[Owner, tuple[int, int]]:
+    """Each stream's first and last bucket: two steps in the index, however many buckets there are."""
+    ends = [
+        sa.select(end(counts.c.bucket))
+        .where(counts.c.series_id == series.c.id, counts.c.level == level)
+        .correlate(series)
+        .scalar_subquery()
+        for end in (sa.func.min, sa.func.max)
+    ]
+    query = sa.select(series.c.owner, *ends).where(
+        series.c.project == project, series.c.kind == "stream", series.c.slice == EVERYTHING
+    )
+    return {owner: (first, last) for owner, first, last in connection.execute(query) if first is not None}
+
+
 def rows(connection: sa.Connection, project: str, level: int, start: int, end: int) -> dict[int, list[int]]:
     """The number of records in each bucket of [start, end) that has any, by series of streams."""
     query = (

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from fourfold.charts import Chart, Limit
 from fourfold.errors import FourfoldError
-from fourfold.model import DAY, Finding, Group, Incident, ObjectiveStatus, Owner, Severity, slice_key
+from fourfold.model import Finding, Group, Incident, ObjectiveStatus, RunStatus, Severity, slice_key
 from fourfold.model.objective import OF_RUNS
 from fourfold.query.filtered import chosen
-from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
 from fourfold.reports.components import ComponentView, components
 from fourfold.reports.problems import uncountable
 from fourfold.reports.streams import spans
-from fourfold.reports.tasks import headlines
-from fourfold.state import catalogue, series
-from fourfold.views import curves, forms
+from fourfold.state import bulk, catalogue
+from fourfold.views import curves, forms, tasks
 from fourfold.views.asking import Asked, path
 from fourfold.views.page import Page, Plain
 from fourfold.views.standings import standings
@@ -26,7 +24,8 @@ from fourfold.watch.memory import remembered
 from fourfold.watch.objectives import ObjectiveView
 from fourfold.watch.rows import iso
 
-_CHARTS = 12  # objectives and tasks that are drawn
+_CHARTS = 12  # objectives that are drawn
+_TASKS, _COMPONENTS = 20, 50  # that are shown; of more, those first that something is wrong with
 _WORST = 5  # findings of a group that are shown
 _BACK = "-90d"
 _TITLES = {
@@ -42,15 +41,16 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     active = list(incidents(reader, active=True))
     objectives, charts = list(standings(reader, now)), dict[str, Chart]()
     shown = [_objective(reader, view, active, charts, now) for view in objectives]
-    tasks = [_task(reader, name, charts, now) for name in reader.recall(catalogue.tasks)]
-    listed = components(reader)
+    declared, listed = tasks.in_order(reader, active), components(reader)
     ends = _ends(reader)
     data = {
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
         "state": _state(active, objectives, empty=not ends and not listed), "headline": _headline(active, objectives),
         "behind": reader.standing.behind, "objectives": shown, "groups": _groups(reader, active, listed),
         "incidents": [forms.incident(each) for each in active[: asked.limit]], "incidents_total": len(active),
-        "tasks": tasks, "components": [_component(view) for view in listed], "problems": len(uncountable(reader)),
+        "tasks": [tasks.row(reader, one, charts, now) for one in declared[:_TASKS]], "tasks_total": len(declared),
+        "components": [_component(view) for view in _failed_first(listed)[:_COMPONENTS]],
+        "components_total": len(listed), "problems": len(uncountable(reader)),
     }  # fmt: skip
     return Page(data, charts)
 
@@ -158,30 +158,9 @@ def _drawn(reader: Reader, view: ObjectiveView, now: float) -> Chart | None:
     return curves.line(view.expression, result, objective.metric, limits=[bound])
 
 
-def _task(reader: Reader, name: str, charts: dict[str, Chart], now: float) -> Plain:
-    task = reader.recall(catalogue.tasks)[name]
-    shown: list[Plain] = []
-    drawn = None
-    try:
-        names = headlines(task)
-        shown = [{"metric": m, "title": m, "value": forms.value(metric(reader, name, m)[0].value)} for m in names]
-        if len(charts) < 2 * _CHARTS and reader.database.recall(series.span, reader.project, Owner.of_task(name), DAY):
-            window = Asked().window(reader, Owner.of_task(name), now, default=_BACK)
-            result = window.metric(reader, name, names[0])
-            drawn = f"task:{name}"
-            charts[drawn] = curves.line(f"{names[0]} of {name}", result, names[0])
-        reason = ""
-    except FourfoldError as error:
-        reason = str(error)
-    return {
-        "name": name, "kind": task.kind, "prediction": str(task.prediction), "label": str(task.label),
-        "href": path("tasks", name), "metrics": shown, "chart": drawn, "reason": reason,
-    }  # fmt: skip
-
-
 def _groups(reader: Reader, active: Sequence[Incident], listed: Sequence[ComponentView]) -> list[Plain]:
     memory = remembered(reader)
-    columns = sum(len(reader.recall(_columns, stream)) for stream in forms.known_streams(reader))
+    columns = len({(owner, entry.column) for owner, entry in reader.recall(bulk.of_streams) if entry.column})
     watched: Mapping[Group, Plain] = {
         Group.STATELESS_SINGLE: {"components": len(listed), "columns": columns},
         Group.STATELESS_CROSS: {"components": len(listed)},
@@ -217,8 +196,8 @@ def _urgency(found: Finding) -> tuple[int, float, str]:
     return found.severity.rank, -found.weight, found.series
 
 
-def _columns(connection: series.Connection, project: str, stream: str) -> set[str]:
-    return {entry.column for entry in series.find(connection, project, Owner.of_stream(stream))} - {""}
+def _failed_first(listed: Sequence[ComponentView]) -> list[ComponentView]:
+    return sorted(listed, key=lambda view: view.last.status not in (RunStatus.FAILED, RunStatus.LOST))
 
 
 def _component(view: ComponentView) -> Plain:

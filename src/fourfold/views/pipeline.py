@@ -48,9 +48,11 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     known = forms.known_streams(reader)
     logged = sorted(known if len(known) <= _STREAMS else joined & known)
     logged = [name for name in logged if name in joined or reader.log(name).version is not None]
-    places: list[Place] = [*(("component", name) for name in number), *(("stream", name) for name in logged),
-                           *(("task", name) for name in tasks)]  # fmt: skip
-    shown = set(places)
+    every: list[Place] = [*(("component", name) for name in number), *(("stream", name) for name in logged),
+                          *(("task", name) for name in tasks)]  # fmt: skip
+    wrong = {*changed, *worse, *(p for each in active for f in each.findings for p in _places(f.where))}
+    shown = _shown(every, wrong, lineage, asked.limit)
+    places = [place for place in every if place in shown]
     edges = [(up, down) for up, downs in lineage.feeds.items() for down in downs if up in shown and down in shown]
     artifacts: dict[tuple[str, str], list[str]] = {}
     for up, down, name in reader.recall(runs.edges):
@@ -67,19 +69,19 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     nodes = []
     for place in places:
         x, y = at[_id(place)]
-        own = [f for each in active for f in each.findings if _is_at(f.where, place)]
+        own = [f for each in active for f in each.findings if place in _places(f.where)]
         nodes.append(
             {
                 "id": _id(place), "type": place[0], "name": place[1], "href": _href(place), "x": x, "y": y,
                 "marks": {"changed": changed.get(place, []), "worse": worse.get(place, []),
                           "touched": sorted(map(_id, touched.get(place, ())))},
                 "findings": len(own), "incidents": sorted({each.id for each in active
-                                                          if any(_is_at(f.where, place) for f in each.findings)}),
+                                                          if any(place in _places(f.where) for f in each.findings)}),
                 **_of_runs(newest.get(place[1], []) if place[0] == "component" else [], number.get(place[1], 0), now),
             }
         )  # fmt: skip
     data = {
-        "nodes": nodes, "took": time.perf_counter() - began,
+        "nodes": nodes, "total": len(every), "took": time.perf_counter() - began,
         "edges": [
             {"from": _id(up), "to": _id(down), "artifacts": artifacts.get((up[1], down[1]), [])}
             for up, down in sorted(edges)
@@ -167,11 +169,24 @@ def _state(place: Place, newest: dict[str, list[Run]]) -> str:
     return several[-1].status.value if several else ""
 
 
-def _is_at(where: Where, place: Place) -> bool:
-    kind, name = place
-    if kind == "component":
-        return where.component == name
-    return where.stream == name if kind == "stream" else where.task == name and not where.stream
+def _places(where: Where) -> list[Place]:
+    """The parts that something is found at."""
+    named = (("component", where.component), ("stream", where.stream), ("task", "" if where.stream else where.task))
+    return [(kind, name) for kind, name in named if name]
+
+
+def _shown(places: list[Place], wrong: set[Place], lineage: Lineage, most: int) -> set[Place]:
+    """At most so many parts: those that something is wrong with first, each with what feeds it and what it feeds."""
+    if len(places) <= most:
+        return set(places)
+    known, found = set(places), set[Place]()
+    for place in sorted(places, key=lambda place: place not in wrong):
+        for near in (place, *sorted(lineage.upstream(place) | lineage.downstream(place))):
+            if len(found) >= most:
+                return found
+            if near in known:
+                found.add(near)
+    return found
 
 
 def _of_runs(several: list[Run], number: int, now: float) -> Plain:

@@ -18,6 +18,8 @@ from fourfold.views.page import Page, Plain
 from fourfold.watch.incidents import incidents
 
 _ORDER = ("task", "component", "stream", "objective", "incident", "column", "slice", "key")
+_NAMED = 3  # the rank from which on a name has the text itself
+_LOGS = 20  # in which a key is looked for where names have the text, too
 Entry = tuple[str, str, str, str]  # type, name, about, href
 
 
@@ -29,7 +31,8 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
          if (rank := _rank(entry[1], entry[2], text)) is not None
     ) if text else []  # fmt: skip
     rows = [_row(entry) for *_, entry in found]
-    if text and (key := _key(reader, text)) is not None:
+    named = bool(found) and found[0][0] <= _NAMED
+    if text and (key := _key(reader, text, _LOGS if named else None)) is not None:
         rows.insert(0, key)
     return Page({"q": text, "rows": rows[asked.offset : asked.offset + asked.limit], "total": len(rows)}, rows=rows)
 
@@ -89,9 +92,10 @@ def _slice(task: str, key: str) -> Iterator[Entry]:
     yield "slice", name, f"of {task}", path("tasks", task, only=only)
 
 
-def _key(reader: Reader, text: str) -> Plain | None:
-    """The key itself, if a task's predictions or labels have it."""
-    for stream in dict.fromkeys(s for task in reader.recall(catalogue.tasks).values() for s in task.streams):
+def _key(reader: Reader, text: str, most: int | None) -> Plain | None:
+    """The key itself, if a task's predictions or labels have it; of ``most`` streams, as each log has to be opened."""
+    streams = dict.fromkeys(s for task in reader.recall(catalogue.tasks).values() for s in task.streams)
+    for stream in list(streams)[:most]:
         if reader.log(stream).version is not None:
             found = reader.log(stream).whole().records(pc.field(KEY) == text, [KEY])
             if found.num_rows:

@@ -23,9 +23,15 @@ export interface Drawing {
 const COLOURED = new Set(["color", "borderColor", "backgroundColor"]);
 const MARGIN = { left: 60, right: 16, top: 12, bottom: 24 };
 
+/** A colour by its name, as it is on the ground that is seen; a chart knows no variables. */
 export function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim() || "currentColor";
+  if (!probe.isConnected) document.body.append(probe);
+  probe.style.color = `var(--${name})`;
+  return getComputedStyle(probe).color;
 }
+
+const probe = document.createElement("span");
+probe.hidden = true;
 
 function painted(value: unknown, key = ""): unknown {
   if (Array.isArray(value)) return value.map((entry) => painted(entry, key));

@@ -8,7 +8,7 @@ import { Ago, Onset, Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
 import { count, inUnit, length, ofMetric, sliceWords, words } from "../format";
 import { usePageApi } from "../api";
-import type { ChartSpec, Group, Home as Data, Objective } from "../types";
+import type { ChartSpec, Group, Home as Data, Objective, TaskRow } from "../types";
 
 const STATES: Record<string, string> = { broken: "Broken", degraded: "Degraded", healthy: "Healthy", empty: "Nothing yet" };
 
@@ -52,11 +52,11 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
       <Section title="The four groups of problems">
         <Groups groups={data.groups} incidents={new Map(data.incidents.map((row) => [row.id, row.href]))} />
       </Section>
-      <Section title="Open incidents" note={data.incidents_total > data.incidents.length ? `${data.incidents.length} of ${data.incidents_total}` : undefined} tools={<A href="/incidents?state=all">All incidents</A>}>
+      <Section title="Open incidents" note={partOf(data.incidents.length, data.incidents_total)} tools={<A href="/incidents?state=all">All incidents</A>}>
         <Incidents rows={data.incidents} />
       </Section>
       <div class="columns">
-        <Section title="Tasks">
+        <Section title="Tasks" note={partOf(data.tasks.length, data.tasks_total)} tools={<A href="/tasks">All tasks</A>}>
           <Table
             label="tasks"
             rows={data.tasks}
@@ -68,13 +68,13 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
               ...[0, 1, 2].map((i) => ({
                 head: "",
                 number: true,
-                cell: (row: Data["tasks"][number]) => row.metrics[i] && <span class="labelled"><span class="quiet">{words(row.metrics[i].title)}</span> <Number_ value={row.metrics[i].value} /></span>,
+                cell: (row: TaskRow) => row.metrics[i] && <span class="labelled"><span class="quiet">{words(row.metrics[i].title)}</span> <Number_ value={row.metrics[i].value} /></span>,
               })),
               { head: "Trend", class: "fit", cell: (row) => row.chart && charts[row.chart] && <Small spec={charts[row.chart]!} /> },
             ]}
           />
         </Section>
-        <Section title="Components" tools={<A href="/pipeline">Pipeline</A>}>
+        <Section title="Components" note={partOf(data.components.length, data.components_total)} tools={<A href="/pipeline">Pipeline</A>}>
           <Table
             label="components"
             rows={data.components}
@@ -94,6 +94,11 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
       {data.problems > 0 && <p class="note"><A href="/settings">{data.problems} {data.problems === 1 ? "problem" : "problems"} of the data themselves</A>, such as labels that join nothing.</p>}
     </>
   );
+}
+
+/** How many of a list are shown, where it is not all. */
+function partOf(shown: number, total: number): string | undefined {
+  return total > shown ? `${count(shown)} of ${count(total)}` : undefined;
 }
 
 function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {

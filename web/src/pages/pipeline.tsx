@@ -20,6 +20,7 @@ export function Pipeline() {
             <p class="empty">No component has run and nothing was logged yet: <code>@ff.component</code> on a function puts it here.</p>
           ) : (
             <>
+              {data.total > data.nodes.length && <p class="note">{count(data.nodes.length)} of {count(data.total)} parts: those first that something is wrong with, each with what feeds it and what it feeds. The others are found by a search.</p>}
               <Graph data={data} />
               <Section title="Components"><Components nodes={data.nodes.filter((node) => node.type === "component")} /></Section>
             </>

@@ -16,12 +16,13 @@ from fourfold.serve.api import settings
 from fourfold.serve.api.answers import page_endpoint
 from fourfold.serve.api.parameters import AGAINST, BY, ESTIMATE, METRIC, PROJECT, WHERE, WINDOW, named, wanted
 from fourfold.serve.routes import Endpoint
-from fourfold.views import box, column, compare, home, incident, pipeline, run, search, stream, task, trace
+from fourfold.views import box, column, compare, home, incident, pipeline, run, search, stream, task, tasks, trace
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     page_endpoint("/api/home", home.page, "Objectives, the four groups of problems, open incidents, tasks"),
     page_endpoint("/api/pipeline", pipeline.page, "The components and tasks, what feeds what, and three marks",
                   listed=True),
+    page_endpoint("/api/tasks", tasks.page, "The tasks and their main metrics", listed=True),
     page_endpoint(
         "/api/tasks/{task:name}", task.page, "A task over time and by slice",
         named("task", "The task."), *WINDOW, *WHERE, BY, METRIC, ESTIMATE, listed=True,
