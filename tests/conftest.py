@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from hypothesis import HealthCheck, settings
 import fourfold as ff
 from fourfold.model import DUCKDB, ENGINES, Address, Place
 from fourfold.sdk import Session
+from fourfold.state import open_state
+from fourfold.state.sqlite import SQLite
 from fourfold.store import Store
 from tests import objects, sessions
 from tests.services import Chosen, place
@@ -71,6 +76,26 @@ def spark() -> Iterator[Any]:
     """A small session for a whole run of tests."""
     with sessions.local() as session:
         yield session
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new state in a file is a copy of one that the migrations made: most tests need one, and none another."""
+    made = tmp_path_factory.mktemp("state") / "state.db"
+    open_state("", made.parent).close()
+    prepare = SQLite.prepare
+
+    def prepared(system: SQLite) -> None:
+        prepare(system)
+        if system.writable and not system.path.exists():
+            copy = Path(shutil.copyfile(made, system.path.with_name(f".{secrets.token_hex(4)}")))
+            with contextlib.suppress(FileExistsError):  # another thread's
+                os.link(copy, system.path)
+            copy.unlink()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SQLite, "prepare", prepared)
+        yield
 
 
 @pytest.fixture(autouse=True)

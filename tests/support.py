@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from fourfold import counts
 from fourfold.counts import KEYS, Counts
@@ -24,6 +25,8 @@ from fourfold.state import series
 from fourfold.store import Store
 
 START = 1_700_006_400  # a midnight
+# of a property of which each example takes a store or more; .ci/run asks for more with the profile "thorough"
+SLOW = settings(max_examples=max(1, settings().max_examples // 4))
 
 
 class Sender:

@@ -26,8 +26,9 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold import config
 from fourfold.errors import ConfigError, StoreError
-from fourfold.log import Quarantine, messages, open_inbox
+from fourfold.log import Inbox, Quarantine, messages, open_inbox
 from fourfold.log.messages import Dropped
+from fourfold.log.wire import written
 from fourfold.model import Run, RunStatus
 from fourfold.model.records import KEY
 from fourfold.reports.problems import problems
@@ -35,18 +36,22 @@ from fourfold.sdk import Session
 from fourfold.sdk.batch import from_records, with_batch
 from fourfold.sdk.record import Record
 from fourfold.store import Store
-from tests.support import Sender, waiting
+from tests.support import SLOW, Sender, waiting
 
 SECONDS = float(os.environ.get("FOURFOLD_STRESS_SECONDS", "4"))
 ENDS = int(os.environ.get("FOURFOLD_ENDS", "24"))
 
 
-def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> None:
+def content_of(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> tuple[str, bytes]:
+    """A message of one record: its id, and its file's bytes."""
     ((prepared, _),) = from_records([Record(stream, None, {"x": sequence}, f"k{sequence}", None, 10**18, None)])
+    message = f"{writer}-{sequence:012d}"
     header = messages.records(store.project, stream, None, None)
-    open_inbox(store.folder / "inbox").put(
-        writer, sequence, header, with_batch(prepared.table, f"{writer}-{sequence:012d}")
-    )
+    return message, written(header, with_batch(prepared.table, message))
+
+
+def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> None:
+    open_inbox(store.folder / "inbox").deliver(*content_of(store, sequence, stream, writer))
 
 
 def logged(store: Store, stream: str = "predict") -> list[str]:
@@ -56,22 +61,33 @@ def logged(store: Store, stream: str = "predict") -> list[str]:
 # the inbox ----------------------------------------------------------------------------------------------------------
 
 
+@SLOW
 @given(
     st.lists(
-        st.tuples(st.integers(0, 3), st.sets(st.integers(1, 12)), st.sampled_from(["predict", "arrivals"])),
+        st.tuples(
+            st.integers(0, 3), st.sets(st.integers(1, 12)), st.sampled_from(["predict", "arrivals"]),
+            st.sampled_from(["alone", "together", "both", "again"]),
+        ),
         min_size=1, max_size=8,
     )
 )  # fmt: skip
-def test_whatever_a_listing_hides_each_message_is_taken_once(steps: list[tuple[int, set[int], str]]) -> None:
+def test_whatever_a_listing_hides_each_message_is_taken_once(steps: list[tuple[int, set[int], str, str]]) -> None:
+    """Each step puts some messages: alone, together in one file, both, or together with all those before them."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store", "test")
-        whole, sequence, sent = store.writer._inbox.pending, 0, dict[str, list[str]]()
-        for number, hidden, stream in steps:
-            for _ in range(number):
-                sequence += 1
-                put(store, sequence, stream)
+        inbox, whole, sent = Inbox(Path(store.folder) / "inbox"), store.writer._inbox.pending, dict[str, list[str]]()
+        every: list[tuple[str, bytes]] = []
+        for step, (number, hidden, stream, how) in enumerate(steps):
+            for sequence in range(len(every) + 1, len(every) + 1 + number):
+                every.append(content_of(store, sequence, stream))
                 sent.setdefault(stream, []).append(f"k{sequence}")
-            listing = [path for path in whole() if int(path.stem.rpartition("-")[2]) not in hidden]
+            new = every[len(every) - number :]
+            if how in ("alone", "both"):
+                for message, content in new:
+                    inbox.deliver(message, content)
+            if together := {"alone": [], "again": every}.get(how, new):
+                inbox.deliver_together(f"{'az'[step % 2]}-{step + 1:012d}", together)
+            listing = [path for place, path in enumerate(whole(), 1) if place not in hidden]
             store.writer._inbox.pending = lambda listing=listing: listing  # type: ignore[method-assign, misc]
             store.writer.catch_up()
         store.writer._inbox.pending = whole  # type: ignore[method-assign]
