@@ -8,7 +8,7 @@ import { A, Name } from "../parts/link";
 import { Head, Ready, Section } from "../parts/ready";
 import { Pages, Table } from "../parts/table";
 import { Time } from "../parts/time";
-import { set, usePlace } from "../route";
+import { part, set, usePlace } from "../route";
 import type { ColumnRow, ComparePage, StreamPage } from "../types";
 
 const TAKES = ["order", "offset", "start", "end", "every"];
@@ -16,7 +16,7 @@ const LIMIT = 200;
 
 export function Stream({ name }: { name: string }) {
   const { query } = usePlace();
-  const path = `/streams/${encodeURIComponent(name)}`;
+  const path = `/streams/${part(name)}`;
   const asked = usePageApi<StreamPage>(path, TAKES, { limit: String(LIMIT) });
   const box = query.get("box");
   return (
@@ -79,7 +79,7 @@ export function Streams() {
             id={(row) => row}
             empty="Nothing has been logged yet."
             columns={[
-              { head: "Stream", class: "wide", cell: (row) => <A href={`/streams/${encodeURIComponent(row)}`}><Name text={row} /></A> },
+              { head: "Stream", class: "wide", cell: (row) => <A href={`/streams/${part(row)}`}><Name text={row} /></A> },
             ]}
           />
         )}

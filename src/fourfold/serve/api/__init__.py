@@ -6,7 +6,8 @@ Apache ECharts, with colours as "token:NAME" (see ``charts.tokens``) under the k
 not have null. A metric's value is ``{"value", "low", "high", "n", "coverage", "status", "reason", …}``. Addresses may
 say ``project``, ``start`` and ``end`` (ISO, or "-7d": so long before the end of the data), ``every``, ``by``, ``only``
 and ``without`` (slices: "carrier=AA"), ``metric``, ``against``, ``limit``, ``offset``, ``order``, and ``format`` (json,
-csv, parquet: the main table as a file). An answer has an ETag. In paths, names are percent-encoded, slashes too.
+csv, parquet: the main table as a file). An answer has an ETag. In paths, names are percent-encoded,
+slashes too; of a name "." or ".." clients make steps, so that it is "~." or "~..".
 """
 
 from __future__ import annotations
