@@ -325,6 +325,11 @@ export interface BoxPage {
   took: number;
 }
 
+export interface StreamList {
+  streams: { name: string; component: string; key: string | null; columns: number; first: string | null; last: string | null; findings: number; href: string }[];
+  total: number;
+}
+
 export interface ComparePage {
   a?: { text: string; n: number };
   b?: { text: string; n: number };
