@@ -291,6 +291,16 @@ def test_settings_tell_no_secret(client: TestClient) -> None:
     assert data["tokens"] == [] and data["project"] == "shop" and data["objectives"][0]["name"] == "buys-accuracy"
 
 
+def test_the_streams_are_listed_with_whose_they_are(client: TestClient) -> None:
+    data = get(client, "streams")["data"]
+    assert [row["name"] for row in data["streams"]] == ["orders", "predict"] and data["total"] == 2
+    predict = data["streams"][1]
+    assert predict["columns"] == 3 and predict["key"] == "id" and predict["href"] == "/streams/predict"
+    assert predict["first"] == "2023-11-15T00:00:00Z" and predict["last"].startswith("2023-12-24")
+    assert predict["findings"] > 0
+    assert [row["name"] for row in get(client, "streams", order="-columns", limit=1)["data"]["streams"]] == ["predict"]
+
+
 def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
     session = ff.init(str(tmp_path / "store"), "shop")
     for i in range(30):

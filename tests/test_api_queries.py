@@ -19,14 +19,16 @@ from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, together
-from fourfold.reports.box import sides
+from fourfold.reports.box import Difference, sides
 from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
-from fourfold.reports.shapes import effect, of_names
+from fourfold.reports.shapes import Effect, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
 from fourfold.store import Store
 from fourfold.views.asking import Asked
 from fourfold.views.compare import difference
+from fourfold.views.differing import gathered
+from fourfold.watch.lineage import Lineage
 
 START = 1_700_006_400
 
@@ -189,3 +191,20 @@ def test_the_quick_look_at_columns_says_what_the_full_one_says(reader: Reader) -
     assert told == [(c.name, c.kind, c.rows, c.missing, c.low, c.high) for c in full] and len(told) == 4
     some = summaries(reader, "p", window, {"x"})
     assert some == [column for column in full if column.name == "x"]
+
+
+def test_a_column_that_passes_through_several_streams_is_one_difference() -> None:
+    def at(stream: str, name: str, value: float, kind: str = "column") -> Difference:
+        return Difference(kind, stream, name, Effect(value, value - 0.05, value + 0.05), None, 1, 1)
+
+    lineage = Lineage.of([("ingest", "join")], {"joined": "join", "flights": "ingest"}, [])
+    found = [
+        at("joined", "hour", 0.5),
+        at("flights", "hour", 0.48),
+        at("flights", "day", 0.48),
+        at("joined", "day", 0.1),
+    ]
+    several = [[(one.where, one.name) for one in group] for group in gathered(found, lineage)]
+    assert several == [[("flights", "hour"), ("joined", "hour")], [("flights", "day")], [("joined", "day")]]
+    runs = [at("train", "code", 0.5, "parameter"), at("publish", "code", 0.5, "parameter")]
+    assert len(gathered(runs, lineage)) == 2

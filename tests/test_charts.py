@@ -54,7 +54,7 @@ def charts(text: str, numbers: Sequence[float | None]) -> list[Chart]:
              Band(numbers, numbers, text), [Limit(1e308, text)], [Span(0, 1e18, text)]),
         Bars(text, [Series(text, numbers), Series(text, numbers)], times=TIMES),
         Bars(text, [Series(text, numbers)], labels=[text] * len(numbers), stacked=False),
-        Heat(text, [text, text], TIMES, [numbers, numbers], middle=0.5),
+        Heat(text, [text, text], TIMES, [numbers, numbers], whole=numbers),
         Heat(text, [text, text], TIMES, [numbers, numbers]),
         Bands(text, TIMES, [(0.05, numbers), (0.5, numbers), (0.95, numbers)]),
         Pair(text, [text] * len(known), (text, text), (known, known)),
@@ -137,3 +137,12 @@ def test_the_three_marks_look_different() -> None:
     nodes = [Node("a", "a", marks=("changed",)), Node("b", "b", marks=("worse",)), Node("c", "c", marks=("touched",))]
     drawn = Graph("g", nodes, [("a", "b"), ("b", "c")]).echarts()["series"][0]["data"]
     assert len({node["itemStyle"]["borderColor"] for node in drawn}) == 3
+
+
+def test_a_heat_map_colours_what_surely_differs_from_the_whole_at_that_time() -> None:
+    values, low, high = [[0.5, 0.1, 0.9, 0.2, None]], [[0.3, 0.0, 0.8, 0.1, None]], [[0.7, 0.2, 1.0, 0.3, None]]
+    chart = Heat("recall", ["AA"], [0.0, 1.0, 2.0, 3.0, 4.0], values, "share", [0.4, 0.4, 0.4, None, 0.4], low, high)
+    assert chart.shades == [[0.0, pytest.approx(-0.2), pytest.approx(0.4), 0.0, None]]
+    assert list(chart.ends) == pytest.approx([-0.4, 0.4])
+    cells = chart.echarts()["series"][0]["data"]
+    assert [cell[:3] for cell in cells] == [[0, 0, 0.5], [1, 0, 0.1], [2, 0, 0.9], [3, 0, 0.2]]

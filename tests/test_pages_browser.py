@@ -383,3 +383,28 @@ def test_a_server_that_has_gone_is_said_and_comes_back(opened: Any, tmp_path: Pa
         tab.page.get_by_role("button", name="Try again").click()
         tab.page.get_by_text("The server cannot be reached").wait_for(state="detached", timeout=60_000)
         tab.close()
+
+
+def test_streams_and_columns_of_dots_are_reached(tmp_path: Path, opened: Any) -> None:
+    """A browser takes "." and ".." in a path for steps, percent-encoded too."""
+    session = ff.init(tmp_path / "store", "dots")
+    for stream in (".", "..", "~."):
+        ff.log(stream, {"id": ["a", "b"], "..": [1.0, 2.0], "at": [1_700_006_400, 1_700_010_000]}, key="id", time="at")
+    ff.flush()
+    session.store.caught_up()
+    session.close()
+    with served(tmp_path / "store", "dots") as (home, _):
+        tab = Tab(opened, home)
+        for stream in (".", "..", "~."):
+            tab.go("/streams")
+            tab.page.get_by_role("link", name=stream, exact=True).click()
+            tab.drawn()
+            assert tab.page.locator("h1").inner_text() == stream
+            tab.page.get_by_role("link", name="..", exact=True).click()
+            tab.drawn()
+            assert tab.page.locator("h1").inner_text() == f"{stream}..."
+            tab.page.reload()
+            tab.drawn()
+            assert tab.page.locator("h1").inner_text() == f"{stream}..."
+        tab.right()
+        tab.close()

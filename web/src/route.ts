@@ -11,6 +11,8 @@ export interface Place {
 /** What stays when a link leads on: whose project, when, and how it looks. */
 const STAYS = ["project", "start", "end", "theme"];
 
+const DOTS = /^~*\.{1,2}$/;
+
 type Listener = (place: Place) => void;
 const listeners = new Set<Listener>();
 let here = read();
@@ -20,9 +22,15 @@ function read(): Place {
   return { path, parts: path.split("/").slice(1).filter(Boolean).map(decoded), query: new URLSearchParams(location.search) };
 }
 
+/** A name as a part of an address: browsers take "." and ".." for steps, encoded too, so these get a "~". */
+export function part(name: string): string {
+  return encodeURIComponent(DOTS.test(name) ? `~${name}` : name);
+}
+
 function decoded(part: string): string {
   try {
-    return decodeURIComponent(part);
+    const name = decodeURIComponent(part);
+    return DOTS.test(name) && name.startsWith("~") ? name.slice(1) : name;
   } catch {
     return part;
   }

@@ -308,6 +308,8 @@ export interface BoxRow {
   inside: { n: number; words: string };
   baseline: { n: number; words: string };
   chart: string | null;
+  /** The other streams through which the same column passes. */
+  also: { stream: string; href: string }[];
   /** The filters that take only its records, or all but them. */
   only: string | null;
   without: string | null;
@@ -323,10 +325,15 @@ export interface BoxPage {
   took: number;
 }
 
+export interface StreamList {
+  streams: { name: string; component: string; key: string | null; columns: number; first: string | null; last: string | null; findings: number; href: string }[];
+  total: number;
+}
+
 export interface ComparePage {
   a?: { text: string; n: number };
   b?: { text: string; n: number };
-  metrics?: { metric: string; unit: string; a: Value; b: Value; difference: Value | null }[];
+  metrics?: { metric: string; title: string; unit: string; a: Value; b: Value; difference: Value | null }[];
   rows?: BoxRow[];
   slices?: string[];
   versions?: string[];

@@ -16,7 +16,11 @@ _LABELS = 120.0  # pixels for the names of rows
 
 @dataclasses.dataclass(frozen=True)
 class Heat:
-    """A value for each row and time (seconds since 1970); ``middle`` is where the colours part, such as the whole's."""
+    """A value for each row and time (seconds since 1970).
+
+    ``whole`` are the values of the whole at these times: with them, a colour says by how much a row surely differs from
+    the whole at that time, given the ends of the values' intervals; what chance may make of it has no colour.
+    """
 
     kind: ClassVar[str] = "heat"
 
@@ -25,16 +29,29 @@ class Heat:
     times: Sequence[float]
     values: Sequence[Values]
     unit: str = ""
-    middle: float | None = None
+    whole: Values = ()
+    low: Sequence[Values] = ()
+    high: Sequence[Values] = ()
+
+    @property
+    def shades(self) -> list[list[float | None]]:
+        """What the colours show: the values, or how far they surely are from the whole's."""
+        if not self.whole:
+            return [[number(value) for value in row] for row in self.values]
+        ends = zip(self.low or self.values, self.high or self.values, strict=True)
+        return [
+            [_beyond(*cell) for cell in zip(row, low, high, self.whole, strict=True)]
+            for row, (low, high) in zip(self.values, ends, strict=True)
+        ]
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The values at the ends of the colours."""
-        found = span_of(value for row in self.values for value in row) or (0.0, 1.0)
-        if self.middle is None:
+        """The shades at the ends of the colours."""
+        found = span_of(shade for row in self.shades for shade in row) or (0.0, 1.0)
+        if not self.whole:
             return found if found[0] < found[1] else (found[0], found[0] + 1)
-        reach = max(found[1] - self.middle, self.middle - found[0]) or 1.0
-        return number(self.middle - reach) or 0.0, number(self.middle + reach) or 0.0
+        reach = max(found[1], -found[0]) or 1.0
+        return -reach, reach
 
     @property
     def summary(self) -> str:
@@ -48,15 +65,19 @@ class Heat:
         return f"{self.title}: {len(self.rows)} rows; {'; '.join(parts)}"
 
     def echarts(self) -> dict[str, Any]:
-        """As an option of Apache ECharts; a cell without a value is left out."""
+        """As an option of Apache ECharts; a cell without a value is left out, the others have their shade last."""
         low, high = self.ends
-        cells = [[x, y, v] for y, row in enumerate(self.values) for x, value in enumerate(row)
-                 if (v := number(value)) is not None]  # fmt: skip
+        cells = [
+            [x, y, v, shade]
+            for y, (row, shades) in enumerate(zip(self.values, self.shades, strict=True))
+            for x, (value, shade) in enumerate(zip(row, shades, strict=True))
+            if (v := number(value)) is not None
+        ]
         return {
             "grid": {**GRID, "bottom": 40},
             "xAxis": {"type": "category", "data": [moment(t) for t in self.times], **AXIS},
             "yAxis": named_axis(self.rows, inverse=True),
-            "visualMap": _colours(low, high, DIVERGING if self.middle is not None else RAMP),
+            "visualMap": {**_colours(low, high, DIVERGING if self.whole else RAMP), "dimension": 3},
             "series": [{"type": "heatmap", "id": "heat", "name": self.title, "data": cells}],
         }
 
@@ -68,11 +89,11 @@ class Heat:
         tall = (bottom - top) / max(len(self.rows), 1)
         wide = (width - _LABELS - 8) / max(len(self.times), 1)
         low, high = self.ends
-        for y, (name, row) in enumerate(zip(self.rows, self.values, strict=True)):
+        for y, (name, row, shades) in enumerate(zip(self.rows, self.values, self.shades, strict=True)):
             canvas.text(_LABELS - 6, top + tall * (y + 0.5) + 4, name, anchor="end", colour="muted", longest=18)
             for x, value in enumerate(row):
                 if (known := number(value)) is not None:
-                    colour = _colour(known, low, high, diverging=self.middle is not None)
+                    colour = _colour(shades[x] or 0.0, low, high, diverging=bool(self.whole))
                     told = f"{name}, {moment(self.times[x])}: {words(known, self.unit)}"
                     canvas.rect(_LABELS + wide * x, top + tall * y, wide - 0.5, tall - 1, colour, told=told)
         if self.times:
@@ -131,6 +152,16 @@ class Confusion:
                 if wide > 28:
                     canvas.text(_LABELS + wide * (x + 0.5), top + tall * (y + 0.5) + 4, words(n), anchor="middle")
         return canvas.svg()
+
+
+def _beyond(value: float | None, low: float | None, high: float | None, whole: float | None) -> float | None:
+    """How far a value is from the whole's beyond its interval: 0 if this holds it, or if there is no whole."""
+    known = number(value)
+    if known is None or whole is None:
+        return None if known is None else 0.0
+    if low is None or high is None:
+        low = high = known
+    return number(low - whole if low > whole else high - whole if high < whole else 0.0)
 
 
 def _colours(low: float, high: float, names: Sequence[str]) -> dict[str, Any]:

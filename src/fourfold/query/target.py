@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fourfold.errors import suggest
+from fourfold.errors import FourfoldError, suggest
 from fourfold.model import Owner, Task
 from fourfold.query.counts import CurrentCounts
 from fourfold.query.reader import Reader
@@ -40,14 +40,17 @@ def resolve(reader: Reader, target: str) -> Target:
         return Target("task", Owner.of_task(target), task=tasks[target])
     if target in streams:
         return Target("stream", Owner.of_stream(target))
+    missing: FourfoldError | None = None  # what a column of the longest name would be
     for stream in sorted(streams, key=len, reverse=True):
         if target.startswith(f"{stream}."):
             column = target[len(stream) + 1 :]
             known = {entry.column for entry in CurrentCounts(reader, Owner.of_stream(stream)).series()} - {""}
             if column in known:
                 return Target("column", Owner.of_stream(stream), column)
-            if not any(other.startswith(f"{stream}.") for other in streams if other != target):
-                raise suggest(f"column of stream {stream!r}", column, sorted(known))
+            if missing is None and not any(other.startswith(f"{stream}.") for other in streams if other != target):
+                missing = suggest(f"column of stream {stream!r}", column, sorted(known))
+    if missing is not None:
+        raise missing
     component, _, column = target.partition(".")
     if column and f"{component}.output" in streams and not column.startswith("output"):
         return resolve(reader, f"{component}.output.{column}")

@@ -140,6 +140,8 @@ def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> Groups
 
 def _of_numbers(inside: Counts, baseline: Counts) -> Effect:
     """By the tenths of the baseline; bins of one binning are in the order of their values, and need no place."""
+    here: tuple[Axis, Axis]
+    there: tuple[Axis, Axis]
     if inside.binning == baseline.binning and len(inside.bins) and len(baseline.bins):
         here, there = ((side.bins, side.counts) for side in (inside, baseline))
         edges = _tenths(*(there if there[1].any() else here))
@@ -197,8 +199,9 @@ def _tenths(places: Axis, counts: Axis) -> Axis:
     if not len(reached) or reached[-1] <= 0:
         return places[:0]
     at = np.searchsorted(reached, reached[-1] * _TENTHS)
-    ends = places[np.minimum(at, len(places) - 1)]
-    return ends[np.append(True, ends[1:] != ends[:-1])]
+    ends: Axis = places[np.minimum(at, len(places) - 1)]
+    last: Axis = ends[np.append(True, ends[1:] != ends[:-1])]
+    return last
 
 
 def _even(places: Floats, weights: Floats) -> Floats:

@@ -15,6 +15,7 @@ from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
 
+_DOTS = re.compile(r"~*\.{1,2}")
 _LENGTHS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _EVERY = (("1h", HOUR, 4 * DAY), ("1d", DAY, 190 * DAY), ("1w", 7 * DAY, 3 * 366 * DAY), ("4w", 28 * DAY, 0))
 MOST = 1_000  # rows that a list answers at once
@@ -130,15 +131,29 @@ class Shown:
 def path(*parts: str, **query: str | Sequence[str]) -> str:
     """The address of a page: "/columns/predict/score".
 
-    >>> path("columns", "a/b", "c d"), path("trace", key="x&y")
-    ('/columns/a%2Fb/c%20d', '/trace?key=x%26y')
+    >>> path("columns", "a/b", "c d"), path("trace", key="x&y"), path("streams", "..")
+    ('/columns/a%2Fb/c%20d', '/trace?key=x%26y', '/streams/~..')
     """
-    place = "/".join(urllib.parse.quote(part.encode("utf-8", "replace"), safe="") for part in parts)
+    place = "/".join(urllib.parse.quote(_marked(part).encode("utf-8", "replace"), safe="") for part in parts)
     pairs = [(name, one) for name, values in query.items() for one in ([values] if isinstance(values, str) else values)]
     shown = urllib.parse.urlencode(
         [(name, value.encode("utf-8", "replace")) for name, value in pairs if value], quote_via=urllib.parse.quote
     )
     return f"/{place}?{shown}" if shown else f"/{place}"
+
+
+def unmarked(part: str) -> str:
+    """The name that a part of an address stands for.
+
+    >>> unmarked("~.."), unmarked("~~."), unmarked("~a")
+    ('..', '~.', '~a')
+    """
+    return part[1:] if _DOTS.fullmatch(part) and part.startswith("~") else part
+
+
+def _marked(name: str) -> str:
+    """A name as a part of an address: browsers take "." and ".." for steps, percent-encoded too, so these get a "~"."""
+    return f"~{name}" if _DOTS.fullmatch(name) else name
 
 
 def length_of(text: str, field: str) -> int:

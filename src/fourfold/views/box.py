@@ -13,6 +13,7 @@ from fourfold.reports import box
 from fourfold.state import bulk, catalogue
 from fourfold.views import differing, forms
 from fourfold.views.asking import Asked, Shown
+from fourfold.views.incident import lineage_of
 from fourfold.views.page import Page
 
 _AROUND = 28 * DAY  # before and after what is boxed
@@ -29,10 +30,11 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     chosen = box.sides(inside, baseline, asked.where)
     found = box.differences(reader, chosen, _streams(reader, target, asked.more.get("stream", "")))
     charts: dict[str, Chart] = {}
-    rows = differing.listed(found, asked, "box", ("inside", "baseline"), charts)
+    several = differing.gathered(found, lineage_of(reader))
+    rows = differing.listed(several, asked, "box", ("inside", "baseline"), charts)
     data = {
         "target": name, "window": {"inside": _plain(inside), "baseline": _plain(baseline)},
-        "against": asked.against or "before", **forms.where_of(asked.where), "rows": rows, "total": len(found),
+        "against": asked.against or "before", **forms.where_of(asked.where), "rows": rows, "total": len(several),
         "took": time.perf_counter() - began,
     }  # fmt: skip
     return Page(data, charts, lambda: [differing.row(one) for one in found])

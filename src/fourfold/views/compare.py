@@ -7,6 +7,7 @@ import math
 
 from fourfold.charts import Chart
 from fourfold.errors import FourfoldError, InputError, suggest
+from fourfold.metrics import parse
 from fourfold.model import DAY, Owner, Task, Value, Window, seconds
 from fourfold.query.filtered import ALL_RECORDS, Filter, chosen
 from fourfold.query.reader import Reader
@@ -16,6 +17,7 @@ from fourfold.reports.tasks import headlines
 from fourfold.state import bulk, catalogue
 from fourfold.views import curves, differing, forms
 from fourfold.views.asking import Asked, Shown, path
+from fourfold.views.incident import lineage_of
 from fourfold.views.page import Page, Plain
 
 _EVER = Window(-(2**24) * DAY, 2**24 * DAY)
@@ -48,13 +50,14 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         raise InputError(f"a={a!r}, b={b!r}: compare a stream with a stream")
     found, sizes = _differences(reader, sides, task)
     charts: dict[str, Chart] = {}
-    rows = differing.listed(found, asked, "compare", ("a", "b"), charts)
+    several = differing.gathered(found, lineage_of(reader))
+    rows = differing.listed(several, asked, "compare", ("a", "b"), charts)
     metrics = [] if task is None or sides[0].stream else _metrics(reader, task, sides)
     data = {
         "target": name, "window": forms.window(shown),
         "a": {"text": sides[0].text, "n": sizes[0], "href": _href(name, sides[0])},
         "b": {"text": sides[1].text, "n": sizes[1], "href": _href(name, sides[1])},
-        "metrics": metrics, "rows": rows, "total": len(found),
+        "metrics": metrics, "rows": rows, "total": len(several),
     }  # fmt: skip
     return Page(data, charts, lambda: [differing.row(one) for one in found])
 
@@ -133,7 +136,8 @@ def _metrics(reader: Reader, task: Task, sides: tuple[Side, Side]) -> list[Plain
         values = [_value(reader, task, name, side) for side in sides]
         rows.append(
             {
-                "metric": name, "unit": curves.unit_of(name), "a": forms.value(values[0]), "b": forms.value(values[1]),
+                "metric": name, "title": parse(name, "task", task.kind).title, "unit": curves.unit_of(name),
+                "a": forms.value(values[0]), "b": forms.value(values[1]),
                 "difference": forms.value(difference(*values)),
             }
         )  # fmt: skip

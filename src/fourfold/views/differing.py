@@ -5,24 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fourfold.charts import Chart, Pair
+from fourfold.model import Where
 from fourfold.query.filtered import chosen
 from fourfold.reports.box import Difference
 from fourfold.views.asking import Asked, path
 from fourfold.views.page import Plain
+from fourfold.watch.lineage import Lineage
 
 _LARGE, _MEDIUM, _SMALL = 0.35, 0.2, 0.1  # Hellinger distances, about Cohen's h of 0.8, 0.5 and 0.2 on two groups
 
 
+def gathered(found: Sequence[Difference], lineage: Lineage) -> list[list[Difference]]:
+    """Differences, those of a column that passes through several streams in one: where it first is leads.
+
+    Two are of the same column if they have its name and the effect of one lies in the interval of the other.
+    """
+    groups: list[list[Difference]] = []
+    by_name: dict[str, list[list[Difference]]] = {}
+    for one in found:
+        known = by_name.setdefault(one.name, []) if one.kind == "column" else []
+        group = next((g for g in known if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
+        if group is None:
+            group = []
+            groups.append(group)
+            known.append(group)
+        group.append(one)
+    return [sorted(group, key=lambda one: lineage.depth(Where(stream=one.where))) for group in groups]
+
+
 def listed(
-    found: Sequence[Difference], asked: Asked, prefix: str, names: tuple[str, str], charts: dict[str, Chart]
+    found: Sequence[Sequence[Difference]],
+    asked: Asked,
+    prefix: str,
+    names: tuple[str, str],
+    charts: dict[str, Chart],
 ) -> list[Plain]:
-    """The rows that are asked for, with a chart each."""
+    """The rows that are asked for, with a chart each, and the other streams that have the same column."""
     rows = []
-    for i, one in enumerate(found[asked.offset : asked.offset + asked.limit]):
+    for i, (one, *others) in enumerate(found[asked.offset : asked.offset + asked.limit]):
         chart = f"{prefix}:{i}"
         groups = one.groups
         charts[chart] = Pair(f"{one.where} {one.name}", groups.labels, names, groups.shares)
-        rows.append({**row(one), "chart": chart})
+        also = [{"stream": other.where, "href": path("columns", other.where, other.name)} for other in others]
+        rows.append({**row(one), "chart": chart, "also": also})
     return rows
 
 

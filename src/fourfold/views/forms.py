@@ -94,13 +94,16 @@ def run(found: Run, streams: frozenset[str], before: Run | None = None) -> Plain
 
 
 def changes(before: Run, after: Run) -> list[str]:
-    """What a run has that the one before it had not: "code", "params: depth", "versions: numpy"."""
+    """What a run has that the one before it had not: "code", "params: depth", "versions: numpy"; but for clocks."""
     found = []
     own = next((n for n in ("source_hash", "commit") if n in before.code and n in after.code), "commit")
     if before.code.get(own) != after.code.get(own):
         found.append("code")
-    names = sorted({*before.params, *after.params})
-    found += [f"params: {name}" for name in names if before.params.get(name) != after.params.get(name)]
+    found += [
+        f"params: {name}"
+        for name in sorted({*before.params, *after.params})
+        if before.params.get(name) != after.params.get(name) and not _is_clock(before, after, name)
+    ]
     versions = [of.code.get("packages") or {} for of in (before, after)]
     if all(isinstance(of, dict) for of in versions):
         known = sorted({*versions[0], *versions[1]})
@@ -108,10 +111,9 @@ def changes(before: Run, after: Run) -> list[str]:
     return found
 
 
-def is_clock(before: Run, after: Run, what: str) -> bool:
+def _is_clock(before: Run, after: Run, name: str) -> bool:
     """Whether a parameter says only which time the run is about, and so differs in each run."""
-    name = what.removeprefix("params: ")
-    if name == what or before.at is None or after.at is None or before.at == after.at:
+    if before.at is None or after.at is None or before.at == after.at:
         return False
     known = str(after.params.get(name))
     return iso(after.at)[:10] in known or known == str(after.at)

@@ -148,7 +148,7 @@ def _changes(reader: Reader, incident: Incident) -> list[tuple[float, str, str, 
             at = run.started if run.at is None else run.at
             if not incident.began_low - _AROUND <= at <= incident.began_high + _AROUND:
                 continue
-            changed = [what for what in forms.changes(before, run) if not forms.is_clock(before, run, what)]
+            changed = forms.changes(before, run)
             if run.status in (RunStatus.FAILED, RunStatus.LOST) and before.status is RunStatus.SUCCEEDED:
                 changed.append(f"{run.status.value}: {(run.error or 'no error').splitlines()[-1]}")
             if changed:

@@ -112,7 +112,6 @@ def _changed(newest: dict[str, list[Run]], active: list[Incident]) -> dict[Place
                 told += [
                     {"what": f"{what} changed", "at": iso(_at(run)), "run": run.id}
                     for what in forms.changes(before, run)
-                    if not forms.is_clock(before, run, what)
                 ]
         last = several[-1]
         if last.status in (RunStatus.FAILED, RunStatus.LOST):

@@ -54,9 +54,10 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     about = [each for each in incidents(reader, active=False) if _is_about(each, task, shown)]
     charts: dict[str, Chart] = {}
     value = shown.metric(reader, name, wanted, whole=True, where=asked.where)[0].value
-    history = _history(reader, task, wanted, asked, shown, about, charts)
+    result = shown.metric(reader, name, wanted, where=asked.where)
+    history = _history(reader, task, wanted, asked, shown, result, about, charts)
     by = asked.by or (task.dimensions[0].names if task.dimensions else ())
-    slices = _slices(reader, task, wanted, by, asked, shown, value, charts)
+    slices = _slices(reader, task, wanted, by, asked, shown, value, result, charts)
     counted = _counts(reader, task, asked.where, shown)
     if counted is not None:
         charts |= _of_counts(task, counted)
@@ -108,10 +109,10 @@ def _history(
     wanted: str,
     asked: Asked,
     shown: Shown,
+    result: Result,
     about: Sequence[Incident],
     charts: dict[str, Chart],
 ) -> list[Plain]:
-    result = shown.metric(reader, task.name, wanted, where=asked.where)
     ranges = _expected(reader, task, wanted, asked.where, shown)
     times = [row.window.start for row in result]
     band = [ranges.get(at) for at in times]
@@ -206,6 +207,7 @@ def _slices(
     asked: Asked,
     shown: Shown,
     whole: Value,
+    history: Result,
     charts: dict[str, Chart],
 ) -> Plain:
     if not by:
@@ -217,7 +219,7 @@ def _slices(
             raise
         return {"by": list(by), "total": 0, "rows": [], "reason": str(error)}
     rows = found[asked.offset : asked.offset + asked.limit]
-    _heat(reader, task, wanted, by, asked, shown, found[:_ROWS], whole, charts)
+    _heat(reader, task, wanted, by, asked, shown, found[:_ROWS], history, charts)
     return {
         "by": list(by), "total": len(found), "reason": "",
         "rows": [
@@ -254,21 +256,24 @@ def _heat(
     asked: Asked,
     shown: Shown,
     found: Sequence[SliceLoss],
-    whole: Value,
+    history: Result,
     charts: dict[str, Chart],
 ) -> None:
     keys = {slice_key(one.slice): i for i, one in enumerate(found)}
     result = shown.metric(reader, task.name, wanted, by=by, where=asked.where)
     times = sorted({row.window.start for row in result})
     place = {at: i for i, at in enumerate(times)}
-    values: list[list[float | None]] = [[None] * len(times) for _ in found]
+    cells = [[Value.no_data("")] * len(times) for _ in found]
     for row in result:
         if (i := keys.get(slice_key(row.slice))) is not None:
-            values[i][place[row.window.start]] = row.value.value
+            cells[i][place[row.window.start]] = row.value
+    values, low, high = ([[getattr(v, end) for v in line] for line in cells] for end in ("value", "low", "high"))
     names = [forms.slice_name(one.slice) for one in found]
+    whole = {row.window.start: row.value.value for row in history}
     charts["slices"] = Heat(
-        f"{wanted} by {' × '.join(by)}", names, list(map(float, times)), values, curves.unit_of(wanted), whole.value
-    )
+        f"{wanted} by {' × '.join(by)}", names, list(map(float, times)), values, curves.unit_of(wanted),
+        [whole.get(at) for at in times], low, high,
+    )  # fmt: skip
 
 
 def _versions(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fourfold.charts import Chart
 from fourfold.errors import FourfoldError
+from fourfold.metrics import parse
 from fourfold.model import DAY, Incident, Owner
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -47,8 +48,15 @@ def row(reader: Reader, declared: Plain, charts: dict[str, Chart], now: float) -
     shown: list[Plain] = []
     drawn, reason = None, ""
     try:
-        names = headlines(reader.recall(catalogue.tasks)[name])
-        shown = [{"metric": m, "title": m, "value": forms.value(metric(reader, name, m)[0].value)} for m in names]
+        task = reader.recall(catalogue.tasks)[name]
+        names = headlines(task)
+        shown = [
+            {
+                "metric": m, "title": parse(m, "task", task.kind).title,
+                "value": forms.value(metric(reader, name, m)[0].value),
+            }
+            for m in names
+        ]  # fmt: skip
         if reader.database.recall(series.span, reader.project, Owner.of_task(name), DAY):
             window = Asked().window(reader, Owner.of_task(name), now, default=_BACK)
             drawn = f"task:{name}"

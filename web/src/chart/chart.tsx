@@ -159,10 +159,10 @@ function spanNames(series: Series): string[] {
   return data.map((ends) => String(ends[0]?.name ?? "marked"));
 }
 
-/** A heat map's colours: between two values, or below and above the one in the middle. */
+/** A heat map's colours: between two values, or below and above the whole. */
 function Ramp({ ramp, unit }: { ramp: NonNullable<ReturnType<typeof rampOf>>; unit: string }) {
   const steps = <span class="ramp">{ramp.colours.map((one) => <i key={one} class={`ramp-step ${one}`} />)}</span>;
-  if (ramp.colours[0]?.startsWith("diverge")) return <li>below {steps} above {inUnit((ramp.min + ramp.max) / 2, unit)}</li>;
+  if (ramp.colours[0]?.startsWith("diverge")) return <li title="beyond what chance makes of it, at the same time">surely below {steps} surely above the whole</li>;
   return <li>{inUnit(ramp.min, unit)} {steps} {inUnit(ramp.max, unit)}</li>;
 }
 

@@ -9,7 +9,7 @@ import { Head, Ready, Section } from "../parts/ready";
 import { Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { Interval, Number_ } from "../parts/value";
-import { set, usePlace } from "../route";
+import { part, set, usePlace } from "../route";
 import type { Answer, ColumnPage } from "../types";
 
 const TAKES = ["start", "end", "every", "against", "only", "without", "metric"];
@@ -17,13 +17,13 @@ const TAKES = ["start", "end", "every", "against", "only", "without", "metric"];
 const MOST = 15; // frequent values
 
 export function Column({ stream, column }: { stream: string; column: string }) {
-  const path = `/columns/${encodeURIComponent(stream)}/${encodeURIComponent(column)}`;
+  const path = `/columns/${part(stream)}/${part(column)}`;
   const asked = usePageApi<ColumnPage>(path, TAKES);
   return (
     <>
       <Head
         kind="Column"
-        title={<><A href={`/streams/${encodeURIComponent(stream)}`}><Name text={stream} /></A>.<Name text={column} /></>}
+        title={<><A href={`/streams/${part(stream)}`}><Name text={stream} /></A>.<Name text={column} /></>}
         tools={<Export url={apiUrl(path, TAKES)} />}
       >
         <Range window={asked.answer?.data.window} />

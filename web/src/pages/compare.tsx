@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { apiUrl, usePageApi } from "../api";
-import { count, ofMetric, short, words } from "../format";
+import { count, ofMetric, short } from "../format";
 import { Differences } from "../parts/box";
 import { Export } from "../parts/filters";
 import { Name } from "../parts/link";
@@ -34,7 +34,7 @@ export function Compare() {
                   id={(row) => row.metric}
                   empty="No task has values for both."
                   columns={[
-                    { head: "Metric", cell: (row) => words(row.metric) },
+                    { head: "Metric", cell: (row) => row.title },
                     { head: <Name text={data.a!.text} />, number: true, cell: (row) => <><Number_ value={row.a} unit={ofMetric(row.unit)} /><Interval value={row.a} unit={ofMetric(row.unit)} /></> },
                     { head: <Name text={data.b!.text} />, number: true, cell: (row) => <><Number_ value={row.b} unit={ofMetric(row.unit)} /><Interval value={row.b} unit={ofMetric(row.unit)} /></> },
                     { head: "Difference", number: true, cell: (row) => <><Number_ value={row.difference} unit={ofMetric(row.unit)} /><Interval value={row.difference} unit={ofMetric(row.unit)} /></> },

@@ -68,7 +68,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
               ...[0, 1, 2].map((i) => ({
                 head: "",
                 number: true,
-                cell: (row: TaskRow) => row.metrics[i] && <span class="labelled"><span class="quiet">{words(row.metrics[i].title)}</span> <Number_ value={row.metrics[i].value} /></span>,
+                cell: (row: TaskRow) => row.metrics[i] && <span class="labelled"><span class="quiet">{row.metrics[i].title}</span> <Number_ value={row.metrics[i].value} /></span>,
               })),
               { head: "Trend", class: "fit", cell: (row) => row.chart && charts[row.chart] && <Small spec={charts[row.chart]!} /> },
             ]}
@@ -156,7 +156,7 @@ function Groups({ groups, incidents }: { groups: readonly Group[]; incidents: Ma
 const HEALTH: Record<string, string> = { page: "broken", ticket: "needs a look", notice: "worth knowing", ok: "nothing wrong", learning: "still learning" };
 
 function Cell({ group, incidents }: { group: Group; incidents: Map<string, string> }) {
-  const watched = Object.entries(group.watched).map(([name, n]) => `${count(n)} ${name}`).join(", ");
+  const watched = Object.entries(group.watched).map(([name, n]) => `${count(n)} ${n === 1 ? name.replace(/s$/, "") : name}`).join(", ");
   return (
     <>
       <p class="group-head">

@@ -7,7 +7,7 @@ import { Mark } from "../parts/mark";
 import { Head, Ready, Section } from "../parts/ready";
 import { Pages, Table } from "../parts/table";
 import { Time } from "../parts/time";
-import { set, usePlace } from "../route";
+import { part, set, usePlace } from "../route";
 import type { Artifact, Run, RunsPage } from "../types";
 
 const TAKES = ["component", "status", "offset", "order"];
@@ -67,7 +67,7 @@ function List() {
 
 function Artifacts({ of }: { of: readonly Artifact[] }) {
   if (of.length === 0) return <span class="none">–</span>;
-  return <span class="frequent">{of.slice(0, 3).map((one, i) => <>{i > 0 && ", "}{one.stream ? <A href={`/streams/${encodeURIComponent(one.stream)}`}><Name text={one.name} /></A> : <Name text={one.name} />}{one.rows !== null && <span class="quiet"> {count(one.rows)}</span>}</>)}{of.length > 3 && <span class="quiet"> and {of.length - 3} more</span>}</span>;
+  return <span class="frequent">{of.slice(0, 3).map((one, i) => <>{i > 0 && ", "}{one.stream ? <A href={`/streams/${part(one.stream)}`}><Name text={one.name} /></A> : <Name text={one.name} />}{one.rows !== null && <span class="quiet"> {count(one.rows)}</span>}</>)}{of.length > 3 && <span class="quiet"> and {of.length - 3} more</span>}</span>;
 }
 
 function OneRun() {
@@ -97,7 +97,7 @@ function One({ run }: { run: Run }) {
               rows={rows}
               id={(row, i) => `${row.name}:${i}`}
               columns={[
-                { head: "Name", cell: (row) => (row.stream ? <A href={`/streams/${encodeURIComponent(row.stream)}`}><Name text={row.name} /></A> : <Name text={row.name} />) },
+                { head: "Name", cell: (row) => (row.stream ? <A href={`/streams/${part(row.stream)}`}><Name text={row.name} /></A> : <Name text={row.name} />) },
                 { head: "Kind", class: "fit quiet", cell: (row) => row.kind },
                 { head: "Rows", number: true, class: "fit", cell: (row) => count(row.rows) },
                 { head: "Fingerprint", class: "fit", cell: (row) => <code>{short(row.fingerprint ?? "", 12)}</code> },

@@ -8,15 +8,15 @@ import { A, Name } from "../parts/link";
 import { Head, Ready, Section } from "../parts/ready";
 import { Pages, Table } from "../parts/table";
 import { Time } from "../parts/time";
-import { set, usePlace } from "../route";
-import type { ColumnRow, ComparePage, StreamPage } from "../types";
+import { part, set, usePlace } from "../route";
+import type { ColumnRow, StreamList, StreamPage } from "../types";
 
 const TAKES = ["order", "offset", "start", "end", "every"];
 const LIMIT = 200;
 
 export function Stream({ name }: { name: string }) {
   const { query } = usePlace();
-  const path = `/streams/${encodeURIComponent(name)}`;
+  const path = `/streams/${part(name)}`;
   const asked = usePageApi<StreamPage>(path, TAKES, { limit: String(LIMIT) });
   const box = query.get("box");
   return (
@@ -65,23 +65,32 @@ export function Stream({ name }: { name: string }) {
   );
 }
 
-/** All streams, as they can be compared. */
+/** All streams. */
 export function Streams() {
-  const asked = usePageApi<ComparePage>("/compare");
+  const asked = usePageApi<StreamList>("/streams", ["order", "offset"], { limit: String(LIMIT) });
   return (
     <>
       <Head title="Streams" />
       <Ready asked={asked}>
         {({ data }) => (
-          <Table
-            label="streams"
-            rows={data.streams ?? []}
-            id={(row) => row}
-            empty="Nothing has been logged yet."
-            columns={[
-              { head: "Stream", class: "wide", cell: (row) => <A href={`/streams/${encodeURIComponent(row)}`}><Name text={row} /></A> },
-            ]}
-          />
+          <>
+            <Table
+              label="streams"
+              rows={data.streams}
+              id={(row) => row.name}
+              empty="Nothing has been logged yet."
+              columns={[
+                { head: "Stream", order: "name", cell: (row) => <A href={row.href}><Name text={row.name} /></A> },
+                { head: "Component", order: "component", cell: (row) => row.component && <A href={`/runs?component=${encodeURIComponent(row.component)}`}><Name text={row.component} /></A> },
+                { head: "Key", class: "quiet", cell: (row) => row.key && <Name text={row.key} /> },
+                { head: "Columns", number: true, order: "columns", class: "fit", cell: (row) => count(row.columns) },
+                { head: "First", order: "first", class: "fit", cell: (row) => <Time at={row.first} /> },
+                { head: "Last", order: "last", class: "fit", cell: (row) => <Time at={row.last} /> },
+                { head: "Open findings", number: true, order: "findings", class: "fit", cell: (row) => (row.findings ? count(row.findings) : <span class="none">–</span>) },
+              ]}
+            />
+            <Pages total={data.total} shown={data.streams.length} limit={LIMIT} />
+          </>
         )}
       </Ready>
     </>

@@ -10,13 +10,13 @@ import { Head, Ready, Section } from "../parts/ready";
 import { Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
-import { changedBy, set, usePlace } from "../route";
+import { changedBy, part, set, usePlace } from "../route";
 import type { Answer, ChartSpec, MetricValue, SliceRow, TaskPage } from "../types";
 
 const TAKES = ["metric", "start", "end", "every", "by", "only", "without"];
 
 export function Task({ name }: { name: string }) {
-  const path = `/tasks/${encodeURIComponent(name)}`;
+  const path = `/tasks/${part(name)}`;
   const asked = usePageApi<TaskPage>(path, TAKES);
   return (
     <>
@@ -151,7 +151,7 @@ function Slices({ data, chart }: { data: TaskPage; chart: preact.ComponentChildr
           { head: by || "Slice", cell: (row) => <Name text={row.name === "" ? "(empty)" : row.name} /> },
           { head: data.metric, number: true, class: "fit", cell: (row) => <><Number_ value={row.value} /><Interval value={row.value} /></> },
           { head: "Without it", number: true, class: "fit", title: "the whole's value without this slice", cell: (row) => (row.without ? <Number_ value={row.without} /> : <span class="none">–</span>) },
-          { head: "Difference", number: true, class: "fit", title: "what the whole would gain without this slice", cell: (row) => (row.difference === null ? <span class="none">–</span> : <>{row.difference > 0 ? "+" : ""}{fixed(row.difference, 4)}</>) },
+          { head: "Difference", number: true, class: "fit", title: "the slice's value less the whole's", cell: (row) => (row.difference === null ? <span class="none">–</span> : <>{row.difference > 0 ? "+" : ""}{fixed(row.difference, 4)}</>) },
           { head: "Of the loss", class: "fit", title: "the share of the whole's loss that this slice carries", cell: (row) => <Bar value={row.loss_share} /> },
           { head: "Of the records", number: true, class: "fit", cell: (row) => share(row.share) },
           { head: "Records", number: true, class: "fit", cell: (row) => count(row.n) },

@@ -28,7 +28,7 @@ export function Tasks() {
                 { head: "Kind", order: "kind", class: "fit quiet", cell: (row) => row.first && words(row.task.kind) },
                 { head: "Prediction", class: "quiet", cell: (row) => row.first && <Name text={row.task.prediction} /> },
                 { head: "Label", class: "quiet", cell: (row) => row.first && <Name text={row.task.label} /> },
-                { head: "Metric", class: "fit", cell: (row) => <A href={`${row.task.href}?metric=${encodeURIComponent(row.metric.metric)}`}>{words(row.metric.title)}</A> },
+                { head: "Metric", class: "fit", cell: (row) => <A href={`${row.task.href}?metric=${encodeURIComponent(row.metric.metric)}`}>{row.metric.title}</A> },
                 { head: "Value", number: true, class: "fit", cell: (row) => <><Number_ value={row.metric.value} /><Interval value={row.metric.value} /></> },
                 { head: "Labels", number: true, class: "fit", cell: (row) => <Coverage value={row.metric.value.coverage} /> },
                 { head: "Trend", class: "fit", cell: (row) => row.first && row.task.chart && charts[row.task.chart] && <Small spec={charts[row.task.chart]!} /> },

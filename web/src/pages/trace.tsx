@@ -5,7 +5,7 @@ import { A, Name } from "../parts/link";
 import { Head, Ready, Section } from "../parts/ready";
 import { Table } from "../parts/table";
 import { Time } from "../parts/time";
-import { set, usePlace } from "../route";
+import { part, set, usePlace } from "../route";
 import type { TracePage } from "../types";
 
 export function Trace() {
@@ -50,10 +50,10 @@ function Ask({ now }: { now: string }) {
 function Step({ step }: { step: TracePage["steps"][number] }) {
   return (
     <Section
-      title={<A href={`/streams/${encodeURIComponent(step.stream)}`}><Name text={step.stream} /></A>}
+      title={<A href={`/streams/${part(step.stream)}`}><Name text={step.stream} /></A>}
       note={
         <>
-          {step.roles.map((role) => <>{role.role} of <A href={`/tasks/${encodeURIComponent(role.task)}`}><Name text={role.task} /></A>, </>)}
+          {step.roles.map((role) => <>{role.role} of <A href={`/tasks/${part(role.task)}`}><Name text={role.task} /></A>, </>)}
           <Time at={step.time} />
           {step.delay !== null && <>, {length(step.delay)} after the prediction</>}
           {step.version && <>, version <Name text={step.version} /></>}

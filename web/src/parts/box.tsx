@@ -70,7 +70,12 @@ export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; 
       cell: (row) => {
         const place = row.kind === "column" ? `${row.stream}.${row.column}` : row.name;
         const name = <Name text={row.value === null || row.value === undefined ? place : `${row.name} = ${row.value}`} />;
-        return row.href ? <A href={row.href}>{name}</A> : name;
+        return (
+          <>
+            {row.href ? <A href={row.href}>{name}</A> : name}
+            {row.also[0] && <span class="sub" title={row.also.map((one) => one.stream).join(", ").slice(0, 500)}>also in <A href={row.also[0].href}><Name text={row.also[0].stream} /></A>{row.also.length > 1 && ` and ${row.also.length - 1} more`}</span>}
+          </>
+        );
       },
     },
     { head: "Effect", number: true, class: "fit", title: "0: the same, 1: nothing in common", cell: (row) => <><span class="quiet">{row.size === "none" ? "as usual" : row.size}</span> {fixed(row.effect, 2)}{row.low !== null && row.high !== null && <span class="interval-text">{fixed(row.low, 2)}–{fixed(row.high, 2)}</span>}</> },

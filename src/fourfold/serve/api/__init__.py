@@ -6,7 +6,8 @@ Apache ECharts, with colours as "token:NAME" (see ``charts.tokens``) under the k
 not have null. A metric's value is ``{"value", "low", "high", "n", "coverage", "status", "reason", …}``. Addresses may
 say ``project``, ``start`` and ``end`` (ISO, or "-7d": so long before the end of the data), ``every``, ``by``, ``only``
 and ``without`` (slices: "carrier=AA"), ``metric``, ``against``, ``limit``, ``offset``, ``order``, and ``format`` (json,
-csv, parquet: the main table as a file). An answer has an ETag. In paths, names are percent-encoded, slashes too.
+csv, parquet: the main table as a file). An answer has an ETag. In paths, names are percent-encoded,
+slashes too; of a name "." or ".." clients make steps, so that it is "~." or "~..".
 """
 
 from __future__ import annotations
@@ -16,7 +17,21 @@ from fourfold.serve.api import settings
 from fourfold.serve.api.answers import page_endpoint
 from fourfold.serve.api.parameters import AGAINST, BY, ESTIMATE, METRIC, PROJECT, WHERE, WINDOW, named, wanted
 from fourfold.serve.routes import Endpoint
-from fourfold.views import box, column, compare, home, incident, pipeline, run, search, stream, task, tasks, trace
+from fourfold.views import (
+    box,
+    column,
+    compare,
+    home,
+    incident,
+    pipeline,
+    run,
+    search,
+    stream,
+    streams,
+    task,
+    tasks,
+    trace,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     page_endpoint("/api/home", home.page, "Objectives, the four groups of problems, open incidents, tasks"),
@@ -27,6 +42,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/api/tasks/{task:name}", task.page, "A task over time and by slice",
         named("task", "The task."), *WINDOW, *WHERE, BY, METRIC, ESTIMATE, listed=True,
     ),
+    page_endpoint("/api/streams", streams.page, "The streams, with their components and columns", listed=True),
     page_endpoint(
         "/api/streams/{stream:name}", stream.page, "A stream and its columns",
         named("stream", "The stream."), *WINDOW, listed=True,

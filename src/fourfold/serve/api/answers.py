@@ -19,6 +19,7 @@ from fourfold.query.reader import Reader
 from fourfold.serve.answering import Question, View
 from fourfold.serve.api.parameters import FORMAT, LIST, PROJECT
 from fourfold.serve.routes import Call, Endpoint, Parameter
+from fourfold.views.asking import unmarked
 
 _THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
@@ -87,7 +88,7 @@ def reader_of(call: Call) -> Reader:
 
 
 def segments(call: Call, path: str) -> dict[str, str]:
-    """The names in a request's path, in which a slash may be part of a name ("%2F").
+    """The names in a request's path, in which a slash may be part of a name ("%2F"), and "~." is ".".
 
     >>> from types import SimpleNamespace
     >>> call = SimpleNamespace(request=SimpleNamespace(scope={"raw_path": b"/api/columns/a%2Fb/c%20d"}))
@@ -100,7 +101,7 @@ def segments(call: Call, path: str) -> dict[str, str]:
     if len(given) < len(wanted):
         raise InputError(f"{raw[:200]!r} is none of our addresses: {path}")
     return {
-        name.strip("{}").partition(":")[0]: urllib.parse.unquote(text, errors="replace")
+        name.strip("{}").partition(":")[0]: unmarked(urllib.parse.unquote(text, errors="replace"))
         for name, text in zip(wanted, given, strict=True)
         if name.startswith("{")
     }

@@ -43,7 +43,7 @@ async def post(call: Call) -> Response:
     """Log records of a stream: one as an object, several as an array, or one on each line (application/x-ndjson).
 
     A record that cannot be logged goes to quarantine and costs no other. With an Idempotency-Key, a request that is
-    repeated within a day counts once.
+    repeated within a day counts once; one with other records under the same key is another request, and loses none.
     """
     content = await call.request.body()
     read = run_in_threadpool if len(content) > _LARGE else _at_once
@@ -135,7 +135,8 @@ def _given(call: Call, content: bytes) -> Given:
     if repeated := request.headers.get("idempotency-key"):
         if len(repeated) > _LONGEST_KEY:
             raise InputError(f"Idempotency-Key: {len(repeated):,} characters; {_LONGEST_KEY:,} are possible")
-        given.once = [(once(project, stream, "request", repeated), 0, len(records))] if records else ()
+        said = repeated, repr((keys, time)), _digest(rows, spoiled)
+        given.once = [(once(project, stream, "request", *said), 0, len(records))] if records else ()
     return given
 
 
@@ -171,6 +172,12 @@ def _lines(content: bytes) -> tuple[Rows, Spoiled]:
         except InputError as error:
             spoiled[place] = line[:_CUT].decode("utf-8", "backslashreplace"), str(error)
     return rows, spoiled
+
+
+def _digest(rows: Rows, spoiled: Spoiled) -> str:
+    """What a request says, however it writes it."""
+    text = json.dumps([rows, sorted(spoiled.items())], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _check_name(what: str, name: str) -> None:
