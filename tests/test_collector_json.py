@@ -177,20 +177,19 @@ def test_a_request_that_is_repeated_with_its_key_counts_once(served: Served) -> 
 
 
 def test_other_records_under_a_used_key_are_another_request_and_none_is_lost(served: Served) -> None:
+    first: list[Any] = [{"n": 1, "m": "x"}, 7]
+    written_otherwise: list[Any] = [{"m": "x", "n": 1}, 7]
+    other: list[Any] = [{"n": 2, "m": "x"}, {"n": 3, "m": "x"}]
     headers = {"Idempotency-Key": "one"}
-    several = (  # the second and the last say what the ones before them did
-        [[{"n": 1, "m": "x"}, 7], [{"m": "x", "n": 1}, 7]],
-        [[{"n": 2, "m": "x"}, {"n": 3, "m": "x"}]],
-        [[{"n": 1, "m": "x"}, 7], [{"n": 2, "m": "x"}, {"n": 3, "m": "x"}]],
-    )
-    for requests in several:
-        for rows in requests:
-            assert served.client.post(RECORDS, json=rows, headers=headers).json()["taken"] == sum(row != 7 for row in rows)
-        stored(served.folder, "predict")  # takes what is there
+    for together in ([first, written_otherwise], [other], [first, other]):
+        for rows in together:
+            answer = served.client.post(RECORDS, json=rows, headers=headers)
+            assert answer.json()["taken"] == sum(isinstance(row, dict) for row in rows)
+        assert stored(served.folder, "predict")  # takes what is there
     assert sorted(row["n"] for row in stored(served.folder, "predict")) == [1, 2, 3]
-    assert served.client.post(f"{RECORDS}?key=n", json={"n": 1, "m": "x"}, headers=headers).json()["taken"] == 1
-    assert served.client.post(RECORDS, json={"n": 1, "m": "x"}, headers=headers).json()["taken"] == 1
-    assert sorted(row["n"] for row in stored(served.folder, "predict")) == [1, 1, 1, 2, 3]
+    for query in ("", "?key=n"):  # another meaning
+        assert served.client.post(f"{RECORDS}{query}", json=first[0], headers=headers).json()["taken"] == 1
+    assert len(stored(served.folder, "predict")) == 5
 
 
 def test_a_repeated_request_counts_once_whatever_comes_with_it() -> None:

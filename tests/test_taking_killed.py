@@ -1,4 +1,4 @@
-"""Who takes and counts is killed at any moment: whoever goes on takes each record once, and what is odd goes aside once."""
+"""Who takes and counts is killed at any moment: who goes on takes each record once, and sets what is odd aside once."""
 
 from __future__ import annotations
 
