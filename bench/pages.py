@@ -1,8 +1,8 @@
 """What pages cost where there are thousands of tasks × slices: ``python -m bench.pages [--keep FOLDER]``.
 
 Two stores: many tasks of a few slices each, and a few tasks of many. Each page's answer is asked for once of a server
-that has just begun, and its page is opened in Chromium, where it is installed. Times are CPU time: of the server, and of the
-browser's main thread. Rewrites its section of RESULTS.md; ``--quick`` has small stores and writes nothing.
+that has just begun, and its page is opened in Chromium, where it is installed. Times are CPU time: of the server, and
+of the browser's main thread. Rewrites its section of RESULTS.md; ``--quick`` has small stores and writes nothing.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from fourfold.reports.losses import losses
 from fourfold.reports.shapes import Effect, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
 from fourfold.store import Store
+from fourfold.views import column as column_view
+from fourfold.views import stream as stream_view
+from fourfold.views import task as task_view
 from fourfold.views.asking import Asked
 from fourfold.views.compare import difference
 from fourfold.views.differing import gathered
@@ -191,6 +195,33 @@ def test_the_quick_look_at_columns_says_what_the_full_one_says(reader: Reader) -
     assert told == [(c.name, c.kind, c.rows, c.missing, c.low, c.high) for c in full] and len(told) == 4
     some = summaries(reader, "p", window, {"x"})
     assert some == [column for column in full if column.name == "x"]
+
+
+def test_a_stream_s_table_says_of_each_column_what_the_column_s_own_metrics_say(reader: Reader) -> None:
+    window = Window(START // DAY * DAY, START // DAY * DAY + 30 * DAY)
+    found = [column for column in summaries(reader, "p", window) if column.mean is not None]
+    assert {column.name for column in found} == {"score", "x"}
+    for column in found:
+        told = (column.mean, column.median, column.low, column.high)
+        asked = ("mean", "quantile(0.5)", "min", "max")
+        own = [metric(reader, f"p.{column.name}", name)[0].value.value for name in asked]
+        assert told == pytest.approx(tuple(own), rel=1e-12)
+
+
+def test_a_stream_and_a_task_of_one_name_both_have_a_page(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    ff.task("late", prediction="predict.score", label="late.y")
+    ff.log("predict", [{"id": "a", "score": 0.9}, {"id": "b", "score": 0.2}], key="id")
+    ff.log("late", [{"id": "a", "y": True}], key="id")
+    ff.flush()
+    session.close()
+    with contextlib.closing(Store(str(tmp_path / "store"), "shop")) as store:
+        shown = stream_view.page(store.caught_up(), Asked.of([("stream", "late")]), 0.0)
+        assert shown.data["stream"]["rows"] == 1 and "rows" in shown.charts
+        assert column_view.page(store.reader, Asked.of([("stream", "late"), ("column", "y")]), 0.0).data["kinds"]
+        assert task_view.page(store.reader, Asked.of([("task", "late")]), 0.0).data["value"]["n"] == 1
+        with pytest.raises(ff.UnknownNameError, match="column of stream 'late'"):
+            column_view.page(store.reader, Asked.of([("stream", "late"), ("column", "z")]), 0.0)
 
 
 def test_a_column_that_passes_through_several_streams_is_one_difference() -> None:

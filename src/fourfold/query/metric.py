@@ -21,7 +21,7 @@ from fourfold.state import catalogue
 
 def metric(
     reader: Reader,
-    target: str,
+    target: str | Target,
     name: str,
     *,
     start: Moment | None = None,
@@ -44,7 +44,7 @@ def metric(
         InputError: an invalid window or parameter.
         ConfigError: the task cannot be counted, because its declaration is wrong.
     """
-    found = resolve(reader, target)
+    found = resolve(reader, target) if isinstance(target, str) else target
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)
     _check_way(question, against=against, estimate=estimate, estimate_error=estimate_error, versions=versions)
@@ -70,7 +70,9 @@ def metric(
     if not windows:
         span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
         why = "" if moment is None else f" by {as_of}"
-        return Result(question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {target!r} yet{why}")])
+        return Result(
+            question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {found.name!r} yet{why}")]
+        )
     query = ways.Query(reader, found, question, source, windows, level, names, moment, where)
     if _is_function(question):
         return ways.from_log(query, dimension)

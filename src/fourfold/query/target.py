@@ -20,6 +20,16 @@ class Target:
     column: str = ""
     task: Task | None = None
 
+    @staticmethod
+    def of_stream(stream: str, column: str = "") -> Target:
+        """A stream, or a column of one, whatever else has that name."""
+        return Target("column" if column else "stream", Owner.of_stream(stream), column)
+
+    @property
+    def name(self) -> str:
+        """As it is called."""
+        return f"{self.owner.name}.{self.column}" if self.column else self.owner.name
+
     @property
     def stream(self) -> str:
         """The stream whose columns are the slices."""
@@ -39,14 +49,14 @@ def resolve(reader: Reader, target: str) -> Target:
     if target in tasks:
         return Target("task", Owner.of_task(target), task=tasks[target])
     if target in streams:
-        return Target("stream", Owner.of_stream(target))
+        return Target.of_stream(target)
     missing: FourfoldError | None = None  # what a column of the longest name would be
     for stream in sorted(streams, key=len, reverse=True):
         if target.startswith(f"{stream}."):
             column = target[len(stream) + 1 :]
-            known = {entry.column for entry in CurrentCounts(reader, Owner.of_stream(stream)).series()} - {""}
+            known = columns_of(reader, stream)
             if column in known:
-                return Target("column", Owner.of_stream(stream), column)
+                return Target.of_stream(stream, column)
             if missing is None and not any(other.startswith(f"{stream}.") for other in streams if other != target):
                 missing = suggest(f"column of stream {stream!r}", column, sorted(known))
     if missing is not None:
@@ -55,3 +65,23 @@ def resolve(reader: Reader, target: str) -> Target:
     if column and f"{component}.output" in streams and not column.startswith("output"):
         return resolve(reader, f"{component}.output.{column}")
     raise suggest("task, stream or column", target, [*tasks, *streams])
+
+
+def columns_of(reader: Reader, stream: str) -> set[str]:
+    """The columns of a stream that are counted."""
+    return {entry.column for entry in CurrentCounts(reader, Owner.of_stream(stream)).series()} - {""}
+
+
+def column_of(reader: Reader, stream: str, column: str) -> Target:
+    """A column of a stream, both by their whole names.
+
+    Raises:
+        UnknownNameError: there is none; the message lists the known ones.
+    """
+    streams = list(reader.database.recall(catalogue.streams, reader.project))
+    if stream not in streams:
+        raise suggest("stream", stream, streams)
+    known = columns_of(reader, stream)
+    if column not in known:
+        raise suggest(f"column of stream {stream!r}", column, sorted(known))
+    return Target.of_stream(stream, column)

@@ -58,7 +58,7 @@ def together(
 
     ``columns`` are those to read; None: all.
 
-    A stream that is not counted by the names of the filter is left out. Sums and registers are not read.
+    A stream that is not counted by the names of the filter is left out. Registers are not read.
     """
     wanted = {Owner.of_stream(name) for name in streams}
     known = [(owner, entry) for owner, entry in reader.recall(bulk.of_streams) if owner in wanted]
@@ -136,8 +136,8 @@ def _sum(stored: StoredCounts, at: Sequence[int], name: Name, binning: Binning |
         sizes = np.array([stored.sizes[i] for i in at], np.int64)
         flat = np.frombuffer(b"".join([stored.bins[i] for i in at]), "<i4").astype(np.int64)
         bins, numbers = _summed(flat, unpack_all([stored.counts[i] for i in at], sizes))
-    sums = [0.0] * len(KINDS[kind].sums)
-    return Counts(kind, tallies.tolist(), sums, low, high, bins, labels, numbers, _NOTHING, binning, column)
+    sums = np.frombuffer(b"".join([stored.sums[i] for i in at]), "<f8").reshape(len(at), -1).sum(axis=0)
+    return Counts(kind, tallies.tolist(), sums.tolist(), low, high, bins, labels, numbers, _NOTHING, binning, column)
 
 
 def _labels(stored: StoredCounts, at: Sequence[int]) -> dict[str, int]:

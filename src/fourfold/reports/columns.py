@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -19,7 +18,7 @@ from fourfold.state import series
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ColumnSummary:
-    """A column in a window; None for what its kind does not have. ``mean`` is that of the bins' middles."""
+    """A column in a window; None for what its kind does not have."""
 
     name: str
     kind: str
@@ -90,7 +89,7 @@ def _summary(name: str, kinds: Mapping[str, Counts], identifier: bool) -> Column
         middle = quality.quantile(number, 0.5)
         low, high = quality.minimum(number), quality.maximum(number)
         found = dataclasses.replace(
-            found, mean=_mean(number), median=middle.value, low=low.value, high=high.value
+            found, mean=quality.mean(number).value, median=middle.value, low=low.value, high=high.value
         )  # fmt: skip
     if category is not None and not identifier:
         heavy = sorted(zip(category.labels, category.counts.tolist(), strict=True), key=lambda e: (-e[1], e[0]))[:3]
@@ -101,11 +100,3 @@ def _summary(name: str, kinds: Mapping[str, Counts], identifier: bool) -> Column
             frequent=tuple((label, n / rows) for label, n in heavy) if rows else (),
         )  # fmt: skip
     return found
-
-
-def _mean(counts: Counts) -> float | None:
-    if counts.binning is None or counts.counts.sum() <= 0:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = float(np.average(counts.binning.middles(counts.bins), weights=counts.counts))
-    return found if math.isfinite(found) else None

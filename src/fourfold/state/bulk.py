@@ -25,6 +25,7 @@ class StoredCounts:
     buckets: Ints
     binnings: Ints
     tallies: Sequence[bytes]
+    sums: Sequence[bytes]
     low: Sequence[float | None]
     high: Sequence[float | None]
     sizes: Sequence[int]
@@ -138,4 +139,4 @@ def select(
         return StoredCounts(keys[0], keys[1], keys[2], *packed)
 
 
-_COLUMNS = ("series_id", "bucket", "binning", "tallies", "low", "high", "size", "bins", "counts")
+_COLUMNS = ("series_id", "bucket", "binning", "tallies", "sums", "low", "high", "size", "bins", "counts")

@@ -14,6 +14,7 @@ from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
+from fourfold.query.target import Target
 
 _DOTS = re.compile(r"~*\.{1,2}")
 _LENGTHS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -112,7 +113,7 @@ class Shown:
     def metric(
         self,
         reader: Reader,
-        target: str,
+        target: str | Target,
         name: str,
         *,
         whole: bool = False,

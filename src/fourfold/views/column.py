@@ -9,11 +9,11 @@ from fourfold.charts import Band, Bands, Chart, Heat, Line, Pair
 from fourfold.counts import Counts
 from fourfold.errors import FourfoldError, InputError
 from fourfold.metrics import known_metrics, parse
-from fourfold.model import DAY, EVERYTHING, HOUR, Incident, Owner, Value, Window, seconds
+from fourfold.model import DAY, EVERYTHING, HOUR, Incident, Value, Window, seconds
 from fourfold.query.counts import CurrentCounts, OwnerCounts, Place, by_window, pooled
 from fourfold.query.filtered import FilteredCounts, check_counted
 from fourfold.query.reader import Reader
-from fourfold.query.target import Target, resolve
+from fourfold.query.target import Target, column_of
 from fourfold.reports import shapes
 from fourfold.views import curves, forms
 from fourfold.views.asking import Asked, Shown, path
@@ -67,9 +67,7 @@ class _Asked:
 def page(reader: Reader, asked: Asked, now: float) -> Page:
     """What a column's page shows."""
     stream, column = asked.more.get("stream", ""), asked.more.get("column", "")
-    target = resolve(reader, f"{stream}.{column}")
-    if target.owner != Owner.of_stream(stream) or target.column != column:
-        raise InputError(f"{stream}.{column} is no column")
+    target = column_of(reader, stream, column)
     source: OwnerCounts = CurrentCounts(reader, target.owner)
     if asked.where:
         check_counted(source, str(target.owner), asked.where, ())
@@ -94,7 +92,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     }  # fmt: skip
     if asked.metric:
         charts["metric"] = curves.line(
-            f"{asked.metric} of {column}", shown.metric(reader, f"{stream}.{column}", asked.metric, where=asked.where),
+            f"{asked.metric} of {column}", shown.metric(reader, target, asked.metric, where=asked.where),
             asked.metric, spans=curves.spans(wrong),
         )  # fmt: skip
     return Page(data, charts, history)
@@ -279,7 +277,7 @@ def _always(about: _Asked, history: Sequence[Plain], wrong: Sequence[Incident]) 
 def href(reader: Reader, stream: str, column: str) -> str:
     """The page of a column, if it is one."""
     try:
-        resolve(reader, f"{stream}.{column}")
+        column_of(reader, stream, column)
     except FourfoldError:
         return path("streams", stream)
     return path("columns", stream, column)

@@ -6,7 +6,7 @@ from fourfold.charts import Bars, Chart, Series
 from fourfold.errors import FourfoldError, suggest
 from fourfold.model import Owner, Value
 from fourfold.query.reader import Reader
-from fourfold.query.target import resolve
+from fourfold.query.target import Target
 from fourfold.reports.columns import ColumnSummary, overview, summaries
 from fourfold.state import catalogue, runs
 from fourfold.views import forms
@@ -34,7 +34,9 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     if volume is not None:
         charts["rows"] = volume
     closed = reader.database.recall(catalogue.closed_before, reader.project, (name,))
-    number = shown.metric(reader, name, "rows", whole=True)[0].value if _counted(reader, name) else Value.no_data("")
+    number = Value.no_data("")
+    if _counted(reader, name):
+        number = shown.metric(reader, Target.of_stream(name), "rows", whole=True)[0].value
     data = {
         "stream": {
             "name": name, "key": known[name][0], "time": known[name][1], "logged": reader.log(name).version is not None,
@@ -64,9 +66,9 @@ def _counted(reader: Reader, name: str) -> bool:
 
 def _volume(reader: Reader, name: str, asked: Asked, now: float) -> Chart | None:
     try:
-        found = resolve(reader, name)
-        shown = asked.window(reader, found.owner, now, default=_BACK)
-        result = shown.metric(reader, name, "rows")
+        target = Target.of_stream(name)
+        shown = asked.window(reader, target.owner, now, default=_BACK)
+        result = shown.metric(reader, target, "rows")
     except FourfoldError:
         return None
     times = [float(row.window.start) for row in result]

@@ -202,7 +202,8 @@ def _together(
         np.concatenate([earlier.series[keep], np.array([ids[names[i][0], names[i][1]] for i in new], np.int64)]),
         np.concatenate([np.searchsorted(starts, earlier.buckets[keep]), np.full(len(new), len(starts))]) * DAY,
         np.concatenate([earlier.binnings[keep], counted["binning"].to_numpy()[new]]),
-        joined(earlier.tallies, packed.tallies), [None] * (len(keep) + len(new)), [None] * (len(keep) + len(new)),
+        joined(earlier.tallies, packed.tallies), joined(earlier.sums, packed.sums),
+        [None] * (len(keep) + len(new)), [None] * (len(keep) + len(new)),
         [earlier.sizes[i] for i in keep] + [packed.size[i] for i in new],
         joined(earlier.bins, packed.bins), joined(earlier.counts, packed.counts),
     )  # fmt: skip
