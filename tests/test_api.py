@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,27 @@ def test_an_empty_store_is_no_error(tmp_path: Path) -> None:
     with TestClient(application(Service(Settings(str(tmp_path / "new"), "shop"))), base_url=HOME) as client:
         data = get(client, "home")["data"]
     assert data["state"] == "empty" and data["objectives"] == [] and len(data["groups"]) == 4
+
+
+def test_what_nothing_has_judged_is_not_called_healthy(tmp_path: Path) -> None:
+    ff.init(str(tmp_path / "store"), "shop")
+    for fails in (False, True):
+        with contextlib.suppress(ValueError), ff.run("train"):
+            if fails:
+                raise ValueError("no data")
+    ff.flush()
+    ff.runs()
+
+    def shown() -> dict[str, Any]:
+        with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+            data: dict[str, Any] = get(client, "home")["data"]
+            return data
+
+    data = shown()
+    assert data["state"] == "unchecked"
+    assert "the newest run of 1 component failed" in data["headline"] and "fourfold check" in data["headline"]
+    ff.check()
+    assert (shown()["state"], shown()["headline"]) == ("degraded", "1 incident open")
 
 
 def test_what_has_not_changed_is_not_sent_again(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import time
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from fourfold.config import Settings
-from fourfold.log import Inbox, messages
+from fourfold.log import Inbox, Quarantine, messages
 from fourfold.model.access import Role
 from fourfold.sdk.batch import prepare, with_batch
 from fourfold.serve.access import AGAIN_AFTER
@@ -124,6 +125,29 @@ def test_a_token_is_good_for_its_projects_only(public: Served) -> None:
         answer = public.client.put(f"/v1/messages/{name}", content=content, headers=public.as_(secret))
         assert answer.status_code == status
     assert len(public.service.inbox.pending()) == 1
+
+
+def test_what_is_in_quarantine_is_told_to_its_own_project_alone(public: Served) -> None:
+    some, whole = public.token(Role.VIEWER, ["payments"]), public.token(Role.VIEWER)
+    for number, project in enumerate(("flights", "payments"), 1):
+        name, content = message(public.folder / "made", number, project)
+        answer = public.client.put(
+            f"/v1/messages/{name}", content=content, headers=public.as_(public.token(Role.INGEST))
+        )
+        assert answer.status_code == 204
+        kept = Quarantine(public.folder / "quarantine")
+        kept.keep(f"of {project}", project, pa.table({"a": [1]}), f"a value of {project}", project=project)
+    kept.keep("inbox", "unread", pa.table({}), "a message of nobody's")
+    with contextlib.closing(Store(str(public.folder), "flights")) as store:
+        store.writer.catch_up()
+
+    def told(secret: str, project: str) -> set[str]:
+        answer = public.client.get(f"/api/settings?project={project}", headers=public.as_(secret))
+        return {problem["message"] for problem in answer.json()["data"]["problems"]}
+
+    assert told(some, "payments") == {"a value of payments"}
+    assert told(whole, "payments") == {"a value of payments", "a message of nobody's"}
+    assert told(whole, "flights") == {"a value of flights", "a message of nobody's"}
 
 
 def test_the_state_holds_no_secret(public: Served) -> None:

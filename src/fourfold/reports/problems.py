@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fourfold.engine import Extent, columns_of_slice
 from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
+from fourfold.log import Quarantined
 from fourfold.metrics.tasks import LABELS, unusable
 from fourfold.model import DAY, HOUR, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
 from fourfold.model.records import users
@@ -46,14 +47,14 @@ class LabelLag:
         return (self.coverage.value or 0.0) + (self.coverage.expected_labels or 0.0)
 
 
-def problems(reader: Reader) -> Table[Problem]:
-    """All problems.
+def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
+    """All problems of a project; ``unassigned``: and what is in quarantine of which no project is known.
 
     Raises:
         StoreError: the state is unusable.
     """
     whole = list(integrity.of_store(reader))  # examined before what is missing is counted again without it
-    found = list(integrity.quarantined(reader.quarantine.entries()))
+    found = list(integrity.quarantined(_kept_aside(reader, unassigned=unassigned)))
     found += _dropped(reader)
     found += uncountable(reader)
     found += [*whole, *integrity.made_anew(reader), *integrity.stuck(reader)]
@@ -71,6 +72,11 @@ def problems(reader: Reader) -> Table[Problem]:
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
+
+
+def _kept_aside(reader: Reader, *, unassigned: bool) -> list[Quarantined]:
+    mine = (reader.project, "") if unassigned else (reader.project,)
+    return [entry for entry in reader.quarantine.entries() if entry.project in mine]
 
 
 def _dropped(reader: Reader) -> Iterator[Problem]:

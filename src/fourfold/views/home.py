@@ -42,10 +42,11 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     objectives, charts = list(standings(reader, now)), dict[str, Chart]()
     shown = [_objective(reader, view, active, charts, now) for view in objectives]
     declared, listed = tasks.in_order(reader, active), components(reader)
-    ends = _ends(reader)
+    ends, checked = _ends(reader), remembered(reader).checked is not None
     data = {
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
-        "state": _state(active, objectives, empty=not ends and not listed), "headline": _headline(active, objectives),
+        "state": "empty" if not ends and not listed else _state(active, objectives, checked=checked),
+        "headline": _headline(active, objectives, [] if checked else listed, checked=checked),
         "behind": reader.standing.behind, "objectives": shown, "groups": _groups(reader, active, listed),
         "incidents": [forms.incident(each) for each in active[: asked.limit]], "incidents_total": len(active),
         "tasks": [tasks.row(reader, one, charts, now) for one in declared[:_TASKS]], "tasks_total": len(declared),
@@ -62,21 +63,28 @@ def _ends(reader: Reader) -> list[int]:
     return [known[name][1] for name in predicted if name in known] or [end for _, end in known.values()]
 
 
-def _state(active: Sequence[Incident], objectives: Sequence[ObjectiveView], *, empty: bool) -> str:
-    if empty:
-        return "empty"
+def _state(active: Sequence[Incident], objectives: Sequence[ObjectiveView], *, checked: bool) -> str:
     missed = any(view.status is ObjectiveStatus.MISSED for view in objectives)
     if missed or any(each.severity is Severity.PAGE for each in active):
         return "broken"
     at_risk = any(view.status is ObjectiveStatus.AT_RISK for view in objectives)
-    return "degraded" if at_risk or any(each.severity is Severity.TICKET for each in active) else "healthy"
+    if at_risk or any(each.severity is Severity.TICKET for each in active):
+        return "degraded"
+    return "healthy" if checked else "unchecked"
 
 
-def _headline(active: Sequence[Incident], objectives: Sequence[ObjectiveView]) -> str:
+def _headline(
+    active: Sequence[Incident], objectives: Sequence[ObjectiveView], unjudged: Sequence[ComponentView], *, checked: bool
+) -> str:
+    """What is wrong; ``unjudged`` are components whose runs nothing has judged yet."""
     parts = [f"{_number(len(active), 'incident')} open"] if active else []
     for status, words in ((ObjectiveStatus.MISSED, "missed"), (ObjectiveStatus.AT_RISK, "at risk")):
         found = sum(view.status is status for view in objectives)
         parts += [f"{_number(found, 'objective')} {words}"] if found else []
+    failed = sum(view.last.status in (RunStatus.FAILED, RunStatus.LOST) for view in unjudged)
+    parts += [f"the newest run of {_number(failed, 'component')} failed"] if failed else []
+    if not checked:
+        parts.append("not checked yet: run fourfold check, or add [watch] to fourfold.toml")
     return ", ".join(parts) or "nothing is wrong"
 
 

@@ -10,7 +10,7 @@ import { count, inUnit, length, ofMetric, sliceWords, words } from "../format";
 import { usePageApi } from "../api";
 import type { ChartSpec, Group, Home as Data, Objective, TaskRow } from "../types";
 
-const STATES: Record<string, string> = { broken: "Broken", degraded: "Degraded", healthy: "Healthy", empty: "Nothing yet" };
+const STATES: Record<string, string> = { broken: "Broken", degraded: "Degraded", healthy: "Healthy", unchecked: "Not checked yet", empty: "Nothing yet" };
 
 export function Home() {
   const asked = usePageApi<Data>("/home");

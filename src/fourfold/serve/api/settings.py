@@ -56,7 +56,9 @@ def _settings(call: Call) -> Response:
         "retention": [{"stream": stream, "seconds": length} for stream, length in sorted(reader.retention.items())],
         "watch": watched, "objectives": _objectives(reader), "waiting": len(reader.waiting()),
         "problems": [
-            {"kind": p.kind, "subject": p.subject, "message": p.message, "advice": p.advice} for p in problems(reader)
+            {"kind": p.kind, "subject": p.subject, "message": p.message, "advice": p.advice}
+            for p in problems(reader, unassigned=call.grant.covers_all)
+            if p.kind != "read_only"  # who answers only reads; another process counts
         ],
     }  # fmt: skip
     return answered({"data": data, "charts": {}})
