@@ -192,6 +192,15 @@ def test_other_records_under_a_used_key_are_another_request_and_none_is_lost(ser
     assert len(stored(served.folder, "predict")) == 5
 
 
+def test_what_came_first_is_taken_first_whatever_came_with_it(served: Served) -> None:
+    numbers: list[Any] = [{"id": i, "salary": 1_000 + i} for i in range(50)]
+    for rows in ([*numbers, "no record"], [{"id": 99, "salary": "oops"}], [*numbers, "no record"]):
+        assert served.client.post(RECORDS, json=rows).json()["taken"] == sum(isinstance(row, dict) for row in rows)
+    found = stored(served.folder, "predict")
+    assert [row["salary"] for row in found if row["id"] == 99] == [None]  # its value is set aside
+    assert sorted(row["salary"] for row in found if row["id"] != 99) == sorted(2 * [1_000 + i for i in range(50)])
+
+
 def test_a_repeated_request_counts_once_whatever_comes_with_it() -> None:
     rows: list[dict[str, Any]] = [{"a": 1}, {"a": "text"}, {"a": [1, {"b": 2}]}]
 

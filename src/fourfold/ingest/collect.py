@@ -171,7 +171,8 @@ class Collector:
             inside.setdefault(found.path, []).append(found.id)
         again = self._known([found.message for found in fresh.values() if isinstance(found.message, Message)])
         self._settled, self._taken = {message.id for message in again}, list(again)
-        self._take_fresh([found for found in fresh.values() if found.id not in self._settled])
+        in_order = sorted(fresh.values(), key=lambda found: found.id)  # each writer's as they were written
+        self._take_fresh([found for found in in_order if found.id not in self._settled])
         if self._taken:
             with self._database.write() as connection:
                 taken.note(connection, [(message.writer, message.sequence) for message in self._taken], time.time())

@@ -50,20 +50,27 @@ def run_of(event: Any) -> Run | None:
     run, job, at = _object(event, "run"), _object(event, "job"), moment(event.get("eventTime"), "eventTime")
     facets, of_job = _facets(run), _facets(job)
     status = _STATUS.get(kind, RunStatus.RUNNING)
-    nominal = facets.get("nominalTime", {}).get("nominalStartTime")
     return Run(
         id=_text(run, "runId", "run."),
         component=_name(job, "job."),
         status=status,
         started=at,
         ended=None if status is RunStatus.RUNNING else at,
-        at=None if nominal is None else moment(nominal, "nominalStartTime"),
+        at=_nominal(facets),
         parent=_parent(facets),
         error=_error(facets, kind),
         code=dict(_code(facets, of_job)),
         metrics=_first(_metrics(event)),
         artifacts=tuple(_artifacts(event)),
     )
+
+
+def _nominal(facets: Mapping[str, Any]) -> float | None:
+    """The logical time; None where it is left out, or is none."""
+    try:
+        return moment(facets["nominalTime"]["nominalStartTime"], "nominalStartTime")
+    except (KeyError, TypeError, InputError):
+        return None
 
 
 def moment(value: Any, field: str) -> float:

@@ -131,7 +131,9 @@ class Committer:
         if len(ready) == 1:
             self._inbox.deliver(*ready[0])
         elif ready:
-            self._inbox.deliver_together(f"pack-{self._writer}-{next(self._packs):012d}", ready)
+            # listed where its first message would be, so that messages are taken in the order in which they came
+            name = f"{ready[0][0]}+{self._writer}-{next(self._packs):012d}"
+            self._inbox.deliver_together(name, ready)
         self._waiting += size
         self.committed()
 
