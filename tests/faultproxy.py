@@ -383,14 +383,21 @@ def _body(file: Any, headers: dict[str, str]) -> bytes:
         return _exactly(file, int(headers.get("content-length", 0)))
     parts = []
     while True:
-        parts.append(file.readline())
-        length = int(parts[-1].partition(b";")[0] or b"0", 16)
+        parts.append(_line(file))
+        length = int(parts[-1].partition(b";")[0], 16)
         if not length:
             break
         parts.append(_exactly(file, length + 2))
-    while parts[-1] not in (b"\r\n", b""):  # trailers
-        parts.append(file.readline())
+    while parts[-1] != b"\r\n":  # trailers
+        parts.append(_line(file))
     return b"".join(parts)
+
+
+def _line(file: Any) -> bytes:
+    line: bytes = file.readline()
+    if not line.endswith(b"\n"):
+        raise ConnectionAbortedError("the other side ended within a body")
+    return line
 
 
 def _exactly(file: Any, length: int) -> bytes:

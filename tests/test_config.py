@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import fourfold as ff
 from fourfold import config
+from fourfold.errors import ConfigError, StoreError
+from fourfold.log import store_folder
 from fourfold.metrics import parse, register
 from fourfold.model import DAY, Place, Task
 
@@ -203,3 +206,40 @@ def test_the_places_of_state_and_engine_come_from_where_the_store_comes_from(tmp
     (tmp_path / "fourfold.toml").write_text('state = "postgresql://host/a"\nengine = "spark"')
     found = config.load(environment={"FOURFOLD_STATE": "postgresql://host/b"}, file=tmp_path / "fourfold.toml")
     assert found.place == Place(".fourfold", "postgresql://host/b", "spark")
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("s3://", "name a bucket, such as 's3://bucket/fourfold'"),
+        ("gs:///fourfold", "name a bucket"),
+        ("gs://user:sesame@bucket/fourfold", "holds credentials; give them by the environment"),
+        ("az://user:sesame@container/fourfold", "holds credentials"),
+        (
+            "abfss://container@sesame.dfs.core.windows.net/fourfold",
+            "its account is given by AZURE_STORAGE_ACCOUNT_NAME",
+        ),
+        ("s3://bucket/fourfold?secret=sesame", "has options"),
+        ("gcs://bucket/fourfold", "a bucket by one of s3://, gs://, abfss://, az://"),
+        ("s3://bucket/../other", "without dots alone"),
+    ],
+)
+def test_an_address_of_a_bucket_that_makes_no_sense_is_refused_and_not_repeated(address: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)) as told:
+        store_folder(address)
+    assert "sesame" not in str(told.value)
+
+
+@pytest.mark.parametrize("address", ["abfss://container/fourfold", "az://container/fourfold"])
+def test_a_container_needs_an_account_and_the_variable_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(ConfigError, match="set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or a login"):
+        (store_folder(address) / "inbox").exists()
+
+
+def test_credentials_of_google_that_are_not_there_are_named_with_their_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(StoreError, match="credentials are missing or wrong: check GOOGLE_APPLICATION_CREDENTIALS"):
+        (store_folder("gs://bucket/fourfold") / "inbox").exists()

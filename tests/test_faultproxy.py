@@ -155,6 +155,24 @@ def test_a_connection_is_kept_for_further_requests_with_bodies_in_chunks(connect
     assert connection.ask("GET", "/a")[0] == 404
 
 
+@pytest.mark.parametrize("sent", [b"", b"4\r\nhalf\r\n", b"4\r\nhalf\r\n0\r\n"])
+def test_a_client_that_dies_between_two_chunks_of_a_body_keeps_no_other_waiting(
+    proxy: Proxy, folder: str, connection: Connection, sent: bytes
+) -> None:
+    dying = Connection(proxy, folder)
+    dying.socket.sendall(
+        f"PUT /{folder}/half HTTP/1.1\r\nHost: 127.0.0.1\r\n{_AUTHORIZATION}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n".encode()
+        + sent
+    )
+    dying.socket.shutdown(socket.SHUT_WR)
+    for opened in (dying, connection):
+        opened.socket.settimeout(60)  # so that the test ends, where nobody answers
+    assert dying.file.read() == b"", "it is not answered"
+    dying.close()
+    assert connection.ask("GET", "/half")[0] == 404
+
+
 def test_a_table_is_appended_to_and_read_and_two_that_write_at_once_both_do(proxy: Proxy, bucket: str) -> None:
     table = f"{bucket}/table"
     write_deltalake(table, pa.table({"x": [0]}))

@@ -259,7 +259,7 @@ def test_doctor_finds_a_data_file_and_commits_that_are_missing(store: Store) -> 
     assert of_doctor(store) == ["damaged_log"]
     data.write_bytes(content)
     (folder / "_delta_log" / f"{2:020d}.json").unlink()
-    again = Store(store.folder, "test")
+    again = Store(store.place, "test")
     (found,) = problems(again.caught_up())
     assert (found.kind, found.subject) == ("damaged_log", "predict")
     assert "newest commits are gone" in found.message
@@ -271,7 +271,7 @@ def test_a_log_that_was_removed_and_begun_anew_is_counted_anew(store: Store) -> 
         put(store, sequence)
         store.writer.catch_up()
     shutil.rmtree(store.reader.log("predict").folder)
-    again = Store(store.folder, "test")
+    again = Store(store.place, "test")
     put(again, 6)
     assert again.metric("predict", "rows").value.value == 1.0
     put(again, 7)

@@ -49,6 +49,7 @@ def test_the_slices_of_a_frame_have_labels() -> None:
     assert set(table["slice"].to_pylist()) == {"{}", *(slice_key({"text": label_of(text)}) for text in LONG)}
 
 
+@pytest.mark.sqlite
 def test_five_hundred_values_of_100_kilobytes_leave_the_state_small(store: Store) -> None:
     sender = Sender(store)
     values = [f"{i:04d}" + "v" * 100_000 for i in range(300)]

@@ -57,7 +57,7 @@ def test_what_cannot_be_counted_is_remembered_and_tried_again_later_and_later(
         ff.log("p", key=i, score=0.5, name="x")
         assert ff.metric("t", "predictions").value.value == i + 2
     assert tried.count("s") == first
-    other = Store(session.store.folder, "test")
+    other = Store(session.store.place, "test")
     assert {job.dimension.names for job in other.reader.failures()} == {("s",)}
     assert not other.writer.pending()
     later = time.time() + 3_601

@@ -132,7 +132,7 @@ def test_fold_counts_every_project_where_none_is_chosen(capsys: pytest.CaptureFi
     fill("flights", "trains")
     assert run(capsys, None, "fold")[0] == 0
     for project in ("flights", "trains"):
-        store = Store(".fourfold", project)
+        store = Store(config.load(".fourfold").place, project)
         assert not store.writer.pending()
         store.close()
 

@@ -217,3 +217,17 @@ def records(key: str) -> dict[str, object]:
         "column": "", "kind": "stream", "slice": key, "bucket": 0, "binning": 0, "tallies": tallies, "sums": [],
         "low": float("nan"), "high": float("nan"), "bins": [], "labels": [], "counts": [], "registers": [],
     }  # fmt: skip
+
+
+def test_what_is_read_together_takes_one_transaction_and_is_read_again_after_a_write(database: Database) -> None:
+    begun: list[None] = []
+    sa.event.listen(database.engine, "begin", lambda connection: begun.append(None))
+    reads = (catalogue.tasks, catalogue.streams, catalogue.counted_to)
+    for names in ([], ["a"]):
+        begun.clear()
+        database.recall_together(reads, "p")
+        database.recall_together(reads, "p")
+        assert [database.recall(read, "p") for read in reads] == [{}, dict.fromkeys(names, (None, None)), {}]
+        assert len(begun) == 1
+        with database.write() as connection:
+            catalogue.add_stream(connection, "p", "a", None, None)

@@ -119,7 +119,7 @@ def test_a_message_of_a_newer_version_stays_and_the_others_of_its_file_are_taken
     for _ in range(2):
         assert store.metric("predict", "rows")[0].value.value == 3
     assert [path.name for path in inbox.files()] == ["server-000000000001.pack"]
-    again = Store(str(store.folder), "test")
+    again = Store(store.place, "test")
     assert again.metric("predict", "rows")[0].value.value == 3
     again.close()
 

@@ -51,12 +51,14 @@ def acknowledge(within: float = 60.0) -> None:
             time.sleep(0.02)
 
 
-def count(store: Store) -> None:
-    """Take what was sent and count it, unless the store cannot be used just now."""
+def count(store: Store) -> bool:
+    """Take what was sent and count it, unless the store cannot be used just now; returns whether it could."""
     try:
         store.writer.catch_up()
     except StoreError:
         time.sleep(0.02)
+        return False
+    return True
 
 
 # processes: each begins with the store's address and its state's as arguments -----------------------------------------
@@ -89,15 +91,16 @@ def count_until_told() -> None:
 def fork_when_told() -> None:
     """For each line of the input, a name, a child that goes on until it is killed; writes the child's number.
 
-    One whose name begins with "c" counts; another logs, and notes what was acknowledged in a file.
+    One whose name begins with "c" counts; another logs. Each notes in a file what is done: a line with its name, and
+    for a batch that is acknowledged also its number.
     """
-    address, state, acknowledged = sys.argv[1:]
+    address, state, done = sys.argv[1:]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no child is waited for
     children = []
     print("ready", flush=True)
     for line in sys.stdin:
         if not (child := os.fork()):
-            _go_on(line.strip(), address, state, acknowledged)
+            _go_on(line.strip(), address, state, done)
         children.append(child)
         print(child, flush=True)
     for child in children:
@@ -105,13 +108,14 @@ def fork_when_told() -> None:
             os.kill(child, signal.SIGKILL)
 
 
-def _go_on(name: str, address: str, state: str, acknowledged: str) -> None:
+def _go_on(name: str, address: str, state: str, done: str) -> None:
+    out = os.open(done, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if name.startswith("c"):
         store = Store(Place(address, state), "test")
         while True:
-            count(store)
+            if count(store):
+                os.write(out, f"{name}\n".encode())
     ff.init(address, "test", state=state)
-    out = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for batch in range(1_000_000):
         log(name, batch)
         acknowledge()

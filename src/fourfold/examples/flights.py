@@ -38,8 +38,8 @@ FEATURES = [
 
 
 @ff.component(time="scheduled")
-def ingest(twelve_hours: str | None = None) -> dict[str, pd.DataFrame]:
-    """The three tables as they are delivered, with a key and the scheduled departure (UTC) for each flight.
+def ingest(twelve_hours: str | None = None, end: str = END) -> dict[str, pd.DataFrame]:
+    """The three tables as they are delivered up to a day, with a key and the scheduled departure (UTC) of each flight.
 
     From the day ``twelve_hours`` on, if that is given, nobody can tell the delivered hours' mornings from evenings.
     """
@@ -49,7 +49,7 @@ def ingest(twelve_hours: str | None = None) -> dict[str, pd.DataFrame]:
         flights.carrier + flights.flight.astype(str) + "-" + flights.origin + "-" + date.dt.strftime("%Y-%m-%d")
     )
     flights["scheduled"] = pd.to_datetime(flights.time_hour) + pd.to_timedelta(flights.minute, unit="min")
-    flights = flights[flights.scheduled < pd.Timestamp(END, tz="UTC") + pd.Timedelta(days=1)]
+    flights = flights[flights.scheduled < pd.Timestamp(end, tz="UTC") + pd.Timedelta(days=1)]
     if twelve_hours is not None:
         flights = flights.assign(hour=flights.hour.mask(flights.scheduled >= twelve_hours, (flights.hour - 1) % 12 + 1))
     return {"flights": flights, "weather": weather, "planes": planes}
@@ -108,8 +108,13 @@ def label(joined: pd.DataFrame) -> pd.DataFrame:
     return landed.assign(late=landed.arr_delay >= LATE, reported=landed.scheduled + flown + report)
 
 
-def main(progress: Callable[[str, float], Any] = lambda text, share: None, *, faults: bool = True) -> None:
-    """Train on January to March, then replay April to December day by day; with faults, two things break at the end."""
+def main(
+    progress: Callable[[str, float], Any] = lambda text, share: None, *, faults: bool = True, end: str = END
+) -> None:
+    """Train on January to March, then replay April to December day by day; with faults, two things break at the end.
+
+    With an earlier ``end``, a day after March, the replay is shorter.
+    """
     ff.task(
         "late",
         prediction="predict.score",
@@ -120,7 +125,7 @@ def main(progress: Callable[[str, float], Any] = lambda text, share: None, *, fa
     )
     ff.objective("late-recall", "recall(late) >= 0.2", window="14d", description="late flights that people are told of")
     progress("ingest", 0.0)
-    tables = ingest(TWELVE_HOURS if faults else None)
+    tables = ingest(TWELVE_HOURS if faults else None, end)
     progress("join", 0.05)
     joined = join_weather(tables["flights"], tables["weather"], tables["planes"])
     progress("featurize", 0.1)
@@ -130,8 +135,9 @@ def main(progress: Callable[[str, float], Any] = lambda text, share: None, *, fa
 
     days = dict(iter(features["coming"].groupby(features["coming"].scheduled.dt.floor("D"))))
     reports = dict(iter(labelled[labelled.month >= 4].groupby(labelled.reported.dt.floor("D"))))
-    for number, day in enumerate(pd.date_range("2013-04-01", END, tz="UTC")):
-        progress(f"replay {day:%d %B}", 0.2 + 0.55 * number / 275)
+    replayed = pd.date_range("2013-04-01", end, tz="UTC")
+    for number, day in enumerate(replayed):
+        progress(f"replay {day:%d %B}", 0.2 + 0.55 * number / len(replayed))
         if day in days:
             predict(model, days[day], day)
         if day in reports:

@@ -69,11 +69,16 @@ class BucketPath:
         scheme, _, rest = address.partition("://")
         key = "/".join(part for part in rest.split("/") if part)
         shown = f"{scheme}://…"
-        if "@" in rest.split("/")[0] and scheme != "abfss":
+        if "@" in rest.split("/")[0] and scheme == "abfss":
+            raise ConfigError(
+                f"store={shown}: name the container alone, as in 'abfss://container/fourfold'; its account is given by "
+                "AZURE_STORAGE_ACCOUNT_NAME"
+            )
+        if "@" in rest.split("/")[0]:
             raise ConfigError(f"store={shown}: the address holds credentials; give them by the environment instead")
         if "?" in rest or "#" in rest:
             raise ConfigError(f"store={shown}: the address has options; give them by the environment instead")
-        if not key:
+        if not key or rest.startswith("/"):
             raise ConfigError(f"store={address!r}: name a bucket, such as '{scheme}://bucket/fourfold'")
         odd = any(part in (".", "..") for part in key.split("/")) or any(c in key for c in "%*[]\\")
         if odd or not key.isprintable():
@@ -344,7 +349,7 @@ _NO_BUCKET = ("NO_SUCH_BUCKET", "NoSuchBucket")
 _DENIED = ("ACCESS_DENIED", "AccessDenied", "Forbidden", "HTTP status 403")
 _UNKNOWN = (
     "INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "SIGNATURE_DOES_NOT_MATCH", "SignatureDoesNotMatch",
-    "MISSING_AUTHENTICATION", "redential", "Unauthorized",
+    "MISSING_AUTHENTICATION", "redential", "Unauthorized", "access token",
 )  # fmt: skip
 _FOR_GOOD = (*_NO_BUCKET, *_DENIED, *_UNKNOWN)
 _OF_DELTA = ("Generic S3", "Generic GCS", "Generic MicrosoftAzure", "Generic HTTP", "AWS Error", *_FOR_GOOD)

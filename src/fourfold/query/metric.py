@@ -16,7 +16,9 @@ from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Result, seconds
 from fourfold.query.target import Target, resolve
 from fourfold.query.windows import windows as windows_of
-from fourfold.state import catalogue
+from fourfold.state import catalogue, jobs
+
+_ALWAYS_READ = (catalogue.tasks, catalogue.streams, catalogue.counted_to, jobs.failures, jobs.progress)
 
 
 def metric(
@@ -44,6 +46,7 @@ def metric(
         InputError: an invalid window or parameter.
         ConfigError: the task cannot be counted, because its declaration is wrong.
     """
+    reader.database.recall_together(_ALWAYS_READ, reader.project)
     found = resolve(reader, target) if isinstance(target, str) else target
     question = parse(name, found.kind, found.task.kind if found.task is not None else None)
     _check(question, found)

@@ -109,17 +109,23 @@ class Reader:
 
     def damage(self, owner: Owner) -> str:
         """Why an owner's counts are behind its logs, or ahead of them; empty if they are not."""
-        for stream, counted in self.recall(jobs.counted_to).get(owner, {}).items():
-            version = self._version(stream)
+        streams, counted_to = self._streams(owner), self.recall(catalogue.counted_to)
+        for stream in (stream for stream in streams if stream in counted_to):
+            version, counted = self._version(stream), counted_to[stream]
             if version < counted < catalogue.ANEW:
                 end = f"ends at version {version}" if version >= 0 else "is gone"
                 return f"the log of {stream!r} {end}, and version {counted} of it was counted"
         standing = self.standing
         if owner in standing.damaged or not standing.stuck:
             return standing.damaged.get(owner, "")
-        streams = next((known.streams for known in self.recall(jobs.workloads) if known.owner == owner), ())
         waiting = (stream for stream in streams if stream in standing.stuck)
         return next((f"records of {s!r} wait in the inbox: {standing.stuck[s]}" for s in waiting), "")
+
+    def _streams(self, owner: Owner) -> tuple[str, ...]:
+        if owner.kind == "stream":
+            return (owner.name,)
+        task = self.recall(catalogue.tasks).get(owner.name)
+        return () if task is None else task.streams
 
     def _version(self, stream: str) -> int:
         """The newest version of a stream's log; -1 without a log, and above all versions if it cannot be read."""

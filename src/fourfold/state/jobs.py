@@ -66,15 +66,6 @@ def workloads(connection: sa.Connection, project: str) -> list[Workload]:
     ]
 
 
-def counted_to(connection: sa.Connection, project: str) -> dict[Owner, dict[str, int]]:
-    """Up to which version of each of its streams an owner was counted, where it was."""
-    versions = catalogue.counted_to(connection, project)
-    return {
-        work.owner: {stream: versions[stream] for stream in work.streams if stream in versions}
-        for work in workloads(connection, project)
-    }
-
-
 def progress(connection: sa.Connection, project: str) -> dict[Job, float]:
     """The first counts that are under way, and what share of each is done."""
     under_way = catalogue.backfills(connection, project)
