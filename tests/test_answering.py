@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -83,6 +85,24 @@ def test_an_answer_is_the_same_wherever_it_is_worked_out(settings: Settings, ans
             question = Question(view, asked, form, NOW)
             assert answering.answer("flights", question) == answer(reader, question)
     reader.close()
+
+
+def formulas(reader: Reader, asked: Asked, now: float) -> Page:
+    """Names as a hostile sender may choose them."""
+    names = ["=cmd|' /C calc'!A0", "+1+1", "@sum", "-2+3", "\t=1", "-2.5", "+1e5", "a=b", None]
+    return Page({}, rows=[{"name": name, "value": -1.5, "most": [["=x", 1.0], [name, None]]} for name in names])
+
+
+def test_no_cell_of_a_file_is_a_formula_to_a_spreadsheet(settings: Settings) -> None:
+    reader = Reader.open(settings.place, "flights")
+    content = answer(reader, Question(formulas, [], "csv", NOW)).decode()
+    reader.close()
+    rows = list(csv.DictReader(io.StringIO(content)))
+    assert [row["name"] for row in rows] == [
+        "'=cmd|' /C calc'!A0", "'+1+1", "'@sum", "'-2+3", "'\t=1", "-2.5", "+1e5", "a=b", "",
+    ]  # fmt: skip
+    assert {row["value"] for row in rows} == {"-1.5"}
+    assert json.loads(rows[0]["most"]) == [["=x", 1.0], ["=cmd|' /C calc'!A0", None]]
 
 
 def test_errors_of_a_page_come_as_they_are(answering: Answering) -> None:

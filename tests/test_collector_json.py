@@ -158,7 +158,7 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(served: Served, path: s
 
 
 def test_a_stream_may_have_any_name(served: Served) -> None:
-    for name in ("a/b", "ü ß", "100 %", "records", "a/records/b"):
+    for name in ("a/b", "ü ß", "100 %", "records", "a/records/b", "a\nb", "a\n"):
         quoted = "".join(f"%{byte:02X}" for byte in name.encode())
         assert served.client.post(f"/v1/streams/{quoted}/records", json={"n": 1}).json()["taken"] == 1
         assert [row["n"] for row in stored(served.folder, name)] == [1]

@@ -21,7 +21,7 @@ from fourfold.log.collector import CollectorInbox
 from fourfold.model import Plausible, Run
 from fourfold.sdk import buffer, ending, runs
 from fourfold.sdk.buffer import Buffer
-from fourfold.sdk.form import Batch, Form
+from fourfold.sdk.form import Batch, Form, Payload
 from fourfold.sdk.host import Host, error_text, is_cluster_frame, logger, shown
 from fourfold.sdk.outbox import Outbox
 from fourfold.sdk.record import Record
@@ -41,6 +41,7 @@ LONGEST_END = 30.0  # seconds that it waits for one with progress
 END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a bucket
 END_SENDING, LONGEST_SENDING = 1.0, 2.0  # seconds that it waits for the next to arrive at a collector, and for all
 PART = 16 << 20  # bytes of the records of a message to a collector
+PARTS = 16  # into which the spool's room is divided at least
 
 
 class Sender:
@@ -289,8 +290,7 @@ class Sender:
         for batch in batches:
             if batch.error is None:
                 header = messages.records(self.project, stream, batch.key, batch.time)
-                whole = not isinstance(self._target, CollectorInbox)
-                for part in [batch.payload] if whole else self.form.parts(batch.payload, PART):
+                for part in self._parts(batch.payload):
                     self.outbox.post(header, part)
                 if batch.unreadable:
                     self._host.warn(f"ff.log({stream!r}): {batch.unreadable} {_UNREADABLE}", once=f"time{stream}")
@@ -298,6 +298,12 @@ class Sender:
                 text = error_text(batch.error)
                 self._host.warn(f"ff.log({stream!r}): {text} The record is kept in quarantine.")
                 self.outbox.post(messages.rejected(self.project, stream, text), batch.payload)
+
+    def _parts(self, payload: Payload) -> Sequence[Payload]:
+        """A payload as messages: one, but for a collector, which takes no larger ones, and its spool."""
+        if not isinstance(self._target, CollectorInbox) or not isinstance(self.outbox.inbox, Spool):
+            return [payload]
+        return self.form.parts(payload, min(PART, self.outbox.inbox.limit // PARTS))
 
     def _make_room(self) -> None:
         """If too many runs wait, wake the sender, or send them here."""

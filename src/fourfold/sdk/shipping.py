@@ -239,6 +239,10 @@ class Shipper:
         if self._outages & (self._outages - 1) == 0:
             self._warned = True
             logger.warning(
-                "%s is away: %s; what is logged is kept in %s (%d MB at most), and is sent when it is back",
-                self._target.folder, self._why, self.spool.folder, self.spool.limit >> 20,
+                "%s is away: %s; what is logged is kept in %s (%s at most), and is sent when it is back",
+                self._target.folder, self._why, self.spool.folder, _size_text(self.spool.limit),
             )  # fmt: skip
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e3:,.0f} kB"

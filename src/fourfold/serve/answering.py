@@ -20,6 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -31,6 +33,7 @@ from fourfold.views.asking import Asked
 from fourfold.views.page import Page
 
 View = Callable[[Reader, Asked, float], Page]
+_FORMULA, _NUMBER = r"^[=+@\t\r-]", r"^[+-]?[0-9.]+(e[+-]?[0-9]+)?$"
 _PROCESSES = 2  # so that a page that takes long does not keep all others waiting
 _readers: dict[str, Reader] = {}  # of such a process, by project
 
@@ -110,10 +113,22 @@ def answer(reader: Reader, question: Question) -> bytes:
         return json_bytes({"rows": list(page.listed())})
     out = io.BytesIO()
     if question.form == "csv":
-        pyarrow.csv.write_csv(page.table(), out)
+        pyarrow.csv.write_csv(_inert(page.table()), out)
     else:
         pyarrow.parquet.write_table(page.table(), out)
     return out.getvalue()
+
+
+def _inert(table: pa.Table) -> pa.Table:
+    """The same table, in which no text is a formula to a spreadsheet: such a one gets an apostrophe in front."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            texts = table.column(number)
+            number_like = pc.match_substring_regex(texts, _NUMBER)
+            formula = pc.and_not(pc.match_substring_regex(texts, _FORMULA), number_like)
+            inert = pc.if_else(formula, pc.binary_join_element_wise("'", texts, ""), texts)
+            table = table.set_column(number, field, inert)
+    return table
 
 
 def _begin(held: Connection) -> None:

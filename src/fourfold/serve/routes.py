@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import sqlalchemy as sa
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,6 +28,23 @@ _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
     ConfigError: HTTPStatus.CONFLICT,
     StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+
+class Name(Convertor[str]):
+    """Any name in a path: with slashes, with line feeds."""
+
+    regex = r"(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("name", Name())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from fourfold.errors import InputError, suggest
@@ -25,23 +24,6 @@ _THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
     "json": "application/json", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
-
-
-class Name(Convertor[str]):
-    """Any name in a path; with several in one, ``segments`` tells where each ends."""
-
-    regex = r"(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        """As it is."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """As it is."""
-        return value
-
-
-register_url_convertor("name", Name())
 
 
 def page_endpoint(

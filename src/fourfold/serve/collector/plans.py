@@ -20,5 +20,5 @@ async def plan(call: Call) -> Response:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/v1/streams/{stream:path}/plan", plan, Role.INGEST, "How the columns of a stream are counted"),
+    Endpoint("GET", "/v1/streams/{stream:name}/plan", plan, Role.INGEST, "How the columns of a stream are counted"),
 )

@@ -207,7 +207,7 @@ def not_served(kind: str, known: Sequence[str]) -> Refused:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/v1/streams/{stream:path}/records", post, Role.INGEST, "Log records",
+        "POST", "/v1/streams/{stream:name}/records", post, Role.INGEST, "Log records",
         (
             schemas.PROJECT, Parameter("key", "The field that identifies a record; several make it up.", repeated=True),
             Parameter("time", "The field with a record's event time; else it is now."),
