@@ -81,10 +81,11 @@ def _said(
             f"what one of DuckDB does ({used:.2f} by CPU time); two cores are {one / two:.2f} times as fast as one."
         )
     for less, more in itertools.pairwise(sizes):
-        rates = [(more - less) / 1e6 / (wall[more, 0.0, name] - wall[less, 0.0, name]) for name in _ENGINES]
+        local, one, two = (wall[more, 0.0, name] - wall[less, 0.0, name] for name in _ENGINES)
+        spent = [cpu[more, 0.0, name] - cpu[less, 0.0, name] for name in _ENGINES]
         said.append(
-            f"Between {less:,} and {more:,} rows, where what a fold costs in any case does not matter: "
-            f"{rates[1] / rates[0]:.2f} of DuckDB, and {rates[2] / rates[1]:.2f} times with two cores."
+            f"Between {less:,} and {more:,} rows, without what a fold costs in any case: {local / one:.2f} of DuckDB "
+            f"({spent[0] / spent[1]:.2f} by CPU time), and {one / two:.2f} times with two cores."
         )
     said.append("Memory is the most of the largest process of each kind: the driver's Python, Spark's JVM, a worker.")
     return "\n".join(said)
