@@ -1,17 +1,23 @@
 """A stream of ten columns, folded by Spark on one core and on two, beside DuckDB: ``python -m bench.spark [ROWS …]``.
 
-Each fold runs in a process of its own, from the same files, after one of a hundredth of the records that starts the
-workers. DuckDB gets one thread. Rows default to 10, 30 and 100 million; the files take 65 bytes a row.
+Each fold runs in a process of its own, that is kept to as many cores as it may use, with its JVM and its workers; from
+the same files, after one of a million records that starts the workers. Rows default to 10, 30 and 100 million; the
+files take 65 bytes a row, in the folder for temporary files. The first number is counted with repeated keys, too: one
+key has 30 % of the records.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.measure import Report
-from fourfold.engine import make_engine
+from fourfold.engine import MASTER, make_engine
 from fourfold.fold import KeptSlices, Plan
 from fourfold.log import Changes
 from fourfold.model import ALL, DAY
@@ -27,73 +33,140 @@ from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, 
 
 ROWS = (10_000_000, 30_000_000, 100_000_000)
 FILE_ROWS = 1_000_000
+OFTEN = 0.3  # of the records, that have one key
 _START = 1_700_000_000 // DAY * DAY
-_ENGINES = {
-    "DuckDB, one core": ("duckdb", ""),
-    "Spark, one core": ("spark", "local[1]"),
-    "Spark, two cores": ("spark", "local[2]"),
-}
+_DUCKDB, _ONE, _TWO = "DuckDB, one core", "Spark, one core", "Spark, two cores"
+_ENGINES = {_DUCKDB: ("duckdb", 1), _ONE: ("spark", 1), _TWO: ("spark", 2)}
+_KINDS = ("driver", "JVM", "worker")
+_EVERY = 0.2  # seconds between two looks at the processes
 
 
-def main(sizes: list[int]) -> None:
+def main(sizes: Sequence[int]) -> None:
     """Print the table."""
-    lines, seconds = [], {}
+    lines, wall, cpu = [], {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for rows in sizes:
-            for i in range(len(list(Path(folder).iterdir())), -(-rows // FILE_ROWS)):
-                _write(Path(folder) / f"{i:06d}.parquet", i, min(FILE_ROWS, rows))
-            for name, (engine, master) in _ENGINES.items():
-                found = _apart(folder, rows, engine, master)
-                seconds[rows, name] = found["seconds"]
-                rate = f"{rows / found['seconds'] / 1e6:.2f}"
-                lines.append([f"{rows:,}", name, f"{found['seconds']:.1f} s", rate, f"{found['memory']:,} MB"])
-                print(*lines[-1], flush=True)
-        one, two, local = (
-            seconds[sizes[-1], name] for name in ("Spark, one core", "Spark, two cores", "DuckDB, one core")
-        )
+        for rows, often in [*((rows, 0.0) for rows in sizes), (sizes[0], OFTEN)]:
+            files = Path(folder) / ("repeated" if often else "unique")
+            files.mkdir(exist_ok=True)
+            for i in range(len(list(files.iterdir())), -(-rows // FILE_ROWS)):
+                _write(files / f"{i:06d}.parquet", i, min(FILE_ROWS, rows), often)
+            for name, (engine, cores) in _ENGINES.items():
+                found = _apart(str(files), rows, engine, cores)
+                wall[rows, often, name], cpu[rows, often, name] = found["seconds"], found["cpu"]
+                memory = [f"{found[kind]:,.0f}" if kind in found else "" for kind in _KINDS]
+                lines.append(
+                    [f"{rows:,}" + ", a key with 30 %" * bool(often), name, f"{found['seconds']:.1f} s",
+                     f"{rows / found['seconds'] / 1e6:.2f}", f"{found['cpu']:.1f} s", *memory]
+                )  # fmt: skip
+                print(*lines[-1], sep=" | ", flush=True)
     report = Report()
     report.table(
         "Spark: a stream of ten columns",
-        ["rows", "engine", "wall time", "million rows a second", "memory of the driver's Python"],
+        ["rows", "engine", "wall time", "million rows a second", "CPU time", *(f"{kind}, MB" for kind in _KINDS)],
         lines,
-        f"Two cores are {one / two:.2f} times as fast as one; one core of Spark does {local / one:.2f} of what DuckDB "
-        "does with one. The driver's memory is that of its Python process; the executors' are Spark's to set.",
+        _said(sizes, wall, cpu),
     )
 
 
-def _apart(folder: str, rows: int, engine: str, master: str) -> dict[str, float]:
+def _said(
+    sizes: Sequence[int], wall: dict[tuple[int, float, str], float], cpu: dict[tuple[int, float, str], float]
+) -> str:
+    """What the figures come to."""
+    said = []
+    for rows, often in [*((rows, 0.0) for rows in sizes), (sizes[0], OFTEN)]:
+        local, one, two = (wall[rows, often, name] for name in _ENGINES)
+        used = cpu[rows, often, _DUCKDB] / cpu[rows, often, _ONE]
+        said.append(
+            f"{rows:,} rows{', a key with 30 % of them' * bool(often)}: one core of Spark does {local / one:.2f} of "
+            f"what one of DuckDB does ({used:.2f} by CPU time); two cores are {one / two:.2f} times as fast as one."
+        )
+    for less, more in itertools.pairwise(sizes):
+        local, one, two = (wall[more, 0.0, name] - wall[less, 0.0, name] for name in _ENGINES)
+        spent = [cpu[more, 0.0, name] - cpu[less, 0.0, name] for name in _ENGINES]
+        said.append(
+            f"Between {less:,} and {more:,} rows, without what a fold costs in any case: {local / one:.2f} of DuckDB "
+            f"({spent[0] / spent[1]:.2f} by CPU time), and {one / two:.2f} times with two cores."
+        )
+    said.append("Memory is the most of the largest process of each kind: the driver's Python, Spark's JVM, a worker.")
+    return "\n".join(said)
+
+
+def _apart(folder: str, rows: int, engine: str, cores: int) -> dict[str, float]:
     """One fold in a new process."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.spark", "--fold", folder, str(rows), engine, master]
-    last = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    command = [sys.executable, "-W", "ignore", "-m", "bench.spark", "--fold", folder, str(rows), engine, str(cores)]
+    last = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
     found: dict[str, float] = json.loads(last)
     return found
 
 
-def _fold(folder: str, rows: int, engine: str, master: str) -> None:
+def _fold(folder: str, rows: int, engine: str, cores: int) -> None:
     """Fold so many records, and print how long it took and what memory."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     files = [str(path) for path in sorted(Path(folder).iterdir())][: -(-rows // FILE_ROWS)]
     schema = pq.read_schema(files[0])
     if engine == "spark":
-        import os
-
-        os.environ["FOURFOLD_SPARK_MASTER"] = master
+        os.environ[MASTER] = f"local[{cores}]"
     else:
         from fourfold.engine.duckdb.connection import one_thread
 
         one_thread()
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
-    chosen = make_engine(engine)
+    chosen, seen = make_engine(engine), Processes()
     plan = chosen.fold_stream(Changes(0, schema, added=tuple(files[:1])), {ALL: KeptSlices()}, Plan()).plan
-    began = time.perf_counter()
+    began, used = time.perf_counter(), seen.cpu()
     folded = chosen.fold_stream(Changes(0, schema, added=tuple(files)), {ALL: KeptSlices()}, plan)
-    took = time.perf_counter() - began
+    took, used = time.perf_counter() - began, seen.cpu() - used
     assert folded.counts.num_rows
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"seconds": took, "memory": memory}))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({**seen.memory, "driver": own, "seconds": took, "cpu": used}))
 
 
-def _write(path: Path, number: int, rows: int) -> None:
+class Processes:
+    """This process and those that it started, as Linux tells of them; elsewhere only of this one."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, float] = {}  # the most of a process of each kind, in MB
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def cpu(self) -> float:
+        """The seconds of CPU time that they have used, with those that have ended."""
+        if not Path("/proc/self/stat").exists():
+            return time.process_time()
+        ticks = os.sysconf("SC_CLK_TCK")
+        return sum(sum(map(int, stat[11:15])) for _, stat in self._ours()) / ticks
+
+    def _look(self) -> None:
+        while True:
+            for path, stat in self._ours():
+                kind = "driver" if path.name == str(os.getpid()) else "JVM" if stat[-1] == "java" else "worker"
+                try:
+                    status = (path / "status").read_text()
+                except OSError:
+                    continue
+                for line in status.splitlines():
+                    if line.startswith("VmHWM"):
+                        self.memory[kind] = max(self.memory.get(kind, 0.0), int(line.split()[1]) / 1024)
+            time.sleep(_EVERY)
+
+    def _ours(self) -> list[tuple[Path, list[str]]]:
+        """The folder of each, and the fields of its ``stat`` from the third on, with its name at the end."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                before, _, after = (path / "stat").read_text().rpartition(")")
+            except OSError:
+                continue
+            found[path.name] = (path, [*after.split(), before.partition("(")[2]])
+        ours, size = {str(os.getpid())}, 0
+        while size < len(ours):
+            size = len(ours)
+            ours |= {name for name, (_, stat) in found.items() if stat[1] in ours}
+        return [found[name] for name in ours if name in found]
+
+
+def _write(path: Path, number: int, rows: int, often: float) -> None:
     """A file of records: five measurements, two whole numbers, two categories and a truth, in order of time."""
     random = np.random.default_rng(number)
     at = np.arange(rows) + number * FILE_ROWS
@@ -105,8 +178,10 @@ def _write(path: Path, number: int, rows: int) -> None:
             pa.array(random.integers(0, values, rows))
         )
     columns["late"] = pa.array(random.random(rows) < 0.2)
+    keys = np.char.add("key-", at.astype(str))
+    keys[random.random(rows) < often] = "often"
     meta = {
-        KEY: pa.array(np.char.add("key-", at.astype(str))), EVENT_TIME: micros, LOG_TIME: micros,
+        KEY: pa.array(keys), EVENT_TIME: micros, LOG_TIME: micros,
         RUN: pa.nulls(rows, pa.string()), BATCH: pa.array([f"writer-{number:012d}"] * rows),
         ROW: pa.array(np.arange(rows)),
     }  # fmt: skip
@@ -115,6 +190,6 @@ def _write(path: Path, number: int, rows: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--fold"]:
-        _fold(sys.argv[2], int(sys.argv[3]), *sys.argv[4:6])
+        _fold(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
     else:
-        main([int(text.replace("_", "")) for text in sys.argv[1:]] or [*ROWS])
+        main([int(text.replace("_", "")) for text in sys.argv[1:]] or ROWS)

@@ -139,7 +139,7 @@ def asked_of_duckdb() -> Iterator[None]:
 @contextmanager
 def without_index() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Changes, "before_with", lambda self, keys, columns: None)
+        patch.setattr(Changes, "before_with", lambda self, keys, columns, most=None: None)
         yield
 
 

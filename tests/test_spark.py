@@ -15,6 +15,7 @@ import fourfold as ff
 from fourfold import config
 from fourfold.engine import DuckDB, Engine, Extent, Folded, make_engine
 from fourfold.engine.protocol import WHOLE
+from fourfold.engine.spark import Spark, few, records
 from fourfold.errors import ConfigError, StoreError
 from fourfold.fold import KeptSlices, Plan
 from fourfold.model import ALL, HOUR, Dimension, Sums, Task
@@ -41,6 +42,7 @@ SLICES: list[Any] = [
     {"column": "amount", "buckets": 4},
     {"name": "twice", "sql": "size * 2"},
 ]
+MICROS = 1_000_000
 CLASSES = ["cat", "dog", "o'wl"]
 
 
@@ -106,7 +108,7 @@ def labels(kind: str, n: int, random: np.random.Generator, *, first: int = 0) ->
 class Folds:
     """Folds the changes of a store's streams on one engine, adding up what it fixes on the way."""
 
-    def __init__(self, engine: Engine, store: Store, task: Task | None = None) -> None:
+    def __init__(self, engine: Engine, store: Store, task: Task | None = None, slices: Any = SLICES) -> None:
         self.engine, self.store, self.task = engine, store, task
         self.plan = Plan()
         self.at: dict[str, int] = {}
@@ -115,7 +117,7 @@ class Folds:
             task.slices
             if task is not None
             else config.make_task(
-                "s", prediction="predict.score", label="labels.truth", kind="binary", slices=SLICES
+                "s", prediction="predict.score", label="labels.truth", kind="binary", slices=slices
             ).slices
         )
         self.kept |= {dimension: KeptSlices() for dimension in dimensions}
@@ -185,12 +187,30 @@ def test_a_task_has_the_same_counts_on_both_engines(
     agree(one, other, sums=False)
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 7])
+WAYS: dict[str, tuple[Any, str, Any]] = {
+    "read by the executors": (few, "RECORDS", 0),
+    "where many keys are repeated": (records, "FEW", 0),
+    "read by Spark": (records, "is_direct", lambda log: False),
+    "on the driver": (few, "RECORDS", 10_000),
+}
+
+
+@pytest.mark.parametrize(
+    ("partitions", "way"), [(2, "read by the executors"), *((n, way) for n in (1, 7) for way in WAYS)]
+)
 def test_a_stream_has_the_same_counts_on_both_engines(
-    request: pytest.FixtureRequest, spark: Any, store: Store, partitions: int
+    request: pytest.FixtureRequest,
+    spark: Any,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    partitions: int,
+    way: str,
 ) -> None:
-    if partitions != 2:
+    if partitions == 1:
         in_full(request)
+    monkeypatch.setattr(*WAYS[way])
+    if way == "on the driver":
+        monkeypatch.setattr(Spark, "_session", lambda self: pytest.fail("the cluster was asked"))
     random = np.random.default_rng(8)
     logged(store, "predict", predictions("binary", 600, random), partitions)
     one, other = Folds(DuckDB(), store), Folds(make_engine("spark"), store)
@@ -199,6 +219,32 @@ def test_a_stream_has_the_same_counts_on_both_engines(
     logged(store, "predict", more, 1)
     store.reader.log("predict").delete(["often", "k7"])
     agree(one, other, sums=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("extent", [Extent(as_of=(START + 300) * MICROS), Extent(closed=(START + 20 * HOUR) * MICROS)])
+def test_part_of_a_stream_has_the_same_counts_on_both_engines(
+    spark: Any, store: Store, monkeypatch: pytest.MonkeyPatch, extent: Extent, way: str
+) -> None:
+    monkeypatch.setattr(*WAYS[way])
+    random = np.random.default_rng(9)
+    logged(store, "predict", predictions("binary", 400, random), 3)
+    one, other = (Folds(engine, store, slices=SLICES[2:3]) for engine in (DuckDB(), make_engine("spark")))
+    agree(one, other, extent)
+    logged(store, "predict", predictions("binary", 50, random, first=250), 1)
+    store.reader.log("predict").delete(["often", "k7"])
+    agree(one, other, extent, sums=False)
+
+
+def test_keys_that_come_once_are_looked_for_no_further(
+    spark: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "CountRepetitions", lambda *given: pytest.fail("keys were taken for repeated"))
+    one, other = (Folds(engine, store, slices=[]) for engine in (DuckDB(), make_engine("spark")))
+    for first in (0, 20):
+        rows = [{"key": f"k{i}", "time": START, "log_time": START + i, "score": 0.5} for i in range(first, first + 20)]
+        logged(store, "predict", rows, 2)
+        agree(one, other)
 
 
 def test_a_frame_of_the_cluster_is_logged_by_its_executors(spark: Any, session: Session) -> None:

@@ -111,9 +111,11 @@ def test_an_executor_that_is_killed_costs_no_count_and_adds_none(
 
 _DRIVER = """
     import sys
+    from fourfold.engine.spark import few
     from fourfold.model import Place
     from fourfold.store import Store
 
+    few.RECORDS = 0
     store = Store(Place(sys.argv[1], engine="spark"), "test")
     while True:
         open(sys.argv[2], "w").close()

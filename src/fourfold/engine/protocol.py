@@ -41,10 +41,10 @@ class ChangedLog(Protocol):
     def read(self, files: Sequence[str], columns: Sequence[str], most: int) -> pa.Table | None:
         """Some columns of the records of some of the files; None where there are more than so many."""
 
-    def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
+    def before_with(self, keys: pa.Array, columns: Sequence[str], most: int | None = None) -> pa.Table | None:
         """Some columns of the earlier records with some keys.
 
-        None if all must be read: they are many, or no index tells where they are.
+        None if all must be read: they are many (more than ``most``, if given), or no index tells where they are.
         """
 
 

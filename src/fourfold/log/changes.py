@@ -48,9 +48,9 @@ class Changes:
             whole = pa.concat_tables([self.schema.empty_table(), *(batch for batch in batches if batch.num_rows)])
             return whole if columns is None else whole.select(columns)
 
-    def before_with(self, keys: pa.Array, columns: Sequence[str]) -> pa.Table | None:
+    def before_with(self, keys: pa.Array, columns: Sequence[str], most: int | None = None) -> pa.Table | None:
         """Some columns of the records before that have one of some keys; None where all have to be read for that."""
-        return records_of(self.before, keys, self.schema, columns)
+        return records_of(self.before, keys, self.schema, columns, most)
 
     def dataset(self, files: Sequence[str]) -> pds.Dataset:
         """Some of the files, at least one, to be read in part."""

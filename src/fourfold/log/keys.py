@@ -40,7 +40,9 @@ _GROUP_BITS = np.uint64(16)
 _GROUPS = 1 << 16
 
 
-def records_of(files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns: Sequence[str]) -> pa.Table | None:
+def records_of(
+    files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns: Sequence[str], most: int | None = None
+) -> pa.Table | None:
     """The records that have one of some keys, read from the row groups that hold such keys.
 
     Args:
@@ -48,12 +50,13 @@ def records_of(files: Sequence[str], keys: pa.Array, schema: pa.Schema, columns:
         keys: distinct texts.
         schema: the stream's columns; a file that lacks one has nulls in it.
         columns: those that are wanted, ``KEY`` among them.
+        most: how many records may be read for it; None: a share of all.
 
     Returns:
         The records, or None where it is better to read all files: so many keys are sought, or found, that no time is
         saved, or an index can be neither read nor written.
     """
-    places = _places(files, keys)
+    places = _places(files, keys, most)
     if places is None:
         return None
     wanted = pa.schema([schema.field(name) for name in columns])
@@ -71,7 +74,7 @@ def prune(folder: StorePath, kept: Collection[str]) -> None:
     _mapped.cache_clear()
 
 
-def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None:
+def _places(files: Sequence[str], keys: pa.Array, most: int | None = None) -> dict[str, list[int]] | None:
     """The row groups that may hold one of the keys, by file; None where all files are better read."""
     prefixes = np.unique(hash_texts(keys) >> _GROUP_BITS) << _GROUP_BITS
     indexes: dict[str, Words] = {}
@@ -92,7 +95,8 @@ def _places(files: Sequence[str], keys: pa.Array) -> dict[str, list[int]] | None
                 layout = data.metadata
             to_read += sum(layout.row_group(group).num_rows for group in groups)
             places[file] = groups
-    return None if to_read > max(FEW, records * RECORDS_SHARE) else places
+    limit = max(FEW, records * RECORDS_SHARE)
+    return None if to_read > (limit if most is None else min(most, limit)) else places
 
 
 def _groups_with(index: Words, prefixes: Words) -> list[int]:

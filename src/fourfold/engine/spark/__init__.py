@@ -1,4 +1,7 @@
-"""Folding on a cluster: Spark joins, the same kernel counts on its executors, and only counts reach the driver."""
+"""Folding on a cluster: Spark joins, the same kernel counts on its executors, and only counts reach the driver.
+
+Where few records changed, the driver folds them, as the embedded engine does: that gives the same counts.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from fourfold.engine.drive import folded, wanted_of
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.planning import SAMPLE, plan_constants, plan_log, plan_next, plan_sampled, share_of
 from fourfold.engine.protocol import WHOLE, ChangedLog, Extent, Folded, Splits, Wanted
+from fourfold.engine.spark.few import is_few, keys_of_few
 from fourfold.engine.spark.joins import Join
 from fourfold.engine.spark.partial import parts_for, total
-from fourfold.engine.spark.records import records, repetitions
+from fourfold.engine.spark.records import fold_records
 from fourfold.engine.spark.session import active, asked, is_stopped, started
 from fourfold.engine.spark.slices import kept_slices
 from fourfold.fold import KeptSlices, Plan
@@ -43,6 +47,8 @@ class Spark(DuckDB):
         """See ``Engine.kept_slices``."""
         if not log.added or not dimension.parts:
             return known
+        if keys_of_few([log]) is not None:
+            return super().kept_slices(log, dimension, known)
         session = self._session()
         with asked(session, f"slices by {dimension}"):
             return kept_slices(session, log, dimension, known)
@@ -51,12 +57,12 @@ class Spark(DuckDB):
         """See ``Engine.fold_stream``."""
         if not (log.added or log.removed):
             return Folded(counts.empty(), plan)
+        if is_few([log]):
+            return super().fold_stream(log, splits, plan, extent)
         session, parts = self._session(), parts_for(log.rows())
         plan = plan_log(log, extent, plan)
         with asked(session, "a stream"):
-            counted = records(session, log, splits, plan, extent, parts)
-            repeated = repetitions(session, log, splits, extent, parts)
-            found = total(counted if repeated is None else counted.union(repeated), parts)
+            found = fold_records(session, log, splits, plan, extent, parts)
         if log.added and ALL in splits:
             plan = plan_next(log, extent, plan)
         return folded(found, plan)
@@ -73,6 +79,8 @@ class Spark(DuckDB):
         """See ``Engine.fold_task``."""
         if not any(log.added or log.removed for log in logs.values()):
             return Folded(counts.empty(), plan)
+        if is_few(logs.values(), every=bool(task.query)):
+            return super().fold_task(task, logs, splits, plan, extent, wanted)
         session, parts = self._session(), parts_for(sum(log.rows() for log in logs.values()))
         wanted = wanted_of(task, splits, wanted)
         pairs = bool(task.version) and "" in wanted.get(ALL, ())

@@ -11,85 +11,63 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fourfold.engine.duckdb import files
-from fourfold.engine.duckdb.connection import one_thread
+from fourfold.engine.duckdb.touched import changed_files
 from fourfold.engine.protocol import ChangedLog, Extent
-from fourfold.fold.category import hash_texts
-from fourfold.model.records import KEY
+from fourfold.model.records import EVENT_TIME
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_MOST_TASKS = 4_096
-_HASHES = 4_000_000  # that one task compares
-_CUT = pa.schema([("part", pa.int32()), ("hashes", pa.binary())])
+BEFORE, ADDED = "before", "added"
+_ROWS_A_TASK = 4_000_000  # beyond so many tasks as there are at least: each takes some hundredths of a second to begin
+_LEAST_TASKS, _MOST_TASKS = 16, 4_096
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """Reads some columns of the files that a frame of ``listed`` names."""
+    """Reads the files of a log as they were known at the moment of an extent.
+
+    ``shares`` are the files of each task: their paths, and the part of the log that they are of.
+    """
 
     log: ChangedLog
     extent: Extent
-    names: Sequence[str]
+    shares: Sequence[Sequence[tuple[str, str]]]
 
-    def __call__(self, named: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-        """The records of each file, in tables of a moderate size, with its sign."""
-        for some in named:
-            for file in some.to_pylist():
-                for table in files.tables(self.log, [file["path"]], self.extent, [*self.names]):
-                    yield file["sign"], table
+    @classmethod
+    def of(cls, log: ChangedLog, extent: Extent) -> Reading:
+        """How all files are read, in shares of about the same size."""
+        named = [(path, part) for part, paths in changed_files(log) for path in paths]
+        named += [(path, BEFORE) for path in log.before]
+        tasks = min(len(named), max(_LEAST_TASKS, log.rows() // _ROWS_A_TASK), _MOST_TASKS)
+        return cls(log, extent, [named[i::tasks] for i in range(tasks)])
+
+    def tasks(self, session: SparkSession) -> DataFrame:
+        """A frame of a number for each task, in a partition of its own."""
+        return session.range(0, len(self.shares), 1, len(self.shares))
+
+    def files(self, numbers: Iterable[pa.Table]) -> Iterator[tuple[str, str]]:
+        """The files of the tasks with some numbers."""
+        for table in numbers:
+            for number in table["id"].to_pylist():
+                yield from self.shares[number]
+
+    def tables(self, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of the records of a file, in tables of a moderate size."""
+        yield from files.tables(self.log, [path], Extent(as_of=self.extent.as_of), [*names])
+
+    def open(self, records: pa.Table) -> pa.Table:
+        """Those records that are not closed."""
+        if self.extent.closed is None:
+            return records
+        since = pa.scalar(self.extent.closed, records.schema.field(EVENT_TIME).type)
+        return records.filter(pc.greater_equal(records[EVENT_TIME], since)).combine_chunks()
 
 
 def is_direct(log: ChangedLog) -> bool:
     """Whether the files can be read so."""
-    return not any("://" in path for path in (*log.added, *log.removed))
-
-
-def listed(session: SparkSession, log: ChangedLog) -> DataFrame:
-    """The added files, with the sign 1, and the removed ones, with −1: spread evenly over tasks."""
-    named = [(path, 1) for path in log.added] + [(path, -1) for path in log.removed]
-    table = pa.table({"path": [path for path, _ in named], "sign": pa.array([sign for _, sign in named], pa.int32())})
-    return session.createDataFrame(table).coalesce(1).repartition(min(len(named), _MOST_TASKS))
-
-
-def repeated(session: SparkSession, log: ChangedLog, extent: Extent) -> DataFrame:
-    """The hashes of keys that several of the records have, as the column ``hash``.
-
-    Each task sends its hashes in as many parts as there are tasks to compare them: Spark moves a few large values.
-    """
-    parts = 1 + log.rows() // _HASHES
-    cut = _Cut(Reading(log, Extent(as_of=extent.as_of), [KEY]), parts)
-    return (
-        listed(session, log)
-        .mapInArrow(cut, "part int, hashes binary")
-        .repartition(parts, "part")
-        .mapInArrow(_compared, "hash bigint")
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cut:
-    """The hashes of keys, cut into parts."""
-
-    reading: Reading
-    parts: int
-
-    def __call__(self, named: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        one_thread()
-        for _, table in self.reading(named):
-            found = hash_texts(table[KEY].combine_chunks().drop_null())
-            part = (found >> np.uint64(32)) % np.uint64(self.parts)
-            for number in np.unique(part).tolist():
-                row = {"part": number, "hashes": found[part == number].tobytes()}
-                yield pa.RecordBatch.from_pylist([row], schema=_CUT)
-
-
-def _compared(cut: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The hashes that are there more than once."""
-    found = [np.frombuffer(each, np.int64) for batch in cut for each in batch["hashes"].to_pylist()]
-    hashes, times = np.unique(np.concatenate(found or [np.zeros(0, np.int64)]), return_counts=True)
-    yield pa.RecordBatch.from_arrays([pa.array(hashes[times > 1])], names=["hash"])
+    return not any("://" in path for path in (*log.before, *log.added, *log.removed))

@@ -1,8 +1,9 @@
 """Counting on the executors: batches of records become counts there, which are merged there, too.
 
 A task of Spark's counts the records that it is given into one counts table, and cuts that by series into parts; the
-same part of all tasks is merged by another task. Only these totals reach the driver. What a task found reaches others
-if and when it has ended, and of repeated attempts one is taken: that is Spark's own promise about data frames.
+same part of all tasks is merged by another task. Only these totals reach the driver. What else has to be compared
+between tasks is passed on in the same way, as Arrow's bytes, which Spark moves as they are. What a task found reaches
+others if and when it has ended, and of repeated attempts one is taken: that is Spark's own promise about data frames.
 
 An error of ours (a user's expression that fails) is no reason to try again: it is passed on as a row.
 """
@@ -30,13 +31,22 @@ from fourfold.fold.category import hash_texts
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_ROW = pa.schema([("part", pa.int32()), ("counts", pa.binary()), ("failure", pa.binary())])
-_DDL = "part int, counts binary, failure binary"
+_ROW = pa.schema([("part", pa.int32()), ("counts", pa.binary()), ("passed", pa.binary()), ("failure", pa.binary())])
+_DDL = "part int, counts binary, passed binary, failure binary"
 ROWS_A_PART, MOST_PARTS = 2_000_000, 64
 _MUST_MATCH = ("duckdb", "numpy", "pyarrow")  # whose results are counted: in their first number
 
 
-Work = Callable[[Iterator[pa.Table]], Iterator[pa.Table]]  # batches of a frame to signed counts
+@dataclasses.dataclass(frozen=True)
+class Passed:
+    """What is no count: records that all tasks pass on to the one that combines this part."""
+
+    part: int
+    table: pa.Table
+
+
+Work = Callable[[Iterator[pa.Table]], Iterator[pa.Table | Passed]]  # batches of a frame to signed counts, and more
+Combine = Callable[[list[pa.Table]], Iterator[pa.Table | Passed]]  # what was passed on, likewise
 
 
 def parts_for(rows: int) -> int:
@@ -49,20 +59,32 @@ def counted(frame: DataFrame, work: Work, parts: int) -> DataFrame:
     return frame.mapInArrow(_Partial(work, parts, versions()), _DDL)
 
 
+def combined(partial: DataFrame, parts: int, combine: Combine | None = None) -> DataFrame:
+    """The counts merged, and what was passed on combined, part by part."""
+    return partial.repartition(parts, "part").mapInArrow(_Merged(combine), _DDL)
+
+
 def total(partial: DataFrame, parts: int) -> pa.Table:
     """The merged counts.
 
     Raises:
         FourfoldError: as raised on an executor.
     """
-    if parts > 1:
-        partial = partial.repartition(parts, "part").mapInArrow(_merged, _DDL)
-    adder = Adder()
-    for row in partial.toArrow().to_pylist():
-        if row["failure"] is not None:
-            raise pickle.loads(row["failure"])
-        adder.add(_unpacked(row["counts"]))
-    return adder.total()
+    return collected(combined(partial, parts) if parts > 1 else partial)[0]
+
+
+def collected(partial: DataFrame) -> tuple[pa.Table, list[pa.Table]]:
+    """The merged counts, and what was passed on.
+
+    Raises:
+        FourfoldError: as raised on an executor.
+    """
+    received = _Received()
+    for batch in partial.toArrow().to_batches():
+        received.add(batch)
+    if received.failure is not None:
+        raise pickle.loads(received.failure)
+    return received.counts.total(), received.passed
 
 
 def versions() -> dict[str, str]:
@@ -91,21 +113,11 @@ class _Partial:
     expected: dict[str, str]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        try:
-            one_thread()
-            self._check()
-            adder = Adder()
-            for table in self.work(gathered(batches)):
-                adder.add(table)
-            found = adder.total()
-        except FourfoldError as error:
-            yield _row(0, failure=pickle.dumps(error))
-            return
-        if not found.num_rows:
-            return
-        part = _part_of(found, self.parts)
-        for number in np.unique(part).tolist():
-            yield _row(number, _packed(found.take(pa.array(np.flatnonzero(part == number)))))
+        return _rows(self._found(batches), self.parts)
+
+    def _found(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table | Passed]:
+        self._check()
+        yield from self.work(gathered(batches))
 
     def _check(self) -> None:
         here = versions()
@@ -116,18 +128,62 @@ class _Partial:
                 )
 
 
-def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+@dataclasses.dataclass(frozen=True)
+class _Merged:
     """One task: it merges the parts that it is given."""
-    adder = Adder()
-    for batch in batches:
+
+    combine: Combine | None
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        received = _Received()
+        for batch in batches:
+            received.add(batch)
+            if received.failure is not None:
+                yield _row(0, failure=received.failure)
+                return
+        yield from _rows(self._found(received), 1)
+
+    def _found(self, received: _Received) -> Iterator[pa.Table | Passed]:
+        yield received.counts.total()
+        if self.combine is not None and received.passed:
+            yield from self.combine(received.passed)
+
+
+class _Received:
+    """What other tasks sent: counts, what they pass on, and an error."""
+
+    def __init__(self) -> None:
+        self.counts, self.passed = Adder(), list[pa.Table]()
+        self.failure: bytes | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add their rows."""
         for row in batch.to_pylist():
             if row["failure"] is not None:
-                yield _row(0, failure=row["failure"])
-                return
-            adder.add(_unpacked(row["counts"]))
-    found = adder.total()
-    if found.num_rows:
-        yield _row(0, _packed(found))
+                self.failure = row["failure"]
+            if row["counts"] is not None:
+                self.counts.add(_unpacked(row["counts"]))
+            if row["passed"] is not None:
+                self.passed.append(_unpacked(row["passed"]))
+
+
+def _rows(found: Iterator[pa.Table | Passed], parts: int) -> Iterator[pa.RecordBatch]:
+    """What a task found as rows: what it passes on at once, the counts added up at the end."""
+    one_thread()
+    adder = Adder()
+    try:
+        for each in found:
+            if isinstance(each, Passed):
+                yield _row(each.part, passed=_packed(each.table))
+            else:
+                adder.add(each)
+        table = adder.total()
+    except FourfoldError as error:
+        yield _row(0, failure=pickle.dumps(error))
+        return
+    part = _part_of(table, parts)
+    for number in np.unique(part).tolist():
+        yield _row(number, _packed(table.take(pa.array(np.flatnonzero(part == number)))))
 
 
 def _part_of(table: pa.Table, parts: int) -> Ints:
@@ -143,8 +199,11 @@ def _part_of(table: pa.Table, parts: int) -> Ints:
     return (hashes % np.uint64(parts)).astype(np.int64)
 
 
-def _row(part: int, packed: bytes | None = None, failure: bytes | None = None) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([{"part": part, "counts": packed, "failure": failure}], schema=_ROW)
+def _row(
+    part: int, counts: bytes | None = None, passed: bytes | None = None, failure: bytes | None = None
+) -> pa.RecordBatch:
+    row = {"part": part, "counts": counts, "passed": passed, "failure": failure}
+    return pa.RecordBatch.from_pylist([row], schema=_ROW)
 
 
 def _packed(table: pa.Table) -> bytes:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from fourfold import counts
 from fourfold.engine.drive import count_records, count_repetitions, divided
 from fourfold.engine.duckdb import parts_of
 from fourfold.engine.duckdb.files import needed, sliced
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
-from fourfold.engine.spark.direct import Reading, is_direct, listed, repeated
+from fourfold.engine.spark.direct import ADDED, BEFORE, Reading, is_direct
 from fourfold.engine.spark.files import Columns, columns_of, frame, within
-from fourfold.engine.spark.partial import by_sign, counted
+from fourfold.engine.spark.partial import ROWS_A_PART, Passed, by_sign, collected, combined, counted, total
+from fourfold.engine.spark.repeated import (
+    FEW,
+    Compare,
+    CountRepetitions,
+    Hashes,
+    SubtractFirsts,
+    parts_of_firsts,
+    several_of,
+)
 from fourfold.engine.spark.touched import before, changed, order
 from fourfold.fold import Plan
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, users
@@ -23,17 +33,45 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def records(
+def fold_records(
+    session: SparkSession, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent, parts: int
+) -> pa.Table:
+    """The counts of a log's added and removed records, and of the repetitions of a key."""
+    if is_direct(log):
+        return _read(session, log, splits, plan, extent, parts)
+    found = _records(session, log, splits, plan, extent, parts)
+    repeated = _repetitions(session, log, splits, extent, parts)
+    return total(found if repeated is None else found.union(repeated), parts)
+
+
+def _read(session: SparkSession, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent, parts: int) -> pa.Table:
+    """As ``fold_records``, of files that tasks read themselves."""
+    reading, compared = Reading.of(log, extent), 1 + log.rows() // ROWS_A_PART
+    work = _ReadRecords(reading, _names(log, splits), splits, plan, compared)
+    frame = counted(reading.tasks(session), work, parts)
+    table, passed = collected(combined(frame, max(parts, compared), Compare(FEW // compared)))
+    several = several_of(passed)
+    if several is not None and not len(several):
+        return table
+    compared = parts_of_firsts(reading, several)
+    again = CountRepetitions(reading, splits, several, compared)
+    frame = counted(reading.tasks(session), again, 1)
+    repeated, _ = collected(combined(frame, compared, SubtractFirsts(reading, splits)))
+    return counts.merge(table, repeated)
+
+
+def _names(log: ChangedLog, splits: Splits) -> tuple[str, ...]:
+    """The columns that are counted, or counted by."""
+    return columns_of(log, {*users(log.schema.names), KEY, EVENT_TIME} | sliced(log.schema, splits)).names
+
+
+def _records(
     session: SparkSession, log: ChangedLog, splits: Splits, plan: Plan, extent: Extent, parts: int
 ) -> DataFrame:
     """The counts of a log's added and removed records."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    names = {*users(log.schema.names), KEY, EVENT_TIME} | sliced(log.schema, splits)
-    if is_direct(log):
-        reading = Reading(log, extent, columns_of(log, names).names)
-        return counted(listed(session, log), _ReadRecords(reading, splits, plan), parts)
-    columns = columns_of(log, names | ({LOG_TIME} if extent.as_of is not None else set()))
+    columns = columns_of(log, {*_names(log, splits), *([LOG_TIME] if extent.as_of is not None else [])})
     signed = [
         within(frame(session, files, columns), columns, extent).withColumn("sign", F.lit(sign))
         for files, sign in ((log.added, 1), (log.removed, -1))
@@ -43,7 +81,9 @@ def records(
     return counted(whole, _Records(columns, splits, plan), parts)
 
 
-def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: Extent, parts: int) -> DataFrame | None:
+def _repetitions(
+    session: SparkSession, log: ChangedLog, splits: Splits, extent: Extent, parts: int
+) -> DataFrame | None:
     """The counts of a log's repetitions, if there are any: of a key's records all but the first one logged are.
 
     So there are as many of them as records, less one for each key. Where keys come once only, these are the same; of
@@ -51,8 +91,6 @@ def repetitions(session: SparkSession, log: ChangedLog, splits: Splits, extent: 
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    if not log.before and is_direct(log) and not repeated(session, log, extent).limit(1).toArrow().num_rows:
-        return None
     columns = columns_of(log, needed(log.schema, (), splits))
     key = columns.place(KEY)
     new = changed(session, log, columns)
@@ -100,15 +138,22 @@ def _several(session: SparkSession, hashed: DataFrame) -> DataFrame | None:
 
 @dataclasses.dataclass(frozen=True)
 class _ReadRecords:
-    """Counts the records of the files that it is given the names of."""
+    """Counts the records of files, and passes on the hashes of their keys; of earlier records only these are read."""
 
     reading: Reading
+    names: Sequence[str]
     splits: Splits
     plan: Plan
+    compared: int
 
-    def __call__(self, named: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        for sign, part in self.reading(named):
-            yield from _counted(sign, part, self.splits, self.plan)
+    def __call__(self, numbers: Iterator[pa.Table]) -> Iterator[pa.Table | Passed]:
+        hashes = Hashes(self.compared)
+        for path, part in self.reading.files(numbers):
+            for table in self.reading.tables(path, [KEY] if part == BEFORE else self.names):
+                yield from hashes.add(table[KEY], earlier=part == BEFORE)
+                if part != BEFORE and (records := self.reading.open(table)).num_rows:
+                    yield from _counted(1 if part == ADDED else -1, records, self.splits, self.plan)
+        yield from hashes.passed()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pyarrow as pa
 from fourfold.engine.duckdb import labelled, parts_of, sql
 from fourfold.engine.duckdb.connection import one_thread
 from fourfold.engine.duckdb.files import sliced
-from fourfold.engine.protocol import ChangedLog
+from fourfold.engine.protocol import WHOLE, ChangedLog
+from fourfold.engine.spark.direct import ADDED, Reading, is_direct
 from fourfold.engine.spark.files import Columns, columns_of, frame, gathered
 from fourfold.engine.spark.prepared import prepared
 from fourfold.errors import FourfoldError
@@ -48,8 +49,10 @@ def _most_frequent(
     columns = columns_of(log, sliced(log.schema, [dimension]) or log.schema.names[:1])
     names = [f"slice_0_{j}" for j in range(len(dimension.parts))]
     ddl = ", ".join([*(f"{name} string" for name in names), "n bigint", "failure binary"])
-    work = _Frequencies(columns, dimension, known)
-    found = frame(session, log.added, columns).mapInArrow(work, ddl)
+    reading = Reading.of(log, WHOLE) if is_direct(log) else None
+    work = _Frequencies(columns, dimension, known, reading)
+    read = frame(session, log.added, columns) if reading is None else reading.tasks(session)
+    found = read.mapInArrow(work, ddl)
     found = found.groupBy(*names, "failure").agg(F.sum("n").alias("n"))
     order = [F.col("failure").desc_nulls_last(), F.col("n").desc(), *(F.col(name).asc_nulls_last() for name in names)]
     rows = found.orderBy(*order).limit(MOST_SLICES + len(known.kept) + 1).collect()
@@ -60,26 +63,34 @@ def _most_frequent(
 
 @dataclasses.dataclass(frozen=True)
 class _Frequencies:
-    """One task: how often each value occurs among its records."""
+    """One task: how often each value occurs among its records, or those that it reads."""
 
     columns: Columns
     dimension: Dimension
     known: KeptSlices
+    reading: Reading | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         one_thread()
-        for table in gathered(batches):
-            try:
-                parts = parts_of(self.columns.records(table), {self.dimension: self.known})
-            except FourfoldError as error:
-                failure = {name: pa.nulls(1, pa.string()) for name in self._names}
-                failure |= {"n": pa.array([0], pa.int64()), "failure": pa.array([pickle.dumps(error)], pa.binary())}
-                yield from pa.table(failure).to_batches()
-                return
-            counted = parts.group_by(self._names).aggregate([([], "count_all")]).combine_chunks()
-            found = {name: counted[name].cast(pa.string()) for name in self._names}
-            found |= {"n": counted["count_all"], "failure": pa.nulls(counted.num_rows, pa.binary())}
-            yield from pa.table(found).to_batches()
+        try:
+            for records in self._records(gathered(batches)):
+                parts = parts_of(records, {self.dimension: self.known})
+                counted = parts.group_by(self._names).aggregate([([], "count_all")]).combine_chunks()
+                found = {name: counted[name].cast(pa.string()) for name in self._names}
+                found |= {"n": counted["count_all"], "failure": pa.nulls(counted.num_rows, pa.binary())}
+                yield from pa.table(found).to_batches()
+        except FourfoldError as error:
+            failure = {name: pa.nulls(1, pa.string()) for name in self._names}
+            failure |= {"n": pa.array([0], pa.int64()), "failure": pa.array([pickle.dumps(error)], pa.binary())}
+            yield from pa.table(failure).to_batches()
+
+    def _records(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        if self.reading is None:
+            yield from map(self.columns.records, tables)
+            return
+        for path, part in self.reading.files(tables):
+            if part == ADDED:
+                yield from self.reading.tables(path, self.columns.names)
 
     @property
     def _names(self) -> list[str]:
