@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, settings
 import fourfold as ff
 from fourfold.model import DUCKDB, ENGINES, Address, Place
 from fourfold.sdk import Session
-from fourfold.state import open_state
 from fourfold.state.sqlite import SQLite
 from fourfold.store import Store
 from tests import objects, sessions
-from tests.services import Chosen, place
+from tests.services import Chosen, empty_file, place
 
 settings.register_profile(
     "fourfold", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -35,13 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--log", choices=("folder", "s3"), default="folder", help="where stores keep their log")
     parser.addoption("--engine", choices=ENGINES, default=DUCKDB, help="what folds in all stores of the tests")
-    parser.addoption("--services", action="store_true", help="run the tests of Spark and of servers that fail, too")
+    parser.addoption("--services", action="store_true", help="run what takes long, too, as Spark and the demo")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     Chosen.state, Chosen.log = config.getoption("--state"), config.getoption("--log")
     config.addinivalue_line("markers", "sqlite: what a state in a file does; not run with another --state")
-    config.addinivalue_line("markers", "services: what needs Spark, or servers that fail; run with --services")
+    config.addinivalue_line("markers", "services: what takes long, as Spark and the demo; run with --services")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -79,11 +78,9 @@ def spark() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _made_before() -> Iterator[None]:
     """A new state in a file is a copy of one that the migrations made: most tests need one, and none another."""
-    made = tmp_path_factory.mktemp("state") / "state.db"
-    open_state("", made.parent).close()
-    prepare = SQLite.prepare
+    made, prepare = empty_file(), SQLite.prepare
 
     def prepared(system: SQLite) -> None:
         prepare(system)

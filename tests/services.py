@@ -119,7 +119,6 @@ def empty(folder: Path) -> Iterator[Place]:
     """A store in a folder, whose state is there already, with nothing in it: cheaper than to make one."""
     folder.mkdir(parents=True, exist_ok=True)
     if Chosen.state == "sqlite":
-        shutil.copy(_empty_file(), folder / "state.db")
         yield Place(str(folder))
         return
     address = _emptied(_LEFT.pop()) if _LEFT else postgres().address()
@@ -131,7 +130,8 @@ _LEFT: list[str] = []  # the addresses of states that no test uses any more
 
 
 @functools.cache
-def _empty_file() -> Path:
+def empty_file() -> Path:
+    """A state in a file, as the migrations make it; to be copied."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     open_state("", folder).close()

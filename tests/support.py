@@ -25,8 +25,10 @@ from fourfold.state import series
 from fourfold.store import Store
 
 START = 1_700_006_400  # a midnight
-# of a property of which each example takes a store or more; .ci/run asks for more with the profile "thorough"
-SLOW = settings(max_examples=max(1, settings().max_examples // 4))
+_EXAMPLES = settings().max_examples
+# for properties of which each example takes a store or more: .ci/run tries more with the profile "thorough"
+SLOW = settings(max_examples=_EXAMPLES // 4 if _EXAMPLES >= 100 else _EXAMPLES)
+SLOWER = settings(SLOW, max_examples=max(1, SLOW.max_examples // 2))  # and many questions to it
 
 
 class Sender:

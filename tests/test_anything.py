@@ -24,6 +24,7 @@ from fourfold.log import Inbox
 from fourfold.reports.doctor import examine
 from fourfold.sdk import Session
 from tests import damage
+from tests.support import SLOWER
 from tests.test_any_value import ODD
 
 ALL = damage.BATCHES * damage.EACH
@@ -103,7 +104,7 @@ def _component(value: Any) -> Any:
 
 
 def _put(session: Session, header: Any, number: int) -> None:
-    with mock.patch("fourfold.log.inbox.json.dumps", return_value=json.dumps(header)):
+    with mock.patch("fourfold.log.wire.json.dumps", return_value=json.dumps(header)):
         Inbox(Path(session.settings.store) / "inbox").put("odd", number + 1, {}, pa.table({"x": [1]}))
 
 
@@ -117,9 +118,7 @@ def _damage(session: Session, kind: str) -> None:
         damage.KINDS[kind][0](Path(session.settings.store))
 
 
-@settings(
-    max_examples=25, phases=[Phase.reuse, Phase.generate]
-)  # a failure is shown as it was found: shrinking takes long
+@settings(SLOWER, phases=[Phase.reuse, Phase.generate])  # a failure is shown as it was found: shrinking takes long
 @given(st.lists(assaults, min_size=1, max_size=6))
 def test_a_store_that_was_given_anything_answers_for_all_else(template: Path, several: list[Assault]) -> None:
     with tempfile.TemporaryDirectory() as place:

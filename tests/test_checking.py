@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def test_an_output_that_differs_from_earlier_runs_is_not_handed_on() -> None:
     load(frame(100))  # what is as usual passes
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the pipeline has run some times, and all was well."""
+    folder = tmp_path_factory.mktemp("checking") / "store"
+    session = ff.init(folder, "p")
+    load = pipeline("block")
+    for seed in range(18):
+        load(frame(seed))
+    ff.flush()
+    session.close()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
@@ -60,10 +74,9 @@ def test_an_output_that_differs_from_earlier_runs_is_not_handed_on() -> None:
         (lambda: frame(99).assign(age=np.inf), "infinite"),
     ],
 )
-def test_what_is_bad_is_blocked_as_often_as_it_comes(bad: Any, words: str) -> None:
+def test_what_is_bad_is_blocked_as_often_as_it_comes(bad: Any, words: str, runs: Path, tmp_path: Path) -> None:
+    ff.init(shutil.copytree(runs, tmp_path / "runs"), "p")
     load = pipeline("block")
-    for seed in range(18):
-        load(frame(seed))
     for _ in range(2):
         with pytest.raises(ff.CheckError, match=words):
             load(bad())

@@ -30,7 +30,7 @@ from fourfold.sdk.plain import Plain
 from fourfold.sdk.record import Record
 from fourfold.serve.collector.plain import made_of
 from fourfold.store import Store
-from tests.takers import process
+from tests.collectors import collector
 from tests.test_any_value import NOW, ODD
 from tests.test_architecture import MODULES, SOURCE, loaded
 
@@ -197,7 +197,7 @@ def test_alone_in_an_environment_it_logs_runs_and_declares(tmp_path: Path) -> No
     assert {found["name"] for found in json.loads(listed)} <= {"pip", "setuptools", "fourfold-client"}
     (package,) = (tmp_path / "venv").glob("lib/*/site-packages/fourfold")
     (tmp_path / "program.py").write_text(PROGRAM)
-    with process(tmp_path / "store") as address:
+    with collector(tmp_path / "store", "--no-count", "--project", "test") as (_, address):
         ran = subprocess.run(
             [python, str(tmp_path / "program.py"), address], env={**environment, "FOURFOLD_SPOOL": str(tmp_path)},
             capture_output=True, text=True, cwd=tmp_path,

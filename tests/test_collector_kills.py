@@ -25,9 +25,9 @@ from fourfold.log.wire import written
 from fourfold.sdk.batch import prepare, with_batch
 from fourfold.store import Store
 from tests.collectors import children, collector, free_port, is_gone, is_up, wait_until
+from tests.killed import KILLS
 
 pytestmark = pytest.mark.services
-KILLS = int(os.environ.get("FOURFOLD_KILLS", "10"))
 SENDERS = 4
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake.exceptions import DeltaError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -37,7 +37,7 @@ from fourfold.reports.recount import differences, recounted
 from fourfold.sdk import Session
 from fourfold.store import Store
 from tests import damage
-from tests.support import START, Sender
+from tests.support import SLOWER, START, Sender
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_damage_is_named_and_costs_nothing_else_and_is_mended(copy: Path, kind: 
         assert (rows(copy, "good"), rows(copy, "bad")) == (16.0, left + 1)
 
 
-@settings(max_examples=15)
+@SLOWER
 @given(st.lists(st.sampled_from(sorted(damage.KINDS)), min_size=2, max_size=3, unique=True), st.booleans())
 def test_whatever_is_damaged_only_our_errors_are_raised_and_doctor_never_does(
     template: Path, kinds: list[str], more: bool

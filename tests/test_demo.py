@@ -22,18 +22,30 @@ from fourfold.model import Status
 from fourfold.state import incidents
 from fourfold.store import Store
 
+pytestmark = pytest.mark.services
+KEPT = os.environ.get("FOURFOLD_FLIGHTS")  # where the demo's store is to stay, for the tests of the pages
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("demo")
+    store = Path(KEPT or folder / "store")
+
+    def fourfold(*command: str) -> str:
+        program = str(Path(sys.executable).parent / "fourfold")
+        done = subprocess.run(
+            [program, *command, "--store", str(store)], capture_output=True, text=True, check=True, cwd=folder
+        )
+        assert done.stderr == ""
+        return done.stdout
+
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [str(Path(sys.executable).parent / "fourfold"), "demo", "--json", "--store", str(folder / "store")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, env={**os.environ})
+    said = fourfold("demo")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    (view,) = json.loads(done.stdout)["rows"]
-    assert done.stderr == ""
-    return {"store": folder / "store", "view": view, "cpu": cpu, "memory": after.ru_maxrss * 1024}
+    assert "Try next:" in said
+    (view,) = json.loads(fourfold("status", "--json"))["rows"]
+    return {"store": store, "view": view, "cpu": cpu, "memory": after.ru_maxrss * 1024}
 
 
 def logged(demo: dict[str, Any], stream: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from fourfold.counts import KINDS
 from fourfold.model import DAY, HOUR, Owner, Task, slice_key
 from fourfold.state import catalogue
 from fourfold.store import Store
-from tests.support import START, Sender, close, comparable, stored
+from tests.support import SLOW, START, Sender, close, comparable, stored
 from tests.test_incremental import a_store
 
 HORIZON = 3 * DAY
@@ -272,6 +272,6 @@ def _of_query(items: list[tuple[Record, collections.Counter[str], Any]]) -> coll
 
 TestTasks = Tasks.TestCase
 TestTasks.settings = settings(
-    max_examples=300 if settings().max_examples > 100 else min(40, settings().max_examples), stateful_step_count=14,
+    max_examples=SLOW.max_examples, stateful_step_count=14,
     deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )  # fmt: skip

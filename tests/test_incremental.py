@@ -23,10 +23,9 @@ from fourfold.model import DAY, HOUR, Owner
 from fourfold.state import catalogue
 from fourfold.store import Store
 from tests.services import empty
-from tests.support import START, Comparable, Sender, close, comparable, stored
+from tests.support import SLOW, START, Comparable, Sender, close, comparable, stored
 
 HORIZON = 3 * DAY
-EXAMPLES = 200 if settings().max_examples > 100 else min(30, settings().max_examples)  # more in the profile "thorough"
 TASK = config.make_task(
     "late", prediction="predict.score", label="arrivals.late", threshold=0.5, slices=["side"], horizon="3d"
 )
@@ -129,7 +128,7 @@ def everything(store: Store) -> list[Comparable]:
     ]  # fmt: skip
 
 
-@settings(max_examples=EXAMPLES)
+@SLOW
 @given(steps, st.randoms(use_true_random=False), st.booleans())
 def test_any_order_and_any_batches_give_the_counts_of_one_fold_and_of_a_plain_loop(
     plan: list[tuple[str, dict[str, Any]]], random: Any, declared_last: bool

@@ -18,7 +18,7 @@ import pytest
 
 import fourfold as ff
 from fourfold.sdk import Session, host, sender, shipping
-from tests.takers import Scripted, scripted
+from tests.collectors import Scripted, scripted
 
 pytestmark = pytest.mark.services
 

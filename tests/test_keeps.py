@@ -36,10 +36,11 @@ from fourfold.sdk import Session
 from fourfold.sdk.batch import from_records, with_batch
 from fourfold.sdk.record import Record
 from fourfold.store import Store
+from tests.hosts.children import log_in_child, log_one
+from tests.killed import KILLS
 from tests.support import SLOW, Sender, waiting
 
-SECONDS = float(os.environ.get("FOURFOLD_STRESS_SECONDS", "4"))
-ENDS = int(os.environ.get("FOURFOLD_ENDS", "24"))
+SECONDS = KILLS / 5
 
 
 def content_of(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> tuple[str, bytes]:
@@ -356,7 +357,7 @@ def test_a_process_that_only_logs_loads_no_engine(tmp_path: Path) -> None:
 
 def test_a_plain_loop_of_two_hundred_thousand_calls_keeps_each(tmp_path: Path) -> None:
     code = (
-        "import sys, fourfold as ff; ff.init(sys.argv[1], 'test', wait=5.0)\n"
+        "import sys, fourfold as ff; ff.init(sys.argv[1], 'test', wait=60.0)\n"
         "for i in range(250_000): ff.log('p', key=i, v=1.0)"
     )
     assert run_python(code, tmp_path / "store").returncode == 0
@@ -502,12 +503,12 @@ def test_a_termination_while_a_module_is_half_imported_sends_all_and_ends(tmp_pa
         "import sys, time, fourfold as ff; ff.init(sys.argv[1], 'test')\n"
         f"ff.log('p', key=1, v=1.0); print('ready', flush=True); {busy}; time.sleep(30)"
     )
-    for i in range(5):
+    for i in range(max(KILLS // 10, 2)):
         folder = tmp_path / str(i)
         process = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.02 + 0.05 * i)
+        time.sleep(0.02 + 0.05 * (i % 5))
         process.terminate()
         assert process.wait(timeout=10) == -signal.SIGTERM
         process.stdout.close()
@@ -539,11 +540,6 @@ def test_signals_of_a_child_that_a_thread_forked_are_written_nowhere(tmp_path: P
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
-def log_in_child(store: Path, i: int) -> None:
-    ff.init(store, "test")
-    ff.log("p", key=i, v=1.0)
-
-
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_in_which_fourfold_is_set_up_sends_what_it_logged(tmp_path: Path, method: str) -> None:
@@ -556,11 +552,6 @@ def test_a_child_in_which_fourfold_is_set_up_sends_what_it_logged(tmp_path: Path
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         list(pool.map(log_in_child, [tmp_path / "store"] * 7, range(3, 10)))
     assert rows_of(tmp_path / "store") == 10.0
-
-
-def log_one(i: int) -> int:
-    ff.log("p", key=i, v=1.0)
-    return i
 
 
 @pytest.mark.parametrize("method", ["spawn", *(["fork"] if hasattr(os, "fork") else [])])
@@ -619,7 +610,7 @@ ENDS_OF = ("plain", "ask", "run", "exit in a thread", "exception", "_exit", "cou
 
 def test_ends_at_random_moments_are_no_crash_and_come_at_once(tmp_path: Path) -> None:
     chance = random.Random(1)
-    for i in range(ENDS):
+    for i in range(max(KILLS // 2, len(ENDS_OF))):
         what = ENDS_OF[i % len(ENDS_OF)]
         done = run_python(ENDING, tmp_path / "store", what, chance.uniform(0.0, 0.8))
         ended = time.time()

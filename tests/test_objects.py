@@ -24,12 +24,12 @@ from fourfold.query.metric import metric
 from fourfold.store import Store
 from tests import objects, workers
 from tests.faultproxy import FAULTS, Plan
+from tests.killed import KILLS
 from tests.objects import Proxy
 from tests.services import place
 
 pytestmark = pytest.mark.services
 
-KILLS = int(os.environ.get("FOURFOLD_KILLS", "20"))
 EACH = os.environ.get("FOURFOLD_FAULTS") == "each"  # each fault alone, too, which takes minutes
 WRITERS, BATCHES = ("a", "b"), 3
 _ONE: dict[str, dict[str, Any]] = {fault: {fault: 0.6 if "listing" in fault else 0.2} for fault in FAULTS}

@@ -12,14 +12,20 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from fourfold.config import Settings
 from fourfold.serve.app import DESCRIBED, application
+from fourfold.serve.openapi import description
 from fourfold.serve.routes import Endpoint
 from fourfold.serve.service import LOOPBACK, Reach, Service
 
@@ -38,6 +44,22 @@ def api() -> Iterator[Any]:
 @schemathesis.serializer("application/x-ndjson", "application/vnd.apache.arrow.file")
 def as_it_is(context: Any, value: Any) -> Any:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [(500, b"{}", "Server error"), (418, b"{}", "Undocumented status code"), (200, b"[]", "violates schema")],
+)
+def test_an_answer_that_is_not_as_described_is_found(status: int, body: bytes, found: str) -> None:
+    """The checks can fail: the assertions of the next test are theirs."""
+
+    def wrong(_: Request) -> Response:
+        return Response(body, status, media_type="application/json")
+
+    schema = schemathesis.openapi.from_dict(description(DESCRIBED))
+    schema.app = Starlette(routes=[Route("/v1/runs", wrong, methods=["POST"])])
+    with pytest.raises(FailureGroup, match=found):
+        schema["/v1/runs"]["POST"].Case(body=[], media_type="application/json").call_and_validate(checks=CHECKS)
 
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")

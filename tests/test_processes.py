@@ -16,10 +16,9 @@ import pytest
 from fourfold import config
 from fourfold.model import Place
 from fourfold.store import Store
+from tests.killed import KILLS
 from tests.services import place
 from tests.support import START, Sender
-
-KILLS = 50
 
 # A parent that has everything imported forks a child for each trial: it logs and folds until it is killed.
 VICTIM = """
@@ -49,7 +48,7 @@ for trial in range(kills):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_killed_at_fifty_random_points_nothing_acknowledged_is_lost_or_counted_twice(tmp_path: Path) -> None:
+def test_killed_at_random_points_nothing_acknowledged_is_lost_or_counted_twice(tmp_path: Path) -> None:
     kill_at_random(place(tmp_path / "store"), KILLS)
 
 

@@ -34,7 +34,7 @@ from fourfold.sdk.plain import Plain
 from fourfold.sdk.spool import spool_folder
 from fourfold.state import tokens
 from fourfold.store import Store
-from tests.takers import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_for
+from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_until
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 processes = pytest.mark.services  # one after the other, they take long
@@ -395,7 +395,7 @@ def test_while_it_is_down_the_host_goes_on_and_all_arrives_when_it_is_there(
     with scripted(port_of(nobody)) as server:
         session = ff.init(nobody, "test")  # the next process
         ff.log("predict", key="b", score=0.5)
-        wait_for(lambda: not kept(nobody))
+        wait_until(lambda: not kept(nobody))
         session.close()
         assert server.keys() == ["a", "b"]
 
@@ -472,7 +472,7 @@ def test_a_process_ends_while_it_hangs_and_the_next_sends_what_was_left(end: str
     assert len(kept(collector.address)) == 2
     collector.script = lambda _: TAKEN
     session = ff.init(collector.address, "test")
-    wait_for(lambda: not kept(collector.address))
+    wait_until(lambda: not kept(collector.address))
     session.close()
     assert collector.keys() == ["a", "b", "c"]
     assert list(spool_folder(collector.address, project="test").iterdir()) == [], "nothing is left of either"
@@ -515,7 +515,7 @@ def test_parents_and_children_each_send_their_own_once(hangs: bool, collector: S
     if hangs:
         collector.script = lambda _: TAKEN
         session = ff.init(collector.address, "test")
-        wait_for(lambda: not kept(collector.address))
+        wait_until(lambda: not kept(collector.address))
         session.close()
     assert collector.keys() == sorted(["a", "b", "c", *(f"{who} {i}" for who in ("parent", "child") for i in range(4))])
 

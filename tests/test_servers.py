@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.takers import keys_in, process, wait_for
+from tests.collectors import collector, keys_in, wait_until
 
 pytestmark = [
     pytest.mark.services,
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(folder: Path) -> Iterator[str]:
-    with process(folder) as found:
+    with collector(folder, "--no-count", "--project", "test") as (_, found):
         yield found
 
 
@@ -94,7 +94,7 @@ def ask_all(port: int, processes: int) -> set[str]:
         keys.update(more)
         return len(seen) >= processes
 
-    wait_for(enough)
+    wait_until(enough)
     return keys
 
 
@@ -131,7 +131,7 @@ SERVERS: dict[str, Callable[[int], list[str]]] = {
 def test_each_request_is_one_record(server: str, address: str, folder: Path, tmp_path: Path) -> None:
     port = free_port()
     with running(SERVERS[server](port), address, tmp_path):
-        wait_for(lambda: answers(port))
+        wait_until(lambda: answers(port))
         keys = ask_all(port, 5 if "recycled" in server else 2)
     has_arrived_once(folder, tmp_path, keys)
 
@@ -147,7 +147,7 @@ def test_each_task_of_celery_is_one_record(address: str, folder: Path, tmp_path:
     with running(worker, address, tmp_path, TASKS_FOLDER=str(tmp_path)):
         with running(["tests.hosts.asks", *sorted(expected)], address, tmp_path, TASKS_FOLDER=str(tmp_path)) as asks:
             assert asks.wait(60) == 0
-        wait_for(lambda: len(list((tmp_path / "done").iterdir())) == len(expected))
+        wait_until(lambda: len(list((tmp_path / "done").iterdir())) == len(expected))
     processes = {path.read_text() for path in (tmp_path / "done").iterdir()}
     assert len(processes) > 3, "children were recycled"
     has_arrived_once(folder, tmp_path, expected)

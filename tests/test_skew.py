@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold.sdk import Session
+from tests.support import SLOW
 
 RANDOM = np.random.default_rng(5)
 N = 3_000
@@ -80,6 +81,7 @@ def test_unknown_streams_and_empty_windows_say_what_there_is(session: Session) -
         ff.skew("predict", "predict", start="2024-01-02", end="2024-01-01")
 
 
+@SLOW
 @given(
     here=st.dictionaries(st.sampled_from("abcdef"), st.one_of(st.none(), st.sampled_from([0.0, 1.0, 1.05, 2.0]))),
     there=st.dictionaries(st.sampled_from("abcdef"), st.one_of(st.none(), st.sampled_from([0.0, 1.0, 1.05, 2.0]))),

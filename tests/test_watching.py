@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 import fourfold as ff
+from fourfold.config import load
 from fourfold.errors import ConfigError, StoreError
 from fourfold.model import DAY, Incident, IncidentState
 from fourfold.sdk import Session
@@ -23,6 +25,7 @@ from fourfold.store import Store
 from fourfold.watch.check import check
 from fourfold.watch.incidents import Action, decide, incidents
 from fourfold.watch.settings import WatchSettings, watch_settings
+from tests.killed import KILLS, victims
 from tests.services import place
 
 START = 1_767_225_600  # 2026-01-01, a Thursday
@@ -316,51 +319,47 @@ def test_a_check_that_dies_before_its_end_has_changed_nothing(
     assert notice.event == "opened"
 
 
-KILLED = """
-import os, sys
-import sqlalchemy as sa
-from fourfold.config import load
-from fourfold.store import Store
-from fourfold.watch.check import check
-from fourfold.watch.settings import WatchSettings
-
-store, count = Store(load(sys.argv[1]).place, "test"), 0
-def executed(*_):
-    global count
-    count += 1
-    if count == int(sys.argv[3]):
-        os.kill(os.getpid(), 9)
-sa.event.listen(store.reader.database.engine, "before_cursor_execute", executed)
-check(store, WatchSettings(notify={"team": {"kind": "stdout"}}), float(sys.argv[2]))
-print("done")
-"""
+def checking(folder: str, now: str) -> Callable[[], object]:
+    store = Store(load(folder).place, "test")
+    return lambda: check(store, WatchSettings(notify={"team": {"kind": "stdout"}}), float(now))
 
 
-def run(script: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-
-
-def test_a_check_killed_at_any_statement_raises_each_incident_once(session: Session) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_check_killed_at_any_moment_raises_each_incident_once(session: Session) -> None:
     log(0, 20)
     log(20, 23, nulls)
     folder = session.store.folder
     session.store.caught_up()
-    statement, ended = 1, False
-    while not ended:
-        out, _ = run(KILLED, folder, morning(22), statement).communicate()
-        ended, statement = "done" in out, statement + 7
+    session.close()
+    moment = moments = 0
+    with victims(checking) as die:
+        while not moments:  # one that goes on has less to do
+            moment += max(1, 70 // KILLS)
+            moments = die(moment, folder, morning(22))
+    assert moment > 10
     reader = Store(place(Path(folder)), "test").reader
-    assert statement > 10
     assert len(incidents(reader, active=False)) == 1
     with reader.database.read() as connection:
         assert len(notices.waiting(connection, "test")) == 1
+
+
+CHECKS = """
+import sys
+from pathlib import Path
+from tests.test_watching import checking
+checking(*sys.argv[1:])()
+print("done")
+"""
 
 
 def test_two_processes_that_check_at_once_raise_one_incident(session: Session) -> None:
     log(0, 20)
     log(20, 23, nulls)
     session.store.caught_up()
-    both = [run(KILLED, session.store.folder, morning(22), -1) for _ in range(2)]
+    command = [sys.executable, "-c", CHECKS, str(session.store.folder), str(morning(22))]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent) for _ in range(2)
+    ]
     assert ["done" in process.communicate()[0] for process in both] == [True, True]
     assert len(incidents(session.store.reader, active=False)) == 1
 

@@ -34,6 +34,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Replay a year of flights from New York through a pipeline, and show what fourfold saw."""
+    # a day's few flights are predicted in less time than it takes to wake several threads for each tree
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         from fourfold.examples import flights
     except ImportError as error:
