@@ -238,6 +238,8 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     ]
     several = [[(one.where, one.name) for one in group] for group in gathered(found, lineage)]
     assert several == [[("flights", "hour"), ("joined", "hour")], [("flights", "day")], [("joined", "day")]]
+    apart = [at("joined", "hour", 0.5), at("another", "hour", 0.5)]  # by name alone it is not the same
+    assert len(gathered(apart, lineage)) == 2
     runs = [at("train", "code", 0.5, "parameter"), at("publish", "code", 0.5, "parameter")]
     assert len(gathered(runs, lineage)) == 2
 

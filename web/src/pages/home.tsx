@@ -39,7 +39,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
           {worst.where.href ? <A href={worst.where.href}><Name text={worst.where.label} /></A> : <Name text={worst.where.label} />}
         </p>
       )}
-      <Section title="Objectives">
+      <Section title="Objectives" note={partOf(data.objectives.length, data.objectives_total)}>
         <Table
           label="objectives"
           rows={data.objectives}
