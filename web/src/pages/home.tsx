@@ -44,7 +44,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
           label="objectives"
           rows={data.objectives}
           columns={objectives(charts)}
-          id={(row) => row.name}
+          id={(row) => `${row.name}:${sliceWords(row.slice)}`}
           tone={(row) => (row.status === "missed" ? "row-broken" : "")}
           empty={<>No objective is declared. <code>ff.objective("late-recall", "recall(late) &gt;= 90 %", window="30d")</code> makes one.</>}
         />
