@@ -98,6 +98,7 @@ def pages(size: Size) -> dict[str, tuple[str, str]]:
         "task": ("/tasks/task0", "/api/tasks/task0"),
         "search": ("/search?q=s00", "/api/search?q=s00&limit=200"),
         "pipeline": ("/pipeline", "/api/pipeline"),
+        "streams": ("/streams", "/api/streams?limit=200"),
         "stream": ("/streams/predict0", "/api/streams/predict0?limit=200"),
         "compare": ("/compare", "/api/compare"),
         "box": (f"/box?target=task0&{BOXED}", f"/api/box?target=task0&{BOXED}&limit=20"),
@@ -123,7 +124,7 @@ def opened(store: Path, size: Size) -> Iterator[tuple[str, float, float, int]]:
         for name, (address, _) in pages(size).items():
             tab = Tab(chromium, home)
             session = tab.context.new_cdp_session(tab.page)
-            session.send("Performance.enable")
+            session.send("Performance.enable", {"timeDomain": "threadTicks"})  # CPU time
             tab.go(address)
             drawn = _busy(session)
             for _ in range(20):

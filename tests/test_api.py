@@ -327,6 +327,8 @@ def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
     session = ff.init(str(tmp_path / "store"), "shop")
     for i in range(30):
         ff.task(f"task{i:02d}", prediction=f"p{i}.score", label=f"l{i}.y")
+    for i in range(101):
+        ff.objective(f"objective{i}", f"accuracy(task{i % 30:02d}) >= 0.9", window="14d")
     ff.log("p7", {"id": ["a"], "score": [0.9], "at": [1_700_006_400]}, key="id", time="at")
     ff.flush()
     session.store.caught_up()
@@ -334,6 +336,7 @@ def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
     with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
         home = get(client, "home")["data"]
         assert len(home["tasks"]) < home["tasks_total"] == 30
+        assert len(home["objectives"]) < home["objectives_total"] == 101
         last = get(client, "tasks", limit=8, offset=25)
         assert [row["name"] for row in last["data"]["tasks"]] == [f"task{i}" for i in range(25, 30)]
         assert last["data"]["total"] == 30 and not last["charts"]

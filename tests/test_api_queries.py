@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold.errors import InputError
-from fourfold.model import DAY, Owner, Value, Window
+from fourfold.model import DAY, Owner, Run, RunStatus, Value, Window
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
@@ -32,6 +32,7 @@ from fourfold.views import task as task_view
 from fourfold.views.asking import Asked
 from fourfold.views.compare import difference
 from fourfold.views.differing import gathered
+from fourfold.views.forms import changes
 from fourfold.watch.lineage import Lineage
 
 START = 1_700_006_400
@@ -237,5 +238,17 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     ]
     several = [[(one.where, one.name) for one in group] for group in gathered(found, lineage)]
     assert several == [[("flights", "hour"), ("joined", "hour")], [("flights", "day")], [("joined", "day")]]
+    apart = [at("joined", "hour", 0.5), at("another", "hour", 0.5)]  # by name alone it is not the same
+    assert len(gathered(apart, lineage)) == 2
     runs = [at("train", "code", 0.5, "parameter"), at("publish", "code", 0.5, "parameter")]
     assert len(gathered(runs, lineage)) == 2
+
+
+def test_a_parameter_that_says_which_day_a_run_is_about_is_no_change() -> None:
+    runs = [
+        Run(str(i), "predict", RunStatus.SUCCEEDED, 0.0, at=START + DAY * i, params={"day": day, "depth": i})
+        for i, day in enumerate(["2023-11-15", "2023-11-16"])
+    ]
+    assert changes(*runs) == ["params: depth"]
+    other = dataclasses.replace(runs[1], at=runs[0].at)  # about the same day, which it names otherwise
+    assert changes(runs[0], other) == ["params: day", "params: depth"]

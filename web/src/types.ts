@@ -171,6 +171,7 @@ export interface Home {
   incidents: IncidentRow[];
   incidents_total: number;
   tasks: TaskRow[];
+  objectives_total: number;
   tasks_total: number;
   components_total: number;
   components: { name: string; status: string; last_run: string | null; duration: number | null; runs: number; failed_of_last_10: number; href: string }[];

@@ -10,7 +10,7 @@ from fourfold.query.filtered import chosen
 from fourfold.reports.box import Difference
 from fourfold.views.asking import Asked, path
 from fourfold.views.page import Plain
-from fourfold.watch.lineage import Lineage
+from fourfold.watch.lineage import Lineage, Node
 
 _LARGE, _MEDIUM, _SMALL = 0.35, 0.2, 0.1  # Hellinger distances, about Cohen's h of 0.8, 0.5 and 0.2 on two groups
 
@@ -18,17 +18,21 @@ _LARGE, _MEDIUM, _SMALL = 0.35, 0.2, 0.1  # Hellinger distances, about Cohen's h
 def gathered(found: Sequence[Difference], lineage: Lineage) -> list[list[Difference]]:
     """Differences, those of a column that passes through several streams in one: where it first is leads.
 
-    Two are of the same column if they have its name and the effect of one lies in the interval of the other.
+    Two are of the same column if they have its name, the same component feeds both, and the effect of one lies in the
+    interval of the other.
     """
     groups: list[list[Difference]] = []
-    by_name: dict[str, list[list[Difference]]] = {}
+    through: dict[tuple[str, Node], list[list[Difference]]] = {}
     for one in found:
-        known = by_name.setdefault(one.name, []) if one.kind == "column" else []
-        group = next((g for g in known if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
+        fed = [place for place in lineage.upstream(("stream", one.where)) if place[0] == "component"]
+        near = [group for place in fed for group in through.get((one.name, place), ())] if one.kind == "column" else []
+        group = next((g for g in near if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
         if group is None:
             group = []
             groups.append(group)
-            known.append(group)
+            if one.kind == "column":
+                for place in fed:
+                    through.setdefault((one.name, place), []).append(group)
         group.append(one)
     return [sorted(group, key=lambda one: lineage.depth(Where(stream=one.where))) for group in groups]
 

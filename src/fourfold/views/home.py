@@ -25,7 +25,7 @@ from fourfold.watch.objectives import ObjectiveView
 from fourfold.watch.rows import iso
 
 _CHARTS = 12  # objectives that are drawn
-_TASKS, _COMPONENTS = 20, 50  # that are shown; of more, those first that something is wrong with
+_OBJECTIVES, _TASKS, _COMPONENTS = 100, 20, 50  # that are shown; of more, those first that something is wrong with
 _WORST = 5  # findings of a group that are shown
 _BACK = "-90d"
 _TITLES = {
@@ -40,14 +40,16 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     """What the first page shows."""
     active = list(incidents(reader, active=True))
     objectives, charts = list(standings(reader, now)), dict[str, Chart]()
-    shown = [_objective(reader, view, active, charts, now) for view in objectives]
+    told = objectives if len(objectives) <= _OBJECTIVES else sorted(objectives, key=_standing)[:_OBJECTIVES]
+    shown = [_objective(reader, view, active, charts, now) for view in told]
     declared, listed = tasks.in_order(reader, active), components(reader)
     ends, checked = _ends(reader), remembered(reader).checked is not None
     data = {
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
         "state": "empty" if not ends and not listed else _state(active, objectives, checked=checked),
         "headline": _headline(active, objectives, [] if checked else listed, checked=checked),
-        "behind": reader.standing.behind, "objectives": shown, "groups": _groups(reader, active, listed),
+        "behind": reader.standing.behind, "objectives": shown, "objectives_total": len(objectives),
+        "groups": _groups(reader, active, listed),
         "incidents": [forms.incident(each) for each in active[: asked.limit]], "incidents_total": len(active),
         "tasks": [tasks.row(reader, one, charts, now) for one in declared[:_TASKS]], "tasks_total": len(declared),
         "components": [_component(view) for view in _failed_first(listed)[:_COMPONENTS]],
@@ -131,6 +133,12 @@ def _objective(
             if any(f.where.objective == view.name and f.where.slice in ("", place) for f in each.findings)
         ],
     }  # fmt: skip
+
+
+def _standing(view: ObjectiveView) -> int:
+    """The order of objectives, if they are many: those missed first, then those at risk."""
+    order = (ObjectiveStatus.MISSED, ObjectiveStatus.AT_RISK)
+    return order.index(view.status) if view.status in order else len(order)
 
 
 def _unit(view: ObjectiveView) -> str:

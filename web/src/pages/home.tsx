@@ -39,12 +39,12 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
           {worst.where.href ? <A href={worst.where.href}><Name text={worst.where.label} /></A> : <Name text={worst.where.label} />}
         </p>
       )}
-      <Section title="Objectives">
+      <Section title="Objectives" note={partOf(data.objectives.length, data.objectives_total)}>
         <Table
           label="objectives"
           rows={data.objectives}
           columns={objectives(charts)}
-          id={(row) => row.name}
+          id={(row) => `${row.name}:${sliceWords(row.slice)}`}
           tone={(row) => (row.status === "missed" ? "row-broken" : "")}
           empty={<>No objective is declared. <code>ff.objective("late-recall", "recall(late) &gt;= 90 %", window="30d")</code> makes one.</>}
         />
