@@ -27,7 +27,7 @@ from fourfold.log import messages, new_writer
 from fourfold.log.wire import written
 from fourfold.sdk.batch import prepare, with_batch
 
-CONNECTIONS = 64
+CONNECTIONS = 256
 ROUNDS = 3
 OFFERED = 50_000  # records a second while pages are asked for
 PAUSE = 0.05  # seconds between two pages

@@ -87,7 +87,7 @@ def test_a_report_is_one_file_without_scripts_whatever_the_names(filled: Store) 
 
 def test_a_report_of_an_empty_store_says_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"), "shop")
-    assert "nothing is wrong" in read(document(store.reader, Asked(), time.time())).text
+    assert "nothing has been logged yet" in read(document(store.reader, Asked(), time.time())).text
     store.close()
 
 

@@ -22,18 +22,16 @@ POLICY = "; ".join(
         "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
     ]
 )  # fmt: skip
-_ALWAYS = [
-    (name.lower().encode(), value.encode())
-    for name, value in {
-        "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "X-Frame-Options": "DENY",
-        "Cache-Control": "no-store",
-    }.items()
+_ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_SHOWN = [
+    *_ALWAYS,
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
 ]
+_SENDING = "/v1/"  # where programs send records: no browser shows what is answered there, thousands of times a second
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -49,10 +47,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        own = _ALWAYS if scope["path"].startswith(_SENDING) else _SHOWN
+
         async def strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
                 told = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(own for own in _ALWAYS if own[0] not in told)]
+                message["headers"] = [*message["headers"], *(header for header in own if header[0] not in told)]
             await send(message)
 
         if why := self._wrong(scope["method"], Headers(scope=scope)):

@@ -44,10 +44,14 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     shown = [_objective(reader, view, active, charts, now) for view in told]
     declared, listed = tasks.in_order(reader, active), components(reader)
     ends, checked = _ends(reader), remembered(reader).checked is not None
+    state, headline = _state(active, objectives, checked=checked), _headline(active, objectives)
+    if not ends and not listed:
+        state, headline = "empty", "nothing has been logged yet"
+    elif not checked:
+        headline = f"{headline}; {_unjudged(listed)}" if state != "unchecked" else _unjudged(listed)
     data = {
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
-        "state": "empty" if not ends and not listed else _state(active, objectives, checked=checked),
-        "headline": _headline(active, objectives, [] if checked else listed, checked=checked),
+        "state": state, "headline": headline,
         "behind": reader.standing.behind, "objectives": shown, "objectives_total": len(objectives),
         "groups": _groups(reader, active, listed),
         "incidents": [forms.incident(each) for each in active[: asked.limit]], "incidents_total": len(active),
@@ -75,19 +79,19 @@ def _state(active: Sequence[Incident], objectives: Sequence[ObjectiveView], *, c
     return "healthy" if checked else "unchecked"
 
 
-def _headline(
-    active: Sequence[Incident], objectives: Sequence[ObjectiveView], unjudged: Sequence[ComponentView], *, checked: bool
-) -> str:
-    """What is wrong; ``unjudged`` are components whose runs nothing has judged yet."""
+def _headline(active: Sequence[Incident], objectives: Sequence[ObjectiveView]) -> str:
     parts = [f"{_number(len(active), 'incident')} open"] if active else []
     for status, words in ((ObjectiveStatus.MISSED, "missed"), (ObjectiveStatus.AT_RISK, "at risk")):
         found = sum(view.status is status for view in objectives)
         parts += [f"{_number(found, 'objective')} {words}"] if found else []
-    failed = sum(view.last.status in (RunStatus.FAILED, RunStatus.LOST) for view in unjudged)
-    parts += [f"the newest run of {_number(failed, 'component')} failed"] if failed else []
-    if not checked:
-        parts.append("not checked yet: run fourfold check, or add [watch] to fourfold.toml")
     return ", ".join(parts) or "nothing is wrong"
+
+
+def _unjudged(listed: Sequence[ComponentView]) -> str:
+    """What is known of components that nothing has judged yet."""
+    failed = sum(view.last.status in (RunStatus.FAILED, RunStatus.LOST) for view in listed)
+    told = f"the newest run of {_number(failed, 'component')} failed; " if failed else ""
+    return f"{told}not checked yet: run fourfold check, or add [watch] to fourfold.toml"
 
 
 def _number(found: int, what: str) -> str:
