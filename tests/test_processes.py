@@ -7,13 +7,16 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.dataset as pds
 import pytest
 
 from fourfold import config
+from fourfold.ingest import writer
 from fourfold.model import Place
 from fourfold.store import Store
 from tests.killed import KILLS
@@ -167,3 +170,25 @@ def test_processes_that_log_and_read_see_each_other_and_end_without_a_word(tmp_p
     assert seen == sorted(seen), "what was counted stays counted"
     assert store.metric("late", "predictions").value.value == 3 * 8 * 50
     assert store.metric("late", "accuracy").value.n == 3 * 8 * 50
+
+
+def test_who_waits_long_for_another_that_counts_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "TOLD_AFTER", 0.05)
+    with closing(Store(str(tmp_path / "store"), "p")) as other, closing(Store(str(tmp_path / "store"), "p")) as store:
+        Sender(store).records("s", [{"key": "a", "time": START, "log_time": START, "x": 1}])
+        held, over = threading.Event(), threading.Event()
+
+        def count() -> None:
+            with other.writer.locked():
+                held.set()
+                over.wait()
+
+        thread = threading.Thread(target=count)
+        thread.start()
+        held.wait()
+        threading.Timer(0.5, over.set).start()
+        assert store.metric("s", "rows")[0].value.value == 1
+        thread.join()
+    assert "another process has been counting" in caplog.text

@@ -36,6 +36,7 @@ from fourfold.model.time import Moment, seconds
 from fourfold.state import LostLockError, catalogue, jobs, open_state
 
 logger = logging.getLogger("fourfold")
+TOLD_AFTER = 10.0  # seconds of waiting for another process that counts
 
 
 class Writer:
@@ -97,7 +98,7 @@ class Writer:
             raise Timeout("fold")
         try:
             try:
-                self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
+                self._acquire(wait)
             except Timeout:
                 raise
             except OSError as error:
@@ -112,6 +113,19 @@ class Writer:
                 self._lock.release()
         finally:
             self._thread_lock.release()
+
+    def _acquire(self, wait: float) -> None:
+        """Wait for the lock of all processes, and say so if it takes long."""
+        if wait > TOLD_AFTER:
+            with contextlib.suppress(Timeout):
+                self._lock.acquire(timeout=TOLD_AFTER)
+                return
+            logger.warning(
+                "another process has been counting for %g seconds, and this one waits for it. If it hangs, end it: "
+                "nothing is lost", TOLD_AFTER,
+            )  # fmt: skip
+            wait -= TOLD_AFTER
+        self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
 
     def catch_up(self, patience: float = math.inf) -> None:
         """Take sent messages and count new records. One process does, the others wait for it.
