@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +219,31 @@ def records(key: str) -> dict[str, object]:
         "column": "", "kind": "stream", "slice": key, "bucket": 0, "binning": 0, "tallies": tallies, "sums": [],
         "low": float("nan"), "high": float("nan"), "bins": [], "labels": [], "counts": [], "registers": [],
     }  # fmt: skip
+
+
+def test_a_question_asks_once_whether_somebody_has_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    version = database.system.version
+
+    def counted() -> Hashable:
+        asked.append(None)
+        return version()
+
+    monkeypatch.setattr(database.system, "version", counted)
+
+    def names() -> list[str]:
+        return [*database.recall(catalogue.streams, "p")]
+
+    with database.question():
+        assert names() == []
+        with database.write() as connection:
+            catalogue.add_stream(connection, "p", "a", None, None)
+        with ThreadPoolExecutor(1) as pool:  # what others ask meanwhile is no part of it
+            assert pool.submit(names).result() == ["a"]
+        with database.question():
+            assert names() == []
+    assert len(asked) == 2
+    assert names() == ["a"] and len(asked) == 3
 
 
 def test_what_is_read_together_takes_one_transaction_and_is_read_again_after_a_write(database: Database) -> None:

@@ -46,45 +46,48 @@ def metric(
         InputError: an invalid window or parameter.
         ConfigError: the task cannot be counted, because its declaration is wrong.
     """
-    reader.database.recall_together(_ALWAYS_READ, reader.project)
-    found = resolve(reader, target) if isinstance(target, str) else target
-    question = parse(name, found.kind, found.task.kind if found.task is not None else None)
-    _check(question, found)
-    _check_way(question, against=against, estimate=estimate, estimate_error=estimate_error, versions=versions)
-    moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
-    names = tuple(sorted([by] if isinstance(by, str) else by or ()))
-    failure = reader.failure(found.owner, names, question.metric.name)
-    if failure is not None:
-        raise ConfigError(failure)
-    dimension = _dimension(reader, found, names) if names else Dimension()
-    source: OwnerCounts = CurrentCounts(reader, found.owner)
-    if moment is not None:
-        streams = found.task.streams if found.task is not None else (found.stream,)
-        strata = found.task.slices if found.task is not None and (estimate or estimate_error) else ()
-        source = PastCounts(reader, streams, found.task, (dimension, *strata), moment)
-    if where:
-        if moment is not None or _is_function(question) or versions is not None:
-            raise InputError(f"{question.text}: of some slices only, ask for counts as they are now")
-        check_counted(source, str(found.owner), where, names)
-        source = FilteredCounts(source, where)
-    if moment is not None or _is_function(question):
-        _check_kept(reader, found, start, moment)
-    windows, level = windows_of(source, start, end, every)
-    if not windows:
-        span = Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
-        why = "" if moment is None else f" by {as_of}"
-        return Result(
-            question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {found.name!r} yet{why}")]
-        )
-    query = ways.Query(reader, found, question, source, windows, level, names, moment, where)
-    if _is_function(question):
-        return ways.from_log(query, dimension)
-    damage = reader.damage(found.owner) if moment is None else ""
-    if versions is not None:
-        return ways.of_versions(query, versions).told(damage)
-    if estimate or estimate_error:
-        return ways.estimated(query, error=estimate_error).told(damage)
-    return ways.counted(query, against).told(damage)
+    with reader.database.question():
+        reader.database.recall_together(_ALWAYS_READ, reader.project)
+        found = resolve(reader, target) if isinstance(target, str) else target
+        question = parse(name, found.kind, found.task.kind if found.task is not None else None)
+        _check(question, found)
+        _check_way(question, against=against, estimate=estimate, estimate_error=estimate_error, versions=versions)
+        moment = None if as_of is None else seconds(as_of, "as_of") * 1_000_000
+        names = tuple(sorted([by] if isinstance(by, str) else by or ()))
+        failure = reader.failure(found.owner, names, question.metric.name)
+        if failure is not None:
+            raise ConfigError(failure)
+        dimension = _dimension(reader, found, names) if names else Dimension()
+        source: OwnerCounts = CurrentCounts(reader, found.owner)
+        if moment is not None:
+            streams = found.task.streams if found.task is not None else (found.stream,)
+            strata = found.task.slices if found.task is not None and (estimate or estimate_error) else ()
+            source = PastCounts(reader, streams, found.task, (dimension, *strata), moment)
+        if where:
+            if moment is not None or _is_function(question) or versions is not None:
+                raise InputError(f"{question.text}: of some slices only, ask for counts as they are now")
+            check_counted(source, str(found.owner), where, names)
+            source = FilteredCounts(source, where)
+        if moment is not None or _is_function(question):
+            _check_kept(reader, found, start, moment)
+        windows, level = windows_of(source, start, end, every)
+        if not windows:
+            span = (
+                Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
+            )
+            why = "" if moment is None else f" by {as_of}"
+            return Result(
+                question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {found.name!r} yet{why}")]
+            )
+        query = ways.Query(reader, found, question, source, windows, level, names, moment, where)
+        if _is_function(question):
+            return ways.from_log(query, dimension)
+        damage = reader.damage(found.owner) if moment is None else ""
+        if versions is not None:
+            return ways.of_versions(query, versions).told(damage)
+        if estimate or estimate_error:
+            return ways.estimated(query, error=estimate_error).told(damage)
+        return ways.counted(query, against).told(damage)
 
 
 def _check(question: Question, target: Target) -> None:

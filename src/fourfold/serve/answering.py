@@ -106,7 +106,8 @@ class Answering:
 
 def answer(reader: Reader, question: Question) -> bytes:
     """A page as JSON, or its main table as a file."""
-    page = question.view(reader, Asked.of(question.asked), question.now)
+    with reader.database.question():
+        page = question.view(reader, Asked.of(question.asked), question.now)
     if not question.form:
         return json_bytes(page.to_json())
     if question.form == "json":

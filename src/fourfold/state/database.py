@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -37,6 +37,7 @@ class Database:
         self.system = system
         self._remembered: tuple[Hashable, dict[Hashable, Any]] = (None, {})
         self._lock = threading.Lock()
+        self._question = threading.local()  # ``known``: what is remembered for the question that a thread answers
         with self._explained(disk=True):
             system.prepare()
             self._migrate()
@@ -93,8 +94,22 @@ class Database:
         found: T = known[key]
         return found
 
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """While this thread answers one question, it asks once whether somebody has written, and not for each part."""
+        if getattr(self._question, "known", None) is not None:  # a part of another question
+            yield
+            return
+        self._question.known = self._known()
+        try:
+            yield
+        finally:
+            self._question.known = None
+
     def _known(self) -> dict[Hashable, Any]:
-        """What was read since somebody wrote last."""
+        """What was read since somebody wrote last, or had when the question began."""
+        if (known := getattr(self._question, "known", None)) is not None:
+            return cast(dict[Hashable, Any], known)
         with self._lock, self._explained():
             version = self.system.version()
             if self._remembered[0] != version:
