@@ -135,6 +135,7 @@ def test_objectives_go_out_as_openslo_and_come_in_again(
     assert [view.objective for view in ff.objectives()] == before
 
 
+@pytest.mark.sqlite  # another folder has another state there
 def test_objectives_can_be_read_before_there_is_a_store(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, session: Session
 ) -> None:

@@ -100,6 +100,7 @@ def read_only(session: Session) -> Iterator[Path]:
             path.chmod(0o755)
 
 
+@pytest.mark.sqlite
 def test_every_question_is_answered_without_writing_and_without_a_lock(read_only: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
     script = tmp_path / "ask.py"
@@ -112,6 +113,7 @@ def test_every_question_is_answered_without_writing_and_without_a_lock(read_only
     assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before
 
 
+@pytest.mark.sqlite
 def test_a_state_whose_newest_counts_cannot_be_read_is_an_error_and_no_older_answer(
     read_only: Path, tmp_path: Path
 ) -> None:

@@ -191,7 +191,7 @@ counts = Table(  # the small columns stand first, so that reading them does not 
     Column("series_id", Integer, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
     Column("level", Integer, primary_key=True),
     Column("bucket", BigInteger, primary_key=True),
-    Column("binning", Integer, primary_key=True),
+    Column("binning", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),  # with a size (counts.sizes)
     Column("tallies", LargeBinary, nullable=False),
     Column("sums", LargeBinary, nullable=False),
     Column("low", Float),
