@@ -36,7 +36,7 @@ from fourfold.model.time import Moment, seconds
 from fourfold.state import LostLockError, catalogue, jobs, open_state
 
 logger = logging.getLogger("fourfold")
-TOLD_AFTER = 10.0  # seconds of waiting for another process that counts
+TOLD_AFTER = 60.0  # seconds of waiting for another process that counts
 
 
 class Writer:
