@@ -115,6 +115,13 @@ def test_what_nothing_has_judged_is_not_called_healthy(tmp_path: Path) -> None:
     assert "the newest run of 1 component failed" in data["headline"] and "fourfold check" in data["headline"]
     ff.check()
     assert (shown()["state"], shown()["headline"]) == ("degraded", "1 incident open")
+    [found] = ff.incidents()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        answer = client.post(f"/api/incidents/{found.id}/resolve", json={"reason": "mended"})
+        assert answer.json()["data"]["incident"]["state"] == "resolved"
+    assert (shown()["state"], shown()["headline"]) == ("healthy", "nothing is wrong")
+    ff.check()  # its newest run is a failed one still
+    assert [(again.id, again.state.value, again.reopened) for again in ff.incidents()] == [(found.id, "open", 1)]
 
 
 def test_what_has_not_changed_is_not_sent_again(client: TestClient) -> None:
@@ -245,6 +252,9 @@ def test_what_a_user_decides_is_taken_down(client: TestClient) -> None:
     for path, body, status in (
         (f"/api/incidents/{row['id']}/explode", "{}", 422), ("/api/incidents/999/confirm", "{}", 404),
         (f"/api/incidents/{row['id']}/snooze", '{"until": "yesterday"}', 422),
+        (f"/api/incidents/{row['id']}/snooze", '{"until": "-4h"}', 422),
+        (f"/api/incidents/{row['id']}/snooze", '{"until": "99999999d"}', 422),
+        (f"/api/incidents/{row['id']}/snooze", '{"reason": "' + "x" * 70_000 + '"}', 413),
         (f"/api/incidents/{row['id']}/confirm", "[]", 422), (f"/api/incidents/{row['id']}/confirm", "{", 422),
     ):  # fmt: skip
         assert client.post(path, content=body).status_code == status, path

@@ -61,7 +61,18 @@ LEADS = {  # written out again, row by row, as a user would be told; "-" is ille
     E.SNOOZE:      ("snoozed",      "snoozed",      "snoozed",        "snoozed",      "-",          "-"),
     E.CONFIRM:     ("open",         "open",         "acknowledged",   "snoozed",      "resolved",   "resolved"),
     E.DISMISS:     ("dismissed",    "dismissed",    "dismissed",      "dismissed",    "dismissed",  "dismissed"),
+    E.RESOLVE:     ("resolved",     "resolved",     "resolved",       "resolved",     "-",          "-"),
 }  # fmt: skip
+
+
+def test_what_a_user_resolves_says_so_and_is_the_same_incident_where_it_fires_on() -> None:
+    resolved = advance(incident(S.SNOOZED), E.RESOLVE, 300.0, reason="mended")
+    assert (resolved.resolved, resolved.until, resolved.reason) == (300.0, None, "resolved by a user: mended")
+    assert advance(incident(S.OPEN), E.RESOLVE, 300.0).reason == "resolved by a user"
+    assert events(incident(S.OPEN), advance(incident(S.OPEN), E.RESOLVE, 300.0)) == [News.RESOLVED]
+    assert flaps(resolved, 310.0)
+    again = advance(resolved, E.REOPEN, 320.0)
+    assert (again.state, again.resolved, again.reason, again.reopened) == (S.OPEN, None, "", 1)
 
 
 @pytest.mark.parametrize(("event", "state"), list(itertools.product(Event, IncidentState)))

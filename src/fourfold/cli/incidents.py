@@ -33,7 +33,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[ID | ACTION ID [REASON]]",
-            help="One incident by its number; or what you decide about it: confirm, dismiss, acknowledge, snooze.",
+            help="One incident by its number; or what you decide about it: confirm, dismiss, acknowledge, snooze,"
+            " resolve.",
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
@@ -42,7 +43,7 @@ def command(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List incidents, show one, or confirm, dismiss, acknowledge or snooze it.
+    """List incidents, show one, or confirm, dismiss, acknowledge, snooze or resolve it.
 
     What you confirm and dismiss teaches fourfold: it asks more of what you have dismissed.
     """

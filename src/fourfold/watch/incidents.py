@@ -29,6 +29,7 @@ class Action(StrEnum):
     DISMISS = "dismiss"
     ACKNOWLEDGE = "acknowledge"
     SNOOZE = "snooze"
+    RESOLVE = "resolve"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

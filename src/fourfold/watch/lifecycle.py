@@ -1,12 +1,12 @@
 """The life of an incident: a table of states and events, and what else an event changes. Pure.
 
-What happens to an incident comes from two sides. A check says what it sees: something is wrong still (``seen``), it is
-wrong enough to tell people (``enough``), nothing fires any more (``cleared``), what fires is the new normal
+What happens to an incident comes from two sides. A check says what it sees: something is wrong still (``seen``), it
+is wrong enough to tell people (``enough``), nothing fires any more (``cleared``), what fires is the new normal
 (``settled``), it fires again (``reopen``), a snooze is over (``unsnooze``). A user decides: ``acknowledge``,
-``snooze``, ``confirm``, ``dismiss``. ``_TABLE`` says to which state each event leads from each state, and it is all
-there is to know of the order of events:
+``snooze``, ``confirm``, ``dismiss``, ``resolve``. ``_TABLE`` says to which state each event leads from each state,
+and it is all there is to know of the order of events:
 
-                     enough                cleared, settled
+                     enough            cleared, settled, resolve
         PENDING ----------------> OPEN ---------------------> RESOLVED
            |                     ^ |  ^                           |
            |         acknowledge | |  +---------------------------+
@@ -46,6 +46,7 @@ class Event(StrEnum):
     SNOOZE = "snooze"
     CONFIRM = "confirm"
     DISMISS = "dismiss"
+    RESOLVE = "resolve"
 
 
 class News(StrEnum):
@@ -64,6 +65,7 @@ class IllegalEventError(InputError):
 PASSED = "passed before it was certain"  # reasons why an incident has ended
 CLEARED = "cleared"
 LEVEL_SHIFT = "level shift"
+BY_USER = "resolved by a user"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ RULES = Rules()
 
 _S, _E = IncidentState, Event
 _DECISIONS = {
-    _E.ACKNOWLEDGE: _S.ACKNOWLEDGED, _E.SNOOZE: _S.SNOOZED, _E.DISMISS: _S.DISMISSED,
+    _E.ACKNOWLEDGE: _S.ACKNOWLEDGED, _E.SNOOZE: _S.SNOOZED, _E.DISMISS: _S.DISMISSED, _E.RESOLVE: _S.RESOLVED,
 }  # fmt: skip
 _ENDS = {_E.CLEARED: _S.RESOLVED, _E.SETTLED: _S.RESOLVED}
 _TABLE: Mapping[IncidentState, Mapping[Event, IncidentState]] = {
@@ -102,7 +104,7 @@ _TABLE: Mapping[IncidentState, Mapping[Event, IncidentState]] = {
 _TOLD = (_S.OPEN, _S.ACKNOWLEDGED, _S.SNOOZED)  # the states in which people know of an incident
 
 
-DECISIONS = (Event.CONFIRM, Event.DISMISS, Event.ACKNOWLEDGE, Event.SNOOZE)  # of users
+DECISIONS = (Event.CONFIRM, Event.DISMISS, Event.ACKNOWLEDGE, Event.SNOOZE, Event.RESOLVE)  # of users
 
 
 def legal(state: IncidentState) -> list[Event]:
@@ -129,7 +131,7 @@ def advance(
         at: for ``cleared``, the end in event time of the newest bucket in which nothing fires (default: ``now``). The
             same bucket counts once.
         until: for ``snooze``, its end.
-        reason: for ``confirm`` and ``dismiss``, what the user says.
+        reason: for ``confirm``, ``dismiss`` and ``resolve``, what the user says.
         rules: when an incident is clear.
 
     Raises:
@@ -169,6 +171,8 @@ def _changes(incident: Incident, event: Event, now: float, until: float | None, 
         case Event.CONFIRM:
             ended = incident.reason if incident.state is IncidentState.RESOLVED else ""
             return {**opens, "confirmed": True, "reason": "; ".join(filter(None, (ended, reason)))}
+        case Event.RESOLVE:  # where it fires on, the next check reopens it
+            return {"resolved": now, "until": None, "reason": ": ".join(filter(None, (BY_USER, reason)))}
         case Event.DISMISS:
             ends = now if incident.resolved is None else incident.resolved
             return {"resolved": ends, "until": None, "confirmed": False, "reason": reason}

@@ -129,7 +129,7 @@ function Actions({ actions, act }: { actions: readonly string[]; act: Act }) {
   };
   return (
     <>
-      {Object.keys(NAMES).filter((action) => actions.includes(action)).map((action) => action === "acknowledge" || action === "resolve"
+      {Object.keys(NAMES).filter((action) => actions.includes(action)).map((action) => action === "acknowledge"
         ? <button key={action} type="button" class="main" onClick={() => void run(action, {})}>{NAMES[action]}</button>
         : <Menu key={action} wide label={NAMES[action] ?? words(action)}><Why action={action} run={run} /></Menu>)}
       {failure && <span class="mistake" role="alert">{failure}</span>}
@@ -140,6 +140,7 @@ function Actions({ actions, act }: { actions: readonly string[]; act: Act }) {
 const HINTS: Record<string, string> = {
   dismiss: "Why is it no fault? It teaches what not to tell again.",
   confirm: "What was it? It teaches that such a thing is real.",
+  resolve: "What has mended it? If it goes on, it is opened again.",
 };
 
 function Why({ action, run }: { action: string; run: Act }) {

@@ -61,7 +61,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/incidents/{id}/{action}", settings.decide, Role.ADMIN, "Decide about an incident",
-        (named("id", "The number."), named("action", "acknowledge, snooze, dismiss or confirm."), PROJECT),
+        (named("id", "The number."), named("action", "acknowledge, snooze, dismiss, confirm or resolve."), PROJECT),
     ),
     page_endpoint(
         "/api/box", box.page, "What differs inside a stretch of time, ranked",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +20,7 @@ from fourfold.model import seconds
 from fourfold.model.access import Role
 from fourfold.query.reader import Reader
 from fourfold.reports.problems import problems
+from fourfold.serve.access import Refused
 from fourfold.serve.api.answers import reader_of
 from fourfold.serve.routes import Call, answered
 from fourfold.state import tokens
@@ -32,6 +35,7 @@ from fourfold.watch.rows import iso
 from fourfold.watch.settings import watch_settings
 
 _LONGEST = 64 << 10  # bytes of a decision
+_LENGTH = re.compile(r"\d{1,6}[smhdw]")
 
 
 async def settings(call: Call) -> Response:
@@ -94,7 +98,7 @@ async def decide(call: Call) -> Response:
     async for part in call.request.stream():
         body += part
         if len(body) > _LONGEST:
-            raise InputError(f"the body is longer than {_LONGEST:,} bytes")
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {_LONGEST:,} bytes")
     return await anyio.to_thread.run_sync(functools.partial(_decide, call, _fields(body)))
 
 
@@ -112,12 +116,18 @@ def _decide(call: Call, fields: tuple[str, str]) -> Response:
     reader, now = reader_of(call), time.time()
     reason, until = fields
     action = incidents.action_of(call.request.path_params["action"])
-    ends = None
-    if action is Action.SNOOZE and until:
-        is_length = until[-1:] in "smhdw" and until[:-1].isdigit()
-        ends = now + seconds_of(until, "until") if is_length else float(seconds(until, "until"))
+    ends = _end_of(until, now) if action is Action.SNOOZE and until else None
     made = channels(call.service.settings.watch.get("notify", {}))
     database, id_ = call.service.database, call.request.path_params["id"]
     found = incidents.decide(database, reader.project, id_, action, reason, now, until=ends, channels=made)
     untold = [f"{f.channel}: {f.error}" for f in deliver(database, reader.project, made, now).failed]
     return answered({"data": {**decided(found), "untold": untold}, "charts": {}})
+
+
+def _end_of(until: str, now: float) -> float:
+    """The end of a snooze: a length of time from now on, or a moment."""
+    try:
+        return now + seconds_of(until, "until") if _LENGTH.fullmatch(until) else float(seconds(until, "until"))
+    except (ConfigError, InputError):
+        text = f"until={until[:100]!r}: give a length of time, such as '4h' or '2d', or a moment in the future"
+        raise InputError(text) from None
