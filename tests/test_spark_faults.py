@@ -51,18 +51,20 @@ _FOLD = """
                "spark.sql.files.maxPartitionBytes": "200000", "spark.sql.files.openCostInBytes": "0"}) as session:
         engine, result = make_engine("spark"), []
         engine.fold_stream(log, {ALL: KeptSlices()}, Plan())  # the workers are there
-        fold = threading.Thread(target=lambda: result.append(engine.fold_stream(log, {ALL: KeptSlices()}, Plan())))
+        victim, *_ = executors()
         tracker = session.sparkContext.statusTracker()
-        fold.start()
         killed = 0
-        while fold.is_alive() and not killed:
-            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-            if any(stage and stage.numActiveTasks for stage in stages):
-                for pid in executors()[:1]:
-                    os.kill(pid, signal.SIGKILL)
+        while not killed:  # a fold may be over before its tasks are seen
+            result.clear()
+            fold = threading.Thread(target=lambda: result.append(engine.fold_stream(log, {ALL: KeptSlices()}, Plan())))
+            fold.start()
+            while fold.is_alive() and not killed:
+                stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+                if any(stage and stage.numActiveTasks for stage in stages):
+                    os.kill(victim, signal.SIGKILL)
                     killed += 1
-            time.sleep(0.01)
-        fold.join()
+                time.sleep(0.002)
+            fold.join()
         pathlib.Path(sys.argv[3]).write_bytes(pickle.dumps((killed, result[0].counts.to_pylist())))
 """
 
