@@ -53,7 +53,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         "project": reader.project, "now": iso(now), "data_end": forms.time(max(ends, default=None)),
         "state": state, "headline": headline,
         "behind": reader.standing.behind, "objectives": shown, "objectives_total": len(objectives),
-        "groups": _groups(reader, active, listed),
+        "groups": _groups(reader, active, listed, checked=checked),
         "incidents": [forms.incident(each) for each in active[: asked.limit]], "incidents_total": len(active),
         "tasks": [tasks.row(reader, one, charts, now) for one in declared[:_TASKS]], "tasks_total": len(declared),
         "components": [_component(view) for view in _failed_first(listed)[:_COMPONENTS]],
@@ -178,8 +178,9 @@ def _drawn(reader: Reader, view: ObjectiveView, now: float) -> Chart | None:
     return curves.line(view.expression, result, objective.metric, limits=[bound])
 
 
-def _groups(reader: Reader, active: Sequence[Incident], listed: Sequence[ComponentView]) -> list[Plain]:
-    memory = remembered(reader)
+def _groups(
+    reader: Reader, active: Sequence[Incident], listed: Sequence[ComponentView], *, checked: bool
+) -> list[Plain]:
     columns = len({(owner, entry.column) for owner, entry in reader.recall(bulk.of_streams) if entry.column})
     watched: Mapping[Group, Plain] = {
         Group.STATELESS_SINGLE: {"components": len(listed), "columns": columns},
@@ -192,7 +193,7 @@ def _groups(reader: Reader, active: Sequence[Incident], listed: Sequence[Compone
         members = [(each, f) for each in active for f in each.findings if f.group is group]
         state, _, span = group.value.partition(", ")
         worst = sorted((f for _, f in members), key=_urgency)
-        health = worst[0].severity.value if worst else "ok" if memory.checked is not None else "unchecked"
+        health = worst[0].severity.value if worst else "ok" if checked else "unchecked"
         found.append(
             {
                 "group": group.value, "title": _TITLES[group], "state": state, "span": span, "health": health,
