@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -244,6 +245,50 @@ def test_a_question_asks_once_whether_somebody_has_written(database: Database, m
             assert names() == []
     assert len(asked) == 2
     assert names() == ["a"] and len(asked) == 3
+
+
+def _streams(database: Database) -> list[str]:
+    with database.read() as connection:
+        return [*catalogue.streams(connection, "p")]
+
+
+def test_the_parts_of_a_question_see_one_state(database: Database) -> None:
+    begun: list[None] = []
+    with database.question():
+        assert _streams(database) == []
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_add_stream, database, "a").result()
+        sa.event.listen(database.engine, "begin", lambda connection: begun.append(None))
+        assert _streams(database) == [] and not begun
+        with pytest.raises(StoreError), database.read() as connection:
+            connection.exec_driver_sql("SELECT name FROM nowhere").all()
+        assert _streams(database) == ["a"]  # in another transaction, since that one failed
+        _add_stream(database, "b")
+        assert _streams(database) == ["a", "b"]  # what the question's own thread writes is seen
+    _add_stream(database, "c")
+    assert _streams(database) == ["a", "b", "c"]
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def _add_stream(database: Database, name: str) -> None:
+    with database.write() as connection:
+        catalogue.add_stream(connection, "p", name, None, None)
+
+
+def test_a_question_that_stood_still_for_long_goes_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.question():
+        assert _streams(database) == []
+        with database.engine.connect() as other:
+            if other.dialect.name == "postgresql":  # as the server does to who stands still in a transaction
+                other.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND state = 'idle in transaction'"
+                )
+        monkeypatch.setattr("fourfold.state.database._IDLE_SECONDS", 0.0)
+        _add_stream(database, "a")
+        assert _streams(database) == ["a"]
+        time.sleep(0.01)
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_what_is_read_together_takes_one_transaction_and_is_read_again_after_a_write(database: Database) -> None:

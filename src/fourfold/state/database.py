@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,6 +21,7 @@ __all__ = ["HEAD", "Database", "LostLockError", "StateError", "alembic_config", 
 HEAD = "0010"  # the newest migration; a test compares it with the folder
 _MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
 _SCHEMES = ("postgresql://", "postgresql+psycopg://")
+_IDLE_SECONDS = 20  # after which a question reads in another transaction: a server ends those that stand still
 T = TypeVar("T")
 
 
@@ -37,7 +39,7 @@ class Database:
         self.system = system
         self._remembered: tuple[Hashable, dict[Hashable, Any]] = (None, {})
         self._lock = threading.Lock()
-        self._question = threading.local()  # ``known``: what is remembered for the question that a thread answers
+        self._asked = threading.local()  # ``question``: what a thread is answering
         with self._explained(disk=True):
             system.prepare()
             self._migrate()
@@ -60,9 +62,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one state of the store and changes nothing."""
-        with self._explained(), self.system.read() as connection:
-            yield connection
+        """A transaction that sees one state of the store and changes nothing; within a question, the question's."""
+        question = self._question
+        with self._explained():
+            if question is None:
+                with self.system.read() as connection:
+                    yield connection
+                return
+            try:
+                yield question.connection(self.system.read)
+            except BaseException:
+                question.rest()  # a failed transaction takes no more statements
+                raise
 
     def recall(self, read: Callable[..., T], *arguments: Any) -> T:
         """What a function of a connection reads, remembered (see ``remember``)."""
@@ -96,20 +107,30 @@ class Database:
 
     @contextmanager
     def question(self) -> Iterator[None]:
-        """While this thread answers one question, it asks once whether somebody has written, and not for each part."""
-        if getattr(self._question, "known", None) is not None:  # a part of another question
+        """While this thread answers one question, its parts see one state, and are not asked for one by one.
+
+        Whether somebody has written is asked once, and what it reads, it reads in one transaction: on a server, each
+        costs three messages.
+        """
+        if self._question is not None:  # a part of another question
             yield
             return
-        self._question.known = self._known()
+        question = self._asked.question = _Question(self._known())
         try:
             yield
         finally:
-            self._question.known = None
+            self._asked.question = None
+            question.rest()
+
+    @property
+    def _question(self) -> _Question | None:
+        found: _Question | None = getattr(self._asked, "question", None)
+        return found
 
     def _known(self) -> dict[Hashable, Any]:
         """What was read since somebody wrote last, or had when the question began."""
-        if (known := getattr(self._question, "known", None)) is not None:
-            return cast(dict[Hashable, Any], known)
+        if (question := self._question) is not None:
+            return question.known
         with self._lock, self._explained():
             version = self.system.version()
             if self._remembered[0] != version:
@@ -123,6 +144,8 @@ class Database:
         Raises:
             LostLockError: this thread has lost a lock that it acquired; nothing was written.
         """
+        if (question := self._question) is not None:
+            question.rest()
         with self._explained(), self.system.write() as connection:
             yield connection
 
@@ -217,6 +240,32 @@ class Database:
             return None
         version: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
         return version
+
+
+class _Question:
+    """What one thread has read for the question that it answers, and the transaction that it reads in."""
+
+    def __init__(self, known: dict[Hashable, Any]) -> None:
+        self.known = known
+        self._transaction = ExitStack()
+        self._connection: sa.Connection | None = None
+        self._used = 0.0
+
+    def connection(self, begin: Callable[[], AbstractContextManager[sa.Connection]]) -> sa.Connection:
+        """That of the transaction; it begins with the first, or after a long time without one."""
+        if time.monotonic() - self._used > _IDLE_SECONDS:
+            self.rest()
+        if self._connection is None:
+            self._connection = self._transaction.enter_context(begin())
+        self._used = time.monotonic()
+        return self._connection
+
+    def rest(self) -> None:
+        """End the transaction; what is read later is read in another one."""
+        if self._connection is not None and time.monotonic() - self._used > _IDLE_SECONDS:
+            self._connection.invalidate()  # the server may have ended it
+        self._connection = None
+        self._transaction.close()
 
 
 def open_state(address: str, folder: Path, *, read_only: bool = False) -> Database:
