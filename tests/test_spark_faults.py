@@ -36,7 +36,7 @@ _FOLD = """
     from fourfold.store import Store
 
     def executors():
-        listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()
+        listed = subprocess.run(["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()
         rows = [line.split(None, 2) for line in listed[1:]]
         ours = {str(os.getpid())}
         for _ in range(8):  # the descendants of this process
@@ -91,9 +91,14 @@ def run(script: str, *arguments: str, wait: bool = True) -> subprocess.Popen[byt
         "SPARK_WORKER_DIR": str(Path(arguments[0]).parent / "workers"),
     }
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *arguments]
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    if wait:
-        assert process.wait() == 0
+    told = Path(arguments[0]).parent / "told"
+    with told.open("wb") as stderr:
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=stderr)
+    if wait and process.wait() != 0:
+        lines = told.read_text(errors="replace").splitlines()
+        pytest.fail(
+            "\n".join([f"exit {process.returncode}", *(line for line in lines if not line.startswith("\tat "))])
+        )
     return process
 
 
