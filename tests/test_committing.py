@@ -34,13 +34,13 @@ class Slow(Inbox):
     def room(self) -> float:
         return self.left
 
-    def _deliver(self, name: str, content: bytes) -> None:
+    def _deliver(self, name: str, parts: Sequence[bytes]) -> None:
         self.entered.set()
         assert self.go.wait(60)
         self.writes += 1
         if self.fails is not None:
             raise self.fails
-        super()._deliver(name, content)
+        super()._deliver(name, parts)
 
 
 def ids(inbox: Inbox) -> list[str]:

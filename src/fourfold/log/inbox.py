@@ -79,7 +79,7 @@ class Inbox:
             OSError: it could not be put, or it is not known whether it was; to try again does no harm.
         """
 
-        self._deliver(f"{message}{_SUFFIX}", content)
+        self._deliver(f"{message}{_SUFFIX}", [content])
 
     def deliver_together(self, name: str, together: Sequence[tuple[str, bytes]]) -> None:
         """Put several messages, each its id and its content, in one file of a name that no other has: all or none.
@@ -174,11 +174,8 @@ class Inbox:
     def _put(self, message: str, header: Mapping[str, Any], table: pa.Table | None) -> None:
         self._appear(f"{message}{_SUFFIX}", lambda file: write_message(file, header, table))
 
-    def _deliver(self, name: str, content: bytes) -> None:
-        def write(file: BinaryIO) -> None:
-            file.write(content)
-
-        self._appear(name, write, f".{secrets.token_hex(4)}")
+    def _deliver(self, name: str, parts: Sequence[bytes]) -> None:
+        self._appear(name, lambda file: file.writelines(parts), f".{secrets.token_hex(4)}")
 
     def _appear(self, name: str, write: Callable[[BinaryIO], None], by: str = "") -> None:
         try:
@@ -242,8 +239,8 @@ class BucketInbox(Inbox):
     def _put(self, message: str, header: Mapping[str, Any], table: pa.Table | None) -> None:
         self.deliver(message, written(header, table))
 
-    def _deliver(self, name: str, content: bytes) -> None:
-        (self._bucket / name).write_bytes(content, once=True)
+    def _deliver(self, name: str, parts: Sequence[bytes]) -> None:
+        (self._bucket / name).write_bytes(b"".join(parts), once=True)
 
 
 def open_inbox(folder: StorePath, durability: str = "process") -> Inbox:

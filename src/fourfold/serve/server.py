@@ -14,6 +14,7 @@ from fourfold.serve.children import COUNT, Children
 from fourfold.serve.service import Service
 
 _BACKLOG = 2_048  # connections that wait
+_YOUNG = 50_000  # objects that are made before garbage is looked for: hundreds of requests are under way at once
 _END_WITHIN = 10  # seconds for the requests under way when a signal comes
 
 
@@ -35,6 +36,7 @@ def run(service: Service, host: str, port: int, tell: Callable[[int], None], bes
         tell(bound.getsockname()[1])
         gc.collect()
         gc.freeze()  # what is here stays: to look through it again and again took a third of the time
+        gc.set_threshold(_YOUNG)
         uvicorn.Server(config).run([bound])
 
 
