@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,12 @@ def ended(reader: Reader, asked: Asked, now: float) -> Page:
     """It dies over the question."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def slowly(reader: Reader, asked: Asked, now: float) -> Page:
+    """It takes long."""
+    time.sleep(6.0)
+    return Page({})
 
 
 def odd(reader: Reader, asked: Asked, now: float) -> Page:
@@ -125,6 +134,40 @@ def test_a_process_that_has_died_costs_no_later_page(answering: Answering) -> No
     assert json.loads(answering.answer("flights", Question(process_of, [], "", NOW)))["data"]["process"] != again
     answering.close()
     wait_until(lambda: is_gone(again))
+
+
+def test_processes_that_stand_still_are_ended_and_those_that_are_slow_are_not(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = Answering(settings)
+
+    def process() -> int:
+        return int(json.loads(answering.answer("flights", Question(process_of, [], "", NOW)))["data"]["process"])
+
+    def slow() -> bytes:
+        return answering.answer("flights", Question(slowly, [], "", NOW))
+
+    with ThreadPoolExecutor(2) as asking:
+        others = {child.pid for child in multiprocessing.active_children()}
+        for asked in [asking.submit(slow) for _ in range(2)]:
+            asked.result()  # both processes are there
+        workers = [child.pid or 0 for child in multiprocessing.active_children() if child.pid not in others]
+        assert len(workers) == 2
+        monkeypatch.setattr("fourfold.serve.answering._WITHIN", 2.0)
+        asked = asking.submit(slow)
+        while not asked.done():
+            assert process() in workers
+        with pytest.raises(StoreError, match="not worked out within 2 seconds"):
+            asked.result()
+        assert process() in workers
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    with pytest.raises(StoreError, match="not worked out within 2 seconds"):
+        process()
+    monkeypatch.setattr("fourfold.serve.answering._WITHIN", 60.0)
+    assert process() not in workers
+    assert all(map(is_gone, workers))
+    answering.close()
 
 
 def test_the_processes_end_with_a_server_that_is_killed(settings: Settings) -> None:

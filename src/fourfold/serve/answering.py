@@ -1,7 +1,7 @@
 """Works out what pages show, in processes of their own: no record that comes in waits for a page, nor the other way.
 
-Such a process is started when somebody looks, and again when it has died; it ends with the server, however that
-ends, since it waits for the end of a pipe whose other end only the server has.
+Such a process is started when somebody looks, and again when it has died or stands still; it ends with the server,
+however that ends, since it waits for the end of a pipe whose other end only the server has.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +36,7 @@ from fourfold.views.page import Page
 View = Callable[[Reader, Asked, float], Page]
 _FORMULA, _NUMBER = r"^[=+@\t\r-]", r"^[+-]?[0-9.]+(e[+-]?[0-9]+)?$"
 _PROCESSES = 2  # so that a page that takes long does not keep all others waiting
+_WITHIN = 120.0  # seconds for a page; where there was no answer at all for so long, the processes stand still
 _readers: dict[str, Reader] = {}  # of such a process, by project
 
 
@@ -56,20 +58,28 @@ class Answering:
         self._pool: ProcessPoolExecutor | None = None
         self._listening: Connection | None = None
         self._held: Connection | None = None  # they end when it is closed
+        self._answered = 0.0  # when there was an answer last, or they were started
 
     def answer(self, project: str, question: Question) -> bytes:
         """The answer to a question about a project.
 
         Raises:
-            FourfoldError: what the page raises; or the process that works on it has died twice.
+            FourfoldError: what the page raises; or it took too long, or the process that worked on it has died twice.
         """
         for _ in range(2):
             pool = self._open()
             try:
-                found = pool.submit(_work, self._settings, project, question).result()
+                found = pool.submit(_work, self._settings, project, question).result(_WITHIN)
             except BrokenProcessPool:
                 self._drop(pool)
+            except TimeoutError:
+                if time.monotonic() - self._answered > _WITHIN:
+                    self._drop(pool)
+                raise StoreError(
+                    f"the page was not worked out within {_WITHIN:g} seconds: ask for a shorter time, or try again"
+                ) from None
             else:
+                self._answered = time.monotonic()
                 if isinstance(found, Exception):
                     raise found
                 return found
@@ -91,6 +101,7 @@ class Answering:
                 context = multiprocessing.get_context("spawn")
                 self._listening, self._held = context.Pipe(duplex=False)
                 self._pool = ProcessPoolExecutor(_PROCESSES, context, _begin, (self._listening,))
+                self._answered = time.monotonic()
             return self._pool
 
     def _drop(self, pool: ProcessPoolExecutor) -> None:
@@ -101,7 +112,9 @@ class Answering:
             self._held.close()
             self._listening.close()
             self._pool = None
-        pool.shutdown(cancel_futures=True)  # their ends are at hand
+            for process in multiprocessing.active_children():  # the server has no others
+                process.kill()  # one that stands still does not see that the pipe is closed
+        pool.shutdown(cancel_futures=True)
 
 
 def answer(reader: Reader, question: Question) -> bytes:
