@@ -11,6 +11,8 @@ from fourfold.model import DAY, HOUR, KEEP_HOURS
 
 FILE_BYTES = 100 << 20  # to which compaction brings the log's files
 PEAK = 1.6  # the busiest hour, over the mean
+FINDING, JOINING = "finding the predictions of labels", "joining and counting labels"
+JOINS = (FINDING, JOINING)
 LIMITS = {"counting": 1.0, "disk": 2e12, "state": 1e11, "question": 2.0}  # cores, bytes, bytes, seconds
 
 
@@ -31,7 +33,8 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What counts: ``cores`` that fold side by side, each at ``efficiency`` of what was measured.
+    """What counts: ``cores`` that fold side by side, each at ``efficiency`` of what was measured; joins at ``joins`` of
+    it.
 
     ``is_bounded`` is whether the log is on one machine's disk; ``every`` is how many seconds lie between folds.
     """
@@ -39,6 +42,7 @@ class Setup:
     name: str
     cores: float = 1.0
     efficiency: float = 1.0
+    joins: float = 1.0
     is_bounded: bool = True
     every: int = HOUR
 
@@ -104,8 +108,9 @@ def _folds(load: Load, setup: Setup, costs: Costs, end: float) -> Iterator[Fold]
     since, at = 0.0, float(setup.every)
     while at < end:
         parts = _work(load, costs, since, at)
-        took = sum(parts.values()) / (setup.cores * setup.efficiency)
-        yield Fold(at, _arrived(load, since, at), took, parts)
+        needed = {part: cpu / (setup.joins if part in JOINS else setup.efficiency) for part, cpu in parts.items()}
+        took = sum(needed.values()) / setup.cores
+        yield Fold(at, _arrived(load, since, at), took, needed)
         if took > 30 * DAY:
             return
         since, at = at, at + max(took, setup.every)
@@ -126,8 +131,8 @@ def _work(load: Load, costs: Costs, since: float, until: float) -> dict[str, flo
         "appending to the log": records * costs.collect.at(load.columns) + labels * costs.collect.at(1),
         "counting columns": records * (costs.fold.at(load.columns) + load.dimensions * costs.sliced.at(load.columns))
         + labels * costs.fold.at(1),
-        "finding the predictions of labels": min(probing, scanning) if labels else 0.0,
-        "joining and counting labels": labels * costs.label,
+        FINDING: min(probing, scanning) if labels else 0.0,
+        JOINING: labels * costs.label,
         "reading the list of files": costs.metadata.at(files),
         "adding to the state": counts * costs.write,
     }

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fourfold.counts.binning import Ints
 from fourfold.model import EVERYTHING, Owner, Series
 from fourfold.state.database import readable
+from fourfold.state.series import ENDS
 from fourfold.state.statements import chunked
 from fourfold.state.tables import counts, series
 
@@ -85,18 +86,12 @@ def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, i
 
 
 def spans(connection: sa.Connection, project: str, level: int) -> dict[Owner, tuple[int, int]]:
-    """Each stream's first and last bucket: two steps in the index, however many buckets there are."""
-    ends = [
-        sa.select(end(counts.c.bucket))
-        .where(counts.c.series_id == series.c.id, counts.c.level == level)
-        .correlate(series)
-        .scalar_subquery()
-        for end in (sa.func.min, sa.func.max)
-    ]
-    query = sa.select(series.c.owner, *ends).where(
+    """Each stream's first and last bucket."""
+    query = sa.select(series.c.owner, *ENDS).where(
         series.c.project == project, series.c.kind == "stream", series.c.slice == EVERYTHING
     )
-    return {owner: (first, last) for owner, first, last in connection.execute(query) if first is not None}
+    found = connection.execute(query, {"level": level})
+    return {owner: (first, last) for owner, first, last in found if first is not None}
 
 
 def rows(connection: sa.Connection, project: str, level: int, start: int, end: int) -> dict[int, list[int]]:

@@ -143,11 +143,7 @@ def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequenc
 
 def span(connection: Connection, project: str, owner: Owner, level: int) -> tuple[int, int] | None:
     """The first and the last bucket that an owner has counts in."""
-    first, last = connection.execute(
-        sa.select(sa.func.min(counts.c.bucket), sa.func.max(counts.c.bucket))
-        .select_from(counts.join(series))
-        .where(series.c.project == project, series.c.owner == owner, counts.c.level == level)
-    ).one()
+    first, last = connection.execute(_SPAN, {"project": project, "owner": owner, "level": level}).one()
     return None if first is None else (first, last)
 
 
@@ -227,6 +223,21 @@ _SERIES_OF_OWNERS = sa.select(series.c.owner, series.c.id, series.c.column, seri
     series.c.project == sa.bindparam("project"), series.c.owner.in_(sa.bindparam("owners", expanding=True))
 )
 
+
+# a series' first and last bucket: two steps in the index, however many buckets there are
+ENDS = tuple(
+    sa.select(end(counts.c.bucket))
+    .where(counts.c.series_id == series.c.id, counts.c.level == sa.bindparam("level"))
+    .correlate(series)
+    .scalar_subquery()
+    for end in (sa.func.min, sa.func.max)
+)
+_OF_EACH = (
+    sa.select(ENDS[0].label("first"), ENDS[1].label("last"))
+    .where(series.c.project == sa.bindparam("project"), series.c.owner == sa.bindparam("owner"))
+    .subquery()
+)
+_SPAN = sa.select(sa.func.min(_OF_EACH.c.first), sa.func.max(_OF_EACH.c.last))
 
 _OLDER = sa.delete(counts).where(
     counts.c.series_id.in_(
