@@ -283,11 +283,15 @@ class StreamLog:
             with delta_errors(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
 
-    def cut_past(self) -> None:
+    def cut_past(self, is_alone: Callable[[], object] = lambda: None) -> None:
         """Remove everything that only older versions need: their data files, and their commits with keys and extremes.
 
         The newest version must come from ``seal``, and be counted, since changes from older ones are lost. After a
         crash, run it again.
+
+        Args:
+            is_alone: raises where this process may not write any more. It is asked after all that may go was listed:
+                then nobody else has written a file of the list that this version does not know.
         """
         table = self.open()
         if table is None:
@@ -295,9 +299,10 @@ class StreamLog:
         with delta_errors(self.folder):
             table.create_checkpoint()
         kept = set(self._files(table))
-        for path in self.folder.glob("*.parquet"):
-            if str(path) not in kept:
-                path.unlink()
+        past = [path for path in self.folder.glob("*.parquet") if str(path) not in kept]
+        is_alone()
+        for path in past:
+            path.unlink(missing_ok=True)
         prune(self.folder, kept)
         RECENT.drop(self.folder, kept)
         drop_before(self.folder, table.version())
