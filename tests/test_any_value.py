@@ -23,6 +23,7 @@ import fourfold as ff
 from fourfold.errors import ConfigError
 from fourfold.log.batches import check_writable
 from fourfold.model.records import EVENT_TIME, KEY
+from fourfold.reports.problems import problems
 from fourfold.sdk import Session
 from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
 from fourfold.sdk.record import Record
@@ -176,6 +177,8 @@ def test_which_times_are_plausible_can_be_set(tmp_path: Path) -> None:
     assert ff.metric("p", "rows").value.value == 6.0
     unreadable = ff.metric("p.unreadable_time", "null_rate").value
     assert (unreadable.value, unreadable.n) == (0.5, 6)
+    [told] = problems(session.store.reader)
+    assert (told.kind, told.subject) == ("unreadable_times", "p") and "3 of its 6 records" in told.message
     session.close()
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from fourfold.config import Settings
 from fourfold.model import Address, Place
+from fourfold.serve.children import COUNT, Children
 from fourfold.store import Store
-from tests.collectors import children, collector, wait_until
+from tests.collectors import children, collector, is_gone, wait_until
 from tests.services import postgres
+from tests.support import START, Sender
 
 pytestmark = pytest.mark.services
 
@@ -55,6 +58,24 @@ def test_what_is_taken_is_counted_for_each_project_and_what_dies_is_started_agai
         wait_until(lambda: counted(str(folder), "flights", "predict") == 17)
         [counting] = children(server)
     wait_until(lambda: not Path(f"/proc/{counting}").exists())
+
+
+def test_one_that_stands_still_is_ended_and_another_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.serve.children.BEAT", 0.2)
+    monkeypatch.setattr("fourfold.serve.children._SILENT", 50)
+    store = Store(str(tmp_path / "store"), "flights")
+    sender = Sender(store)
+    with Children((COUNT,), Settings(str(tmp_path / "store"), "flights")) as beside:
+        [child] = beside.all
+        sender.records("predict", [{"key": "a", "time": START, "log_time": START}], named=True)
+        wait_until(lambda: counted(str(tmp_path / "store"), "flights", "predict") == 1)
+        first = child.process
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        sender.records("predict", [{"key": "b", "time": START, "log_time": START}], named=True)
+        wait_until(lambda: counted(str(tmp_path / "store"), "flights", "predict") == 2)
+        assert child.process not in (None, first) and is_gone(first)
+    store.close()
 
 
 def test_a_server_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.faultproxy import FAULTS, Plan
 from tests.killed import KILLS
 from tests.objects import Proxy
 from tests.services import place
+from tests.support import START, Sender
 
 pytestmark = pytest.mark.services
 
@@ -211,3 +212,33 @@ def _wait(is_so: Callable[[], bool], otherwise: str) -> None:
     while not is_so():
         assert time.monotonic() < until, otherwise
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("what", ["the same", "another"])
+def test_who_had_a_log_open_goes_on_where_others_have_erased_something(bucket: str, tmp_path: Path, what: str) -> None:
+    at = Place(bucket, place(tmp_path / "store").state or str(tmp_path / "state"))
+    first, second = Store(at, "test"), Store(at, "test")
+    sender = Sender(first)
+
+    def send(stream: str, *keys: str) -> None:
+        sender.records(
+            stream, [{"key": key, "time": START, "log_time": START, "score": 0.5} for key in keys], named=True
+        )
+
+    for stream in ("predict", "other"):
+        send(stream, "a", "b")
+        send(stream, "c")
+    assert second.metric("other", "rows").value.value == 3
+    assert second.metric("predict", "rows").value.value == 3
+    for key in ("a", "b"):  # each begins every log anew
+        first.writer.forget_keys([key], ["predict"] if what == "the same" else ["predict", "other"])
+    log = second.reader.log("predict").whole()  # without a question to the counts
+    assert log.records(None, [KEY])[KEY].to_pylist() == ["c"]
+    send("predict", "d")
+    send("other", "d")
+    second.caught_up()
+    for store in (second, first, Store(at, "test")):
+        assert logged(store, "predict") == ["c", "d"]
+        assert store.metric("predict", "rows").value.value == 2
+        assert store.metric("other", "rows").value.value == len(logged(store, "other"))
+        store.close()

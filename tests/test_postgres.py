@@ -589,3 +589,35 @@ def test_processes_that_fold_and_ask_count_each_record_once(address: str, tmp_pa
 def test_a_store_without_its_server_says_so(server: Postgres, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be used"):
         Store(Place(str(tmp_path / "store"), "postgresql://fourfold@/none?host=" + str(server.folder)), "test")
+
+
+def test_an_erasure_after_a_stall_removes_nothing_that_another_has_appended(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one stands still between looking at the log and removing files, and meanwhile another appends."""
+    at = Place(str(tmp_path / "store"), address)
+    first, second = Store(at, "test"), Store(at, "test")
+    stream: Any = importlib.import_module("fourfold.log.stream")
+    sender, checkpoint = Sender(first), stream.DeltaTable.create_checkpoint
+    rows = [{"key": f"k{i}", "time": START, "log_time": START + i, "score": 0.5} for i in range(3)]
+
+    def stall(table: Any) -> None:
+        monkeypatch.setattr(stream.DeltaTable, "create_checkpoint", checkpoint)
+        end_sessions(address, of_locks=True)
+        sender.records("predict", rows[2:], named=True)
+        second.caught_up()
+        checkpoint(table)
+
+    sender.records("predict", rows[:2], named=True)
+    first.caught_up()
+    monkeypatch.setattr(stream.DeltaTable, "create_checkpoint", stall)
+    with pytest.raises(StoreError, match=r"stood still.*run it again"):
+        first.writer.forget_keys(["k0"])
+    for store in (first, second):
+        assert store.metric("predict", "rows").value.value == 2
+        found = store.reader.log("predict").whole().records(pa.compute.scalar(True), ["_ff_key"])
+        assert sorted(found["_ff_key"].to_pylist()) == ["k1", "k2"]
+    first.writer.forget_keys(["k0"])  # completes it
+    assert b"k0" not in b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    first.close()
+    second.close()

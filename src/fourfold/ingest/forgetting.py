@@ -157,7 +157,16 @@ class Forgetter:
             self._log(stream).seal()
         self._folds.fold()
         for stream in streams:
-            self._log(stream).cut_past()
+            self._log(stream).cut_past(self._confirm)
+
+    def _confirm(self) -> None:
+        """Ask whether this process still has the store's lock.
+
+        Raises:
+            LostLockError: another has taken it; forget again what was to be forgotten.
+        """
+        with self._database.write():
+            pass
 
     def _drop_counts(self, stream: str, midnight: int) -> None:
         """Of what was closed before: its records are gone already, so that the fold takes nothing back."""

@@ -263,12 +263,19 @@ class Writer:
 
     @contextlib.contextmanager
     def _settled(self) -> Iterator[None]:
-        """While this lasts, all that was sent is counted, and nobody else takes or counts."""
+        """While this lasts, all that was sent is counted, and nobody else takes or counts.
+
+        Raises:
+            LostLockError: another does all the same, as this process stood still.
+        """
         refuse_in_fork()
-        with self.locked():
-            self._collector.collect()
-            self._folds.fold()
-            yield
+        try:
+            with self.locked():
+                self._collector.collect()
+                self._folds.fold()
+                yield
+        except LostLockError as error:
+            raise LostLockError(f"{error}. Not all is erased: run it again") from error
 
     def log(self, stream: str) -> StreamLog:
         """The log of a stream."""

@@ -99,7 +99,7 @@ def drop_before(folder: StorePath, version: int) -> None:
     for path in paths.in_order((folder / "_delta_log").iterdir()):
         number = path.name.partition(".")[0]
         if number.isdigit() and int(number) < version:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another that erases may be at it
 
 
 def _commit(folder: StorePath, version: int, suffix: str = ".json") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import unquote
@@ -33,6 +34,7 @@ _PLAIN = ColumnProperties(dictionary_enabled=False)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
+_LOOK_AGAIN = 60.0  # seconds after which a bucket is asked again whether it still holds the version that is open
 _PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
 _CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{KEY},{EVENT_TIME}",  # by which records are deleted; each costs every commit
@@ -49,12 +51,25 @@ class StreamLog:
         self._table: DeltaTable | None = None
         self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
         self._numbers: dict[str, int | None] = {}  # up to which one each writer's messages are in that version
+        self._seen = -math.inf  # when a bucket was last known to hold that version
 
     @property
     def version(self) -> int | None:
         """The newest version, or None where nothing was logged yet."""
         table = self.open()
         return None if table is None else table.version()
+
+    def newest(self, counted: int) -> int:
+        """The newest version, -1 where nothing was logged yet.
+
+        If it is older than one that was counted, another process may have cut the past away, with the commit that would
+        lead on from what is open here: then it is opened anew.
+        """
+        version = self.version
+        if version is None or version < counted:
+            self.close()
+            version = self.version
+        return -1 if version is None else version
 
     @property
     def rows(self) -> int:
@@ -82,7 +97,7 @@ class StreamLog:
             SchemaError: the log cannot hold a batch at all; then nothing is appended.
             StoreError: the log cannot be read or written; it is unknown what was appended.
         """
-        table = self.open()
+        table = self._open_now()
         noted = self._noted(table, {message.writer for message in messages})
         messages = self._new(messages, noted)
         if not messages:
@@ -171,7 +186,7 @@ class StreamLog:
         Raises:
             TruncatedLogError: where files of that version were cleaned away.
         """
-        table = self.open()
+        table = self._open_now()
         if table is None:
             return Changes(-1, META)
         if version is not None and version != table.version():
@@ -188,14 +203,14 @@ class StreamLog:
         Raises:
             TruncatedLogError: where the log since that version was cleaned away.
         """
-        table = self.open()
-        if table is None or since is None:
+        if self.open() is None or since is None:
             return self.whole()
-        if since > table.version():
+        version = self.newest(since)
+        table = self.open()
+        if since > version or table is None:
             logger.warning(
                 "stream %r: more was counted than the log at %s holds, which ends at version %d: newest commits are "
-                "gone. The rest is counted again."
-, self.stream, self.folder, table.version(),
+                "gone. The rest is counted again.", self.stream, self.folder, version,
             )  # fmt: skip
             raise TruncatedLogError(f"stream {self.stream!r}: its log ends before what was counted of it")
         return changes_since(self.folder, since, table.version(), _schema(table), self._files(table))
@@ -222,7 +237,7 @@ class StreamLog:
             SchemaError: the values still contradict the column, or some of the records are not in the log.
             StoreError: the log cannot be read or written.
         """
-        table = self.open()
+        table = self._open_now()
         batches = pc.field(BATCH).isin(pc.unique(values[BATCH]))
         here = self.whole().records(batches, [BATCH, ROW, *([SET_ASIDE.name] if self._names_set_aside() else [])])
         places = {(row[BATCH], row[ROW]): row.get(SET_ASIDE.name) or [] for row in here.to_pylist()}
@@ -271,23 +286,27 @@ class StreamLog:
         self._delete(f"{EVENT_TIME} < arrow_cast('{text}', 'Timestamp(Microsecond, Some(\"UTC\"))')")
 
     def _delete(self, predicate: str) -> None:
-        table = self.open()
+        table = self._open_now()
         if table is not None:
             with delta_errors(self.folder):
                 table.delete(predicate, writer_properties=_writer(_schema(table)))
 
     def seal(self) -> None:
         """Begin a version without traces of a deletion, whose own commit contains the deleted keys."""
-        table = self.open()
+        table = self._open_now()
         if table is not None:
             with delta_errors(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
 
-    def cut_past(self) -> None:
+    def cut_past(self, is_alone: Callable[[], object] = lambda: None) -> None:
         """Remove everything that only older versions need: their data files, and their commits with keys and extremes.
 
         The newest version must come from ``seal``, and be counted, since changes from older ones are lost. After a
         crash, run it again.
+
+        Args:
+            is_alone: raises where this process may not write any more. It is asked after all that may go was listed:
+                then nobody else has written a file of the list that this version does not know.
         """
         table = self.open()
         if table is None:
@@ -295,9 +314,10 @@ class StreamLog:
         with delta_errors(self.folder):
             table.create_checkpoint()
         kept = set(self._files(table))
-        for path in self.folder.glob("*.parquet"):
-            if str(path) not in kept:
-                path.unlink()
+        past = [path for path in self.folder.glob("*.parquet") if str(path) not in kept]
+        is_alone()
+        for path in past:
+            path.unlink(missing_ok=True)
         prune(self.folder, kept)
         RECENT.drop(self.folder, kept)
         drop_before(self.folder, table.version())
@@ -313,8 +333,9 @@ class StreamLog:
             if self._table is not None:
                 version = self._table.version()
                 found = mark(self.folder, version)
-                if found is None or (self._mark[0] == version and self._mark[1] != found):
-                    self.close()  # the folder was removed, or another is in its place
+                is_other = found is None or (self._mark[0] == version and self._mark[1] != found)
+                if is_other or (time.monotonic() - self._seen > _LOOK_AGAIN and self._is_cut()):
+                    self.close()  # the folder was removed, or another is in its place; or others go on from elsewhere
             if self._table is None:
                 if not is_table(self.folder):
                     return None
@@ -322,12 +343,29 @@ class StreamLog:
                     self._table = DeltaTable(str(self.folder), storage_options=delta_options(self.folder))
                 except TableNotFoundError:
                     return None
+                self._seen = time.monotonic()
             elif exists(self.folder, self._table.version() + 1):
                 self._table.update_incremental()
             if self._mark[0] != (version := self._table.version()):
                 _check_features(self._table, self.folder)
                 self._mark, self._numbers = (version, mark(self.folder, version)), {}
         return self._table
+
+    def _open_now(self) -> DeltaTable | None:
+        """As ``open``, and it is there now.
+
+        Of a version that another has cut away, files are gone, and a commit on it is seen by nobody.
+        """
+        if self._is_cut():
+            self.close()
+        return self.open()
+
+    def _is_cut(self) -> bool:
+        """Whether a bucket does not hold the version that is open any more; in a folder, ``open`` looks each time."""
+        if self._table is None or not isinstance(self.folder, BucketPath):
+            return False
+        self._seen = time.monotonic()
+        return not exists(self.folder, self._table.version())
 
     def close(self) -> None:
         """Drop the open table; the next use reopens it."""

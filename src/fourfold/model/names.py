@@ -13,6 +13,7 @@ EVERYTHING = "{}"  # the slice that holds all records
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
 OTHER = "(other)"  # the slice of the values beyond the most frequent ``MOST_SLICES``
 MOST_SLICES = 200
+UNREADABLE_TIME = "unreadable_time"  # the column that keeps a time that cannot be read, or is implausible
 LONGEST_LABEL, LABEL_PREFIX = 120, 100  # characters
 
 

@@ -111,8 +111,8 @@ class Reader:
         """Why an owner's counts are behind its logs, or ahead of them; empty if they are not."""
         streams, counted_to = self._streams(owner), self.recall(catalogue.counted_to)
         for stream in (stream for stream in streams if stream in counted_to):
-            version, counted = self._version(stream), counted_to[stream]
-            if version < counted < catalogue.ANEW:
+            counted = counted_to[stream]
+            if counted < catalogue.ANEW and (version := self._version(stream, counted)) < counted:
                 end = f"ends at version {version}" if version >= 0 else "is gone"
                 return f"the log of {stream!r} {end}, and version {counted} of it was counted"
         standing = self.standing
@@ -127,10 +127,9 @@ class Reader:
         task = self.recall(catalogue.tasks).get(owner.name)
         return () if task is None else task.streams
 
-    def _version(self, stream: str) -> int:
+    def _version(self, stream: str, counted: int) -> int:
         """The newest version of a stream's log; -1 without a log, and above all versions if it cannot be read."""
         try:
-            version = self.log(stream).version
+            return self.log(stream).newest(counted)
         except StoreError:
             return catalogue.ANEW
-        return -1 if version is None else version

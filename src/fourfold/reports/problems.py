@@ -15,6 +15,7 @@ from fourfold.fold.tasks import Joined
 from fourfold.log import Quarantined
 from fourfold.metrics.tasks import LABELS, unusable
 from fourfold.model import DAY, HOUR, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
+from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import users
 from fourfold.query.counts import EVER, CurrentCounts, by_window
 from fourfold.query.metric import metric
@@ -23,7 +24,7 @@ from fourfold.query.table import Table
 from fourfold.reports import integrity
 from fourfold.reports.components import components
 from fourfold.reports.problem import Problem as Problem
-from fourfold.state import StateError, catalogue
+from fourfold.state import StateError, catalogue, series
 
 _ENOUGH = 30  # the fewest predictions or labels of a slice to report on
 _FAN_OUT = 1.01  # rows a key of a plain join, from which on it is a problem
@@ -67,6 +68,7 @@ def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
             found += _answered(task.name, functools.partial(_of_task, reader, task))
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
         found += _answered(stream, functools.partial(_of_keys, reader, stream))
+    found += _of_times(reader)
     for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
             text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
@@ -114,6 +116,19 @@ def _of_keys(reader: Reader, stream: str) -> Iterator[Problem]:
     if rate.value:
         text = f"{rate.value:.2%} of its {rate.n:,} records have no key"
         yield Problem("null_keys", stream, text, "they join nothing; give key= a column without nulls")
+
+
+def _of_times(reader: Reader) -> Iterator[Problem]:
+    """Streams with records whose times were mistakes: who sent them by HTTP was not told."""
+    with reader.database.read() as connection:
+        owners = series.owners_with(connection, reader.project, UNREADABLE_TIME)
+    for stream in (owner.name for owner in owners if owner.kind == "stream"):
+        rate = metric(reader, f"{stream}.{UNREADABLE_TIME}", "null_rate").value
+        rows = metric(reader, stream, "rows").value.value or 0.0
+        if (wrong := round(rate.n * (1 - (1.0 if rate.value is None else rate.value)))) > 0:
+            text = f"the times of {wrong:,} of its {rows:,.0f} records cannot be read, or are implausible"
+            advice = f"they count as of when they were logged; fourfold streams {stream} shows what was given"
+            yield Problem("unreadable_times", stream, text, advice)
 
 
 def uncountable(reader: Reader) -> list[Problem]:

@@ -21,9 +21,10 @@ from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.model.given import check_named
+from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
 from fourfold.sdk.host import shown
-from fourfold.sdk.record import UNREADABLE, Record
+from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -271,7 +272,7 @@ def from_frame(
 
 def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
     """The table with its unreadable times as they were given."""
-    names = unique_names([*table.column_names, UNREADABLE])
+    names = unique_names([*table.column_names, UNREADABLE_TIME])
     return pa.table([*table.columns, said], names=names)
 
 

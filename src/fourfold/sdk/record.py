@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from fourfold.errors import let_end
 from fourfold.model.given import is_record
 
-UNREADABLE = "unreadable_time"  # the column that keeps an unreadable time
-
 
 class Record(NamedTuple):
     """One record as given to ``ff.log``."""

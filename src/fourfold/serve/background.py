@@ -1,7 +1,7 @@
 """What goes on beside the server, each in a process of its own, so that no request waits for it: counting, and judging.
 
 Such a process is told by its input whose store it is, when something has arrived, and, by the end of the input, that
-the server is gone.
+the server is gone. It says by its output that it lives.
 """
 
 from __future__ import annotations
@@ -129,6 +129,13 @@ def _repeat(what: str, work: Callable[[], None], signs: Signs, every: float, gat
             going = signs.wait(every) and not signs.ended.wait(gather)
 
 
+def _beat(every: float) -> None:
+    """Say again and again that this process does not stand still."""
+    with contextlib.suppress(OSError):  # the server is gone
+        while os.write(sys.stdout.fileno(), b"."):
+            time.sleep(every)
+
+
 def main() -> None:
     """A process of the server: does what its argument names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server decides
@@ -136,6 +143,7 @@ def main() -> None:
     if hasattr(os, "nice"):  # who sends and who looks come first
         os.nice(_YIELDING)
     settings = pickle.load(sys.stdin.buffer)  # from the server itself
+    threading.Thread(target=_beat, args=(float(sys.argv[2]),), name="fourfold-beats", daemon=True).start()
     WORK[sys.argv[1]](settings, Signs(sys.stdin.buffer))
 
 

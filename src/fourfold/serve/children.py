@@ -1,4 +1,4 @@
-"""Processes beside the server, which are started again when they die, and end with it."""
+"""Processes beside the server, which are started again when they die or stand still, and end with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ logger = logging.getLogger("fourfold")
 _PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds until one that died is started again: the longer, the more often it does
 COUNT, WATCH = "count", "watch"
 _STEADY = 60.0  # seconds after which one that died counts as one that had worked
+BEAT = 5.0  # seconds after which one says again that it lives
+_SILENT = 60  # such lengths without a word, after which one stands still: what is killed loses nothing
 _END_WITHIN = 8.0  # seconds for one to end by itself
 
 
@@ -61,8 +64,8 @@ class Child:
         pause = _PAUSE
         while not self._closed.is_set():
             began = time.monotonic()
-            command = [sys.executable, "-m", "fourfold.serve.background", self.work]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)
+            command = [sys.executable, "-m", "fourfold.serve.background", self.work, str(BEAT)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
             assert process.stdin is not None
             with contextlib.suppress(OSError):
                 process.stdin.write(pickle.dumps(self._settings))
@@ -70,12 +73,38 @@ class Child:
             self._process = process
             if self._closed.is_set():
                 self._end()
-            code = process.wait()
+            code = self._ended(process)
+            with contextlib.suppress(OSError):
+                process.stdin.close()
             if self._closed.is_set():
                 return
             pause = _PAUSE if time.monotonic() - began > _STEADY else min(2 * pause, _LONGEST_PAUSE)
             logger.warning("the process that does %r ended (%d); it is started again", self.work, code)
             self._closed.wait(pause)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait until a process has ended, and end it if it stands still; how it ended.
+
+        What is counted is how often it was waited for, not the time that has passed: a machine that was asleep is none
+        of its faults.
+        """
+        beats: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=_listen, args=(process, beats), name=f"fourfold-{self.work}-beats", daemon=True).start()
+        silent = 0
+        while silent < _SILENT:
+            try:
+                if not beats.get(timeout=BEAT):
+                    return process.wait()
+                silent = 0
+            except queue.Empty:
+                silent += 1
+                if process.poll() is not None:  # what it had started keeps its output open
+                    return process.returncode
+        logger.warning(
+            "the process that does %r has stood still for %g seconds: it is ended", self.work, _SILENT * BEAT
+        )
+        process.kill()
+        return process.wait()
 
     def _end(self) -> None:
         process = self._process
@@ -87,6 +116,15 @@ class Child:
             process.wait(_END_WITHIN)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _listen(process: subprocess.Popen[bytes], beats: queue.SimpleQueue[bool]) -> None:
+    """Pass on each sign of life of a process, and its end."""
+    assert process.stdout is not None
+    with process.stdout as said:
+        while said.read(4_096):
+            beats.put(True)
+    beats.put(False)
 
 
 class Children:

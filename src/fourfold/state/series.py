@@ -153,6 +153,12 @@ def owners(connection: Connection, project: str) -> list[Owner]:
     return list(connection.scalars(query))
 
 
+def owners_with(connection: Connection, project: str, column: str) -> list[Owner]:
+    """The owners with counts of a column."""
+    of_column = sa.and_(series.c.project == project, series.c.column == column)
+    return list(connection.scalars(sa.select(series.c.owner).distinct().where(of_column).order_by(series.c.owner)))
+
+
 def drop_before(connection: Connection, project: str, level: int, ends: Mapping[Owner, int]) -> None:
     """Remove owners' counts of a level that are older than a bucket, which is given for each owner."""
     if ends:
