@@ -278,6 +278,20 @@ def test_a_half_written_message_is_named(store: Store) -> None:
     assert ".w-000000000001.arrow" in store.writer.forget_keys([NEEDLE]).left[0]
 
 
+def test_what_is_sent_meanwhile_is_not_meant(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = filled(store)
+    seal = StreamLog.seal
+
+    def sealed(log: StreamLog) -> None:
+        sender.records("p", [prediction(NEEDLE, 1, who="a")])
+        seal(log)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamLog, "seal", sealed)
+        assert store.writer.forget_keys([NEEDLE]).left == ()
+    assert store.writer.forget_keys([NEEDLE]).records["p"] == 2
+
+
 def test_a_label_beyond_those_kept_is_taken_back_from_the_others(store: Store) -> None:
     sender = Sender(store)
     texts = [f"{i:03d}" for i in range(300)]

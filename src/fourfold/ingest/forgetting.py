@@ -12,7 +12,7 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -69,7 +69,7 @@ class Forgetter:
             InputError: a key is no text.
             UnknownNameError: no such stream.
         """
-        wanted = _checked(keys)
+        wanted, waiting = _checked(keys), self._waiting()
         found = self.present(streams, wanted)
         for stream, n in found.items():
             if n:
@@ -87,7 +87,7 @@ class Forgetter:
                     for run in runs.mentioning(connection, self._project, wanted)]  # fmt: skip
             left += [f"the slice {key} of {owner} has other records"
                      for owner, key in series.slices_of(connection, self._project, labels)]  # fmt: skip
-        return Forgotten(found, rows, left=(*left, *self._left(unreadable, force)))
+        return Forgotten(found, rows, left=(*left, *self._left(unreadable, waiting, force)))
 
     def before(self, stream: str, moment: int, *, counts: bool = False, force: bool = False) -> Forgotten:
         """Erase the records of a stream that happened before the midnight (UTC) at or before a moment.
@@ -103,7 +103,7 @@ class Forgetter:
             raise InputError(
                 f"before={moment}: that lies in the future; records logged until then would not be counted"
             )
-        midnight = _midnight(moment)
+        midnight, waiting = _midnight(moment), self._waiting()
         found = self.present([stream], before=midnight)
         if not counts:
             with self._database.write() as connection:  # the intent first: see above
@@ -116,7 +116,7 @@ class Forgetter:
         rows, unreadable = erasing.erase(self._quarantine, erasing.before(midnight), [stream])
         return Forgotten(
             found, rows, dt.datetime.fromtimestamp(midnight, dt.UTC), "taken back" if counts else "kept",
-            self._left(unreadable, force),
+            self._left(unreadable, waiting, force),
         )  # fmt: skip
 
     def retain(self, retention: Mapping[str, int], now: int) -> None:
@@ -182,7 +182,11 @@ class Forgetter:
                         series.drop_before(connection, self._project, level, {owner: midnight})
             series.drop_unused(connection, self._project)
 
-    def _left(self, unreadable: Iterable[StorePath], force: bool) -> tuple[str, ...]:
+    def _waiting(self) -> set[str]:
+        """The files of messages that were sent before now and not taken; what is sent later is not meant."""
+        return {path.name for path in self._inbox.files()}
+
+    def _left(self, unreadable: Iterable[StorePath], waiting: Collection[str], force: bool) -> tuple[str, ...]:
         """What may still hold what was to be erased."""
         left = []
         for path in unreadable:
@@ -193,7 +197,11 @@ class Forgetter:
                 path.with_suffix(".json").unlink(missing_ok=True)
             else:
                 left.append(f"{path} in quarantine cannot be read; --force removes it")
-        left += [f"{path} is in the inbox and not taken yet; run forget again later" for path in self._inbox.files()]
+        left += [
+            f"{path} is in the inbox and not taken yet; run forget again later"
+            for path in self._inbox.files()
+            if path.name in waiting
+        ]
         left += [
             f"{job.owner} is not counted: {why}"
             for job, why in self._database.recall(jobs.failures, self._project).items()
