@@ -17,7 +17,7 @@ from fourfold.model import DUCKDB, ENGINES, Address, Place
 from fourfold.sdk import Session
 from fourfold.state.sqlite import SQLite
 from fourfold.store import Store
-from tests import objects, sessions
+from tests import azure, objects, sessions
 from tests.services import Chosen, empty_file, place
 
 settings.register_profile(
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--state", choices=("sqlite", "postgresql"), default="sqlite", help="where stores keep their state"
     )
-    parser.addoption("--log", choices=("folder", "s3"), default="folder", help="where stores keep their log")
+    parser.addoption("--log", choices=("folder", "s3", "azure"), default="folder", help="where stores keep their log")
     parser.addoption("--engine", choices=ENGINES, default=DUCKDB, help="what folds in all stores of the tests")
     parser.addoption("--services", action="store_true", help="run what takes long, too, as Spark and the demo")
 
@@ -103,6 +103,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     if Chosen.log == "s3":
         for name, value in objects.environment(objects.server()).items():
+            monkeypatch.setenv(name, value)
+    if Chosen.log == "azure":
+        for name, value in azure.environment().items():
             monkeypatch.setenv(name, value)
     if state := place(tmp_path / "store").state:
         monkeypatch.setenv("FOURFOLD_STATE", state)

@@ -23,7 +23,7 @@ import pytest
 from fourfold.model import Place
 from fourfold.state import open_state
 from fourfold.state.moving import TABLES
-from tests import objects
+from tests import azure, objects
 
 _PLACES = "/usr/lib/postgresql/*/bin"  # where Debian's package has the server's programs, which are on no PATH
 _SETTINGS = (
@@ -108,7 +108,9 @@ class Chosen:
 def place(folder: Path) -> Place:
     """A store that a folder names: in it or in a bucket, with its state in the chosen system."""
     name = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    store = str(folder) if Chosen.log == "folder" else f"s3://{objects.BUCKET}/{name}"
+    store = {"folder": str(folder), "s3": f"s3://{objects.BUCKET}/{name}", "azure": f"abfss://{azure.CONTAINER}/{name}"}[
+        Chosen.log
+    ]
     if Chosen.state == "sqlite":
         return Place(store, "" if Chosen.log == "folder" else str(folder))
     return Place(store, postgres().address(f"s{name}"))

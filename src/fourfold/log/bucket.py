@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs  # loaded here, before our own exit is registered: its clients end after the last was sent
@@ -327,7 +328,12 @@ def _filesystem(scheme: str, process: int, once: bool) -> fs.FileSystem:
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         raise ConfigError(f"store='{scheme}://…': the environment names no account: set {_CREDENTIALS[scheme]}")
-    return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+    emulator: dict[str, str] = {}
+    if os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true"):  # the names that the Delta engine has
+        server = urlsplit(os.environ.get("AZURITE_BLOB_STORAGE_URL", "http://127.0.0.1:10000"))
+        for service in ("blob", "dfs"):
+            emulator |= {f"{service}_storage_authority": server.netloc, f"{service}_storage_scheme": server.scheme}
+    return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"), **emulator)
 
 
 def _status(info: fs.FileInfo) -> Status:
