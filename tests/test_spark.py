@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,27 @@ def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) ->
         store.writer.collect()
 
 
-@pytest.mark.parametrize(("kind", "partitions"), [*((kind, 2) for kind in KINDS), ("binary", 7), ("ranking", 1)])
+@pytest.fixture
+def partitions(request: pytest.FixtureRequest, spark: Any) -> Iterator[int]:
+    """Into how many partitions Spark reads and shuffles; where they are many, as it does with a large log."""
+    n: int = request.param
+    settings = {
+        "spark.sql.files.minPartitionNum": n, "spark.sql.shuffle.partitions": n,
+        "spark.sql.adaptive.coalescePartitions.enabled": False,
+        "spark.sql.codegen.wholeStage": n > 2, "spark.sql.codegen.factoryMode": "FALLBACK" if n > 2 else "NO_CODEGEN",
+        "spark.sql.autoBroadcastJoinThreshold": -1 if n > 2 else "10MB",
+    }  # fmt: skip
+    before = {name: spark.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    yield n
+    for name, earlier in before.items():
+        spark.conf.unset(name) if earlier is None else spark.conf.set(name, earlier)
+
+
+@pytest.mark.parametrize(
+    ("kind", "partitions"), [("binary", 2), *((kind, n) for kind in KINDS for n in (1, 7))], indirect=["partitions"]
+)
 def test_a_task_has_the_same_counts_on_both_engines(
     request: pytest.FixtureRequest, spark: Any, store: Store, kind: str, partitions: int
 ) -> None:
