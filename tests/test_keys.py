@@ -110,7 +110,7 @@ def test_an_index_takes_eight_bytes_a_record_and_goes_with_its_file(files: list[
 
 
 def test_indices_of_replaced_and_erased_files_are_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few, "RECORDS", few.SMALL)  # a cluster has no use for an index, its driver has
+    monkeypatch.setattr(few, "RECORDS", 1_000)  # a cluster has no use for an index, its driver has
     sender = Sender(store)
     for turn in range(3):
         record = {"key": f"k{turn % 2}", "time": START, "log_time": START + turn, "x": turn}
