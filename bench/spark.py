@@ -3,7 +3,8 @@
 Each fold runs in a process of its own, that is kept to as many cores as it may use, with its JVM and its workers; from
 the same files, after one of a million records that starts the workers. Rows default to 10, 30 and 100 million; the
 files take 65 bytes a row, in the folder for temporary files. The first number is counted with repeated keys, too: one
-key has 30 % of the records.
+key has 30 % of the records. ``python -m bench.spark --task [ROWS …]`` joins one and three million predictions with as
+many labels instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +26,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.measure import Report
-from fourfold.engine import MASTER, make_engine
+from fourfold.config import make_task
+from fourfold.engine import MASTER, Engine, Folded, make_engine
 from fourfold.fold import KeptSlices, Plan
 from fourfold.log import Changes
 from fourfold.model import ALL, DAY
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
 
 ROWS = (10_000_000, 30_000_000, 100_000_000)
+JOINED = (1_000_000, 3_000_000)
 FILE_ROWS = 1_000_000
 OFTEN = 0.3  # of the records, that have one key
 _START = 1_700_000_000 // DAY * DAY
 _DUCKDB, _ONE, _TWO = "DuckDB, one core", "Spark, one core", "Spark, two cores"
 _ENGINES = {_DUCKDB: ("duckdb", 1), _ONE: ("spark", 1), _TWO: ("spark", 2)}
+_STREAMS = ("predictions", "labels")
 _KINDS = ("driver", "JVM", "worker")
 _EVERY = 0.2  # seconds between two looks at the processes
 
@@ -47,9 +51,7 @@ def main(sizes: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for rows, often in [*((rows, 0.0) for rows in sizes), (sizes[0], OFTEN)]:
             files = Path(folder) / ("repeated" if often else "unique")
-            files.mkdir(exist_ok=True)
-            for i in range(len(list(files.iterdir())), -(-rows // FILE_ROWS)):
-                _write(files / f"{i:06d}.parquet", i, min(FILE_ROWS, rows), often)
+            _fill(files, rows, often)
             for name, (engine, cores) in _ENGINES.items():
                 found = _apart(str(files), rows, engine, cores)
                 wall[rows, often, name], cpu[rows, often, name] = found["seconds"], found["cpu"]
@@ -91,9 +93,28 @@ def _said(
     return "\n".join(said)
 
 
-def _apart(folder: str, rows: int, engine: str, cores: int) -> dict[str, float]:
+def join(sizes: Sequence[int]) -> None:
+    """Print the table of a task."""
+    lines, said = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in sizes:
+            for stream in _STREAMS:
+                _fill(Path(folder) / stream, rows, 0.0, late=stream == "labels")
+            cpu = []
+            for name, (engine, cores) in _ENGINES.items():
+                found = _apart(folder, rows, engine, cores, "--join")
+                cpu.append(found["cpu"])
+                lines.append([f"{rows:,}", name, f"{found['seconds']:.1f} s", f"{found['cpu']:.1f} s"])
+                print(*lines[-1], sep=" | ", flush=True)
+            said.append(f"{rows:,} rows: one core of Spark does {cpu[0] / cpu[1]:.2f} of what DuckDB does by CPU time.")
+    report = Report()
+    header = ["predictions, and as many labels", "engine", "wall time", "CPU time"]
+    report.table("Spark: a task of sixteen classes", header, lines, "\n".join(said))
+
+
+def _apart(folder: str, rows: int, engine: str, cores: int, what: str = "--fold") -> dict[str, float]:
     """One fold in a new process."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.spark", "--fold", folder, str(rows), engine, str(cores)]
+    command = [sys.executable, "-W", "ignore", "-m", "bench.spark", what, folder, str(rows), engine, str(cores)]
     last = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
     found: dict[str, float] = json.loads(last)
     return found
@@ -101,11 +122,34 @@ def _apart(folder: str, rows: int, engine: str, cores: int) -> dict[str, float]:
 
 def _fold(folder: str, rows: int, engine: str, cores: int) -> None:
     """Fold so many records, and print how long it took and what memory."""
+    chosen, seen = _kept_to(engine, cores), Processes()
+    plan = chosen.fold_stream(_log(Path(folder), FILE_ROWS), {ALL: KeptSlices()}, Plan()).plan
+    _print(seen, lambda: chosen.fold_stream(_log(Path(folder), rows), {ALL: KeptSlices()}, plan))
+
+
+def _join(folder: str, rows: int, engine: str, cores: int) -> None:
+    """Join and count so many predictions and labels, and print the same."""
+    chosen, seen = _kept_to(engine, cores), Processes()
+    task = make_task("t", prediction="predictions.carrier", label="labels.carrier", kind="multiclass")
+
+    def fold(rows: int, plan: Plan) -> Folded:
+        logs = {stream: _log(Path(folder) / stream, rows) for stream in _STREAMS}
+        return chosen.fold_task(task, logs, {ALL: KeptSlices()}, plan)
+
+    plan = fold(FILE_ROWS, Plan()).plan
+    _print(seen, lambda: fold(rows, plan))
+
+
+def _log(folder: Path, rows: int) -> Changes:
+    files = [str(path) for path in sorted(folder.iterdir())][: -(-rows // FILE_ROWS)]
+    return Changes(0, pq.read_schema(files[0]), added=tuple(files))
+
+
+def _kept_to(name: str, cores: int) -> Engine:
+    """An engine that uses no more than so many cores."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    files = [str(path) for path in sorted(Path(folder).iterdir())][: -(-rows // FILE_ROWS)]
-    schema = pq.read_schema(files[0])
-    if engine == "spark":
+    if name == "spark":
         os.environ[MASTER] = f"local[{cores}]"
     else:
         from fourfold.engine.duckdb.connection import one_thread
@@ -113,10 +157,12 @@ def _fold(folder: str, rows: int, engine: str, cores: int) -> None:
         one_thread()
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
-    chosen, seen = make_engine(engine), Processes()
-    plan = chosen.fold_stream(Changes(0, schema, added=tuple(files[:1])), {ALL: KeptSlices()}, Plan()).plan
+    return make_engine(name)
+
+
+def _print(seen: Processes, fold: Callable[[], Folded]) -> None:
     began, used = time.perf_counter(), seen.cpu()
-    folded = chosen.fold_stream(Changes(0, schema, added=tuple(files)), {ALL: KeptSlices()}, plan)
+    folded = fold()
     took, used = time.perf_counter() - began, seen.cpu() - used
     assert folded.counts.num_rows
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -166,11 +212,23 @@ class Processes:
         return [found[name] for name in ours if name in found]
 
 
-def _write(path: Path, number: int, rows: int, often: float) -> None:
-    """A file of records: five measurements, two whole numbers, two categories and a truth, in order of time."""
-    random = np.random.default_rng(number)
+def _fill(folder: Path, rows: int, often: float, *, late: bool = False) -> None:
+    """Write the files of so many records that are not there yet."""
+    folder.mkdir(exist_ok=True)
+    for i in range(len(list(folder.iterdir())), -(-rows // FILE_ROWS)):
+        _write(folder / f"{i:06d}.parquet", i, min(FILE_ROWS, rows), often, late)
+
+
+def _write(path: Path, number: int, rows: int, often: float, late: bool) -> None:
+    """A file of records: five measurements, two whole numbers, two categories and a truth, in order of time.
+
+    ``late``: each an hour later, and in any order.
+    """
+    random = np.random.default_rng([number, late])
     at = np.arange(rows) + number * FILE_ROWS
-    micros = pa.array((_START + at // 30) * 1_000_000, META.field(EVENT_TIME).type)
+    if late:
+        at = random.permutation(at)
+    micros = pa.array((_START + at // 30 + 3_600 * late) * 1_000_000, META.field(EVENT_TIME).type)
     columns = {f"x{i}": pa.array(random.normal(i, 1 + i, rows)) for i in range(5)}
     columns |= {f"n{i}": pa.array(random.poisson(3 + 300 * i, rows)) for i in range(2)}
     for name, values in (("carrier", 16), ("origin", 100)):
@@ -191,5 +249,9 @@ def _write(path: Path, number: int, rows: int, often: float) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--fold"]:
         _fold(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+    elif sys.argv[1:2] == ["--join"]:
+        _join(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+    elif sys.argv[1:2] == ["--task"]:
+        join([int(text.replace("_", "")) for text in sys.argv[2:]] or JOINED)
     else:
         main([int(text.replace("_", "")) for text in sys.argv[1:]] or ROWS)

@@ -18,6 +18,9 @@ SMALL = {
     "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.memory": "1g",
     "spark.log.level": "ERROR",
+    # a question is asked once: to compile it takes longer than to answer it
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     # nothing of these may matter
     "spark.sql.session.timeZone": "America/St_Johns", "spark.sql.files.ignoreMissingFiles": "true",
 }  # fmt: skip

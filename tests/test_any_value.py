@@ -244,7 +244,6 @@ class Cancelled:
     __eq__ = __float__ = __hash__ = None  # type: ignore[assignment]
 
 
-@pytest.mark.filterwarnings("error")
 def test_what_is_no_exception_costs_neither_the_thread_nor_a_record(session: Session) -> None:
     odd: Any
     for odd in (Cancelled(), [Cancelled()]):

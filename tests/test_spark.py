@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ CLASSES = ["cat", "dog", "o'wl"]
 
 
 def task_of(kind: str) -> Task:
+    slices = SLICES if kind == "binary" else SLICES[2:3]
     return config.make_task(
-        "t", prediction="predict.score", label="labels.truth", kind=kind, horizon="3d", slices=SLICES, **KINDS[kind]
+        "t", prediction="predict.score", label="labels.truth", kind=kind, horizon="3d", slices=slices, **KINDS[kind]
     )
 
 
@@ -163,7 +165,29 @@ def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) ->
         store.writer.collect()
 
 
-@pytest.mark.parametrize(("kind", "partitions"), [*((kind, 2) for kind in KINDS), ("binary", 7), ("ranking", 1)])
+@pytest.fixture
+def partitions(request: pytest.FixtureRequest, spark: Any) -> Iterator[int]:
+    """Into how many partitions Spark reads and shuffles: 2 as it comes, 7 as with a large log, never sent whole."""
+    n: int = request.param
+    settings: dict[str, Any] = {
+        "spark.sql.files.minPartitionNum": n, "spark.sql.shuffle.partitions": n,
+        "spark.sql.adaptive.coalescePartitions.enabled": False,
+    }  # fmt: skip
+    if n == 2:
+        settings |= {"spark.sql.codegen.wholeStage": True, "spark.sql.codegen.factoryMode": "FALLBACK"}
+    if n == 7:
+        settings["spark.sql.autoBroadcastJoinThreshold"] = -1
+    before = {name: spark.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    yield n
+    for name, earlier in before.items():
+        spark.conf.unset(name) if earlier is None else spark.conf.set(name, earlier)
+
+
+@pytest.mark.parametrize(
+    ("kind", "partitions"), [("binary", 2), *((kind, n) for kind in KINDS for n in (1, 7))], indirect=["partitions"]
+)
 def test_a_task_has_the_same_counts_on_both_engines(
     request: pytest.FixtureRequest, spark: Any, store: Store, kind: str, partitions: int
 ) -> None:

@@ -204,7 +204,12 @@ def _records(log: ChangedLog, splits: Splits, extent: Extent) -> Iterator[Batch]
 
 
 def parts_of(records: pa.Table, splits: Splits) -> pa.Table:
-    """What the parts of dimensions make of records; a column of text is its own text."""
+    """What the parts of dimensions make of records; a column of text is its own text.
+
+    Raises:
+        ConfigError: DuckDB rejects a user's expression.
+        TooSlowError: it took too long; of one dimension alone, it names it.
+    """
     if all(_is_text(records.schema, dimension) for dimension in splits):
         columns = {
             f"slice_{i}_{j}": records[part.name]
@@ -212,7 +217,9 @@ def parts_of(records: pa.Table, splits: Splits) -> pa.Table:
             for j, part in enumerate(dimension.parts)
         }
         return pa.table(columns)
-    with connected("slices", seconds=seconds_for(records.num_rows)) as connection:
+    only = next(iter(splits)) if len(splits) == 1 else None
+    what = "slices" if only is None else f"slices by {only}"
+    with connected(what, only, seconds_for(records.num_rows)) as connection:
         connection.register("batch", records.select(needed(records.schema, (), splits)))
         query = f"SELECT {sql.listed(sql.parts_sql(records.schema, splits))} FROM batch"
         parts: pa.Table = connection.sql(query).to_arrow_table().combine_chunks()
