@@ -108,9 +108,11 @@ class Chosen:
 def place(folder: Path) -> Place:
     """A store that a folder names: in it or in a bucket, with its state in the chosen system."""
     name = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    store = {"folder": str(folder), "s3": f"s3://{objects.BUCKET}/{name}", "azure": f"abfss://{azure.CONTAINER}/{name}"}[
-        Chosen.log
-    ]
+    store = {
+        "folder": str(folder),
+        "s3": f"s3://{objects.BUCKET}/{name}",
+        "azure": f"abfss://{azure.CONTAINER}/{name}",
+    }[Chosen.log]
     if Chosen.state == "sqlite":
         return Place(store, "" if Chosen.log == "folder" else str(folder))
     return Place(store, postgres().address(f"s{name}"))
