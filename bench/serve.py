@@ -227,12 +227,8 @@ def _reads(seconds: float) -> None:
             time.sleep(SETTLE)
             latencies(port, paths, _after(2.0))
             rest = latencies(port, paths, _after(seconds))
-            over = threading.Event()
-            sending = threading.Thread(target=_offer, args=(port, over))
-            sending.start()
-            loaded = latencies(port, paths, _after(seconds))
-            over.set()
-            sending.join()
+            with _offered(port, seconds):
+                loaded = latencies(port, paths, _after(seconds))
             time.sleep(SETTLE)
     print(f"\npages while {OFFERED:,} records/s come in and are counted ({len(rest)} and {len(loaded)} questions), ms")
     print(f"{'':<12}{'p50':>8}{'p99':>8}")
@@ -250,15 +246,30 @@ def _ratio(loaded: list[float], rest: list[float], percentile: int) -> float:
     return float(np.percentile(loaded, percentile) / np.percentile(rest, percentile))
 
 
-def _offer(port: int, over: threading.Event) -> None:
-    """Send batches at an even rate."""
+@contextlib.contextmanager
+def _offered(port: int, seconds: float) -> Iterator[None]:
+    """While a process of its own sends batches at an even rate, which it has made before."""
+    command = [sys.executable, "-c", f"from bench.serve import offer; offer({port}, {seconds})"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def offer(port: int, seconds: float) -> None:
+    """Send batches at an even rate for a little longer than so many seconds, once they are made."""
     every = 1_000 / OFFERED
+    requests = requests_of(1_000, int((seconds + SETTLE) / every))
+    print("made", flush=True)
     due = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
-        while not over.is_set():
-            [(head, body)] = requests_of(1_000, 1)
+        for head, body in requests:
             connection.sendall(head + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            _answer(connection)
+            if not (answer := _answer(connection)).startswith(b"HTTP/1.1 204"):
+                raise SystemExit(f"a batch failed: {answer[:200]!r}")
             due += every
             time.sleep(max(0.0, due - time.monotonic()))
 
