@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import fourfold as ff
+from fourfold.log import BucketError
 from fourfold.model import Place
 from fourfold.model.records import KEY
 from fourfold.query.metric import metric
@@ -242,3 +243,26 @@ def test_who_had_a_log_open_goes_on_where_others_have_erased_something(bucket: s
         assert store.metric("predict", "rows").value.value == 2
         assert store.metric("other", "rows").value.value == len(logged(store, "other"))
         store.close()
+
+
+def test_a_listing_without_the_newest_commits_makes_nothing_count_anew(
+    proxy: Proxy, bucket: str, tmp_path: Path
+) -> None:
+    at = Place(bucket, place(tmp_path / "store").state or str(tmp_path / "state"))
+    first = Store(at, "test")
+    sender = Sender(first)
+    for number in range(6):
+        sender.records(
+            "predict", [{"key": f"k{number}", "time": START, "log_time": START, "score": 0.5}], named=True
+        )  # fmt: skip
+        first.writer.catch_up()
+    counted = first.reader.log("predict").version or 0
+    second = Store(at, "test")
+    with proxy.faults(Plan(short_listing=1.0, paths="_delta_log")):
+        with pytest.raises(BucketError, match="not listed yet"):
+            second.reader.log("predict").newest(counted)
+        second.writer.catch_up()
+        assert second.metric("predict", "rows").value.value == 6
+    assert second.reader.log("predict").newest(counted) == counted
+    second.close()
+    first.close()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from fourfold.engine import StoppedError, TooSlowError
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.log import StreamLog, unreadable
+from fourfold.log import BucketError, StreamLog, unreadable
 from fourfold.model import Dimension, Owner
 from fourfold.state import Database, StateError, catalogue
 from fourfold.state.catalogue import Failure
@@ -88,7 +88,8 @@ class Failures:
             took = time.monotonic() - begun
             if (why := self._damage(work, error)) is not None:  # of the logs: what was counted stays
                 self.damaged[work.owner] = why
-                self._damaged_at |= dict.fromkeys((job.key for job in jobs), versions(self._log, work.streams))
+                if not isinstance(error, BucketError):  # which says nothing of the logs: it is tried again at once
+                    self._damaged_at |= dict.fromkeys((job.key for job in jobs), versions(self._log, work.streams))
                 self._warn(why)
             elif isinstance(error, TooSlowError) and error.dimension is not None:
                 self._slow[work.streams[0], error.dimension] = _TooSlow(str(error), took)

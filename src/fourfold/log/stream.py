@@ -35,6 +35,7 @@ _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
 _LOOK_AGAIN = 60.0  # seconds after which a bucket is asked again whether it still holds the version that is open
+_UNLISTED = "its newest commits are not listed yet; try again"
 _PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
 _CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{KEY},{EVENT_TIME}",  # by which records are deleted; each costs every commit
@@ -64,11 +65,18 @@ class StreamLog:
 
         If it is older than one that was counted, another process may have cut the past away, with the commit that would
         lead on from what is open here: then it is opened anew.
+
+        Raises:
+            BucketError: the commit that was counted is there, and a listing does not have it yet.
         """
         version = self.version
         if version is None or version < counted:
-            self.close()
-            version = self.version
+            if not isinstance(self.folder, BucketPath) or self._table is None or self._is_cut():
+                self.close()
+                version = self.version
+            behind = version is None or version < counted
+            if behind and isinstance(self.folder, BucketPath) and exists(self.folder, counted):
+                raise BucketError(f"the log at {self.folder}: {_UNLISTED}")
         return -1 if version is None else version
 
     @property
@@ -98,6 +106,8 @@ class StreamLog:
             StoreError: the log cannot be read or written; it is unknown what was appended.
         """
         table = self._open_now()
+        if table is not None and isinstance(self.folder, BucketPath) and exists(self.folder, table.version() + 1):
+            raise BucketError(f"the log at {self.folder}: {_UNLISTED}")  # its messages would be appended again
         noted = self._noted(table, {message.writer for message in messages})
         messages = self._new(messages, noted)
         if not messages:
