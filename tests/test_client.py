@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import subprocess
@@ -57,10 +58,9 @@ def stored(form: Form, several: list[Any]) -> Stored:
                 header = messages.records("test", "s", batch.key, batch.time)
             else:
                 header = messages.rejected("test", "s", str(type(batch.error)))
-            file = Path("message")
-            with file.open("wb") as out:
-                form.write(out, header, batch.payload)
-            made = made_of(NAME, json.loads(file.read_bytes()))
+            out = io.BytesIO()
+            form.write(out, header, batch.payload)
+            made = made_of(NAME, json.loads(out.getvalue()))
             tables = [
                 (head["kind"] == "records", table.select([n for n in table.column_names if n not in (BATCH, ROW)]))
                 for _, head, table in made
