@@ -304,6 +304,27 @@ def test_two_slices_windows_and_streams_can_be_compared(client: TestClient) -> N
     assert all(row["effect"] == 0.0 for row in streams["rows"])
     choices = get(client, "compare")["data"]
     assert "country=DE" in choices["slices"] and "predict" in choices["streams"]
+    titles = [one["title"] for one in choices["suggested"]]
+    assert titles[0] == "the last 7 days and the 28 before them" and len(titles) == 2
+    for one in choices["suggested"]:
+        found = get(client, "compare", a=one["a"], b=one["b"])["data"]
+        assert found["a"]["n"] > 0 and found["b"]["n"] > 0
+
+
+def test_versions_are_proposed_as_they_can_be_compared(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    ff.task("buys", prediction="predict.score", label="orders.bought", version="model", slices=["model"])
+    for i in range(40):
+        ff.log("predict", key=i, score=0.5, model=f"v{i % 2}=x")
+        ff.log("orders", key=i, bought=i % 3 == 0)
+    ff.metric("buys", "accuracy")  # counts
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        choices = get(client, "compare")["data"]
+        assert choices["versions"] == ["v0=x", "v1=x"]
+        one = next(each for each in choices["suggested"] if each["a"].startswith("version:"))
+        found = get(client, "compare", a=one["a"], b=one["b"])["data"]
+        assert [found[side]["n"] for side in ("a", "b")] == [20, 20]
 
 
 def test_search_finds_whatever_has_a_name(client: TestClient) -> None:

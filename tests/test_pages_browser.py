@@ -137,6 +137,16 @@ def test_from_an_alert_to_where_it_began_is_one_click(opened: Any, flights: str)
     tab.close()
 
 
+def test_every_chart_that_the_server_makes_is_on_the_page(opened: Any, flights: str) -> None:
+    tab = Tab(opened, flights)
+    for path in ("/tasks/late", "/columns/predict/score", "/columns/predict/carrier", "/streams/predict"):
+        tab.go(path)
+        made = tab.page.request.get(f"{flights}/api{path}").json()["charts"]
+        drawn = {shown.get_attribute("aria-label") for shown in tab.page.locator("figure.chart [role=img]").all()}
+        assert len(made) >= 1 and {chart["summary"] for chart in made.values()} <= drawn, path
+    tab.close()
+
+
 def test_a_stretch_that_is_dragged_over_is_compared_and_stays_in_the_address(opened: Any, flights: str) -> None:
     tab = Tab(opened, flights)
     tab.go("/tasks/late?start=2013-10-01&end=2013-12-31")

@@ -244,7 +244,6 @@ export interface TaskPage {
   volume: { start: string; end: string; predicted: number; labelled: number; coverage: number | null; delay: number | null }[];
   slices: { by: string[]; total: number; rows: SliceRow[] } | null;
   versions: { version: string; value: Value; n: number; first: string | null; last: string | null }[];
-  confusion: { labels: string[]; matrix: number[][] } | null;
   incidents: IncidentRow[];
 }
 
@@ -286,7 +285,7 @@ export interface ColumnPage {
   against: { text: string; start: string | null; end: string | null } | null;
   now: { start: string; end: string };
   values: { metric: string; title: string; unit: string; now: Value; then: Value | null }[];
-  distance: Record<string, Value>;
+  distance: Record<string, Value & { title: string }>;
   effect: { value: number | null; low: number | null; high: number | null } | null;
   new_categories: { value: string | null; first: string | null; n: number; share: number | null }[];
   gone_categories: { value: string | null; last: string | null; n: number }[];
@@ -336,6 +335,8 @@ export interface ComparePage {
   b?: { text: string; n: number };
   metrics?: { metric: string; title: string; unit: string; a: Value; b: Value; difference: Value | null }[];
   rows?: BoxRow[];
+  /** What could be compared, while nothing is. */
+  suggested?: { title: string; a: string; b: string }[];
   slices?: string[];
   versions?: string[];
   streams?: string[];

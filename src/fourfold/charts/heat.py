@@ -121,16 +121,16 @@ class Confusion:
         return f"{self.title}: {words(total)} records, {words(right / total if total else None, 'share')} of them right"
 
     def echarts(self) -> dict[str, Any]:
-        """As an option of Apache ECharts; the colours are shares of the actual class."""
+        """As an option of Apache ECharts; the colours are shares of the actual class, light enough to be written on."""
         cells = []
         for y, row in enumerate(self.matrix):
             total = sum(row) or 1.0
             cells += [{"value": [x, y, n / total], "count": n} for x, n in enumerate(row)]
         return {
-            "grid": {**GRID, "bottom": 40},
-            "xAxis": {**named_axis(self.labels), "name": "predicted", "nameLocation": "middle", "nameGap": 28},
-            "yAxis": {**named_axis(self.labels, inverse=True), "name": "actual"},
-            "visualMap": {**_colours(0.0, 1.0, RAMP), "show": False, "dimension": 2},
+            "grid": GRID,
+            "xAxis": named_axis(self.labels),
+            "yAxis": named_axis(self.labels, inverse=True),
+            "visualMap": {**_colours(0.0, 1.0, RAMP[:3]), "show": False, "dimension": 2},
             "series": [{"type": "heatmap", "id": "confusion", "name": self.title, "data": cells}],
         }  # fmt: skip
 
@@ -140,7 +140,6 @@ class Confusion:
         height = height or 60 + 24 * size
         canvas = Canvas(width, height, self.title, self.summary)
         wide, tall, top = (width - _LABELS - 8) / size, (height - 60) / size, 36.0
-        canvas.text(_LABELS, 28, "predicted", colour="muted")
         for y, (label, row) in enumerate(zip(self.labels, self.matrix, strict=True)):
             total = sum(row) or 1.0
             canvas.text(_LABELS - 6, top + tall * (y + 0.5) + 4, label, anchor="end", colour="muted", longest=18)

@@ -49,13 +49,13 @@ def population_stability_index(current: Counts, reference: Counts) -> Value:
     return _grouped(current, reference, _psi)
 
 
-@metric("category", "numeric", bins=True)
+@metric("category", "numeric", bins=True, title="Jensen–Shannon")
 def jensen_shannon(current: Counts, reference: Counts) -> Value:
     """The Jensen–Shannon distance, base 2, from 0 to 1: Lin, IEEE Trans. Inf. Theory 37 (1991)."""
     return _grouped(current, reference, _jensen_shannon)
 
 
-@metric("category", "numeric", bins=True)
+@metric("category", "numeric", bins=True, title="Hellinger")
 def hellinger(current: Counts, reference: Counts) -> Value:
     """The Hellinger distance, from 0 to 1: √(½ Σ (√p − √q)²)."""
     return _grouped(current, reference, _hellinger)
@@ -67,7 +67,7 @@ def total_variation(current: Counts, reference: Counts) -> Value:
     return _grouped(current, reference, _total_variation)
 
 
-@metric("numeric", bins=True)
+@metric("numeric", bins=True, title="Kolmogorov–Smirnov")
 def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
     """The largest distance between the two cumulative distributions, from 0 to 1.
 
@@ -83,7 +83,7 @@ def kolmogorov_smirnov(current: Counts, reference: Counts) -> Value:
     return Value(float(np.abs(p - q).max()), n=n, expected=expected)
 
 
-@metric("numeric", bins=True)
+@metric("numeric", bins=True, title="Wasserstein")
 def wasserstein(current: Counts, reference: Counts) -> Value:
     """The mean distance by which values must move (Wasserstein-1), in units of the reference's scale.
 

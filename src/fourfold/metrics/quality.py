@@ -49,7 +49,7 @@ def null_rate(counts: Counts) -> Value:
     return _rate(counts, "null")
 
 
-@metric("numeric")
+@metric("numeric", title="NaN rate")
 def nan_rate(counts: Counts) -> Value:
     """The share of records in which the column is NaN (a missing value in pandas' float columns)."""
     return _rate(counts, "nan")

@@ -39,6 +39,8 @@ class Question:
     @property
     def title(self) -> str:
         """The title of a column of its values: "NDCG@10"."""
+        if self.metric.name == "quantile" and self.parameters.get("q") == 0.5:
+            return "median"
         return (self.metric.title or self.metric.name) + (f"@{self._k}" if "k" in self.parameters else "")
 
     @property

@@ -20,6 +20,7 @@ _NAMED = 12  # values of a category that are drawn
 MISSING = "(missing)"
 REST = "(other)"
 _TENTHS = np.arange(1, GROUPS) / GROUPS
+_DIGITS = 12  # of a number in a text, at most
 _LARGEST = float(np.finfo(np.float64).max)
 Axis = Floats | Ints
 
@@ -161,8 +162,15 @@ def _numbers(inside: Counts, baseline: Counts) -> Groups:
     edges = _even(positions, here + there)
     place = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, len(edges) - 2)
     groups = [np.bincount(place, side, len(edges) - 1) for side in (here, there)]
-    labels = [f"{edge:.4g}" for edge in edges[:-1].tolist()] + [name for name, _ in special]
+    labels = [*_rounded(edges)[:-1], *(name for name, _ in special)]
     return Groups(labels, *(np.append(g, [pair[i] for _, pair in special]) for i, g in enumerate(groups)))
+
+
+def _rounded(edges: Floats) -> list[str]:
+    """Edges as texts, as exact as tells each from the next."""
+    step = float(edges[1] / 2 - edges[0] / 2) * 2
+    places = 1 - math.floor(math.log10(step)) if step > 0 else _DIGITS
+    return [f"{round(edge, places):.{_DIGITS}g}" for edge in edges.tolist()]
 
 
 def _special(inside: Counts, baseline: Counts) -> list[tuple[str, tuple[float, float]]]:

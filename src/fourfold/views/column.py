@@ -161,7 +161,8 @@ def _distance(about: _Asked, charts: dict[str, Chart], *, identifier: bool) -> P
     for name in _DISTANCES if kind != "opaque" else ():
         metric = parse(name, "column").metric
         if kind in metric.kinds:
-            distances[name] = forms.value(parse(name, "column").of(now, then))
+            question = parse(name, "column")
+            distances[name] = {"title": question.title, **forms.value(question.of(now, then))}
     effect = shapes.between(now, then)
     if effect is None:
         return {"distance": distances, "effect": None}

@@ -20,6 +20,7 @@ from fourfold.views.asking import Asked, Shown, path
 from fourfold.views.incident import lineage_of
 from fourfold.views.page import Page, Plain
 
+_BACK = "-28d"
 _EVER = Window(-(2**24) * DAY, 2**24 * DAY)
 
 
@@ -42,9 +43,10 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         raise suggest("task", name, list(tasks))
     task = tasks.get(name)
     if not a or not b:
-        return Page({"target": name, **_choices(reader, task)})
+        choices = _choices(reader, task)
+        return Page({"target": name, **choices, "suggested": _suggested(reader, task, choices, asked, now)})
     owner = Owner.of_task(name) if task is not None else _first(reader)
-    shown = asked.window(reader, owner, now, default="-28d")
+    shown = asked.window(reader, owner, now, default=_BACK)
     sides = (_side(a, "a", task, shown, asked), _side(b, "b", task, shown, asked))
     if bool(sides[0].stream) != bool(sides[1].stream):
         raise InputError(f"a={a!r}, b={b!r}: compare a stream with a stream")
@@ -78,11 +80,25 @@ def _choices(reader: Reader, task: Task | None) -> Plain:
         for entry in known.values()
         if len(entry.names) == 1 and None not in entry.values.values()
     ]
-    versions = [text for text in slices if task.version and text.startswith(chosen(task.version, ""))]
+    of = chosen(task.version, "")
+    versions = [text.removeprefix(of) for text in slices if task.version and text.startswith(of)]
     return {
         "dimensions": [list(dimension.names) for dimension in task.dimensions], "slices": sorted(slices),
         "versions": sorted(versions), "streams": sorted(forms.known_streams(reader)),
     }  # fmt: skip
+
+
+def _suggested(reader: Reader, task: Task | None, choices: Plain, asked: Asked, now: float) -> list[Plain]:
+    """Pairs that are worth a look in most stores, as what ``a`` and ``b`` say."""
+    if task is None:
+        return []
+    end = asked.window(reader, Owner.of_task(task.name), now, default=_BACK).window.end // DAY * DAY
+    week, month = (f"{forms.time(end - days * DAY)}/{forms.time(end - last * DAY)}" for days, last in ((7, 0), (35, 7)))
+    found = [{"title": "the last 7 days and the 28 before them", "a": week, "b": month}]
+    for pair in (choices["slices"][:2], [f"version:{name}" for name in choices["versions"][-2:]]):
+        if len(pair) == 2:
+            found.append({"title": f"{pair[0]} and {pair[1]}", "a": pair[0], "b": pair[1]})
+    return found
 
 
 def _side(text: str, field: str, task: Task | None, shown: Shown, asked: Asked) -> Side:

@@ -322,7 +322,8 @@ def _of_counts(task: Task, counted: Counts) -> dict[str, Chart]:
     if task.kind == "binary":
         tp, fp, fn, tn = map(counted.tally, CELLS)
         if tp + fp + fn + tn > 0:
-            found["confusion"] = Confusion("decisions and labels", ["positive", "negative"], [[tp, fn], [fp, tn]])
+            title, cells = "labels (rows) and decisions (columns)", [[tp, fn], [fp, tn]]
+            found["confusion"] = Confusion(title, ["positive", "negative"], cells)
         curve = parse("calibration_curve", "task", "binary").of(counted, task=task)
         bins = [
             Bin(value.expected, value.value, value.low, value.high, value.n)
@@ -367,4 +368,5 @@ def _multiclass(counted: Counts) -> Confusion | None:
     shown = sorted(sizes, key=lambda label: -sizes[label])[:_CLASSES]
     if not cells:
         return None
-    return Confusion("predicted and actual class", shown, [[cells.get((p, a), 0.0) for p in shown] for a in shown])
+    matrix = [[cells.get((predicted, actual), 0.0) for predicted in shown] for actual in shown]
+    return Confusion("actual (rows) and predicted (columns) class", shown, matrix)

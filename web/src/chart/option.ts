@@ -1,5 +1,5 @@
 // From the server's option to the one that is drawn: its colours by the theme, our type, margins, axes and tooltip.
-import { onAxis } from "../format";
+import { count, onAxis, share } from "../format";
 import type { ChartSpec } from "../types";
 import { moments, scaleOf, tickWords } from "./ticks";
 import { tooltip } from "./tooltip";
@@ -160,6 +160,7 @@ function horizontal(axis: Option, { span, small, width, times }: Drawing, option
   };
 }
 
+const NAMES = 120; // pixels for names beside a chart that makes room for them
 const EACH = 84; // pixels that a moment's words take
 
 function timeLabels(ends: [number, number] | null, width: number): Option {
@@ -170,7 +171,7 @@ function timeLabels(ends: [number, number] | null, width: number): Option {
 
 function vertical(axis: Option, unit: string, small: boolean, parts: number, option: Option): Option {
   const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false }, nameTextStyle: { color: colour("muted") } };
-  if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: MARGIN.left - 12, overflow: "truncate" } };
+  if (axis["type"] === "category") return { ...shared, axisLabel: { ...labels(axis), width: isHeat(option) ? MARGIN.left - 12 : NAMES, overflow: "truncate" } };
   return {
     ...shared,
     splitNumber: parts === 2 ? 2 : 3,
@@ -186,6 +187,7 @@ function labels(axis: Option): Option {
 }
 
 function plainly(series: Series, small: boolean): Series {
+  if (series.id === "confusion") return { ...series, data: written(series.data ?? []) };
   const line = series.type === "line" && !String(series.id ?? "").match(/^(interval|expected)/);
   return {
     ...series,
@@ -193,6 +195,17 @@ function plainly(series: Series, small: boolean): Series {
     ...(series["markLine"] ? { markLine: limits(series["markLine"] as Option, small) } : {}),
     ...(line ? { lineStyle: { ...((series["lineStyle"] as Option) ?? {}), width: small ? 1.25 : 1.5 }, showSymbol: small ? false : (series["showSymbol"] ?? false) } : {}),
   };
+}
+
+const READABLE = 64; // cells of a confusion matrix that have room for their numbers
+
+/** The cells of a confusion matrix with how many records each has, and their share of the actual class. */
+function written(cells: readonly unknown[]): unknown[] {
+  if (cells.length > READABLE) return [...cells];
+  return (cells as { value: [number, number, number]; count: number }[]).map((cell) => ({
+    ...cell,
+    label: { show: true, color: colour("text"), lineHeight: 15, formatter: `${count(cell.count)}\n${share(cell.value[2])}` },
+  }));
 }
 
 /** Limits, such as an objective's bound: neutral, since red is for what is broken. */

@@ -79,7 +79,7 @@ function Shown({ answer: { data, charts = {} }, target }: { answer: Answer<Colum
               rows={Object.entries(data.distance)}
               id={([name]) => name}
               columns={[
-                { head: "Distance", cell: ([name]) => words(name) },
+                { head: "Distance", cell: ([, value]) => words(value.title) },
                 { head: "Now against then", number: true, cell: ([, value]) => <Number_ value={value} /> },
               ]}
             />

@@ -3,7 +3,7 @@ import { apiUrl, usePageApi } from "../api";
 import { count, ofMetric, short } from "../format";
 import { Differences } from "../parts/box";
 import { Export } from "../parts/filters";
-import { Name } from "../parts/link";
+import { A, Name } from "../parts/link";
 import { Head, Ready, Section } from "../parts/ready";
 import { Table } from "../parts/table";
 import { Interval, Number_ } from "../parts/value";
@@ -46,7 +46,18 @@ export function Compare() {
               </Section>
             </>
           ) : (
-            <p class="empty">Choose two of windows, slices, versions or streams.</p>
+            <>
+              <p class="empty">Choose two windows (2024-01-01/2024-01-08), slices (carrier=AA), versions (version:v2) or streams (stream:predict).</p>
+              {(data.suggested ?? []).length > 0 && (
+                <Section title="For example">
+                  <ul class="plain-list">
+                    {data.suggested!.map(({ title, a: one, b: other }) => (
+                      <li key={title}><A href={`/compare?${new URLSearchParams({ a: one, b: other })}`}><Name text={title} /></A></li>
+                    ))}
+                  </ul>
+                </Section>
+              )}
+            </>
           )
         }
       </Ready>

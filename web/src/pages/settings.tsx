@@ -42,7 +42,7 @@ export function Settings() {
               <Section title="Watch">
                 <Table label="watch" rows={Object.entries(data.watch)} id={([name]) => name} columns={[
                   { head: "Setting", cell: ([name]) => words(name) },
-                  { head: "Value", number: true, cell: ([, value]) => <Name text={value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value)} /> },
+                  { head: "Value", number: true, cell: ([, value]) => <Name text={setting(value)} /> },
                 ]} />
               </Section>
               <Section title="Objectives">
@@ -128,4 +128,11 @@ function Tokens({ data, again }: { data: SettingsPage; again: () => void }) {
       {made && <p class="secret" role="status">It is shown this once: <code>{made}</code></p>}
     </Section>
   );
+}
+
+/** A setting as text: a list's entries, a table's lines; none where it has none. */
+function setting(value: unknown): string {
+  if (value === null || typeof value !== "object") return String(value ?? "–");
+  const entries = Array.isArray(value) ? value.map(String) : Object.entries(value).map(([name, one]) => `${name}: ${one}`);
+  return entries.join(", ") || "none";
 }

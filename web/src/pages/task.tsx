@@ -83,8 +83,7 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
       {data.incidents.length > 0 && <Section title="Incidents"><Incidents rows={data.incidents} /></Section>}
       {data.slices && <Slices data={data} chart={charts["slices"] && <Chart spec={charts["slices"]} height={heat(charts["slices"].option)} span={span} group="task" />} />}
       <div class="columns">
-        {["reliability", "scores"].map((one) => charts[one] && <div key={one} class="section"><Chart spec={charts[one]!} height={220} /></div>)}
-        {data.confusion && data.confusion.labels.length > 0 && <Section title="Confusion"><Confusion {...data.confusion} /></Section>}
+        {["reliability", "scores", "confusion"].map((one) => charts[one] && <div key={one} class="section"><Chart spec={charts[one]!} height={220} /></div>)}
       </div>
       {data.versions.length > 0 && (
         <Section title="Versions">
@@ -163,24 +162,5 @@ function Slices({ data, chart }: { data: TaskPage; chart: preact.ComponentChildr
         ]}
       />
     </Section>
-  );
-}
-
-function Confusion({ labels, matrix }: { labels: string[]; matrix: number[][] }) {
-  const total = matrix.flat().reduce((a, b) => a + b, 0);
-  return (
-    <div class="table-box">
-      <table class="confusion" aria-label="actual against predicted">
-        <thead><tr><th scope="col">actual ╲ predicted</th>{labels.map((label) => <th key={label} scope="col" class="number"><Name text={label} /></th>)}</tr></thead>
-        <tbody>
-          {matrix.map((row, i) => (
-            <tr key={i}>
-              <th scope="row"><Name text={labels[i] ?? ""} /></th>
-              {row.map((n, j) => <td key={j} class={`number${i === j ? " right" : ""}`}>{count(n)} <span class="quiet">{share(total ? n / total : null)}</span></td>)}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }

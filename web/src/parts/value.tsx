@@ -13,6 +13,7 @@ export function Number_({ value, unit = "number" }: { value: Value | null | unde
 
 export function Interval({ value, unit = "number" }: { value: Value | null | undefined; unit?: string }) {
   if (!value || value.value === null || value.low === null || value.high === null) return null;
+  if (value.low === value.high) return <span class="interval-text" />;
   const shown = (end: number): string => (unit === "share" ? share(end).replace(" %", "") : unit === "number" ? fixed(end) : inUnit(end, unit));
   return <span class="interval-text">{shown(value.low)}{value.low < 0 ? " to " : "–"}{shown(value.high)}</span>;
 }
