@@ -311,6 +311,27 @@ def test_two_slices_windows_and_streams_can_be_compared(client: TestClient) -> N
         assert found["a"]["n"] > 0 and found["b"]["n"] > 0
 
 
+def test_days_without_any_label_are_estimated_where_that_is_asked_for(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    ff.task("buys", prediction="predict.score", label="orders.bought", horizon="15d")
+    rows = [
+        {"id": f"{day}-{i}", "at": 1_700_006_400 + 86_400 * day + i, "score": i % 10 / 10, "bought": i % 7 < i % 10}
+        for day in range(30)
+        for i in range(100)
+    ]
+    ff.log("predict", [{k: row[k] for k in ("id", "at", "score")} for row in rows], key="id", time="at")
+    ff.log("orders", [{k: row[k] for k in ("id", "at", "bought")} for row in rows[:2_000]], key="id", time="at")
+    wanted = ff.metric("buys", "recall", start="2023-12-05", every="1d", estimate=True)
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        plain, page = (get(client, "tasks/buys", metric="recall", estimate=told) for told in ("0", "1"))
+    assert plain["data"]["unsettled"] and not any(day["estimate"] for day in plain["data"]["history"])
+    estimates = {day["start"][:10]: day["estimate"]["value"] for day in page["data"]["history"] if day["estimate"]}
+    assert list(estimates) == [f"2023-12-{day:02}" for day in range(5, 15)]
+    assert list(estimates.values()) == [row.value.value for row in wanted] and None not in estimates.values()
+    assert "estimated" in str(page["charts"]["metric"]["option"])
+
+
 def test_versions_are_proposed_as_they_can_be_compared(tmp_path: Path) -> None:
     session = ff.init(str(tmp_path / "store"), "shop")
     ff.task("buys", prediction="predict.score", label="orders.bought", version="model", slices=["model"])

@@ -147,6 +147,16 @@ def test_every_chart_that_the_server_makes_is_on_the_page(opened: Any, flights: 
     tab.close()
 
 
+def test_missing_labels_are_estimated_on_demand(opened: Any, flights: str) -> None:
+    tab = Tab(opened, flights)
+    tab.go("/tasks/late")
+    assert "estimated" not in tab.text()
+    tab.page.get_by_label("estimate of missing labels").check()
+    tab.page.get_by_text("estimated", exact=True).first.wait_for()
+    assert "estimate=1" in tab.at()
+    tab.close()
+
+
 def test_a_stretch_that_is_dragged_over_is_compared_and_stays_in_the_address(opened: Any, flights: str) -> None:
     tab = Tab(opened, flights)
     tab.go("/tasks/late?start=2013-10-01&end=2013-12-31")

@@ -236,6 +236,8 @@ export interface TaskPage {
   window: Window;
   metric: string;
   metrics: MetricValue[];
+  /** Whether there are parts whose labels can still come, which can be estimated. */
+  unsettled: boolean;
   /** The names of all metrics of such a task. */
   available: string[];
   value: Value;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from fourfold.metrics import known_metrics, parse
 from fourfold.metrics.classification import CELLS
 from fourfold.metrics.estimate import KINDS_OF_TASK
 from fourfold.metrics.scores import score_counts
-from fourfold.model import DAY, EVERYTHING, Incident, Owner, Status, Task, Value, slice_key
+from fourfold.model import DAY, EVERYTHING, Incident, Owner, Status, Task, Value, Window, slice_key
 from fourfold.query.counts import CurrentCounts, OwnerCounts, by_window, pooled
 from fourfold.query.filtered import Filter, FilteredCounts, chosen
 from fourfold.query.reader import Reader
@@ -68,6 +69,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
             "dimensions": [list(dimension.names) for dimension in task.dimensions],
         },
         "window": forms.window(shown), "metric": wanted, "value": forms.value(value),
+        "unsettled": bool(_unsettled(task, result)),
         "metrics": [
             {
                 "metric": m, "title": parse(m, "task", task.kind).title,
@@ -152,16 +154,22 @@ def _expected(
 
 def _estimates(reader: Reader, task: Task, wanted: str, asked: Asked, shown: Shown, result: Result) -> dict[int, Value]:
     """The metric as expected once all labels are in, of the parts that are not settled; on demand, as it takes long."""
-    if asked.more.get("estimate") != "1" or task.kind not in KINDS_OF_TASK:
+    unsettled = _unsettled(task, result)
+    if asked.more.get("estimate") != "1" or not unsettled:
         return {}
-    unsettled = [row.window.start for row in result if row.value.status is Status.PROVISIONAL]
-    if not unsettled:
-        return {}
+    recent = dataclasses.replace(shown, window=Window(unsettled[0], shown.window.end))
     try:
-        found = shown.metric(reader, task.name, wanted, where=asked.where, estimate=True)
+        found = recent.metric(reader, task.name, wanted, where=asked.where, estimate=True)
     except InputError:  # a metric that is not estimated
         return {}
-    return {row.window.start: row.value for row in found if row.window.start >= unsettled[0]}
+    return {row.window.start: row.value for row in found}
+
+
+def _unsettled(task: Task, result: Result) -> list[int]:
+    """Where the parts begin whose labels can still come, some or all of them, if such a task is estimated."""
+    if task.kind not in KINDS_OF_TASK:
+        return []
+    return [r.window.start for r in result if r.value.status is not Status.SETTLED and r.value.coverage is not None]
 
 
 def _limits(reader: Reader, task: Task, wanted: str) -> list[Limit]:

@@ -3,7 +3,7 @@ import { apiUrl, usePageApi } from "../api";
 import { Chart } from "../chart/chart";
 import { count, fixed, iso, length, ofMetric, share, words } from "../format";
 import { Box } from "../parts/box";
-import { Chips, Export, Range, Toggle, spanOf, useHidden } from "../parts/filters";
+import { Chips, Export, More, Range, Toggle, spanOf, useHidden } from "../parts/filters";
 import { Incidents } from "../parts/incidents";
 import { A, filtered, Name } from "../parts/link";
 import { Head, Ready, Section } from "../parts/ready";
@@ -13,7 +13,7 @@ import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
 import { changedBy, part, set, usePlace } from "../route";
 import type { Answer, ChartSpec, MetricValue, SliceRow, TaskPage } from "../types";
 
-const TAKES = ["metric", "start", "end", "every", "by", "only", "without"];
+const TAKES = ["metric", "start", "end", "every", "by", "only", "without", "estimate"];
 
 export function Task({ name }: { name: string }) {
   const path = `/tasks/${part(name)}`;
@@ -68,6 +68,7 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
       <div class="chart-tools">
         <Toggle name="expected" label="expected range" />
         <Toggle name="interval" label="interval" />
+        {data.unsettled && <More name="estimate" label="estimate of missing labels" />}
         <span class="quiet">
           <Settled value={data.value} /> {data.value.coverage !== null && <>labels of <Coverage value={data.value.coverage} /></>}
           {data.value.n !== null && <>, {count(data.value.n)} records</>}

@@ -104,6 +104,17 @@ export function Toggle({ name, label }: { name: string; label: string }) {
   );
 }
 
+/** What takes long to work out, and is left out until it is asked for. */
+export function More({ name, label }: { name: string; label: string }) {
+  const on = usePlace().query.get(name) === "1";
+  return (
+    <label class="toggle">
+      <input type="checkbox" checked={on} onChange={() => set({ [name]: on ? null : "1" }, { replace: true })} />
+      {label}
+    </label>
+  );
+}
+
 /** What is shown, as a file. */
 export function Export({ url }: { url: string }) {
   const to = (format: string): string => `${url}${url.includes("?") ? "&" : "?"}format=${format}`;
