@@ -184,7 +184,7 @@ function Findings({ rows, charts }: { rows: readonly Finding[]; charts: Record<s
       columns={[
         { head: "Began", class: "fit", cell: (row) => <Onset at={row.began} low={row.began_low} high={row.began_high} /> },
         { head: "Where", cell: (row) => <span class={`depth depth-${Math.min((row.depth ?? 0) - least, 6)}`}>{row.where.href ? <A href={row.where.href}><Name text={row.where.label} /></A> : <Name text={row.where.label} />}</span> },
-        { head: "What", class: "wide", cell: (row) => <Name text={row.what} /> },
+        { head: "What", class: "wide rest", cell: (row) => <Name text={row.what} /> },
         { head: "Value", number: true, class: "fit", cell: (row) => number(row.value) },
         { head: "Expected", number: true, class: "fit", cell: (row: Finding) => expected(row) },
         { head: "Records", number: true, class: "fit", cell: (row) => number(row.n) },

@@ -8,7 +8,7 @@ import { Onset, Time } from "./time";
 
 const columns: Column<IncidentRow>[] = [
   { head: "Severity", class: "fit", cell: (row) => <Mark state={ended(row) ? "ended" : row.severity} text={row.severity} /> },
-  { head: "What", class: "wide", cell: (row) => <A href={row.href}><Name text={row.title} /></A> },
+  { head: "What", class: "wide rest", cell: (row) => <A href={row.href}><Name text={row.title} /></A> },
   { head: "Began", class: "fit", cell: (row) => <Onset at={row.began} low={row.began_low} high={row.began_high} /> },
   { head: "Where it began", class: "fit", cell: (row) => (row.where.href ? <A href={row.where.href}><Name text={row.where.label} /></A> : <Name text={row.where.label} />) },
   { head: "State", class: "fit", cell: (row) => <>{words(row.state)}{row.until && row.state === "snoozed" ? <> until <Time at={row.until} /></> : null}</> },
