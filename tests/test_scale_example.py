@@ -45,6 +45,9 @@ def test_what_differs_is_told(example: Any, capsys: pytest.CaptureFixture[str]) 
     assert example.compare([row | {"value": float("inf")}], [row | {"value": float("inf")}]) == 0
     assert example.compare([row], [row | {"value": 0.5001}]) == 1
     assert example.compare([row], [row | {"n": 11}]) == 1
+    of_bins = row | {"metric": "quantile(0.5)"}
+    assert example.compare([of_bins], [of_bins | {"value": 0.501}]) == 0
+    assert example.compare([of_bins], [of_bins | {"value": 0.51}]) == 1
     assert example.compare([row], [row | {"value": None}]) == 1
     assert example.compare([row], []) == 1
     assert example.compare([], []) == 1
