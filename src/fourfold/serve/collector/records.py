@@ -45,9 +45,9 @@ async def post(call: Call) -> Response:
     A record that cannot be logged goes to quarantine and costs no other. With an Idempotency-Key, a request that is
     repeated within a day counts once; one with other records under the same key is another request, and loses none.
     """
-    content = await call.request.body()
+    content, project = await call.request.body(), await call.project()
     read = run_in_threadpool if len(content) > _LARGE else _at_once
-    given = await read(_given, call, content)
+    given = await read(_given, call, project, content)
     await call.service.committer.commit(given)
     return taken([given])
 
@@ -109,14 +109,14 @@ async def _at_once(work: Callable[..., Given], *arguments: Any) -> Given:
     return work(*arguments)
 
 
-def _given(call: Call, content: bytes) -> Given:
+def _given(call: Call, project: str, content: bytes) -> Given:
     """What a request brings.
 
     Raises:
         InputError: it is no JSON, or names what is not there.
     """
     request = call.request
-    project, stream = call.project(), check_stream(request.path_params["stream"])
+    stream = check_stream(request.path_params["stream"])
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     rows, spoiled = _lines(content) if kind in LINES else _rows(parsed_json(content))
     if len(rows) + len(spoiled) > limits.RECORDS:
