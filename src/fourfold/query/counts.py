@@ -76,11 +76,11 @@ class CurrentCounts:
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``OwnerCounts``."""
-        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).by_version()
+        return self._reader.plan_of(self._owner).by_version()
 
     def is_identifier(self, column: str) -> bool:
         """See ``OwnerCounts``."""
-        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).identifier(column)
+        return self._reader.plan_of(self._owner).identifier(column)
 
 
 class PastCounts:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fourfold.state import StateError
 
-WITHIN = 2.0  # seconds for an answer that is read
+WITHIN = 5.0  # seconds for an answer that is read: a machine may be busy
 WRITTEN_WITHIN = 30.0  # seconds for one that is written: writers wait for each other
 _THREADS = 4
 T = TypeVar("T")
