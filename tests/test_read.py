@@ -53,6 +53,22 @@ def test_without_start_and_end_all_there_is_is_one_window(filled: Store) -> None
     assert row.value.coverage == 0.8
 
 
+def test_one_record_ahead_of_now_moves_no_window_that_ends_with_the_data(filled: Store) -> None:
+    filled.writer.catch_up()
+    owner, now, ends = resolve(filled.reader, "predict").owner, time.time(), {}
+    for ahead in (False, True):
+        if ahead:
+            later = int(now) + 300 * DAY
+            Sender(filled).records("predict", [{"key": "ahead", "time": later, "log_time": int(now), "score": 0.5}])
+            filled.writer.catch_up()
+        shown = Asked().window(filled.reader, owner, now, default="-7d")
+        ends[ahead] = shown.window, filled.metric("predict", "rows", start="-7d")[0].window
+        assert (shown.data_end > now) is ahead
+    assert ends[True] == ends[False]
+    assert filled.metric("predict", "rows").value.value == 201
+    assert Asked(end=str(int(now) + 400 * DAY)).window(filled.reader, owner, now).window.end > now
+
+
 @pytest.mark.parametrize(("target", "name"), [("late", "recall"), ("predict", "rows"), ("predict.score", "mean")])
 def test_a_length_before_the_end_of_the_data_is_what_reports_and_pages_take_it_for(
     filled: Store, target: str, name: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 from fourfold.errors import InputError
 from fourfold.model import DAY, HOUR, Window, is_before_end, length, when
 from fourfold.query.counts import OwnerCounts
 from fourfold.query.result import Moment
+from fourfold.state.series import LAST
 
 _MOST = 100_000
 OLDER = "hours are kept for 60 days; use every='1d' for older records"
@@ -64,19 +66,32 @@ def windows(
 def _until(
     source: OwnerCounts, days: tuple[int, int], start: Moment | None, end: Moment | None, every: str | None
 ) -> int:
-    """The end of the data: of the newest day, or, where hours are asked for before it, of the newest hour."""
+    """The end of all data, by whole days; for lengths before it, of what is not ahead of now (``data_end``)."""
     before = [str(moment) for moment in (start, end) if is_before_end(moment)]
-    if any(text.endswith("h") for text in (*before, every or "")) and before:
-        return data_end(source, HOUR)
-    return days[1] + DAY
+    if not before:
+        return days[1] + DAY
+    by_hours = any(text.endswith("h") for text in (*before, every or ""))
+    return data_end(source, HOUR if by_hours else DAY, time.time())
 
 
-def data_end(source: OwnerCounts, unit: int) -> int:
-    """The end of the data: of the newest hour, or of the newest day; without data, that of 1970's first second."""
-    days, hours = source.span(DAY), source.span(HOUR)
+def data_end(source: OwnerCounts, unit: int, now: float | None = None) -> int:
+    """The end of the data: of the newest hour, or of the newest day; without data, 0.
+
+    What lies ahead of ``now`` is left aside, so that one record with a wrong time moves no window; unless all does.
+    """
+    before = LAST if now is None else (int(now) // HOUR + 1) * HOUR
+    days = _until_now(source, DAY, before)
     if days is None:
         return 0
-    return hours[1] + HOUR if unit == HOUR and hours is not None and hours[1] >= days[1] else days[1] + DAY
+    hours = _until_now(source, HOUR, before) if unit == HOUR else None
+    return hours + HOUR if hours is not None and hours >= days else days + DAY
+
+
+def _until_now(source: OwnerCounts, level: int, before: int) -> int | None:
+    known = source.span(level)
+    if known is None:
+        return None
+    return known[1] if known[1] < before else (source.span(level, before) or known)[1]
 
 
 def is_older(source: OwnerCounts, window: Window, level: int) -> bool:

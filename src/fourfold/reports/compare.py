@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -95,7 +96,7 @@ def compare(reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | 
     stream, dimension = _origin(reader, tuple(sorted(a)), streams, tasks)
     extent = Extent()
     if window is not None:
-        until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), HOUR)
+        until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), HOUR, time.time())
         end = when(window[1], "window", until) * 1_000_000
         start = when(window[0], "window", end // 1_000_000) * 1_000_000
         if start >= end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from fourfold.engine import Discrepancy
@@ -91,7 +92,7 @@ def _known(reader: Reader, stream: str) -> None:
 
 
 def _window(reader: Reader, stream: str, start: Moment | None, end: Moment | None) -> Window:
-    until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), DAY)
+    until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), DAY, time.time())
     last = EVER.end if end is None else when(end, "end", until)
     first = EVER.start if start is None else when(start, "start", until if end is None else last)
     for name, moment, at in (("start", start, first), ("end", end, last)):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fourfold.counts.binning import Ints
 from fourfold.model import EVERYTHING, Owner, Series
 from fourfold.state.database import readable
-from fourfold.state.series import ENDS
+from fourfold.state.series import ENDS, LAST
 from fourfold.state.statements import chunked
 from fourfold.state.tables import counts, series
 
@@ -76,7 +76,7 @@ def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, i
 
 def spans(connection: sa.Connection, project: str, level: int) -> dict[Owner, tuple[int, int]]:
     """Each stream's first and last bucket."""
-    found = connection.execute(_SPANS, {"project": project, "level": level})
+    found = connection.execute(_SPANS, {"project": project, "level": level, "before": LAST})
     return {owner: (first, last) for owner, first, last in found if first is not None}
 
 

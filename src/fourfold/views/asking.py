@@ -74,9 +74,10 @@ class Asked:
         days, hours = source.span(DAY), source.span(HOUR)
         if days is None:
             first, last = (int(now) // DAY * DAY - DAY, int(now) // DAY * DAY)
+            until = last
         else:
-            first, last = days[0], data_end(source, HOUR)
-        end = when(self.end, "end", last) if self.end else last
+            first, last, until = days[0], data_end(source, HOUR), data_end(source, HOUR, now)
+        end = when(self.end, "end", until) if self.end else until
         start = when(self.start or default, "start", end) if self.start or default else first
         if not self.start:
             start = max(start, min(first, end - HOUR))
