@@ -6,6 +6,7 @@ Each record is what ``ff.log`` takes as a dict, and is stored the same.
 from __future__ import annotations
 
 import asyncio
+import collections
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -42,8 +43,9 @@ class RunId(NamedTuple):
 async def post(call: Call) -> Response:
     """Log records of a stream: one as an object, several as an array, or one on each line (application/x-ndjson).
 
-    A record that cannot be logged goes to quarantine and costs no other. With an Idempotency-Key, a request that is
-    repeated within a day counts once; one with other records under the same key is another request, and loses none.
+    A record that cannot be logged goes to quarantine and costs no other; one whose time cannot be read, or is
+    implausible, counts as of now, and "times" in the answer says how many did. With an Idempotency-Key, a request that
+    is repeated within a day counts once; one with other records under the same key is another request, and loses none.
     """
     content, project = await call.request.body(), await call.project()
     read = run_in_threadpool if len(content) > _LARGE else _at_once
@@ -53,10 +55,15 @@ async def post(call: Call) -> Response:
 
 
 def taken(several: Sequence[Given]) -> Response:
-    """The answer: how many records were taken, and which of the request's were not, and why."""
+    """The answer: how many records were taken, and which of the request's were not, and why.
+
+    ``times``, where some are wrong, says how many, in which way: these records count as of when they came.
+    """
     rejected = sorted((place, reason) for given in several for place, reason in given.rejected.items())
     count = sum(given.rows for given in several) - len(rejected)
-    return answered({"taken": count, "rejected": [{"record": place, "reason": reason} for place, reason in rejected]})
+    said = {"taken": count, "rejected": [{"record": place, "reason": reason} for place, reason in rejected]}
+    times = sum((given.mistakes for given in several), collections.Counter[str]())
+    return answered({**said, "times": dict(times)} if times else said)
 
 
 def once(*parts: str) -> str:
