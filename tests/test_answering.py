@@ -16,13 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 import fourfold as ff
 from fourfold.config import Settings, load
 from fourfold.errors import FourfoldError, InputError, StoreError, UnknownNameError
+from fourfold.log import state_at
 from fourfold.query.reader import Reader
-from fourfold.serve.answering import Answering, Question, answer
-from fourfold.views import home, search, stream
+from fourfold.serve.answering import Answering, Question, View, answer
+from fourfold.state import catalogue, open_state
+from fourfold.views import column, home, incident, pipeline, run, search, stream, streams, tasks
 from fourfold.views.asking import Asked
 from fourfold.views.page import Page
 from tests.collectors import is_gone, wait_until
@@ -94,6 +97,31 @@ def test_an_answer_is_the_same_wherever_it_is_worked_out(settings: Settings, ans
             question = Question(view, asked, form, NOW)
             assert answering.answer("flights", question) == answer(reader, question)
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("view", "asked"),
+    [
+        (stream.page, {"stream": "predict"}), (column.page, {"stream": "predict", "column": "score"}), (home.page, {}),
+        (streams.page, {}), (tasks.page, {}), (incident.list_page, {}), (pipeline.page, {}), (run.page, {}),
+    ],
+)  # fmt: skip
+def test_a_page_just_after_a_write_reads_with_statements_that_are_there(
+    settings: Settings, view: View, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, other = Reader.open(settings.place, "flights"), open_state(*state_at(settings.place))
+    question = Question(view, list(asked.items()), "", NOW)
+    answer(reader, question)
+    with other.write() as connection:
+        catalogue.set_cursors(connection, "another project", ["job"], {"stream": 1})
+    read, built = list[str](), list[object]()
+    sa.event.listen(reader.database.engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+    select = sa.select
+    monkeypatch.setattr(sa, "select", lambda *columns: built.append(columns) or select(*columns))  # type: ignore[func-returns-value]
+    answer(reader, question)
+    assert read and not built
+    reader.close()
+    other.close()
 
 
 def formulas(reader: Reader, asked: Asked, now: float) -> Page:

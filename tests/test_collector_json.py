@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,38 @@ def test_records_as_json_are_stored_as_those_that_are_logged(served: Served, tmp
         ff.log("predict", record, key="id", time="at")
     session.close()
     answer = served.client.post(f"{RECORDS}?key=id&time=at", json=MANY)
-    assert answer.json() == {"taken": 4, "rejected": []}
+    assert answer.json() == {"taken": 4, "rejected": [], "times": {"unreadable": 1}}
     expected = [{k: v for k, v in row.items() if k != "_ff_time"} for row in stored(tmp_path / "logged", "predict")]
     found = stored(served.folder, "predict")
     assert [{k: v for k, v in row.items() if k != "_ff_time"} for row in found] == expected
     assert str(found[0]["_ff_time"]) == "2024-05-01 10:00:00+00:00"
+
+
+def test_times_that_are_mistakes_are_told_to_who_sent_them(served: Served) -> None:
+    wrong = ["yesterday", True, "1900-01-01", "2400-01-01", -1e300, "2024-05-01", None]
+    alike = [{"id": n, "at": at} for n, at in enumerate(wrong)]
+    answer = served.client.post(f"{RECORDS}?key=id&time=at", json=alike)
+    assert answer.json() == {"taken": 7, "rejected": [], "times": {"unreadable": 2, "implausible": 3}}
+    mixed = [*alike, {"id": "x", "at": "tomorrow", "score": "text"}, {"id": "y", "at": "later", "score": 1.5}]
+    for key in ("", "k"):
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = served.client.post(f"{RECORDS}?key=id&time=at", json=mixed, headers=headers)
+        assert answer.json()["times"] == {"unreadable": 4, "implausible": 3}
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "time": "1800-01-01T00:00:00Z", "data": {}}
+    headers = {"Content-Type": "application/cloudevents+json"}
+    answer = served.client.post("/v1/events?project=flights", json=event, headers=headers)
+    assert answer.json() == {"taken": 1, "rejected": [], "times": {"implausible": 1}}
+    assert "times" not in served.client.post(f"{RECORDS}?key=id", json=alike).json()
+
+
+def test_requests_that_come_together_are_told_of_their_own_times() -> None:
+    def given(*times: Any) -> Given:
+        records = [Record("s", {"at": at, "x": 1}, {}, None, "at", time.time_ns(), None) for at in times]
+        return Given("p", "s", records, 0, places=range(len(records)))
+
+    several = [given("2024-05-01", "no time"), given("2024-05-01"), given("1850-01-01", "no time", "2024-05-01")]
+    assert len(list(gather(several, PLAUSIBLE, lambda: "w-000000000001"))) == 1
+    assert [dict(one.mistakes) for one in several] == [{"unreadable": 1}, {}, {"implausible": 1, "unreadable": 1}]
 
 
 VALUES = st.recursive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 import fourfold as ff
 from fourfold import config
 from fourfold.model import DAY, HOUR, Status
+from fourfold.query.target import resolve
 from fourfold.store import Store
+from fourfold.views.asking import Asked
 from tests.support import START, Sender
 
 TASK = config.make_task("late", prediction="predict.score", label="arrivals.late", slices=["side"], horizon="3d")
@@ -48,6 +51,34 @@ def test_without_start_and_end_all_there_is_is_one_window(filled: Store) -> None
     assert (row.window.start, row.window.end) == (START, START + 10 * DAY)
     assert row.value.n == 160
     assert row.value.coverage == 0.8
+
+
+def test_one_record_ahead_of_now_moves_no_window_that_ends_with_the_data(filled: Store) -> None:
+    filled.writer.catch_up()
+    owner, now, ends = resolve(filled.reader, "predict").owner, time.time(), {}
+    for ahead in (False, True):
+        if ahead:
+            later = int(now) + 300 * DAY
+            Sender(filled).records("predict", [{"key": "ahead", "time": later, "log_time": int(now), "score": 0.5}])
+            filled.writer.catch_up()
+        shown = Asked().window(filled.reader, owner, now, default="-7d")
+        ends[ahead] = shown.window, filled.metric("predict", "rows", start="-7d")[0].window
+        assert (shown.data_end > now) is ahead
+    assert ends[True] == ends[False]
+    assert filled.metric("predict", "rows").value.value == 201
+    assert Asked(end=str(int(now) + 400 * DAY)).window(filled.reader, owner, now).window.end > now
+
+
+@pytest.mark.parametrize(("target", "name"), [("late", "recall"), ("predict", "rows"), ("predict.score", "mean")])
+def test_a_length_before_the_end_of_the_data_is_what_reports_and_pages_take_it_for(
+    filled: Store, target: str, name: str
+) -> None:
+    filled.writer.catch_up()
+    owner = resolve(filled.reader, target).owner
+    for start, end, every in (("-1d", "", "1d"), ("-36h", "-12h", "1h"), ("-2d", "-1d", "1d"), ("-1w", "", "1d")):
+        shown = Asked(start=start, end=end, every=every).window(filled.reader, owner, time.time())
+        found = filled.metric(target, name, start=start, end=end or None, every=every)
+        assert (found[0].window.start, found[-1].window.end) == (shown.window.start, shown.window.end), (start, end)
 
 
 def test_windows_cover_the_span_without_gaps_and_their_counts_add_up(filled: Store) -> None:
@@ -145,6 +176,9 @@ def test_a_distance_is_against_all_before_another_column_or_another_window(fille
         (("late", "recall"), {"by": ["side", "x"]}, "No slice of late named 'side × x'"),
         (("late", "recall"), {"every": "monthly"}, "every='monthly' is not a length of time"),
         (("late", "recall"), {"every": "0d"}, "every='0d'"),
+        (("late", "recall"), {"start": "-7x"}, "start='-7x' is not a length of time before the end of the data"),
+        (("late", "recall"), {"start": "-0d"}, "start='-0d' is not a length"),
+        (("late", "recall"), {"end": "last week"}, "end='last week' is not a moment; .* or '-7d'"),
         (("late", "recall"), {"start": START + DAY, "end": START}, "the window is empty"),
         (("late", "recall"), {"against": "predict.x"}, "against= is for distances"),
         (("late", "recall"), {"estimate": "eror"}, "estimate='eror': give True or False"),

@@ -18,8 +18,8 @@ from fourfold.config import Settings
 from fourfold.log import Inbox, Quarantine, messages
 from fourfold.model.access import Role
 from fourfold.sdk.batch import prepare, with_batch
-from fourfold.serve.access import AGAIN_AFTER
 from fourfold.serve.app import ENDPOINTS, application
+from fourfold.serve.known import AGAIN_AFTER
 from fourfold.serve.service import LOOPBACK, Reach, Service
 from fourfold.state import tokens
 from fourfold.store import Store

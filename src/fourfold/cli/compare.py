@@ -17,7 +17,7 @@ from fourfold.reports.compare import compare
 def command(
     a: Annotated[str, typer.Argument(help="A slice: carrier=AA, or carrier=AA,origin=JFK.")],
     b: Annotated[str, typer.Argument(help="The other slice, with the same columns.")],
-    start: Annotated[str | None, typer.Option(help="The start, such as 2013-04-01.")] = None,
+    start: Annotated[str | None, typer.Option(help="From when: 2013-04-01, or -7d: so long before the end.")] = None,
     end: Annotated[str | None, typer.Option(help="The end, exclusive.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many differences.")] = 20,
     store: StoreOption = None,

@@ -22,8 +22,8 @@ from fourfold.reports.tasks import targets
 def command(
     target: Annotated[str | None, typer.Argument(help="A task, a stream, or a column as stream.column.")] = None,
     metric: Annotated[str | None, typer.Argument(help='A metric, such as recall or "quantile(0.9)".')] = None,
-    start: Annotated[str | None, typer.Option(help="The start, such as 2013-04-01.")] = None,
-    end: Annotated[str | None, typer.Option(help="The end, exclusive.")] = None,
+    start: Annotated[str | None, typer.Option(help="From when: 2013-04-01, or -7d: so long before the end.")] = None,
+    end: Annotated[str | None, typer.Option(help="Until when, exclusive; likewise, before the data's end.")] = None,
     by: Annotated[list[str] | None, typer.Option(help="A slice; for a crossed one, give each column.")] = None,
     every: Annotated[str | None, typer.Option(help="The length of a window: 1h, 1d, 7d, 4w.")] = None,
     against: Annotated[str | None, typer.Option(help="For a distance: another column as the reference.")] = None,

@@ -15,13 +15,13 @@ from fourfold.views.asking import Asked
 from fourfold.views.document import document
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file, such as week.html.")]
-Start = Annotated[str, typer.Option("--start", help="From when: 2013-04-01, or -7d: so long before the data's end.")]
+Start = Annotated[str, typer.Option("--start", help="From when: 2013-04-01, or -7d: so long before the end.")]
 
 
 def command(
     output: Output = Path("report.html"),
     start: Start = "-28d",
-    end: Annotated[str, typer.Option("--end", help="Until when; likewise.")] = "",
+    end: Annotated[str, typer.Option("--end", help="Until when; likewise, before the data's end.")] = "",
     store: StoreOption = None,
     project: ProjectOption = None,
     json: JsonOption = False,

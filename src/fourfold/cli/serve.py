@@ -13,6 +13,7 @@ from fourfold.cli.options import ProjectOption, StoreOption, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.errors import ConfigError, InputError
 from fourfold.serve.service import LOOPBACK, Reach, Service
+from fourfold.state import tokens
 
 PORT = 4404
 
@@ -50,7 +51,7 @@ def command(
 
         watch_settings(settings.watch)  # a wrong setting is told at once
     service = Service(settings, Reach(LOOPBACK | names, local, secure))
-    if not local and service.access.is_empty:
+    if not local and not service.database.recall(tokens.listed):
         service.close()
         raise ConfigError(
             f"--host {host}: others could reach it, and no token was made yet; make one first, with 'fourfold tokens "

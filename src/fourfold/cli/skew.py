@@ -22,7 +22,7 @@ def command(
     by_key: Annotated[bool, typer.Option("--by-key", help="Compare the values of each key, from the log.")] = False,
     relative: Annotated[float, typer.Option(help="By key: numbers match within this share, and")] = 1e-6,
     absolute: Annotated[float, typer.Option(help="by key: this in addition.")] = 0.0,
-    start: Annotated[str | None, typer.Option(help="The first day of the current stream.")] = None,
+    start: Annotated[str | None, typer.Option(help="The first day of the current stream: 2013-04-01, or -7d.")] = None,
     end: Annotated[str | None, typer.Option(help="Its end, exclusive.")] = None,
     store: StoreOption = None,
     project: ProjectOption = None,

@@ -20,7 +20,18 @@ from fourfold.model.place import DUCKDB, ENGINES, SPARK, Address, Endpoint, Plac
 from fourfold.model.run import Artifact, Run, RunStatus
 from fourfold.model.standing import Standing
 from fourfold.model.task import ALL, Dimension, Part, StreamColumn, Sums, Task
-from fourfold.model.time import DAY, HOUR, KEEP_HOURS, Moment, Plausible, Window, seconds
+from fourfold.model.time import (
+    DAY,
+    HOUR,
+    KEEP_HOURS,
+    Moment,
+    Plausible,
+    Window,
+    is_before_end,
+    length,
+    seconds,
+    when,
+)  # fmt: skip
 from fourfold.model.value import Status, Value, percent
 
 __all__ = [
@@ -66,10 +77,13 @@ __all__ = [
     "Where",
     "Window",
     "finding_from_plain",
+    "is_before_end",
     "is_collector",
     "label_of",
+    "length",
     "percent",
     "seconds",
     "slice_key",
     "slice_names",
+    "when",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 
 from fourfold.errors import InputError
 
 HOUR = 3_600
 DAY = 86_400
 KEEP_HOURS = 60 * DAY  # how long counts by hour are kept; days stay
+_LENGTHS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
+_FURTHEST = 2**40  # seconds from 1970
 Moment = dt.datetime | dt.date | str | int | float
 
 
@@ -59,3 +62,43 @@ def seconds(moment: Moment, field: str) -> int:
             f"{field}={moment!r} is not a moment; give a date, a datetime, a text such as '2013-04-01' or "
             "'2013-04-01T12:00', or seconds since 1970"
         ) from error
+
+
+def length(text: str, field: str) -> int:
+    """A length of time in seconds: "7d".
+
+    Raises:
+        InputError: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,6})([hdw])", text)
+    if match is None or int(match[1]) == 0:
+        raise InputError(f"{field}={text!r} is not a length of time; use hours, days or weeks: '12h', '7d', '2w'")
+    return int(match[1]) * _LENGTHS[match[2]]
+
+
+def is_before_end(moment: Moment | None) -> bool:
+    """Whether it is a length before an end, such as "-7d", and no moment."""
+    return isinstance(moment, str) and moment.startswith("-")
+
+
+def when(moment: Moment, field: str, end: int) -> int:
+    """A moment, or a length before an end ("-7d"), in whole seconds since 1970; digits alone are such seconds.
+
+    Raises:
+        InputError: it is neither; the message names the field and the value.
+    """
+    if isinstance(moment, str) and moment.startswith("-"):
+        try:
+            return end - length(moment[1:], field)
+        except InputError:
+            raise InputError(
+                f"{field}={moment!r} is not a length of time before the end of the data; use hours, days or weeks: "
+                "'-12h', '-7d', '-2w'"
+            ) from None
+    try:
+        found = seconds(int(moment) if isinstance(moment, str) and re.fullmatch(r"\d{9,11}", moment) else moment, field)
+    except InputError as error:
+        raise InputError(f"{error}, or '-7d': so long before the end of the data") from error
+    if not -_FURTHEST < found < _FURTHEST:
+        raise InputError(f"{field}={moment!r} is no moment that records can have")
+    return found

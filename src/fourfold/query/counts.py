@@ -39,8 +39,8 @@ class OwnerCounts(Protocol):
     def panel(self, wanted: Sequence[Series], level: int, start: int, end: int, *, bins: bool) -> Panel:
         """As ``counts``, of one column and kind, with or without their bins (for kinds without labels)."""
 
-    def span(self, level: int) -> tuple[int, int] | None:
-        """The first and last bucket."""
+    def span(self, level: int, before: int = LAST) -> tuple[int, int] | None:
+        """The first and last bucket, of those that begin before a moment."""
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """The binnings, by column and version."""
@@ -70,17 +70,17 @@ class CurrentCounts:
             panel = series.panel(connection, wanted, level, start, end, bins=bins)
         return dataclasses.replace(panel, known=self.binnings())
 
-    def span(self, level: int) -> tuple[int, int] | None:
+    def span(self, level: int, before: int = LAST) -> tuple[int, int] | None:
         """See ``OwnerCounts``."""
-        return self._reader.database.recall(series.span, self._reader.project, self._owner, level)
+        return self._reader.database.recall(series.span, self._reader.project, self._owner, level, before)
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``OwnerCounts``."""
-        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).by_version()
+        return self._reader.plan_of(self._owner).by_version()
 
     def is_identifier(self, column: str) -> bool:
         """See ``OwnerCounts``."""
-        return self._reader.database.recall(catalogue.plan, self._reader.project, self._owner).identifier(column)
+        return self._reader.plan_of(self._owner).identifier(column)
 
 
 class PastCounts:
@@ -126,12 +126,11 @@ class PastCounts:
         panel = of_table(self.counts(wanted, level, start, end), wanted[0].column, wanted[0].kind, bins=bins)
         return dataclasses.replace(panel, known=self.binnings())
 
-    def span(self, level: int) -> tuple[int, int] | None:
+    def span(self, level: int, before: int = LAST) -> tuple[int, int] | None:
         """See ``OwnerCounts``."""
-        if self._table.num_rows == 0:
-            return None
         buckets = self._table["bucket"].to_numpy() // level * level
-        return int(buckets.min()), int(buckets.max())
+        buckets = buckets[buckets < before]
+        return (int(buckets.min()), int(buckets.max())) if len(buckets) else None
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``OwnerCounts``."""

@@ -14,6 +14,7 @@ from fourfold.counts.binning import Binning
 from fourfold.errors import InputError
 from fourfold.model import Series, slice_key
 from fourfold.query.counts import OwnerCounts
+from fourfold.state.series import LAST
 
 Values = frozenset[str | None]
 
@@ -104,9 +105,9 @@ class FilteredCounts:
         moved = dataclasses.replace(panel, slices=slices, series=pa.array(places, pa.int64()).to_numpy())
         return moved.rebucket(moved.buckets)
 
-    def span(self, level: int) -> tuple[int, int] | None:
+    def span(self, level: int, before: int = LAST) -> tuple[int, int] | None:
         """See ``OwnerCounts``."""
-        return self._source.span(level)
+        return self._source.span(level, before)
 
     def binnings(self) -> dict[tuple[str, int], Binning]:
         """See ``OwnerCounts``."""

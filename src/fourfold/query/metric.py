@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Sequence
 
 from fourfold.errors import ConfigError, InputError, suggest
 from fourfold.metrics import FromLog, Question, parse
 from fourfold.metrics.custom import REGISTERED
-from fourfold.model import Dimension, Sums, Value, Window
+from fourfold.model import Dimension, Sums, Value, Window, when
 from fourfold.query import ways
 from fourfold.query.counts import CurrentCounts, OwnerCounts, PastCounts
 from fourfold.query.filtered import ALL_RECORDS, Filter, FilteredCounts, check_counted
@@ -68,12 +69,16 @@ def metric(
                 raise InputError(f"{question.text}: of some slices only, ask for counts as they are now")
             check_counted(source, str(found.owner), where, names)
             source = FilteredCounts(source, where)
-        if moment is not None or _is_function(question):
-            _check_kept(reader, found, start, moment)
         windows, level = windows_of(source, start, end, every)
+        if moment is not None or _is_function(question):
+            asked = windows[0].start if start is not None and windows else None
+            _check_kept(reader, found, asked, moment)
         if not windows:
+            now = int(time.time())
             span = (
-                Window(0, 0) if start is None or end is None else Window(seconds(start, "start"), seconds(end, "end"))
+                Window(0, 0)
+                if start is None or end is None
+                else Window(when(start, "start", when(end, "end", now)), when(end, "end", now))
             )
             why = "" if moment is None else f" by {as_of}"
             return Result(
@@ -111,11 +116,11 @@ def _check_way(question: Question, **ways: object) -> None:
         raise InputError(f"{question.text} is a function of logged records; {given[0]}= does not apply")
 
 
-def _check_kept(reader: Reader, target: Target, start: Moment | None, as_of: int | None) -> None:
+def _check_kept(reader: Reader, target: Target, start: int | None, as_of: int | None) -> None:
     """Reject questions about records that the log has erased; only their current counts are left."""
     streams = target.task.streams if target.task is not None else (target.stream,)
     closed = reader.database.recall(catalogue.closed_before, reader.project, streams)
-    query = [seconds(start, "start")] if start is not None else []
+    query = [start] if start is not None else []
     query += [as_of // 1_000_000] if as_of is not None else []
     if closed is not None and query and min(query) < closed:
         day = dt.datetime.fromtimestamp(closed, dt.UTC).date()

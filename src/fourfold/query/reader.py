@@ -75,7 +75,11 @@ class Reader:
 
     def plan(self, stream: str) -> Plan:
         """The plan of a stream's columns, for counting more of its data elsewhere."""
-        return self.recall(catalogue.plan, Owner.of_stream(stream))
+        return self.plan_of(Owner.of_stream(stream))
+
+    def plan_of(self, owner: Owner) -> Plan:
+        """What is fixed of an owner's columns."""
+        return self.recall(catalogue.plans, (owner,))[owner]
 
     def log_versions(self) -> dict[str, int | None]:
         """The version of each stream's log; None for streams with counts only."""

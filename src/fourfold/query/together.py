@@ -15,7 +15,7 @@ from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Series, Window
 from fourfold.query.counts import pooled
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
-from fourfold.state import bulk, catalogue
+from fourfold.state import bulk, catalogue, series
 from fourfold.state.bulk import StoredCounts
 from fourfold.state.packing import unpack_all, unpack_labels
 
@@ -61,7 +61,7 @@ def together(
     A stream that is not counted by the names of the filter is left out. Registers are not read.
     """
     wanted = {Owner.of_stream(name) for name in streams}
-    known = [(owner, entry) for owner, entry in reader.recall(bulk.of_streams) if owner in wanted]
+    known = _series(reader, wanted)
     chosen = {
         entry.id: (owner, entry)
         for owner, entry in known
@@ -82,6 +82,13 @@ def together(
         if counted is not None:
             found[name] = counted
     return found
+
+
+def _series(reader: Reader, wanted: Collection[Owner]) -> list[tuple[Owner, Series]]:
+    """The series of some streams: of one, they are not looked for among those of all."""
+    if len(wanted) > 1:
+        return [(owner, entry) for owner, entry in reader.recall(bulk.of_streams) if owner in wanted]
+    return [(owner, entry) for owner in wanted for entry in reader.recall(series.find, owner)]
 
 
 def slices_of(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
+import time
 
 from fourfold.errors import InputError
-from fourfold.model import DAY, HOUR, Window
+from fourfold.model import DAY, HOUR, Window, is_before_end, length, when
 from fourfold.query.counts import OwnerCounts
-from fourfold.query.result import Moment, seconds
+from fourfold.query.result import Moment
+from fourfold.state.series import LAST
 
-_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _MOST = 100_000
 OLDER = "hours are kept for 60 days; use every='1d' for older records"
 
@@ -20,7 +20,8 @@ def windows(
 ) -> tuple[list[Window], int]:
     """The requested windows, and the level (hour or day) of the counts to read for them.
 
-    Without ``start``, everything older than the kept hours is one window, the first (see ``is_older``).
+    An end of "-7d" is so long before the end of the data, such a start so long before the end. Without ``start``,
+    everything older than the kept hours is one window, the first (see ``is_older``).
 
     Raises:
         InputError: no window, too many, or hours for times of which only days are kept.
@@ -29,8 +30,9 @@ def windows(
     days = source.span(DAY)
     if days is None:
         return [], DAY
-    first = seconds(start, "start") if start is not None else days[0]
-    last = seconds(end, "end") if end is not None else days[1] + DAY
+    until = _until(source, days, start, end, every)
+    last = when(end, "end", until) if end is not None else until
+    first = when(start, "start", last) if start is not None else days[0]
     if first >= last:
         there = f"the records are from {_day(days[0])} to {_day(days[1])}"
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}; {there}")
@@ -61,6 +63,37 @@ def windows(
     return [*older, *(Window(at, min(at + step, last)) for at in range(first, last, step))], level
 
 
+def _until(
+    source: OwnerCounts, days: tuple[int, int], start: Moment | None, end: Moment | None, every: str | None
+) -> int:
+    """The end of all data, by whole days; for lengths before it, of what is not ahead of now (``data_end``)."""
+    before = [str(moment) for moment in (start, end) if is_before_end(moment)]
+    if not before:
+        return days[1] + DAY
+    by_hours = any(text.endswith("h") for text in (*before, every or ""))
+    return data_end(source, HOUR if by_hours else DAY, time.time())
+
+
+def data_end(source: OwnerCounts, unit: int, now: float | None = None) -> int:
+    """The end of the data: of the newest hour, or of the newest day; without data, 0.
+
+    What lies ahead of ``now`` is left aside, so that one record with a wrong time moves no window; unless all does.
+    """
+    before = LAST if now is None else (int(now) // HOUR + 1) * HOUR
+    days = _until_now(source, DAY, before)
+    if days is None:
+        return 0
+    hours = _until_now(source, HOUR, before) if unit == HOUR else None
+    return hours + HOUR if hours is not None and hours >= days else days + DAY
+
+
+def _until_now(source: OwnerCounts, level: int, before: int) -> int | None:
+    known = source.span(level)
+    if known is None:
+        return None
+    return known[1] if known[1] < before else (source.span(level, before) or known)[1]
+
+
 def is_older(source: OwnerCounts, window: Window, level: int) -> bool:
     """Whether a window asks for counts by the hour although only days are kept for it."""
     if level != HOUR:
@@ -74,9 +107,4 @@ def _day(seconds_: int) -> str:
 
 
 def _step(every: str | None) -> int | None:
-    if every is None:
-        return None
-    match = re.fullmatch(r"(\d+)([hdw])", every)
-    if not match or int(match[1]) == 0:
-        raise InputError(f"every={every!r} is not a length of time; use hours, days or weeks: '1h', '1d', '2w'")
-    return int(match[1]) * _UNITS[match[2]]
+    return None if every is None else length(every, "every")

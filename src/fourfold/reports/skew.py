@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from fourfold.engine import Discrepancy
 from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
-from fourfold.model import DAY, Window
+from fourfold.model import DAY, Owner, Window, when
 from fourfold.model.records import users
-from fourfold.query.counts import EVER, totals
+from fourfold.query.counts import EVER, CurrentCounts, totals
 from fourfold.query.reader import Reader
-from fourfold.query.result import Moment, seconds
+from fourfold.query.result import Moment
 from fourfold.query.table import Table
+from fourfold.query.windows import data_end
 from fourfold.state import catalogue
 
 
@@ -27,7 +29,7 @@ def skew(
         UnknownNameError: no such stream; the message lists the known ones.
         InputError: the window is empty or not in whole days.
     """
-    window = _window(start, end)
+    window = _window(reader, current, start, end)
     for stream in (reference, current):
         _known(reader, stream)
     there, here = totals(reader, reference), totals(reader, current, window)
@@ -89,11 +91,12 @@ def _known(reader: Reader, stream: str) -> None:
         raise suggest("stream", stream, list(known))
 
 
-def _window(start: Moment | None, end: Moment | None) -> Window:
-    first = EVER.start if start is None else seconds(start, "start")
-    last = EVER.end if end is None else seconds(end, "end")
-    for name, moment in (("start", start), ("end", end)):
-        if moment is not None and seconds(moment, name) % DAY:
+def _window(reader: Reader, stream: str, start: Moment | None, end: Moment | None) -> Window:
+    until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), DAY, time.time())
+    last = EVER.end if end is None else when(end, "end", until)
+    first = EVER.start if start is None else when(start, "start", until if end is None else last)
+    for name, moment, at in (("start", start, first), ("end", end, last)):
+        if moment is not None and at % DAY:
             raise InputError(f"{name}={moment!r}: give a whole day (UTC)")
     if first >= last:
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")

@@ -27,16 +27,21 @@ from fourfold.sdk.host import shown
 from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
+UNREADABLE, IMPLAUSIBLE = "unreadable", "implausible"  # what is wrong with a record's time
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Prepared(NamedTuple):
-    """A batch without its identity, the names of its key and time columns, and the number of unreadable times."""
+    """A batch without its identity, the names of its key and time columns, and the number of unreadable times.
+
+    ``mistakes``, where records were given one by one: which of them have such a time, by place, and in which way.
+    """
 
     table: pa.Table
     key: str | None
     time: str | None
     unreadable: int = 0
+    mistakes: Sequence[tuple[int, str]] = ()
 
 
 Found = list[tuple[Prepared, BaseException | None]]
@@ -160,7 +165,9 @@ def _plain_record(record: Record) -> _Row:
 
 
 def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
-    times, unreadable = [], []
+    times: list[int] = []
+    unreadable: list[str | None] = []
+    broken = set[int]()  # whose times cannot be read
     for row in rows:
         logged = row.record.logged // 1_000
         first, last = plausible_times.micros(logged)
@@ -168,12 +175,19 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
             micros = micros_of(row.time)
         except (ValueError, TypeError, OverflowError, ArithmeticError):
             micros = first - 1
+            broken.add(len(times))
         plausible = micros is None or first <= micros <= last
         times.append(logged if micros is None or not plausible else micros)
         unreadable.append(None if plausible else shown(row.time))
     table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
+    mistakes: Sequence[tuple[int, str]] = ()
     if wrong := len(rows) - unreadable.count(None):
         table = _beside(table, texts(unreadable))
+        mistakes = [
+            (place, UNREADABLE if place in broken else IMPLAUSIBLE)
+            for place, said in enumerate(unreadable)
+            if said is not None
+        ]
     logged_at = [row.record.logged // 1_000 for row in rows]
     meta = {
         KEY: texts([row.key for row in rows]),
@@ -188,6 +202,7 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
         next((r.key_name for r in rows if r.key_name), None),
         next((r.time_name for r in rows if r.time_name), None),
         wrong,
+        mistakes,
     )
 
 

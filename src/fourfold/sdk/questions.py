@@ -57,8 +57,10 @@ def metric(
     Args:
         target: a task ("late"), a stream ("predict") or a column ("predict.score").
         metric: a metric with its parameters ("recall", "quantile(0.9)"), or several; docs/metrics.md lists them.
-        start: the start, inclusive; without a time zone it is UTC. Default: the first record.
-        end: the end, exclusive. Default: after the last record.
+        start: the start, inclusive; without a time zone it is UTC. "-7d" is so long before the end. Default: the first
+            record.
+        end: the end, exclusive; "-7d" is so long before the end of the data: of its newest day, or, where hours are
+            asked for, of its newest hour. Default: after the last record.
         by: the slice to split by, as declared by a task on the stream; for a crossed one, all its columns.
         every: the length of a window: "1h", "1d", "7d". Default: one window.
         against: for a distance, the reference: another column, or a (start, end) of this one. Default: everything

@@ -13,11 +13,11 @@ from http import HTTPStatus
 from starlette.requests import HTTPConnection
 
 from fourfold.model.access import Role, Token
-from fourfold.state import Database, tokens
+from fourfold.serve.known import Facts, Known
+from fourfold.state import tokens
 
 COOKIE = "fourfold"
 LASTING = 12 * 3_600.0  # seconds of a person's session
-AGAIN_AFTER = 0.2  # seconds after which who sends is looked up again: a revoked token may send for so long
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -50,26 +50,25 @@ class Grant:
 
 
 class Access:
-    """Reads tokens from requests, and checks them against the state."""
+    """Reads tokens from requests, and checks them against what is known of the state."""
 
-    def __init__(self, database: Database, *, open_to_all: bool) -> None:
-        self._database, self._open = database, open_to_all
+    def __init__(self, known: Known, *, open_to_all: bool) -> None:
+        self._known, self._open = known, open_to_all
         self._senders: dict[tuple[str, str], Grant] = {}  # by what their requests carried
-        self._senders_until = 0.0
+        self._senders_of: Facts | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no token was ever made."""
-        return not self._database.recall(tokens.listed)
-
-    def grant(self, request: HTTPConnection, needed: Role) -> Grant:
+    async def grant(self, request: HTTPConnection, needed: Role) -> Grant:
         """What the request may do.
 
         Raises:
             Refused: it brings no valid token, or one that does not allow what is needed.
+            StateError: that cannot be known now: the state does not answer.
         """
         carried = request.headers.get("authorization", ""), request.cookies.get(COOKIE, "")
-        found = self._sender(carried) if needed == Role.INGEST else self._found(*carried)
+        if needed == Role.INGEST:
+            found = self._lately(carried) or await self._sender(carried)
+        else:
+            found = self._found(await self._known.now(), carried)
         if found is None:
             raise Refused(
                 HTTPStatus.UNAUTHORIZED,
@@ -80,33 +79,50 @@ class Access:
             raise Refused(HTTPStatus.FORBIDDEN, f"this token is of the role {found.role}; this needs {needed}")
         return found
 
-    def token_of(self, secret: str) -> Token | None:
-        """The valid token with this secret."""
-        known: dict[str, Token] = self._database.recall(tokens.valid)
-        return known.get(tokens.hashed(secret))
+    def _lately(self, carried: tuple[str, str]) -> Grant | None:
+        """As ``_found``, for those who come thousands of times a second: as it was known a moment ago."""
+        facts = self._known.lately()
+        return None if facts is None else self._remembered(facts, carried)
 
-    def _sender(self, carried: tuple[str, str]) -> Grant | None:
-        """As ``_found``, for those who come thousands of times a second: looked up once in a moment."""
-        now = time.monotonic()
-        if now >= self._senders_until:
-            self._senders, self._senders_until = {}, now + AGAIN_AFTER
+    async def _sender(self, carried: tuple[str, str]) -> Grant | None:
+        """What one who sends may do, who was not known a moment ago.
+
+        While the state does not answer, whom it knew is let in for a while. Nobody is turned away as unknown: that is
+        not known.
+        """
+        try:
+            return self._remembered(await self._known.now(), carried)
+        except Exception:
+            before = self._known.before()
+            if before is None or (known := self._remembered(before, carried)) is None:
+                raise
+            return known
+
+    def _remembered(self, facts: Facts, carried: tuple[str, str]) -> Grant | None:
+        if facts is not self._senders_of:
+            self._senders, self._senders_of = {}, facts
         known = self._senders.get(carried)
-        if known is None and (known := self._found(*carried)) is not None:
+        if known is None and (known := self._found(facts, carried)) is not None:
             self._senders[carried] = known
         return known
 
-    def _found(self, authorization: str, cookie: str) -> Grant | None:
+    def _found(self, facts: Facts, carried: tuple[str, str]) -> Grant | None:
+        authorization, cookie = carried
         scheme, _, secret = authorization.partition(" ")
         if scheme:
-            token = self.token_of(secret.strip()) if scheme.lower() == "bearer" else None
+            token = token_of(facts, secret.strip()) if scheme.lower() == "bearer" else None
         elif cookie:
-            token = self._of_session(cookie)
+            token = _of_session(facts, cookie)
         else:
-            return Grant() if self._open and self.is_empty else None
+            return Grant() if self._open and facts.is_empty else None
         return None if token is None else Grant(token)
 
-    def _of_session(self, secret: str) -> Token | None:
-        known: dict[str, tuple[str, float]] = self._database.recall(tokens.sessions)
-        token, expires = known.get(tokens.hashed(secret), ("", 0.0))
-        valid: dict[str, Token] = self._database.recall(tokens.valid)
-        return next((t for t in valid.values() if t.id == token and time.time() < expires), None)
+
+def token_of(facts: Facts, secret: str) -> Token | None:
+    """The valid token with this secret."""
+    return facts.valid.get(tokens.hashed(secret))
+
+
+def _of_session(facts: Facts, secret: str) -> Token | None:
+    token, expires = facts.sessions.get(tokens.hashed(secret), ("", 0.0))
+    return next((t for t in facts.valid.values() if t.id == token and time.time() < expires), None)

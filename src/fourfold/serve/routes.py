@@ -21,6 +21,8 @@ from fourfold.serve.jsons import json_bytes
 from fourfold.serve.service import Service
 
 logger = logging.getLogger("fourfold")
+AGAIN = {"Retry-After": "2"}  # seconds
+UNUSABLE = "the store cannot be used now; the server's log says why"
 _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
     UnknownNameError: HTTPStatus.NOT_FOUND,
     InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -55,23 +57,26 @@ class Call:
     grant: Grant
     service: Service
 
-    def project(self, named: str | None = None) -> str:
+    async def project(self, named: str | None = None) -> str:
         """The project that it is about: as named, or the query's ``project``, or the only one that it can mean.
 
         Raises:
             Refused: its token is not good for that project, or several can be meant.
+            StateError: it is not known which there are: the state does not answer.
         """
-        chosen = named or self.request.query_params.get("project") or self._only()
+        chosen = named or self.request.query_params.get("project") or await self._only()
         if not self.grant.covers(chosen):
             raise Refused(HTTPStatus.FORBIDDEN, f"this token is not good for the project {chosen!r}")
         return chosen
 
-    def _only(self) -> str:
+    async def _only(self) -> str:
         token, default = self.grant.token, self.service.settings
         if token is not None and token.projects:
             known = list(token.projects)
+        elif default.named_by:
+            known = [default.project]
         else:
-            known = [default.project] if default.named_by else self.service.projects() or [default.project]
+            known = await self.service.projects() or [default.project]
         if len(known) > 1:
             listed = ", ".join(sorted(known)[:30])
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"name the project, as in ?project=NAME; known: {listed}")
@@ -123,16 +128,16 @@ def _guarded(known: Mapping[str, Endpoint], service: Service) -> Callable[[Reque
     async def answer(request: Request) -> Response:
         endpoint = known["GET" if request.method == "HEAD" and "HEAD" not in known else request.method]
         try:
-            grant = Grant() if endpoint.role is None else service.access.grant(request, endpoint.role)
+            grant = Grant() if endpoint.role is None else await service.access.grant(request, endpoint.role)
             return await endpoint.handler(Call(request, grant, service))
         except Refused as refused:
             return failure(refused.status, str(refused), refused.headers)
         except FourfoldError as error:
             status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-            return failure(status, str(error))
+            return failure(status, str(error), AGAIN if status == HTTPStatus.SERVICE_UNAVAILABLE else None)
         except (OSError, sa.exc.DatabaseError) as error:
             logger.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-            return failure(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be used now; the server's log says why")
+            return failure(HTTPStatus.SERVICE_UNAVAILABLE, UNUSABLE, AGAIN)
 
     return answer
 

@@ -11,9 +11,12 @@ from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
 from fourfold.serve.answering import Answering, Question, answer
 from fourfold.serve.collector.committing import Committer
+from fourfold.serve.known import Known
+from fourfold.serve.lookups import Lookups
 from fourfold.serve.remembered import Remembered
-from fourfold.state import Database, catalogue, open_state
+from fourfold.state import Database, open_state
 
+_CLOSE_WITHIN = 5.0  # seconds for the connections to the state: one that stands still keeps no server from its end
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -44,15 +47,28 @@ class Service:
         self.inbox.make()
         self.committer = Committer(self.inbox, settings.times)
         self.database: Database = open_state(*state_at(settings.place))
-        self.access = Access(self.database, open_to_all=reach.local)
+        self.lookups = Lookups(self.database.name)
+        self.known = Known(self.database, self.lookups)
+        self.access = Access(self.known, open_to_all=reach.local)
         self.answers = Remembered()
         self.answering: Answering | None = None
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
 
-    def projects(self) -> list[str]:
-        """The projects of the store."""
-        return self.database.recall(catalogue.projects)
+    async def projects(self) -> list[str]:
+        """The projects of the store, as they were a moment ago.
+
+        Raises:
+            StateError: the state has not answered for a while.
+        """
+        if (lately := self.known.lately()) is not None:
+            return lately.projects
+        try:
+            return (await self.known.now()).projects
+        except Exception:
+            if (before := self.known.before()) is None:
+                raise
+            return before.projects
 
     def reader(self, project: str) -> Reader:
         """The reader of a project, for questions; it takes no lock and counts nothing."""
@@ -81,6 +97,12 @@ class Service:
         self.committer.close()
         if self.answering is not None:
             self.answering.close()
+        self.lookups.close()
+        closing = threading.Thread(target=self._close_state, name="fourfold-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_WITHIN)
+
+    def _close_state(self) -> None:
         for reader in self._readers.values():
             reader.close()
         self.database.close()

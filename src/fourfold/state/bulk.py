@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fourfold.counts.binning import Ints
 from fourfold.model import EVERYTHING, Owner, Series
 from fourfold.state.database import readable
-from fourfold.state.series import ENDS
+from fourfold.state.series import ENDS, LAST
 from fourfold.state.statements import chunked
 from fourfold.state.tables import counts, series
 
@@ -36,24 +36,13 @@ class StoredCounts:
 
 def of_streams(connection: sa.Connection, project: str) -> list[tuple[Owner, Series]]:
     """All series of streams, in the order of their ids."""
-    query = (
-        sa.select(series.c.owner, series.c.id, series.c.column, series.c.kind, series.c.slice)
-        .where(series.c.project == project, series.c.kind.in_(_KINDS))
-        .order_by(series.c.id)
-    )
-    return [(owner, Series(*fields)) for owner, *fields in connection.execute(query) if owner.kind == "stream"]
+    found = connection.execute(_OF_STREAMS, {"project": project})
+    return [(owner, Series(*fields)) for owner, *fields in found if owner.kind == "stream"]
 
 
 def buckets(connection: sa.Connection, project: str, level: int) -> list[int]:
     """The buckets in which any stream has records, in order."""
-    query = (
-        sa.select(counts.c.bucket)
-        .distinct()
-        .select_from(counts.join(series))
-        .where(series.c.project == project, series.c.kind == "stream", counts.c.level == level)
-        .order_by(counts.c.bucket)
-    )
-    return list(connection.scalars(query))
+    return list(connection.scalars(_BUCKETS, {"project": project, "at": level}))
 
 
 def buckets_of(connection: sa.Connection, project: str, level: int, owners: Sequence[Owner]) -> dict[Owner, list[int]]:
@@ -87,10 +76,7 @@ def newest(connection: sa.Connection, project: str, level: int) -> dict[Owner, i
 
 def spans(connection: sa.Connection, project: str, level: int) -> dict[Owner, tuple[int, int]]:
     """Each stream's first and last bucket."""
-    query = sa.select(series.c.owner, *ENDS).where(
-        series.c.project == project, series.c.kind == "stream", series.c.slice == EVERYTHING
-    )
-    found = connection.execute(query, {"level": level})
+    found = connection.execute(_SPANS, {"project": project, "level": level, "before": LAST})
     return {owner: (first, last) for owner, first, last in found if first is not None}
 
 
@@ -115,19 +101,12 @@ def select(
     connection: sa.Connection, project: str, level: int, start: int, end: int, only: Collection[int] | None = None
 ) -> StoredCounts:
     """The counts of streams in the buckets that begin in [start, end); ``only`` those of some series."""
-    query = (
-        sa.select(*(counts.c[name] for name in _COLUMNS))
-        .select_from(counts.join(series))
-        .where(
-            series.c.project == project, series.c.kind.in_(_KINDS),
-            counts.c.level == level, counts.c.bucket >= start, counts.c.bucket < end,
-        )
-    )  # fmt: skip
+    asked = {"project": project, "at": level, "start": start, "end": end}
     if only is None:
-        rows = connection.execute(query).fetchall()
+        rows = connection.execute(_COUNTS, asked).fetchall()
     else:
-        parts = (query.where(counts.c.series_id.in_(chunk)) for chunk in chunked(sorted(only)))
-        rows = [row for part in parts for row in connection.execute(part).fetchall()]
+        parts = ({**asked, "ids": chunk} for chunk in chunked(sorted(only)))
+        rows = [row for part in parts for row in connection.execute(_COUNTS_OF, part).fetchall()]
     with readable("some counts"):
         ids, buckets, binnings, *packed = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
         keys = [np.array(column, np.int64) for column in (ids, buckets, binnings)]
@@ -135,3 +114,30 @@ def select(
 
 
 _COLUMNS = ("series_id", "bucket", "binning", "tallies", "sums", "low", "high", "size", "bins", "counts")
+# made once, as those in ``series``
+_OF_STREAMS = (
+    sa.select(series.c.owner, series.c.id, series.c.column, series.c.kind, series.c.slice)
+    .where(series.c.project == sa.bindparam("project"), series.c.kind.in_(_KINDS))
+    .order_by(series.c.id)
+)
+_BUCKETS = (
+    sa.select(counts.c.bucket)
+    .distinct()
+    .select_from(counts.join(series))
+    .where(
+        series.c.project == sa.bindparam("project"), series.c.kind == "stream", counts.c.level == sa.bindparam("at")
+    )
+    .order_by(counts.c.bucket)
+)  # fmt: skip
+_SPANS = sa.select(series.c.owner, *ENDS).where(
+    series.c.project == sa.bindparam("project"), series.c.kind == "stream", series.c.slice == EVERYTHING
+)
+_COUNTS = (
+    sa.select(*(counts.c[name] for name in _COLUMNS))
+    .select_from(counts.join(series))
+    .where(
+        series.c.project == sa.bindparam("project"), series.c.kind.in_(_KINDS), counts.c.level == sa.bindparam("at"),
+        counts.c.bucket >= sa.bindparam("start"), counts.c.bucket < sa.bindparam("end"),
+    )
+)  # fmt: skip
+_COUNTS_OF = _COUNTS.where(counts.c.series_id.in_(sa.bindparam("ids", expanding=True)))

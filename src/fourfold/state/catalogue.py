@@ -35,16 +35,41 @@ Connection = sa.Connection
 ANEW = 2**61  # as the last counted version: beyond any log, so that it is counted again
 
 
+def _of_project(table: sa.Table, *names: str) -> sa.Select[Any]:
+    return sa.select(*(table.c[name] for name in names)).where(table.c.project == sa.bindparam("project"))
+
+
+def _of_owners(table: sa.Table, *names: str) -> sa.Select[Any]:
+    return _of_project(table, "owner", *names).where(table.c.owner.in_(sa.bindparam("owners", expanding=True)))
+
+
+# made once: building a statement takes longer than many a small answer
+_STREAMS = _of_project(stream, "name", "key", "time").order_by(stream.c.name)
+_TASKS = _of_project(task, "name", "definition").order_by(task.c.name)
+_CUSTOM = _of_project(custom, "task", "metric", "expressions").order_by(custom.c.metric)
+_LEVELS = _of_project(dimension, "stream", "definition", "levels").where(
+    dimension.c.stream.in_(sa.bindparam("streams", expanding=True))
+)
+_BINNINGS = _of_owners(binning, "column", "version", "from_bucket", "centre", "scale", "bits").order_by(
+    binning.c.version
+)
+_SMALL_INTEGERS = _of_owners(small_integer, "column")
+_TEXT_COLUMNS = _of_owners(text_column, "column", "identifier_from")
+_CLOSED = _of_project(closed, "stream", "before")
+_CURSORS = _of_project(cursor, "job", "stream", "version")
+_BACKFILLS = _of_project(backfill, "job", "versions", "piece", "pieces")
+_FAILURES = _of_project(failure, "job", "reason", "tries", "again")
+_PROJECTS = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run, tables.objective)))
+
+
 def streams(connection: Connection, project: str) -> dict[str, tuple[str | None, str | None]]:
     """The streams of a project, with the names of their key and time columns."""
-    query = sa.select(stream.c.name, stream.c.key, stream.c.time).where(stream.c.project == project)
-    return {row.name: (row.key, row.time) for row in connection.execute(query.order_by(stream.c.name))}
+    return {name: (key, at) for name, key, at in connection.execute(_STREAMS, {"project": project})}
 
 
 def projects(connection: Connection) -> list[str]:
     """The projects that have streams, tasks, runs or objectives, by name."""
-    found = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run, tables.objective)))
-    return sorted(connection.scalars(found))
+    return sorted(connection.scalars(_PROJECTS))
 
 
 def any_stream(connection: Connection) -> bool:
@@ -60,16 +85,14 @@ def add_stream(connection: Connection, project: str, name: str, key: str | None,
 
 def tasks(connection: Connection, project: str) -> dict[str, Task]:
     """The tasks of a project, by name, with their custom metrics."""
-    query = sa.select(custom).where(custom.c.project == project).order_by(custom.c.metric)
-    listed = sa.select(task.c.name, task.c.definition).where(task.c.project == project).order_by(task.c.name)
     sums: dict[str, list[Sums]] = {}
     with readable("the declaration of a task"):
-        for row in connection.execute(query):
+        for row in connection.execute(_CUSTOM, {"project": project}):
             expressions = tuple((name, sql) for name, sql in json.loads(row.expressions))
             sums.setdefault(row.task, []).append(Sums(row.metric, expressions))
         return {
             row.name: dataclasses.replace(Task.from_json(row.definition), sums=tuple(sums.get(row.name, ())))
-            for row in connection.execute(listed)
+            for row in connection.execute(_TASKS, {"project": project})
         }
 
 
@@ -95,10 +118,7 @@ def kept_slices_of(connection: Connection, project: str, streams: Sequence[str])
     """The fixed levels of all ways to split some streams, by stream and definition."""
     found = {}
     for batch in chunked(streams):
-        query = sa.select(dimension.c.stream, dimension.c.definition, dimension.c.levels).where(
-            dimension.c.project == project, dimension.c.stream.in_(batch)
-        )
-        for name, definition, text in connection.execute(query):
+        for name, definition, text in connection.execute(_LEVELS, {"project": project, "streams": batch}):
             with readable("what is fixed of a slice"):
                 found[name, definition] = KeptSlices.from_json(text)
     return found
@@ -182,31 +202,25 @@ def plans(connection: Connection, project: str, owners: Sequence[Owner]) -> dict
     small: dict[Owner, set[str]] = {owner: set() for owner in owners}
     starts: dict[Owner, dict[str, int]] = {owner: {} for owner in owners}
     for batch in chunked(owners):
-        for row in connection.execute(_of_owners(binning, project, batch).order_by(binning.c.version)):
-            entry = Binning(row.centre, row.scale, row.bits, row.version)
-            binnings[row.owner].setdefault(row.column, []).append((row.from_bucket, entry))
-        for row in connection.execute(_of_owners(small_integer, project, batch)):
-            small[row.owner].add(row.column)
-        for row in connection.execute(_of_owners(text_column, project, batch)):
-            starts[row.owner][row.column] = row.identifier_from
+        asked = {"project": project, "owners": batch}
+        for owner, column, version, from_bucket, centre, scale, bits in connection.execute(_BINNINGS, asked):
+            binnings[owner].setdefault(column, []).append((from_bucket, Binning(centre, scale, bits, version)))
+        for owner, column in connection.execute(_SMALL_INTEGERS, asked):
+            small[owner].add(column)
+        for owner, column, start in connection.execute(_TEXT_COLUMNS, asked):
+            starts[owner][column] = start
     return {owner: Plan(binnings[owner], frozenset(small[owner]), starts[owner]) for owner in owners}
-
-
-def _of_owners(table: sa.Table, project: str, owners: Sequence[Owner]) -> sa.Select[Any]:
-    return sa.select(table).where(table.c.project == project, table.c.owner.in_(owners))
 
 
 def closed_streams(connection: Connection, project: str) -> dict[str, int]:
     """The closed streams, and the moment before which their counts stay as they are."""
-    query = sa.select(closed.c.stream, closed.c.before).where(closed.c.project == project)
-    return {row.stream: row.before for row in connection.execute(query)}
+    return {row.stream: row.before for row in connection.execute(_CLOSED, {"project": project})}
 
 
 def closed_before(connection: Connection, project: str, streams: Iterable[str]) -> int | None:
     """The moment before which the counts of what these streams make stay as they are; None where there is none."""
-    query = sa.select(sa.func.max(closed.c.before)).where(closed.c.project == project, closed.c.stream.in_(streams))
-    found: int | None = connection.scalar(query)
-    return found
+    known = closed_streams(connection, project)
+    return max((known[name] for name in streams if name in known), default=None)
 
 
 def close_before(connection: Connection, project: str, stream_name: str, moment: int) -> None:
@@ -219,8 +233,7 @@ def close_before(connection: Connection, project: str, stream_name: str, moment:
 def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
     """Up to which version of each stream each job of a project has counted."""
     found: dict[str, dict[str, int]] = {}
-    query = sa.select(cursor.c.job, cursor.c.stream, cursor.c.version).where(cursor.c.project == project)
-    for job, name, version in connection.execute(query):
+    for job, name, version in connection.execute(_CURSORS, {"project": project}):
         found.setdefault(job, {})[name] = version
     return found
 
@@ -258,11 +271,10 @@ class Backfill:
 
 def backfills(connection: Connection, project: str) -> dict[str, Backfill]:
     """The first counts that are under way, by job."""
-    query = sa.select(backfill).where(backfill.c.project == project)
     with readable("how far a first count has come"):
         return {
             row.job: Backfill(tuple((name, v) for name, v in json.loads(row.versions)), row.piece, row.pieces)
-            for row in connection.execute(query)
+            for row in connection.execute(_BACKFILLS, {"project": project})
         }
 
 
@@ -289,8 +301,8 @@ class Failure:
 
 def failures(connection: Connection, project: str) -> dict[str, Failure]:
     """The jobs that could not count when they were last tried."""
-    query = sa.select(failure).where(failure.c.project == project)
-    return {row.job: Failure(row.reason, row.tries, row.again) for row in connection.execute(query)}
+    found = connection.execute(_FAILURES, {"project": project})
+    return {row.job: Failure(row.reason, row.tries, row.again) for row in found}
 
 
 def set_failure(connection: Connection, project: str, job: str, entry: Failure | None) -> None:

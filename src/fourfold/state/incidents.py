@@ -11,6 +11,14 @@ from fourfold.state.tables import incident
 
 Connection = sa.Connection
 _ACTIVE = [state.value for state in IncidentState if state.is_active]
+_ALL = (
+    sa.select(incident.c.number, incident.c.definition)
+    .where(incident.c.project == sa.bindparam("project"))
+    .order_by(incident.c.number)
+)
+_LISTED = {  # by whether they are active
+    None: _ALL, True: _ALL.where(incident.c.state.in_(_ACTIVE)), False: _ALL.where(incident.c.state.not_in(_ACTIVE)),
+}  # fmt: skip
 
 
 def load(connection: Connection, project: str, *, active: bool | None = None) -> list[Incident]:
@@ -19,10 +27,7 @@ def load(connection: Connection, project: str, *, active: bool | None = None) ->
     Raises:
         StateError: one is damaged.
     """
-    query = sa.select(incident.c.number, incident.c.definition).where(incident.c.project == project)
-    if active is not None:
-        query = query.where(incident.c.state.in_(_ACTIVE) if active else incident.c.state.not_in(_ACTIVE))
-    return [_read(*row) for row in connection.execute(query.order_by(incident.c.number))]
+    return [_read(*row) for row in connection.execute(_LISTED[active], {"project": project})]
 
 
 def one(connection: Connection, project: str, id_: str) -> Incident | None:

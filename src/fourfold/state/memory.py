@@ -7,11 +7,14 @@ import sqlalchemy as sa
 from fourfold.state.statements import upsert
 from fourfold.state.tables import memory
 
+_ONE = sa.select(memory.c.value).where(
+    memory.c.project == sa.bindparam("project"), memory.c.name == sa.bindparam("name")
+)
+
 
 def load(connection: sa.Connection, project: str, name: str) -> bytes | None:
     """What was saved last under a name, if anything."""
-    query = sa.select(memory.c.value).where(memory.c.project == project, memory.c.name == name)
-    found: bytes | None = connection.scalar(query)
+    found: bytes | None = connection.scalar(_ONE, {"project": project, "name": name})
     return found
 
 

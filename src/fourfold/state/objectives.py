@@ -13,13 +13,18 @@ from fourfold.state.statements import chunked, upsert
 from fourfold.state.tables import counts, objective, run, series
 
 Connection = sa.Connection
+_LISTED = (
+    sa.select(objective.c.name, objective.c.definition)
+    .where(objective.c.project == sa.bindparam("project"))
+    .order_by(objective.c.name)
+)
 
 
 def listed(connection: Connection, project: str) -> dict[str, Objective]:
     """The objectives of a project, by name."""
-    query = sa.select(objective.c.name, objective.c.definition).where(objective.c.project == project)
     with readable("the declaration of an objective"):
-        return {row.name: Objective.from_json(row.definition) for row in connection.execute(query.order_by("name"))}
+        found = connection.execute(_LISTED, {"project": project})
+        return {row.name: Objective.from_json(row.definition) for row in found}
 
 
 def set_one(connection: Connection, project: str, name: str, definition: Objective | None) -> None:

@@ -67,10 +67,8 @@ def report(connection: Connection, project: str, record: Run) -> None:
 
 def recent(connection: Connection, project: str, component: str | None = None, limit: int = 20) -> list[Run]:
     """The newest runs, the newest first."""
-    query = sa.select(run).where(run.c.project == project)
-    if component is not None:
-        query = query.where(run.c.component == component)
-    return _read(connection, query.order_by(run.c.started.desc(), run.c.id).limit(limit))
+    query = _RECENT if component is None else _NEWEST
+    return _read(connection, query, {"project": project, "name": component, "most": limit})
 
 
 def newest(connection: Connection, project: str, limit: int) -> dict[str, list[Run]]:
@@ -140,9 +138,41 @@ def _each_name() -> sa.Select[Any]:
     return sa.select(known.c.name).where(known.c.name.is_not(None))
 
 
+def _each_edge() -> sa.Select[Any]:
+    """The components of a project where an output of one was later an input of the other, and what it was."""
+    made, used = artifact.alias("made"), artifact.alias("used")
+    maker, user = run.alias("maker"), run.alias("user_run")
+    return (
+        sa.select(maker.c.component, user.c.component, used.c.name)
+        .distinct()
+        .select_from(made)
+        .join(maker, maker.c.id == made.c.run_id)
+        .join(used, used.c.fingerprint == made.c.fingerprint)
+        .join(user, user.c.id == used.c.run_id)
+        .where(
+            made.c.direction == "output", used.c.direction == "input", maker.c.project == sa.bindparam("project"),
+            user.c.project == sa.bindparam("project"), maker.c.component != user.c.component,
+            maker.c.started <= user.c.started,
+        )
+    )  # fmt: skip
+
+
 # made once: building a statement takes longer than many a small answer
 _NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
+_RECENT = (
+    sa.select(run)
+    .where(run.c.project == sa.bindparam("project"))
+    .order_by(run.c.started.desc(), run.c.id)
+    .limit(sa.bindparam("most"))
+)
 _NAMES = _each_name()
+_COMPONENTS = (
+    sa.select(run.c.component, sa.func.count().label("runs"))
+    .where(run.c.project == sa.bindparam("project"))
+    .group_by(run.c.component)
+    .order_by(sa.func.min(run.c.started))
+)
+_EDGES = _each_edge()
 _ARTIFACTS = (
     sa.select(artifact).where(artifact.c.run_id.in_(sa.bindparam("ids", expanding=True))).order_by(artifact.c.name)
 )
@@ -169,32 +199,12 @@ def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, An
 
 def components(connection: Connection, project: str) -> dict[str, int]:
     """The components that have run, in the order of their first run, with how often they have."""
-    query = (
-        sa.select(run.c.component, sa.func.count().label("runs"))
-        .where(run.c.project == project)
-        .group_by(run.c.component)
-        .order_by(sa.func.min(run.c.started))
-    )
-    return {row.component: row.runs for row in connection.execute(query)}
+    return {row.component: row.runs for row in connection.execute(_COMPONENTS, {"project": project})}
 
 
 def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
     """Which component feeds which: (upstream, downstream, artifact), where an output was later an input."""
-    made, used = artifact.alias("made"), artifact.alias("used")
-    maker, user = run.alias("maker"), run.alias("user_run")
-    query = (
-        sa.select(maker.c.component, user.c.component, used.c.name)
-        .distinct()
-        .select_from(made)
-        .join(maker, maker.c.id == made.c.run_id)
-        .join(used, used.c.fingerprint == made.c.fingerprint)
-        .join(user, user.c.id == used.c.run_id)
-        .where(
-            made.c.direction == "output", used.c.direction == "input", maker.c.project == project,
-            user.c.project == project, maker.c.component != user.c.component, maker.c.started <= user.c.started,
-        )
-    )  # fmt: skip
-    return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
+    return sorted((row[0], row[1], row[2]) for row in connection.execute(_EDGES, {"project": project}))
 
 
 def running(connection: Connection, host: str) -> dict[str, int]:

@@ -141,9 +141,10 @@ def _evenly(sizes: Sequence[int], packed: Sequence[bytes]) -> tuple[str, Sequenc
     return "<i8", wide
 
 
-def span(connection: Connection, project: str, owner: Owner, level: int) -> tuple[int, int] | None:
-    """The first and the last bucket that an owner has counts in."""
-    first, last = connection.execute(_SPAN, {"project": project, "owner": owner, "level": level}).one()
+def span(connection: Connection, project: str, owner: Owner, level: int, before: int = LAST) -> tuple[int, int] | None:
+    """The first and the last bucket that an owner has counts in, of those that begin before a moment."""
+    asked = {"project": project, "owner": owner, "level": level, "before": before}
+    first, last = connection.execute(_SPAN, asked).one()
     return None if first is None else (first, last)
 
 
@@ -233,11 +234,14 @@ _SERIES_OF_OWNERS = sa.select(series.c.owner, series.c.id, series.c.column, seri
 # a series' first and last bucket: two steps in the index, however many buckets there are
 ENDS = tuple(
     sa.select(end(counts.c.bucket))
-    .where(counts.c.series_id == series.c.id, counts.c.level == sa.bindparam("level"))
+    .where(
+        counts.c.series_id == series.c.id, counts.c.level == sa.bindparam("level"),
+        counts.c.bucket < sa.bindparam("before"),
+    )
     .correlate(series)
     .scalar_subquery()
     for end in (sa.func.min, sa.func.max)
-)
+)  # fmt: skip
 _OF_EACH = (
     sa.select(ENDS[0].label("first"), ENDS[1].label("last"))
     .where(series.c.project == sa.bindparam("project"), series.c.owner == sa.bindparam("owner"))

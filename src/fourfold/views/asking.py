@@ -8,16 +8,16 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 
 from fourfold.errors import InputError
-from fourfold.model import DAY, HOUR, Moment, Owner, Window, seconds
+from fourfold.model import DAY, HOUR, Owner, Window, is_before_end, length, when
 from fourfold.query.counts import CurrentCounts
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.result import Result
 from fourfold.query.target import Target
+from fourfold.query.windows import data_end
 
 _DOTS = re.compile(r"~*\.{1,2}")
-_LENGTHS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _EVERY = (("1h", HOUR, 4 * DAY), ("1d", DAY, 190 * DAY), ("1w", 7 * DAY, 3 * 366 * DAY), ("4w", 28 * DAY, 0))
 MOST = 1_000  # rows that a list answers at once
 
@@ -26,8 +26,8 @@ MOST = 1_000  # rows that a list answers at once
 class Asked:
     """The query of a page's address; empty where it does not say.
 
-    ``start`` and ``end`` are moments, or lengths before the end of the data ("-7d"). ``where`` are the records that
-    are meant: only some slices, or all without some.
+    ``start`` and ``end`` are moments, or lengths: "-7d" is so long before the end, and before the end of the data.
+    ``where`` are the records that are meant: only some slices, or all without some.
     """
 
     start: str = ""
@@ -74,10 +74,11 @@ class Asked:
         days, hours = source.span(DAY), source.span(HOUR)
         if days is None:
             first, last = (int(now) // DAY * DAY - DAY, int(now) // DAY * DAY)
+            until = last
         else:
-            first, last = days[0], hours[1] + HOUR if hours is not None and hours[1] >= days[1] else days[1] + DAY
-        end = _moment(self.end, "end", last) if self.end else last
-        start = _moment(self.start or default, "start", end) if self.start or default else first
+            first, last, until = days[0], data_end(source, HOUR), data_end(source, HOUR, now)
+        end = when(self.end, "end", until) if self.end else until
+        start = when(self.start or default, "start", end) if self.start or default else first
         if not self.start:
             start = max(start, min(first, end - HOUR))
         if start >= end:
@@ -88,10 +89,10 @@ class Asked:
             every = "1d" if not self.every else every
         unit = HOUR if every.endswith("h") else DAY
         last_end = -(-end // unit) * unit
-        if (self.start or default).startswith("-") and unit == DAY:  # whole days, as many as asked for
+        if is_before_end(self.start or default) and unit == DAY:  # whole days, as many as asked for
             start = last_end - (end - start)
         window = Window(start // unit * unit, last_end)
-        return Shown(window, every, first, last, relative=self.end == "" or self.end.startswith("-"))
+        return Shown(window, every, first, last, relative=self.end == "" or is_before_end(self.end))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +108,7 @@ class Shown:
     @property
     def step(self) -> int:
         """The length of a part in seconds."""
-        match = re.fullmatch(r"(\d{1,6})([hdw])", self.every)
-        return int(match[1]) * _LENGTHS[match[2]] if match else DAY
+        return length(self.every, "every")
 
     def metric(
         self,
@@ -155,31 +155,6 @@ def unmarked(part: str) -> str:
 def _marked(name: str) -> str:
     """A name as a part of an address: browsers take "." and ".." for steps, percent-encoded too, so these get a "~"."""
     return f"~{name}" if _DOTS.fullmatch(name) else name
-
-
-def length_of(text: str, field: str) -> int:
-    """A length of time in seconds: "7d".
-
-    Raises:
-        InputError: it is none.
-    """
-    match = re.fullmatch(r"(\d{1,6})([hdw])", text)
-    if match is None or int(match[1]) == 0:
-        raise InputError(f"{field}={text!r} is not a length of time; use hours, days or weeks: '12h', '7d', '2w'")
-    return int(match[1]) * _LENGTHS[match[2]]
-
-
-def _moment(text: str, field: str, end: int) -> int:
-    """A moment, or a length before the end."""
-    if text.startswith("-"):
-        return end - length_of(text[1:], field)
-    given: Moment = text
-    if re.fullmatch(r"\d{9,11}", text):
-        given = int(text)
-    found = seconds(given, field)
-    if not -(2**40) < found < 2**40:
-        raise InputError(f"{field}={text!r} is no moment that records can have")
-    return found
 
 
 def _whole(text: str, field: str, most: int) -> int:

@@ -14,13 +14,12 @@ from starlette.responses import Response
 
 from fourfold.errors import InputError, suggest
 from fourfold.model.access import Role
-from fourfold.query.reader import Reader
 from fourfold.serve.answering import Question, View
 from fourfold.serve.api.parameters import FORMAT, LIST, PROJECT
 from fourfold.serve.routes import Call, Endpoint, Parameter
 from fourfold.views.asking import unmarked
 
-_THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
+THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
     "json": "application/json", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
@@ -49,24 +48,25 @@ def page_endpoint(
     by_name = {p.name: p for p in (*parameters, PROJECT, *more)}
 
     async def handler(call: Call) -> Response:
-        work = functools.partial(_answer, call, path, view, frozenset(declared), remembered)
-        return await anyio.to_thread.run_sync(work, limiter=_THREADS)
+        project = await project_of(call)
+        work = functools.partial(_answer, call, project, path, view, frozenset(declared), remembered)
+        return await anyio.to_thread.run_sync(work, limiter=THREADS)
 
     return Endpoint("GET", path, handler, Role.VIEWER, summary, tuple(by_name[name] for name in declared))
 
 
-def reader_of(call: Call) -> Reader:
-    """The reader of the project that a request is about.
+async def project_of(call: Call) -> str:
+    """The project that a request is about.
 
     Raises:
         UnknownNameError: there is no such project; the message lists those that there are.
         Refused: the token is not good for it, or several can be meant.
     """
-    project = call.project()
-    known = [name for name in call.service.projects() if call.grant.covers(name)]
+    project = await call.project()
+    known = [name for name in await call.service.projects() if call.grant.covers(name)]
     if project not in known and (known or call.request.query_params.get("project")):
         raise suggest("project", project, known)
-    return call.service.reader(project)
+    return project
 
 
 def segments(call: Call, path: str) -> dict[str, str]:
@@ -89,13 +89,13 @@ def segments(call: Call, path: str) -> dict[str, str]:
     }
 
 
-def _answer(call: Call, path: str, view: View, known: frozenset[str], remembered: bool) -> Response:
+def _answer(call: Call, project: str, path: str, view: View, known: frozenset[str], remembered: bool) -> Response:
     query = [(name, text) for name, text in call.request.query_params.multi_items() if name != "project"]
     for name, _ in query:
         if name not in known:
             raise suggest("parameter", name, sorted(known))
     names = segments(call, path)
-    reader = reader_of(call)
+    reader = call.service.reader(project)
     wanted = next((text for name, text in reversed(query) if name == "format"), "")
     if wanted and wanted not in _FILES:
         raise InputError(f"format={wanted!r}: give one of {', '.join(_FILES)}")

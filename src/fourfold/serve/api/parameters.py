@@ -7,8 +7,8 @@ from fourfold.views.asking import MOST
 
 PROJECT = Parameter("project", "The project; left out where there is only one.")
 WINDOW = (
-    Parameter("start", "From when: ISO 8601, or a length before the end of the data, such as -7d."),
-    Parameter("end", "Until when; likewise."),
+    Parameter("start", "From when: ISO 8601, or a length before the end, such as -7d."),
+    Parameter("end", "Until when; likewise, before the end of the data."),
     Parameter("every", "The length of the parts: 1h, 1d, 1w.", {"type": "string", "pattern": "^[0-9]+[hdw]$"}),
 )
 BY = Parameter("by", "A name of slices to split by; several are crossed.", repeated=True)

@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 from starlette.responses import Response
 
 from fourfold.config import seconds_of
@@ -21,7 +22,7 @@ from fourfold.model.access import Role
 from fourfold.query.reader import Reader
 from fourfold.reports.problems import problems
 from fourfold.serve.access import Refused
-from fourfold.serve.api.answers import reader_of
+from fourfold.serve.api.answers import THREADS, project_of
 from fourfold.serve.routes import Call, answered
 from fourfold.state import tokens
 from fourfold.state.objectives import listed
@@ -35,16 +36,18 @@ from fourfold.watch.rows import iso
 from fourfold.watch.settings import watch_settings
 
 _LONGEST = 64 << 10  # bytes of a decision
+_DECIDING = CapacityLimiter(2)  # threads for decisions, of which channels are told
 _LENGTH = re.compile(r"\d{1,6}[smhdw]")
 
 
 async def settings(call: Call) -> Response:
     """What is set, and by whom; secrets are not told, and tokens only to who may make some."""
-    return await anyio.to_thread.run_sync(functools.partial(_settings, call))
+    project = await project_of(call)
+    return await anyio.to_thread.run_sync(functools.partial(_settings, call, project), limiter=THREADS)
 
 
-def _settings(call: Call) -> Response:
-    reader, given = reader_of(call), call.service.settings
+def _settings(call: Call, project: str) -> Response:
+    reader, given = call.service.reader(project), call.service.settings
     try:
         watch = watch_settings(given.watch)
         watched: dict[str, Any] = {
@@ -99,7 +102,8 @@ async def decide(call: Call) -> Response:
         body += part
         if len(body) > _LONGEST:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {_LONGEST:,} bytes")
-    return await anyio.to_thread.run_sync(functools.partial(_decide, call, _fields(body)))
+    decision = functools.partial(_decide, call, await project_of(call), _fields(body))
+    return await anyio.to_thread.run_sync(decision, limiter=_DECIDING)
 
 
 def _fields(body: bytes) -> tuple[str, str]:
@@ -112,15 +116,15 @@ def _fields(body: bytes) -> tuple[str, str]:
     return found.get("reason", ""), found.get("until", "")
 
 
-def _decide(call: Call, fields: tuple[str, str]) -> Response:
-    reader, now = reader_of(call), time.time()
+def _decide(call: Call, project: str, fields: tuple[str, str]) -> Response:
+    now = time.time()
     reason, until = fields
     action = incidents.action_of(call.request.path_params["action"])
     ends = _end_of(until, now) if action is Action.SNOOZE and until else None
     made = channels(call.service.settings.watch.get("notify", {}))
     database, id_ = call.service.database, call.request.path_params["id"]
-    found = incidents.decide(database, reader.project, id_, action, reason, now, until=ends, channels=made)
-    untold = [f"{f.channel}: {f.error}" for f in deliver(database, reader.project, made, now).failed]
+    found = incidents.decide(database, project, id_, action, reason, now, until=ends, channels=made)
+    untold = [f"{f.channel}: {f.error}" for f in deliver(database, project, made, now).failed]
     return answered({"data": {**decided(found), "untold": untold}, "charts": {}})
 
 

@@ -26,7 +26,7 @@ async def put(call: Call) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
     named = await run_in_threadpool(read, message, content) if len(content) > _LARGE else read(message, content)
-    call.project(named.project)
+    await call.project(named.project)
     await call.service.committer.commit([(message, content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

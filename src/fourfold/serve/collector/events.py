@@ -35,7 +35,7 @@ async def post(call: Call) -> Response:
     events = _events(call, content)
     if len(events) > limits.RECORDS:
         raise InputError(f"{len(events):,} events; send at most {limits.RECORDS:,} at once")
-    project, named, logged = call.project(), call.request.query_params.get("stream"), time_ns()
+    project, named, logged = await call.project(), call.request.query_params.get("stream"), time_ns()
     by_stream: dict[str, list[tuple[int, Event]]] = {}
     for place, event in enumerate(events):
         check_names(list(event.fields))

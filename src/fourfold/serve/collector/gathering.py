@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +25,8 @@ class Given:
 
     ``size`` is about how many bytes they take. ``once`` names runs of them that count once, each by the first one's
     number and how many they are. ``places`` are their places in the request, and ``spoiled`` says at which of these is
-    what is no record, as text and with the reason. ``rejected`` says, once they were prepared, which of the places go
-    to quarantine, and why.
+    what is no record, as text and with the reason. Once they were prepared, ``rejected`` says which of the places go
+    to quarantine, and why, and ``mistakes`` how many times are wrong in which way, whose records count as of now.
     """
 
     project: str
@@ -36,6 +37,7 @@ class Given:
     places: Sequence[int] = ()
     spoiled: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     rejected: dict[int, str] = dataclasses.field(default_factory=dict)
+    mistakes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     @property
     def rows(self) -> int:
@@ -63,10 +65,12 @@ def gather(several: Sequence[Given], times: Plausible, new_id: Callable[[], str]
     for _, group in itertools.groupby(several, key=lambda given: given.together):
         alike = [given for given in group if given.records]
         if alike and (whole := _plain(alike, times)) is not None:
+            _note(alike, whole)
             yield _message(alike[0], whole, _joined(alike), new_id())
             continue
         for given in alike:  # what is wrong with one of them changes nothing for another
             if (own := _plain([given], times)) is not None:
+                _note([given], own)
                 yield _message(given, own, given.once, new_id())
             else:
                 yield from _one_by_one(given, times, new_id)
@@ -76,6 +80,15 @@ def _plain(alike: Sequence[Given], times: Plausible) -> Found | None:
     """All their records as one batch; None where they are none."""
     found = from_records([record for given in alike for record in given.records], times)
     return found if len(found) == 1 and found[0][1] is None else None
+
+
+def _note(alike: Sequence[Given], whole: Found) -> None:
+    """Note with each request the times of its records that are wrong."""
+    mistakes = whole[0][0].mistakes
+    if mistakes:
+        of = [given for given in alike for _ in given.records]
+        for place, how in mistakes:
+            of[place].mistakes[how] += 1
 
 
 def _joined(alike: Sequence[Given]) -> list[tuple[str, int, int]]:
@@ -93,6 +106,7 @@ def _one_by_one(given: Given, times: Plausible, new_id: Callable[[], str]) -> It
         [(prepared, error), *_] = from_records([record], times)
         if error is None:
             good.append(number)
+            given.mistakes.update(how for _, how in prepared.mistakes)
             continue
         given.rejected[given.places[number]] = error_text(error)
         header = messages.rejected(given.project, given.stream, error_text(error))

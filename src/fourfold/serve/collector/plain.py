@@ -42,7 +42,7 @@ async def put(call: Call) -> Response:
     content = await call.request.body()
     several = await run_in_threadpool(_several, message, content)
     for name, made in several:
-        call.project((await run_in_threadpool(batches.read, name, made)).project)
+        await call.project((await run_in_threadpool(batches.read, name, made)).project)
     await call.service.committer.commit(several)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.concurrency import run_in_threadpool
+import functools
+
 from starlette.responses import Response
 
 from fourfold.fold.written import plan_to_plain
@@ -15,8 +16,9 @@ from fourfold.state import catalogue
 async def plan(call: Call) -> Response:
     """The plan of a stream's columns; that of a stream that is not known is empty."""
     owner = Owner.of_stream(call.request.path_params["stream"])
-    database, project = call.service.database, call.project()
-    return answered(plan_to_plain(await run_in_threadpool(database.recall, catalogue.plan, project, owner)))
+    database, project = call.service.database, await call.project()
+    found = await call.service.lookups.ask(functools.partial(database.recall, catalogue.plan, project, owner))
+    return answered(plan_to_plain(found))
 
 
 ENDPOINTS = (

@@ -6,6 +6,7 @@ Each record is what ``ff.log`` takes as a dict, and is stored the same.
 from __future__ import annotations
 
 import asyncio
+import collections
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -42,21 +43,27 @@ class RunId(NamedTuple):
 async def post(call: Call) -> Response:
     """Log records of a stream: one as an object, several as an array, or one on each line (application/x-ndjson).
 
-    A record that cannot be logged goes to quarantine and costs no other. With an Idempotency-Key, a request that is
-    repeated within a day counts once; one with other records under the same key is another request, and loses none.
+    A record that cannot be logged goes to quarantine and costs no other; one whose time cannot be read, or is
+    implausible, counts as of now, and "times" in the answer says how many did. With an Idempotency-Key, a request that
+    is repeated within a day counts once; one with other records under the same key is another request, and loses none.
     """
-    content = await call.request.body()
+    content, project = await call.request.body(), await call.project()
     read = run_in_threadpool if len(content) > _LARGE else _at_once
-    given = await read(_given, call, content)
+    given = await read(_given, call, project, content)
     await call.service.committer.commit(given)
     return taken([given])
 
 
 def taken(several: Sequence[Given]) -> Response:
-    """The answer: how many records were taken, and which of the request's were not, and why."""
+    """The answer: how many records were taken, and which of the request's were not, and why.
+
+    ``times``, where some are wrong, says how many, in which way: these records count as of when they came.
+    """
     rejected = sorted((place, reason) for given in several for place, reason in given.rejected.items())
     count = sum(given.rows for given in several) - len(rejected)
-    return answered({"taken": count, "rejected": [{"record": place, "reason": reason} for place, reason in rejected]})
+    said = {"taken": count, "rejected": [{"record": place, "reason": reason} for place, reason in rejected]}
+    times = sum((given.mistakes for given in several), collections.Counter[str]())
+    return answered({**said, "times": dict(times)} if times else said)
 
 
 def once(*parts: str) -> str:
@@ -109,14 +116,14 @@ async def _at_once(work: Callable[..., Given], *arguments: Any) -> Given:
     return work(*arguments)
 
 
-def _given(call: Call, content: bytes) -> Given:
+def _given(call: Call, project: str, content: bytes) -> Given:
     """What a request brings.
 
     Raises:
         InputError: it is no JSON, or names what is not there.
     """
     request = call.request
-    project, stream = call.project(), check_stream(request.path_params["stream"])
+    stream = check_stream(request.path_params["stream"])
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     rows, spoiled = _lines(content) if kind in LINES else _rows(parsed_json(content))
     if len(rows) + len(spoiled) > limits.RECORDS:

@@ -25,7 +25,7 @@ _STATUSES = (RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED)
 
 async def post(call: Call) -> Response:
     """Record what is known of a run, an object, or of several, an array; reports of one run add up by its id."""
-    project = call.project()
+    project = await call.project()
     data = parsed_json(await call.request.body())
     listed = data if isinstance(data, list) else [data]
     if len(listed) > _MOST:

@@ -27,12 +27,17 @@ def an_object(needed: tuple[str, ...] = (), *, closed: bool = False, **fields: S
     return {**schema, "additionalProperties": False} if closed else schema
 
 
+_SOME: Schema = {"type": "integer", "minimum": 1}
 TAKEN = an_object(
     ("taken", "rejected"),
     taken={"type": "integer", "minimum": 0},
     rejected={
         "type": "array",
         "items": an_object(("record", "reason"), record={"type": "integer", "minimum": 0}, reason={"type": "string"}),
+    },
+    times={
+        "description": "how many event times cannot be read, or are implausible; these records count as of now",
+        **an_object((), closed=True, unreadable=_SOME, implausible=_SOME),
     },
 )
 COUNTED = an_object(("taken",), taken={"type": "integer", "minimum": 0}, ignored={"type": "integer", "minimum": 0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from http import HTTPStatus
 
@@ -13,6 +14,7 @@ from fourfold.errors import suggest
 from fourfold.model import Group, Incident, IncidentState, Severity, Where
 from fourfold.model.access import Role, Token
 from fourfold.serve.access import Refused
+from fourfold.serve.lookups import WRITTEN_WITHIN
 from fourfold.serve.pages.fields import fields_of
 from fourfold.serve.routes import Call, Endpoint, answered
 from fourfold.serve.service import Service
@@ -38,17 +40,19 @@ async def make(call: Call) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"projects={str(projects)[:60]!r}: give a list of names")
     if not all(map(call.grant.covers, projects or [""])):
         raise Refused(HTTPStatus.FORBIDDEN, "a token of some projects makes tokens of these only; name them")
-    if call.service.access.is_empty and role != Role.ADMIN:
+    if (await call.service.known.now()).is_empty and role != Role.ADMIN:
         raise Refused(
             HTTPStatus.CONFLICT, "the first token must be an admin's: with it the store is shut to all who have none"
         )
-    made, secret = await run_in_threadpool(_make, call.service, name.strip(), Role(role), projects)
+    asked = functools.partial(_make, call.service, name.strip(), Role(role), projects)
+    made, secret = await call.service.lookups.ask(asked, WRITTEN_WITHIN)
     return answered({"data": {"id": made.id, "name": made.name, "role": made.role, "secret": secret}})
 
 
 async def revoke(call: Call) -> Response:
     """Revoke a token, and the sessions that began with it."""
-    await run_in_threadpool(_revoke, call, call.request.path_params["id"])
+    asked = functools.partial(_revoke, call, call.request.path_params["id"])
+    await call.service.lookups.ask(asked, WRITTEN_WITHIN)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -59,7 +63,7 @@ async def try_channel(call: Call) -> Response:
     if name not in known:
         raise suggest("channel", name, [*known])
     try:
-        await run_in_threadpool(_try, known[name], call.project())
+        await run_in_threadpool(_try, known[name], await call.project())
     except DeliveryError as error:
         raise Refused(HTTPStatus.BAD_GATEWAY, str(error)) from error
     return Response(status_code=HTTPStatus.NO_CONTENT)
