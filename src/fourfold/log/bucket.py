@@ -7,6 +7,7 @@ there is a file beneath it. Credentials come from the usual environment and prof
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
@@ -223,6 +224,11 @@ class BucketPath:
         except FileNotFoundError:
             if not missing_ok:
                 raise
+
+    def rmdir(self) -> None:
+        """Remove what some clients put for a folder, and leave where all beneath it has gone."""
+        with contextlib.suppress(FileNotFoundError):
+            self._tried(lambda: filesystem(self.scheme).delete_dir(self.key))
 
     def replace(self, target: BucketPath) -> None:
         """Move the file, or all that is beneath it: copied, then removed; dying between the two leaves both."""
