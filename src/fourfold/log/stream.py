@@ -156,7 +156,7 @@ class StreamLog:
 
     def _check_committed(self, noted: Mapping[str, int]) -> list[str]:
         """Read a commit back before its contents may be removed elsewhere; return the files that it added."""
-        table = self.opened.table()
+        table = self.opened.written()
         with contextlib.suppress(OSError, ValueError):
             commit = Commit.read(self.folder, -1 if table is None else table.version())
             added = [file for file in commit.files if file.added]
@@ -223,8 +223,8 @@ class StreamLog:
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Compact the table if it has many small files; files replaced a week ago are removed."""
-        table = self.opened.newest()
-        if table is None or len(table.file_uris()) < at_least:
+        table = self.opened.table()
+        if table is None or len(table.file_uris()) < at_least or (table := self.opened.newest()) is None:
             return False
         with delta_errors(self.folder):
             table.optimize.compact(writer_properties=_writer(_schema(table)))
