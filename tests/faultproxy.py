@@ -51,6 +51,9 @@ class Plan:
     delay: float = 0.0  # as much as ``seconds`` later
     seed: int = 0
     paths: str = ""  # a pattern; only requests are concerned in whose path and query it is found
+    kinds: tuple[str, ...] = KINDS
+    most: int = 1 << 31  # how many faults there are in all
+    lacking: tuple[int, int] = (1, 3)  # how many of the newest objects a short listing lacks: so many to so many
     seconds: float = 0.05
     later: float = 3.0
 
@@ -66,9 +69,7 @@ class Plan:
 
 
 NOTHING = Plan()
-FAULTS = tuple(
-    field.name for field in dataclasses.fields(Plan) if field.name not in ("seed", "paths", "seconds", "later")
-)
+FAULTS = tuple(field.name for field in dataclasses.fields(Plan) if field.type == "float" and field.default == 0.0)
 
 
 def _befalling(kind: str, has_body: bool) -> Iterator[str]:
@@ -153,7 +154,8 @@ class FaultProxy:
     def __init__(self, server: tuple[str, int]) -> None:
         self._server, self._lock = server, threading.RLock()
         self._serving = threading.Lock()  # the server's handlers check and write in two steps, S3's in one
-        self._plan, self._numbers = NOTHING, collections.Counter[str]()
+        self._plans, self._numbers = tuple[Plan, ...](), collections.Counter[tuple[Plan, str]]()
+        self._left = dict[Plan, int]()  # how many faults there may still be
         self._requests, self._faults = collections.Counter[str](), collections.Counter[str]()
         self._uploaded = self._downloaded = 0
         self._writes, self._written = 0, dict[str, int]()  # which write of all was a key's last
@@ -168,10 +170,14 @@ class FaultProxy:
         with self._lock:
             return Traffic(self._requests.copy(), self._faults.copy(), self._uploaded, self._downloaded)
 
-    def begin(self, plan: Plan) -> None:
-        """Do damage by a plan from now on, and have arrived what was to arrive a second time by the one before."""
+    def begin(self, *plans: Plan) -> None:
+        """Do damage by plans from now on, and have arrived what was to arrive a second time by those before.
+
+        A request is concerned by the first plan that is about such requests.
+        """
         with self._lock:
-            self._plan, self._numbers = plan, collections.Counter()
+            self._plans, self._numbers = plans, collections.Counter()
+            self._left = {plan: plan.most for plan in plans}
             self._listings = {}
             ending, self._ending = self._ending, threading.Event()
             replays, self._replays = self._replays, []
@@ -191,10 +197,10 @@ class FaultProxy:
         with self._lock:
             self._requests[kind] += 1
             self._uploaded += int(request.headers.get("x-amz-decoded-content-length", len(request.body)))
-            fault, chance = self._fault(request)
+            plan, fault, chance = self._fault(request)
         if fault == "delay":
             self._note(fault)
-            time.sleep(self._plan.seconds)
+            time.sleep(plan.seconds)
         elif fault == "drop_before":
             raise self._ended(fault)
         elif fault == "cut_request":
@@ -213,23 +219,26 @@ class FaultProxy:
             answer = _slow_down(kind)
         elif fault == "replay" and answer.succeeded:
             self._note(fault)
-            self._replay(request)
+            self._replay(request, plan.later)
         elif fault == "cut_answer" and len(answer.body) > 1:
             client.send(_Message(answer.head, answer.body[: len(answer.body) // 2]))
             client.reset()
             raise self._ended(fault)
         elif kind == "LIST" and answer.succeeded:
-            answer = self._listing(request, answer, fault, chance)
+            answer = self._listing(request, answer, plan, fault, chance)
         with self._lock:
             self._downloaded += len(answer.body)
         client.send(answer)
 
-    def _fault(self, request: _Message) -> tuple[str, random.Random]:
-        plan, kind = self._plan, request.kind
-        if not re.search(plan.paths, unquote(request.first[1])):
-            return "", random.Random(0)
-        self._numbers[kind] += 1
-        return plan.fault(kind, self._numbers[kind], has_body=len(request.body) > 1)
+    def _fault(self, request: _Message) -> tuple[Plan, str, random.Random]:
+        kind, target = request.kind, unquote(request.first[1])
+        for plan in self._plans:
+            if kind in plan.kinds and re.search(plan.paths, target):
+                self._numbers[plan, kind] += 1
+                fault, chance = plan.fault(kind, self._numbers[plan, kind], has_body=len(request.body) > 1)
+                self._left[plan] -= bool(fault)
+                return plan, fault if self._left[plan] >= 0 else "", chance
+        return NOTHING, "", random.Random(0)
 
     def _note(self, fault: str) -> None:
         with self._lock:
@@ -258,9 +267,9 @@ class FaultProxy:
                 self._written[unquote(urlsplit(request.first[1]).path)] = self._writes
         return answer
 
-    def _replay(self, request: _Message) -> None:
+    def _replay(self, request: _Message, later: float) -> None:
         with self._lock:
-            ending, later = self._ending, self._plan.later
+            ending = self._ending
 
             def again() -> None:
                 ending.wait(later)
@@ -269,11 +278,11 @@ class FaultProxy:
             self._replays.append(threading.Thread(target=again, name="replay", daemon=True))
             self._replays[-1].start()
 
-    def _listing(self, request: _Message, answer: _Message, fault: str, chance: random.Random) -> _Message:
+    def _listing(self, request: _Message, answer: _Message, plan: Plan, fault: str, chance: random.Random) -> _Message:
         question = request.first[1]
         with self._lock:
             before = self._listings.get(question)
-            if self._plan is not NOTHING:
+            if self._plans:
                 self._listings[question] = answer
         if fault == "stale_listing" and before is not None:
             self._note(fault)
@@ -286,12 +295,13 @@ class FaultProxy:
         else:
             bucket = "/" + urlsplit(question).path.strip("/") + "/"
             newest = sorted(entries, key=lambda entry: self._written.get(bucket + _key(entry), -1))
-            left_out = newest[-chance.randint(1, 3) :]
+            left_out = newest[-chance.randint(*plan.lacking) :]
             changed = [entry for entry in entries if entry not in left_out]
         if changed == entries:
             return answer
         self._note(fault)
-        body = b"".join([start, *changed, end])
+        count = b"<KeyCount>%d</KeyCount>" % len(changed)
+        body = re.sub(rb"<KeyCount>\d+</KeyCount>", count, b"".join([start, *changed, end]))
         return _Message(re.sub(rb"(?i)(content-length: *)\d+", rb"\g<1>%d" % len(body), answer.head), body)
 
 

@@ -38,13 +38,15 @@ class Proxy:
         self.address: str = self._said()
 
     @contextlib.contextmanager
-    def faults(self, plan: Plan) -> Iterator[None]:
-        """Do damage by a plan. At the end, what was to arrive a second time has arrived."""
-        self._ask("begin", plan)
+    def faults(self, *plans: Plan) -> Iterator[None]:
+        """Do damage by plans, each request by the first that is about such. At the end, what was to arrive a second
+        time has arrived.
+        """
+        self._ask("begin", *plans)
         try:
             yield
         finally:
-            self._ask("begin", NOTHING)
+            self._ask("begin")
 
     def traffic(self) -> Traffic:
         """What has passed since the start; subtract what had at an earlier moment."""

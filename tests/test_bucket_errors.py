@@ -209,7 +209,7 @@ def test_of_several_writers_of_one_table_at_once_no_commit_is_lost(proxy: Proxy,
                     done += 1
                     break
                 except StoreError:  # another was quicker, and it is unknown what was appended
-                    log.close()
+                    log.opened.close()
         return done
 
     with ThreadPoolExecutor(3) as pool:

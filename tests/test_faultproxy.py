@@ -315,6 +315,19 @@ _EACH: dict[str, Any] = dict.fromkeys(FAULTS, 0.08)
 SOME = Plan(**_EACH, seconds=0.0, later=0.0)
 
 
+def test_each_request_meets_the_first_plan_that_is_about_it_and_so_often_as_it_says(
+    proxy: Proxy, connection: Connection, files: fs.S3FileSystem, folder: str
+) -> None:
+    for name in "abcd":
+        connection.ask("PUT", f"/{name}")
+    refused, short = Plan(refuse=1.0, kinds=("PUT",), paths="/b$", most=2), Plan(short_listing=1.0, lacking=(2, 2))
+    with proxy.faults(refused, short):
+        assert [connection.ask("PUT", "/b")[0] for _ in range(3)] == [503, 503, 200]
+        assert connection.ask("HEAD", "/b")[0] == connection.ask("PUT", "/e")[0] == 200
+        assert sorted(names(files, folder)) == ["a", "c", "d"]
+    assert sorted(names(files, folder)) == ["a", "b", "c", "d", "e"]
+
+
 def test_the_same_requests_meet_the_same_faults(proxy: Proxy, folder: str) -> None:
     def fates(plan: Plan) -> list[int]:
         found = []

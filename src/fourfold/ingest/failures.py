@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from fourfold.engine import StoppedError, TooSlowError
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.log import BucketError, StreamLog, unreadable
+from fourfold.log import BucketError, StreamLog, of_client, unreadable
 from fourfold.model import Dimension, Owner
 from fourfold.state import Database, StateError, catalogue
 from fourfold.state.catalogue import Failure
@@ -84,8 +84,9 @@ class Failures:
             action(dataclasses.replace(work, jobs=tuple(jobs)))
         except (StateError, StoppedError):
             raise
-        except Exception as error:
+        except Exception as fault:
             took = time.monotonic() - begun
+            error = of_client(self._log(work.streams[0]).folder, fault) or fault  # it came through an engine
             if (why := self._damage(work, error)) is not None:  # of the logs: what was counted stays
                 self.damaged[work.owner] = why
                 if not isinstance(error, BucketError):  # which says nothing of the logs: it is tried again at once

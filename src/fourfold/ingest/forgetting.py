@@ -148,7 +148,7 @@ class Forgetter:
             which = pc.field(KEY).isin(sorted(_checked(keys)))
         else:
             which = pc.field(EVENT_TIME) < pa.scalar(_midnight(before) * 1_000_000, META.field(EVENT_TIME).type)
-        logs = {stream: self._log(stream).whole() for stream in self._named(streams)}
+        logs = {stream: self._log(stream).whole(exact=True) for stream in self._named(streams)}
         return {stream: log.records(which, [KEY]).num_rows for stream, log in logs.items()}
 
     def _settle(self, streams: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fourfold.log import messages
-    from fourfold.log.bucket import BucketError, BucketPath
+    from fourfold.log.bucket import BucketError, BucketPath, of_client
     from fourfold.log.changes import Changes, TruncatedLogError
     from fourfold.log.forks import refuse_in_fork
     from fourfold.log.inbox import BucketInbox, Inbox, open_inbox
@@ -47,6 +47,7 @@ __all__ = [
     "messages",
     "names",
     "new_writer",
+    "of_client",
     "open_inbox",
     "refuse_in_fork",
     "state_at",
@@ -54,7 +55,7 @@ __all__ = [
     "unreadable",
 ]
 _WHERE = {
-    "bucket": ("BucketError", "BucketPath"),
+    "bucket": ("BucketError", "BucketPath", "of_client"),
     "changes": ("Changes", "TruncatedLogError"),
     "forks": ("refuse_in_fork",),
     "inbox": ("BucketInbox", "Inbox", "open_inbox"),

@@ -7,6 +7,7 @@ there is a file beneath it. Credentials come from the usual environment and prof
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
@@ -224,6 +225,11 @@ class BucketPath:
             if not missing_ok:
                 raise
 
+    def rmdir(self) -> None:
+        """Remove what some clients put for a folder, and leave where all beneath it has gone."""
+        with contextlib.suppress(FileNotFoundError):
+            self._tried(lambda: filesystem(self.scheme).delete_dir(self.key))
+
     def replace(self, target: BucketPath) -> None:
         """Move the file, or all that is beneath it: copied, then removed; dying between the two leaves both."""
         if self.is_dir():
@@ -358,7 +364,10 @@ _UNKNOWN = (
     "MISSING_AUTHENTICATION", "redential", "Unauthorized", "access token",
 )  # fmt: skip
 _FOR_GOOD = (*_NO_BUCKET, *_DENIED, *_UNKNOWN)
-_OF_DELTA = ("Generic S3", "Generic GCS", "Generic MicrosoftAzure", "Generic HTTP", "AWS Error", *_FOR_GOOD)
+_OF_CLIENTS = (
+    "Generic S3", "Generic GCS", "Generic MicrosoftAzure", "Generic HTTP", "AWS Error", "google::cloud::Status",
+    "Azure Error", *_FOR_GOOD,
+)  # fmt: skip
 _ADVICE = (  # the first that fits what a client says; in braces, what the environment may set
     (_NO_BUCKET, "there is no such bucket: make it, or check the address"),
     (_UNKNOWN, "the credentials are missing or wrong: check {credentials}"),
@@ -383,9 +392,13 @@ _ADVICE = (  # the first that fits what a client says; in braces, what the envir
 )
 
 
-def is_of_client(text: str) -> bool:
-    """Whether an error of the Delta engine is one of its client, and so says nothing of the log."""
-    return any(sign in text for sign in _OF_DELTA) and not any(sign in text for sign in (*_GONE, "not found: "))
+def of_client(path: object, error: BaseException) -> BucketError | None:
+    """An error about a path as one of a bucket that could not be asked, which says nothing of what is there; None where
+    it is another. Engines hand on the errors of their clients in words alone.
+    """
+    text = str(error)
+    is_such = any(sign in text for sign in _OF_CLIENTS) and not any(sign in text for sign in (*_GONE, "not found: "))
+    return BucketError(f"{path}: {explained(path.scheme, text)}") if isinstance(path, BucketPath) and is_such else None
 
 
 def explained(scheme: str, text: str) -> str:

@@ -35,7 +35,7 @@ class Changes:
 
     def records(self, where: pc.Expression, columns: Sequence[str] | None = None) -> pa.Table:
         """The added records that fit a condition."""
-        with readable(f"a data file in {path_of(self.added[0]).parent}" if self.added else "nothing"):
+        with readable(str(path_of(self.added[0]).parent) if self.added else "nothing", "a data file in "):
             return self._records(where, columns)
 
     def _records(self, where: pc.Expression, columns: Sequence[str] | None) -> pa.Table:

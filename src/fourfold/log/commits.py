@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from fourfold.log import paths
-from fourfold.log.bucket import BucketPath
+from fourfold.log.bucket import BucketError, BucketPath
 from fourfold.log.paths import StorePath
 
 _CHECKPOINT = ".checkpoint.parquet"
@@ -71,8 +71,12 @@ class Commit:
 
 
 def is_table(folder: StorePath) -> bool:
-    """Whether there may be a table in a folder; in a bucket, its first commit mostly tells, which is cheaper to ask."""
-    return (isinstance(folder, BucketPath) and exists(folder, 0)) or (folder / "_delta_log").is_dir()
+    """Whether there may be a table in a folder; in a bucket, whose listing may lack it, its first commit is asked for
+    and what names a checkpoint.
+    """
+    if isinstance(folder, BucketPath) and (exists(folder, 0) or hint(folder).is_file()):
+        return True
+    return (folder / "_delta_log").is_dir()
 
 
 def exists(folder: StorePath, version: int) -> bool:
@@ -144,10 +148,18 @@ def is_parquet(path: StorePath) -> bool:
     return True
 
 
+def unlisted(folder: StorePath) -> BucketError:
+    """The error that a bucket's listing lacks what is there."""
+    return BucketError(f"the log at {folder}: its newest commits are not listed yet; try again")
+
+
 def first_unusable(folder: StorePath) -> tuple[int, str] | None:
     """The first version whose commit cannot be used, and why; looked for from the newest checkpoint on.
 
     An empty table without a commit has none.
+
+    Raises:
+        BucketError: one that is not listed is there all the same.
     """
     sound = [int(path.name.split(".")[0]) for path in checkpoints(folder) if is_parquet(path)]
     expected = sound[-1] + 1 if sound else 0
@@ -156,6 +168,8 @@ def first_unusable(folder: StorePath) -> tuple[int, str] | None:
         if version < expected:
             continue
         if version > expected:
+            if isinstance(folder, BucketPath) and exists(folder, expected):
+                raise unlisted(folder)
             return expected, f"commit {expected} is missing"
         try:
             read_commit(path)
@@ -167,11 +181,17 @@ def first_unusable(folder: StorePath) -> tuple[int, str] | None:
 
 
 def commit_faults(folder: StorePath) -> list[str]:
-    """What is wrong with a table's commits and checkpoints, in words."""
+    """What is wrong with a table's commits and checkpoints, in words.
+
+    Raises:
+        BucketError: a bucket could not be asked, or a listing of it lacks what is there.
+    """
     found = [f"the checkpoint {path.name} is damaged" for path in checkpoints(folder) if not is_parquet(path)]
     try:
         named = int(json.loads(hint(folder).read_text(encoding="utf-8"))["version"])
         if not any(int(path.name.split(".")[0]) == named for path in checkpoints(folder)):
+            if isinstance(folder, BucketPath) and paths.exists(_commit(folder, named, _CHECKPOINT)):
+                raise unlisted(folder)
             found.append(f"the checkpoint of version {named} is missing")
     except FileNotFoundError:
         pass

@@ -60,9 +60,9 @@ def mend(log: StreamLog, aside: StorePath) -> list[str]:
     """
     replaced = _named(log, commits(log.folder), "remove")
     done = [*_mend_checkpoints(log, aside), *_mend_commits(log, aside)]
-    log.close()
+    log.opened.close()
     try:
-        log.open()
+        log.opened.table()
     except BucketError:
         raise
     except StoreError:
@@ -70,7 +70,7 @@ def mend(log: StreamLog, aside: StorePath) -> list[str]:
         _move(whole, aside)
         done.append("its commits cannot be read without those that are gone: they were moved aside, and the log is "
                     "rebuilt from its data files")  # fmt: skip
-        log.close()
+        log.opened.close()
     done += _mend_files(log, aside)
     return [*done, *_append_lost(log, replaced)]
 
@@ -100,7 +100,7 @@ def _mend_commits(log: StreamLog, aside: StorePath) -> Iterator[str]:
 
 
 def _mend_files(log: StreamLog, aside: StorePath) -> Iterator[str]:
-    table = log.open()
+    table = log.opened.newest()
     if table is None:
         return
     damaged = 0
@@ -111,7 +111,7 @@ def _mend_files(log: StreamLog, aside: StorePath) -> Iterator[str]:
                 _move(path, aside)
     if damaged:
         table.repair()
-        log.close()
+        log.opened.close()
         yield f"{damaged} data files are missing or cannot be read: the log goes on without the records in them"
 
 
@@ -188,8 +188,12 @@ def _is_whole(path: StorePath) -> bool:
 
 
 def _files(log: StreamLog) -> list[tuple[StorePath, int]]:
-    """The data files of the newest version, and their sizes."""
-    table = log.open()
+    """The data files of the newest version, and their sizes.
+
+    Raises:
+        BucketError: a listing does not have that version yet.
+    """
+    table = log.opened.newest()
     if table is None:
         return []
     found = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()

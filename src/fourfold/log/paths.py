@@ -86,6 +86,7 @@ def remove_all(folder: StorePath) -> None:
     if isinstance(folder, BucketPath):
         for path in folder.iterdir():
             remove_all(path) if path.is_dir() else path.unlink(missing_ok=True)
+        folder.rmdir()
     else:
         shutil.rmtree(folder)
 

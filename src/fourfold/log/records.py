@@ -10,22 +10,29 @@ import pyarrow.dataset as pds
 from pyarrow import fs
 
 from fourfold.errors import StoreError
-from fourfold.log.bucket import ROUNDS, located, tried
-from fourfold.log.paths import open_parquet
+from fourfold.log.bucket import ROUNDS, located, of_client, tried
+from fourfold.log.paths import open_parquet, path_of
 from fourfold.log.recent import RECENT
 
 
 @contextmanager
-def readable(what: str) -> Iterator[None]:
+def readable(path: str, what: str = "") -> Iterator[None]:
     """Errors of reading data files as our own.
 
+    Args:
+        path: the file's, or its folder's.
+        what: what it is called, before its path.
+
     Raises:
+        BucketError: a bucket could not be asked for it.
         StoreError: what is to be read cannot be.
     """
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{what} cannot be read: {str(error).splitlines()[0]}") from error
+        if (asked := of_client(path_of(path), error)) is not None:
+            raise asked from error
+        raise StoreError(f"{what}{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def size(file: str) -> int:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fourfold.errors import SchemaError, StoreError
 from fourfold.log.batches import contradicts, fit, in_schema, widened
-from fourfold.log.bucket import BucketError, BucketPath, explained, is_of_client
+from fourfold.log.bucket import BucketPath
 from fourfold.log.changes import Changes, TruncatedLogError, changes_since
-from fourfold.log.commits import Commit, commit_faults, drop_before, exists, is_table, mark
-from fourfold.log.forks import refuse_in_fork
+from fourfold.log.commits import Commit, drop_before, exists, unlisted
 from fourfold.log.keys import prune
+from fourfold.log.opened import Opened, delta_errors
 from fourfold.log.paths import StorePath, all_exist, delta_options, open_parquet, status
 from fourfold.log.recent import RECENT
 from fourfold.log.schema import Conflict, cast, conform
@@ -34,9 +32,6 @@ _PLAIN = ColumnProperties(dictionary_enabled=False)
 _OLD = 7 * 86_400  # seconds in the inbox, after which a message is looked up in the log whatever is noted of it
 COMPACT_AT = 48  # files; reading one costs about a millisecond
 KEEP_REPLACED = 168  # hours for which files that were compacted away can still be read
-_LOOK_AGAIN = 60.0  # seconds after which a bucket is asked again whether it still holds the version that is open
-_UNLISTED = "its newest commits are not listed yet; try again"
-_PANIC = "PanicException"  # of the engine's own language; no subclass of Exception
 _CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{KEY},{EVENT_TIME}",  # by which records are deleted; each costs every commit
     "delta.setTransactionRetentionDuration": "interval 365 days",
@@ -49,15 +44,12 @@ class StreamLog:
 
     def __init__(self, folder: StorePath, stream: str, project: str = "") -> None:
         self.folder, self.stream, self.project = folder, stream, project
-        self._table: DeltaTable | None = None
-        self._mark: tuple[int, object] = (-1, None)  # the version that was opened, and what its commit's file was
-        self._numbers: dict[str, int | None] = {}  # up to which one each writer's messages are in that version
-        self._seen = -math.inf  # when a bucket was last known to hold that version
+        self.opened = Opened(folder)
 
     @property
     def version(self) -> int | None:
         """The newest version, or None where nothing was logged yet."""
-        table = self.open()
+        table = self.opened.table()
         return None if table is None else table.version()
 
     def newest(self, counted: int) -> int:
@@ -71,24 +63,24 @@ class StreamLog:
         """
         version = self.version
         if version is None or version < counted:
-            if not isinstance(self.folder, BucketPath) or self._table is None or self._is_cut():
-                self.close()
+            if not isinstance(self.folder, BucketPath) or not self.opened.is_open or self.opened.is_cut():
+                self.opened.close()
                 version = self.version
             behind = version is None or version < counted
             if behind and isinstance(self.folder, BucketPath) and exists(self.folder, counted):
-                raise BucketError(f"the log at {self.folder}: {_UNLISTED}")
+                raise unlisted(self.folder)
         return -1 if version is None else version
 
     @property
     def rows(self) -> int:
         """How many records there are."""
-        table = self.open()
+        table = self.opened.table()
         return 0 if table is None else sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
 
     @property
     def schema(self) -> pa.Schema:
         """All columns, those of fourfold's own among them."""
-        table = self.open()
+        table = self.opened.table()
         return META if table is None else _schema(table)
 
     def append(
@@ -105,9 +97,7 @@ class StreamLog:
             SchemaError: the log cannot hold a batch at all; then nothing is appended.
             StoreError: the log cannot be read or written; it is unknown what was appended.
         """
-        table = self._open_now()
-        if table is not None and isinstance(self.folder, BucketPath) and exists(self.folder, table.version() + 1):
-            raise BucketError(f"the log at {self.folder}: {_UNLISTED}")  # its messages would be appended again
+        table = self.opened.newest()  # what another version does not hold would be appended again
         noted = self._noted(table, {message.writer for message in messages})
         messages = self._new(messages, noted)
         if not messages:
@@ -117,7 +107,7 @@ class StreamLog:
             set_aside(message, conflict)
         if table is not None and contradicts(_schema(table), fitted.schema):
             self._rewrite(table, fitted.schema)
-            table = self.open()
+            table = self.opened.newest()
         latest: dict[str, int] = {}
         for message in messages:
             latest[message.writer] = max(message.sequence, latest.get(message.writer, noted.get(message.writer, 0)))
@@ -137,22 +127,23 @@ class StreamLog:
                     app_transactions=[Transaction(writer, sequence) for writer, sequence in latest.items()]
                 ),
             )
-        before = self._mark[0], self._numbers
+        before = self.opened.version, self.opened.numbers
         files = self._check_committed(latest)
         if len(files) == 1:
             RECENT.keep(files[0], fitted.records)
-        if self._mark[0] == before[0] + 1:  # nobody else has written
-            self._numbers = {**before[1], **latest}
+        if self.opened.version == before[0] + 1:  # nobody else has written
+            self.opened.numbers = {**before[1], **latest}
 
     def _noted(self, table: DeltaTable | None, writers: Collection[str]) -> dict[str, int]:
         """The highest number that the table holds of each writer, of those it has any of."""
         if table is None:
             return {}
+        known = self.opened.numbers
         with delta_errors(self.folder):
             for writer in writers:
-                if writer not in self._numbers:  # looking it up takes the longer, the more files there are
-                    self._numbers[writer] = table.transaction_version(writer)
-        return {writer: number for writer in writers if (number := self._numbers[writer]) is not None}
+                if writer not in known:  # looking it up takes the longer, the more files there are
+                    known[writer] = table.transaction_version(writer)
+        return {writer: number for writer in writers if (number := known[writer]) is not None}
 
     def _new(self, messages: Sequence[Message], noted: Mapping[str, int]) -> list[Message]:
         """Those of the messages that are not in the log."""
@@ -165,7 +156,7 @@ class StreamLog:
 
     def _check_committed(self, noted: Mapping[str, int]) -> list[str]:
         """Read a commit back before its contents may be removed elsewhere; return the files that it added."""
-        table = self.open()
+        table = self.opened.written()
         with contextlib.suppress(OSError, ValueError):
             commit = Commit.read(self.folder, -1 if table is None else table.version())
             added = [file for file in commit.files if file.added]
@@ -188,15 +179,20 @@ class StreamLog:
                 table, pa.RecordBatchReader.from_batches(schema, batches), mode="overwrite", schema_mode="overwrite",
                 writer_properties=_writer(schema),
             )  # fmt: skip
-        self._table = None
+        self.opened.close()
 
-    def whole(self, version: int | None = None) -> Changes:
-        """All records, or those at a version, as added.
+    def whole(self, version: int | None = None, *, exact: bool = False) -> Changes:
+        """All records, or those at a version, as added; in a bucket they may be those of a moment ago.
+
+        Args:
+            version: the version.
+            exact: whether none may be missing.
 
         Raises:
+            BucketError: none may be missing, and a listing does not have the newest ones yet.
             TruncatedLogError: where files of that version were cleaned away.
         """
-        table = self._open_now()
+        table = self.opened.newest() if exact else self.opened.held()
         if table is None:
             return Changes(-1, META)
         if version is not None and version != table.version():
@@ -213,10 +209,10 @@ class StreamLog:
         Raises:
             TruncatedLogError: where the log since that version was cleaned away.
         """
-        if self.open() is None or since is None:
+        if self.opened.table() is None or since is None:
             return self.whole()
         version = self.newest(since)
-        table = self.open()
+        table = self.opened.table()
         if since > version or table is None:
             logger.warning(
                 "stream %r: more was counted than the log at %s holds, which ends at version %d: newest commits are "
@@ -227,8 +223,8 @@ class StreamLog:
 
     def compact(self, at_least: int = COMPACT_AT, keep_hours: int = KEEP_REPLACED) -> bool:
         """Compact the table if it has many small files; files replaced a week ago are removed."""
-        table = self.open()
-        if table is None or len(table.file_uris()) < at_least:
+        table = self.opened.table()
+        if table is None or len(table.file_uris()) < at_least or (table := self.opened.newest()) is None:
             return False
         with delta_errors(self.folder):
             table.optimize.compact(writer_properties=_writer(_schema(table)))
@@ -247,7 +243,7 @@ class StreamLog:
             SchemaError: the values still contradict the column, or some of the records are not in the log.
             StoreError: the log cannot be read or written.
         """
-        table = self._open_now()
+        table = self.opened.newest()
         batches = pc.field(BATCH).isin(pc.unique(values[BATCH]))
         here = self.whole().records(batches, [BATCH, ROW, *([SET_ASIDE.name] if self._names_set_aside() else [])])
         places = {(row[BATCH], row[ROW]): row.get(SET_ASIDE.name) or [] for row in here.to_pylist()}
@@ -261,7 +257,7 @@ class StreamLog:
         wide = widened(known, fitted.schema)
         if contradicts(known, wide):
             self._rewrite(table, wide)
-            table = self.open()
+            table = self.opened.newest()
         assert table is not None
         left = [[name for name in places[place] if name != column] or None for place in wanted]
         source = pa.table(
@@ -278,7 +274,7 @@ class StreamLog:
                 source, f"t.{BATCH} = s.batch AND t.{ROW} = s.row", source_alias="s", target_alias="t",
                 writer_properties=_writer(wide),
             ).when_matched_update(updates).execute()  # fmt: skip
-        self.close()
+        self.opened.close()
         self._check_committed({})
 
     def _names_set_aside(self) -> bool:
@@ -296,14 +292,14 @@ class StreamLog:
         self._delete(f"{EVENT_TIME} < arrow_cast('{text}', 'Timestamp(Microsecond, Some(\"UTC\"))')")
 
     def _delete(self, predicate: str) -> None:
-        table = self._open_now()
+        table = self.opened.newest()
         if table is not None:
             with delta_errors(self.folder):
                 table.delete(predicate, writer_properties=_writer(_schema(table)))
 
     def seal(self) -> None:
         """Begin a version without traces of a deletion, whose own commit contains the deleted keys."""
-        table = self._open_now()
+        table = self.opened.newest()
         if table is not None:
             with delta_errors(self.folder):
                 table.alter.set_table_properties(_CONFIGURATION, raise_if_not_exists=False)
@@ -318,7 +314,7 @@ class StreamLog:
             is_alone: raises where this process may not write any more. It is asked after all that may go was listed:
                 then nobody else has written a file of the list that this version does not know.
         """
-        table = self.open()
+        table = self.opened.newest()  # what another version does not know of would be removed
         if table is None:
             return
         with delta_errors(self.folder):
@@ -331,79 +327,11 @@ class StreamLog:
         prune(self.folder, kept)
         RECENT.drop(self.folder, kept)
         drop_before(self.folder, table.version())
-        self._table = None
-
-    def open(self) -> DeltaTable | None:
-        """The table as it is now, or None where nothing was logged yet.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
-        with delta_errors(self.folder):
-            if self._table is not None:
-                version = self._table.version()
-                found = mark(self.folder, version)
-                is_other = found is None or (self._mark[0] == version and self._mark[1] != found)
-                if is_other or (time.monotonic() - self._seen > _LOOK_AGAIN and self._is_cut()):
-                    self.close()  # the folder was removed, or another is in its place; or others go on from elsewhere
-            if self._table is None:
-                if not is_table(self.folder):
-                    return None
-                try:  # ``is_deltatable`` would ask a bucket with the interpreter's lock, so that all threads wait
-                    self._table = DeltaTable(str(self.folder), storage_options=delta_options(self.folder))
-                except TableNotFoundError:
-                    return None
-                self._seen = time.monotonic()
-            elif exists(self.folder, self._table.version() + 1):
-                self._table.update_incremental()
-            if self._mark[0] != (version := self._table.version()):
-                _check_features(self._table, self.folder)
-                self._mark, self._numbers = (version, mark(self.folder, version)), {}
-        return self._table
-
-    def _open_now(self) -> DeltaTable | None:
-        """As ``open``, and it is there now.
-
-        Of a version that another has cut away, files are gone, and a commit on it is seen by nobody.
-        """
-        if self._is_cut():
-            self.close()
-        return self.open()
-
-    def _is_cut(self) -> bool:
-        """Whether a bucket does not hold the version that is open any more; in a folder, ``open`` looks each time."""
-        if self._table is None or not isinstance(self.folder, BucketPath):
-            return False
-        self._seen = time.monotonic()
-        return not exists(self.folder, self._table.version())
-
-    def close(self) -> None:
-        """Drop the open table; the next use reopens it."""
-        self._table, self._mark, self._numbers = None, (-1, None), {}
+        self.opened.close()
 
     def _files(self, table: DeltaTable) -> list[str]:
         """The data files of a version, all of them in the table's folder; they are given as URLs."""
         return [str(self.folder / unquote(url.rpartition("/")[2])) for url in table.file_uris()]
-
-
-@contextlib.contextmanager
-def delta_errors(folder: StorePath, error: type[StoreError] = StoreError) -> Iterator[None]:
-    """Around what the Delta engine does: its errors as our own, with the folder they are about.
-
-    Raises:
-        BucketError: a bucket could not be asked, which says nothing of the log.
-        StoreError: all else; also in a child of a process that has used the engine, see ``refuse_in_fork``.
-    """
-    refuse_in_fork()
-    try:
-        yield
-    except BaseException as fault:
-        if isinstance(fault, (DeltaError, OSError)) or type(fault) is Exception or type(fault).__name__ == _PANIC:
-            if isinstance(folder, BucketPath) and is_of_client(str(fault)):
-                raise BucketError(f"the log at {folder}: {explained(folder.scheme, str(fault))}") from None
-            text = "; ".join(commit_faults(folder)) or str(fault).splitlines()[0][:200]
-            raise error(f"the log at {folder} cannot be used: {text}") from fault
-        raise
 
 
 def _writer(schema: pa.Schema) -> WriterProperties:
@@ -414,21 +342,6 @@ def _writer(schema: pa.Schema) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD", compression_level=1, max_row_group_size=_GROUP_ROWS, column_properties=plain
     )
-
-
-def _check_features(table: DeltaTable, folder: StorePath) -> None:
-    """Refuse a table of which another engine says that its data files alone do not tell what is in it.
-
-    Raises:
-        StoreError: it has deletion vectors, or maps its columns to other names.
-    """
-    protocol = table.protocol()
-    features = {*(protocol.reader_features or ()), *(["columnMapping"] if protocol.min_reader_version == 2 else [])}
-    if found := sorted(features & {"columnMapping", "deletionVectors"}):
-        raise StoreError(
-            f"the log at {folder}: another engine gave the table {found[0]}, which fourfold does not read; there, run "
-            f"REORG TABLE … APPLY (PURGE) and ALTER TABLE … DROP FEATURE {found[0]}"
-        )
 
 
 def _schema(table: DeltaTable) -> pa.Schema:
@@ -456,7 +369,7 @@ def names(folder: StorePath) -> tuple[str, str] | None:
     """The project and the stream whose table is in a folder, as the table itself says; None where there is none."""
     log = StreamLog(folder, folder.name)
     try:
-        table = log.open()
+        table = log.opened.table()
     except StoreError:
         return None
     if table is None:
