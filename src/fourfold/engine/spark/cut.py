@@ -69,13 +69,13 @@ class Cut:
         table = pa.concat_tables(tables).combine_chunks()
         with connected() as connection:
             connection.register("records", table.select([KEY, LOG_TIME]))
-            asked = f"SELECT hash({KEY}) AS hash, {KEY} IS NOT NULL {self.conditions} AS meant FROM records"
-            found = connection.sql(asked).to_arrow_table()
-        hashes, meant = found["hash"].to_numpy(), found["meant"].to_numpy(zero_copy_only=False)
+            meant = f"coalesce({KEY} IS NOT NULL {self.conditions}, false)"
+            found = connection.sql(f"SELECT hash({KEY}) AS hash, {meant} AS meant FROM records").to_arrow_table()
+        hashes, kept = found["hash"].to_numpy(), found["meant"].to_numpy()
         if place == BEFORE and self.touched is not None:
-            meant &= among(hashes, self.touched)
-        if not meant.all():
-            table, hashes = table.filter(pa.array(meant)).combine_chunks(), hashes[meant]
+            kept = kept & among(hashes, self.touched)
+        if not kept.all():
+            table, hashes = table.filter(pa.array(kept)), hashes[kept]
         table, hashes = self._reduced(table, hashes)
         table = table.replace_schema_metadata({_SIDE: self.side, _PLACE: place})
         yield from in_parts(table, hashes, self.parts)
@@ -100,6 +100,8 @@ class Cut:
 
 def in_parts(table: pa.Table, hashes: Words, parts: int) -> Iterator[Passed]:
     """A table's rows, in parts by their hashes; of these the upper half, for pieces of a count go by the lower one."""
+    if not len(hashes):
+        return
     part = ((hashes >> np.uint64(32)) % np.uint64(parts)).astype(np.uint16)
     order = np.argsort(part, kind="stable")
     table = table.take(pa.array(order)).combine_chunks()

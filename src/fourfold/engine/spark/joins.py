@@ -34,7 +34,7 @@ from fourfold.model.records import RUN
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ROWS_A_PART, _MOST_PARTS = 2_000_000, 4_096  # that one task joins
+ROWS_A_PART, _MOST_PARTS = 1_000_000, 4_096  # that one task joins
 FEW = 1 << 20  # changed records, up to which the hashes of their keys are sent to every task
 _EARLIER = 4  # records that travel for each of so few, at most about
 _SIGN = b"sign"

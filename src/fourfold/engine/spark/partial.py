@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ROW = pa.schema([("part", pa.int32()), ("counts", pa.binary()), ("passed", pa.binary()), ("failure", pa.binary())])
 _DDL = "part int, counts binary, passed binary, failure binary"
-_PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_PACKED = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 ROWS_A_PART, MOST_PARTS = 2_000_000, 64
 _MUST_MATCH = ("duckdb", "numpy", "pyarrow")  # whose results are counted: in their first number
 
