@@ -16,10 +16,12 @@ from fourfold.engine.duckdb import files, sql
 from fourfold.engine.duckdb.connection import connected
 from fourfold.engine.duckdb.joins import Join, whole_batches
 from fourfold.engine.duckdb.sides import by_side, sides_of
+from fourfold.engine.duckdb.touched import COPIES
 from fourfold.engine.planning import plan_constants
 from fourfold.engine.protocol import WHOLE, Batch, ChangedLog
 from fourfold.engine.spark import cut
-from fourfold.engine.spark.cut import Cut, hashes_of, held
+from fourfold.engine.spark.cut import Cut, Sieve, hashes_of, held
+from fourfold.engine.spark.few import keys_of_few
 from fourfold.engine.spark.partial import Passed
 from fourfold.engine.spark.reading import PLACES
 from fourfold.fold import KeptSlices, Plan
@@ -71,12 +73,14 @@ def in_parts(task: Task, logs: Mapping[str, ChangedLog], extent: Extent, parts: 
     """The joined records of all parts."""
     found: dict[int, list[pa.Table]] = {part: [] for part in range(parts)}
     sides = sides_of(task, by_side(task, logs), {}, extent)
-    schemas = {}
+    schemas, touched = {}, None
+    if not task.query and (keys := keys_of_few(logs.values(), 1_000)) is not None:
+        touched = Sieve.of(hashes_of(pa.table({"key": keys}), "key"))
     for side in sides:
-        schemas[side.name] = pa.schema([*map(side.log.schema.field, side.names), (cut.COPIES, pa.int64())])
-        for each in passed(side.log, Cut.of(side, sql.meant(extent), None, parts), side.names):
+        schemas[side.name] = pa.schema([*map(side.log.schema.field, side.names), (COPIES, pa.int64())])
+        for each in passed(side.log, Cut.of(side, sql.meant(extent), touched, parts), side.names):
             found[each.part].append(each.table)
-    batches = []
+    batches: list[Batch] = []
     for tables in found.values():
         with connected() as connection:
             met = Extent(closed=extent.closed)
@@ -85,7 +89,7 @@ def in_parts(task: Task, logs: Mapping[str, ChangedLog], extent: Extent, parts: 
             )
     if not task.query:
         return batches
-    whole = []
+    whole: list[Batch] = []
     for part in range(parts):
         items: dict[int, list[pa.Table]] = {}
         for batch in batches:
@@ -95,6 +99,15 @@ def in_parts(task: Task, logs: Mapping[str, ChangedLog], extent: Extent, parts: 
             together = {sign: pa.concat_tables(tables) for sign, tables in items.items()}
             whole += whole_batches(connection, task, extent, together)
     return whole
+
+
+def test_a_sieve_lets_its_hashes_pass_and_few_others() -> None:
+    random = np.random.default_rng(2)
+    for n in (0, 1, 1_000, 20_000):
+        mine, others = (random.integers(0, 1 << 64, size, np.uint64) for size in (n, 100_000))
+        sieve = Sieve.of(mine)
+        assert sieve.has(mine).all()
+        assert sieve.has(others).mean() < 0.08
 
 
 @pytest.mark.parametrize("kind", TASKS)

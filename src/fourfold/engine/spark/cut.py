@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
@@ -34,23 +35,44 @@ _CHOSEN = """
 
 
 @dataclasses.dataclass(frozen=True)
+class Sieve:
+    """A set of hashes as bits, at most one in sixteen of which is set: few of the hashes that are none of it pass."""
+
+    bits: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, hashes: Words) -> Sieve:
+        """That of some hashes, which are not many."""
+        size = max(10, (16 * len(hashes)).bit_length())
+        flags = np.zeros(1 << size, bool)
+        flags[hashes >> np.uint64(64 - size)] = True
+        return cls(np.packbits(flags, bitorder="little"))
+
+    def has(self, hashes: Words) -> npt.NDArray[np.bool_]:
+        """Which hashes pass."""
+        at = hashes >> np.uint64(65 - (8 * len(self.bits)).bit_length())
+        found: npt.NDArray[np.bool_] = (self.bits[at >> np.uint64(3)] >> (at & np.uint64(7)).astype(np.uint8)) & 1 != 0
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
 class Cut:
     """Passes on the records of one side of a join that fit its conditions (each after an AND), in so many parts.
 
-    ``group`` is what a record is chosen of, ``order`` by what. With ``touched``, the hashes of keys in order, earlier
-    records of other keys stay. ``held`` records wait to be passed on together.
+    ``group`` is what a record is chosen of, ``order`` by what. With ``touched`` keys, earlier records of most others
+    stay. ``held`` records wait to be passed on together.
     """
 
     side: str
     group: str
     order: str
     conditions: str
-    touched: Words | None
+    touched: Sieve | None
     parts: int
     held: int
 
     @classmethod
-    def of(cls, side: Side, conditions: str, touched: Words | None, parts: int) -> Cut:
+    def of(cls, side: Side, conditions: str, touched: Sieve | None, parts: int) -> Cut:
         """That of a side."""
         group = ", ".join([KEY, *(side.columns[name] for name in side.apart)])
         return cls(side.name, group, side.order, conditions, touched, parts, HELD)
@@ -73,7 +95,7 @@ class Cut:
             found = connection.sql(f"SELECT hash({KEY}) AS hash, {meant} AS meant FROM records").to_arrow_table()
         hashes, kept = found["hash"].to_numpy(), found["meant"].to_numpy()
         if place == BEFORE and self.touched is not None:
-            kept = kept & among(hashes, self.touched)
+            kept = kept & self.touched.has(hashes)
         if not kept.all():
             table, hashes = table.filter(pa.array(kept)), hashes[kept]
         table, hashes = self._reduced(table, hashes)

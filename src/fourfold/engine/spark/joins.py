@@ -10,10 +10,9 @@ the hash of their query, to be judged together.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from fourfold.engine.drive import count_joined, divided
@@ -22,11 +21,10 @@ from fourfold.engine.duckdb.connection import connected, expression_seconds
 from fourfold.engine.duckdb.sides import by_side, sides_of
 from fourfold.engine.duckdb.touched import COPIES
 from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Extent, Splits, Wanted
-from fourfold.engine.spark.cut import Cut, hashes_of, held, in_parts
+from fourfold.engine.spark.cut import Cut, Sieve, hashes_of, held, in_parts
 from fourfold.engine.spark.few import keys_of_few
 from fourfold.engine.spark.partial import Passed, collected, combined, total
 from fourfold.engine.spark.reading import PLACES, Reading, union
-from fourfold.engine.spark.repeated import Words
 from fourfold.fold import Plan
 from fourfold.model import Task
 from fourfold.model.records import RUN
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROWS_A_PART, _MOST_PARTS = 1_000_000, 4_096  # that one task joins
-FEW = 1 << 20  # changed records, up to which the hashes of their keys are sent to every task
+FEW = 1 << 23  # changed records, up to which every task is sent a sieve of their keys
 _EARLIER = 4  # records that travel for each of so few, at most about
 _SIGN = b"sign"
 
@@ -54,9 +52,9 @@ class Join:
     ) -> None:
         kept = divided(splits)
         sides = sides_of(task, by_side(task, logs), kept, extent)
-        touched = _touched(logs.values()) if not task.query else None
-        rows = sum(log.rows() for log in logs.values())
-        rows = rows if touched is None else min(rows, _EARLIER * len(touched))
+        rows, touched = sum(log.rows() for log in logs.values()), None
+        if not task.query and (keys := _changed_keys(logs.values())) is not None:
+            touched, rows = Sieve.of(hashes_of(pa.table({"key": keys}), "key")), min(rows, _EARLIER * len(keys))
         self._parts = min(1 + rows // ROWS_A_PART, _MOST_PARTS)
         frames, schemas = [], {}
         for side in sides:
@@ -90,11 +88,9 @@ class Join:
             return table.combine_chunks()
 
 
-def _touched(logs: Iterable[ChangedLog]) -> Words | None:
-    """The hashes of the keys that changed, where they are few and there are earlier records; else None."""
-    logs = [*logs]
-    keys = keys_of_few(logs, FEW) if any(log.before for log in logs) else None
-    return None if keys is None else np.unique(hashes_of(pa.table({"key": keys.drop_null()}), "key"))
+def _changed_keys(logs: Collection[ChangedLog]) -> pa.ChunkedArray | None:
+    """The keys of the records that changed, where there are earlier ones; None if they are very many."""
+    return keys_of_few(logs, FEW) if any(log.before for log in logs) else None
 
 
 @dataclasses.dataclass(frozen=True)
