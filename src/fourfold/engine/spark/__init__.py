@@ -1,4 +1,5 @@
-"""Folding on a cluster: Spark joins, the same kernel counts on its executors, and only counts reach the driver.
+"""Folding on a cluster: Spark brings records together, DuckDB joins them on the executors, where the same kernel counts
+them, and only counts reach the driver.
 
 Where few records changed, the driver folds them, as the embedded engine does: that gives the same counts.
 """
