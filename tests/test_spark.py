@@ -180,7 +180,7 @@ def partitions(request: pytest.FixtureRequest, spark: Any) -> Iterator[int]:
         spark.conf.set(name, value)
     with pytest.MonkeyPatch.context() as patch:
         if n > 1:  # several tasks join, and are given what others read in several pieces
-            patch.setattr(joins, "ROWS_A_PART", 500 // n)
+            patch.setattr(joins, "BYTES_A_PART", 20_000 // n)
             patch.setattr(cut, "HELD", 200 // n)
         yield n
     for name, earlier in before.items():

@@ -32,7 +32,7 @@ from fourfold.model.records import RUN
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ROWS_A_PART, _MOST_PARTS = 1_000_000, 4_096  # that one task joins
+BYTES_A_PART, _MOST_PARTS = 1 << 25, 4_096  # of records that one task joins; in memory they take several times as many
 FEW = 1 << 23  # changed records, up to which every task is sent a sieve of their keys
 _EARLIER = 4  # records that travel for each of so few, at most about
 _SIGN = b"sign"
@@ -52,15 +52,16 @@ class Join:
     ) -> None:
         kept = divided(splits)
         sides = sides_of(task, by_side(task, logs), kept, extent)
-        rows, touched = sum(log.rows() for log in logs.values()), None
+        names = {side.name: [name for name in side.names if name != RUN] for side in sides}
+        size, touched = sum(_size(side.log, names[side.name]) for side in sides), None
         if not task.query and (keys := _changed_keys(logs.values())) is not None:
-            touched, rows = Sieve.of(hashes_of(pa.table({"key": keys}), "key")), min(rows, _EARLIER * len(keys))
-        self._parts = min(1 + rows // ROWS_A_PART, _MOST_PARTS)
+            touched = Sieve.of(hashes_of(pa.table({"key": keys}), "key"))
+            size = min(size, size * _EARLIER * len(keys) // sum(log.rows() for log in logs.values()))
+        self._parts = min(1 + size // BYTES_A_PART, _MOST_PARTS)
         frames, schemas = [], {}
         for side in sides:
-            names = [name for name in side.names if name != RUN]
-            schemas[side.name] = pa.schema([*map(side.log.schema.field, names), (COPIES, pa.int64())])
-            reading = Reading(side.log, dict.fromkeys(PLACES, names), WHOLE)
+            schemas[side.name] = pa.schema([*map(side.log.schema.field, names[side.name]), (COPIES, pa.int64())])
+            reading = Reading(side.log, dict.fromkeys(PLACES, names[side.name]), WHOLE)
             frames += reading.counted(session, Cut.of(side, sql.meant(extent, share), touched, self._parts))
         self._passed = union(frames)
         met = dataclasses.replace(extent, as_of=None, piece=None)  # these conditions hold for all that was passed on
@@ -86,6 +87,18 @@ class Join:
             order = "md5(key), version" if self._met.task.version else "md5(key)"
             table: pa.Table = connection.sql(f"SELECT * FROM found ORDER BY {order} LIMIT {int(most)}").to_arrow_table()
             return table.combine_chunks()
+
+
+def _size(log: ChangedLog, names: Collection[str]) -> int:
+    """About how many bytes some columns of all records take, by the footer of the first file."""
+    files = [*log.added, *log.removed, *log.before][:1]
+    if not files:
+        return 0
+    footer = next(log.dataset(files).get_fragments()).metadata
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+    sizes = (c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] in names)
+    return int(log.rows() * sum(sizes) // max(footer.num_rows, 1))
 
 
 def _changed_keys(logs: Collection[ChangedLog]) -> pa.ChunkedArray | None:
