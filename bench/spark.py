@@ -4,7 +4,7 @@ Each fold runs in a process of its own, that is kept to as many cores as it may 
 the same files, after one of a million records that starts the workers. Rows default to 10, 30 and 100 million; the
 files take 65 bytes a row, in the folder for temporary files. The first number is counted with repeated keys, too: one
 key has 30 % of the records. ``python -m bench.spark --task [ROWS …]`` joins one and three million predictions with as
-many labels instead.
+many labels instead, and the first number of both with repeated keys.
 """
 
 from __future__ import annotations
@@ -97,18 +97,21 @@ def join(sizes: Sequence[int]) -> None:
     """Print the table of a task."""
     lines, said = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for rows in sizes:
+        for rows, often in [*((rows, 0.0) for rows in sizes), (sizes[0], OFTEN)]:
+            files = Path(folder) / ("repeated" if often else "unique")
+            what = f"{rows:,}" + ", a key with 30 %" * bool(often)
             for stream in _STREAMS:
-                _fill(Path(folder) / stream, rows, 0.0, late=stream == "labels")
+                _fill(files / stream, rows, often, late=stream == "labels")
             cpu = []
             for name, (engine, cores) in _ENGINES.items():
-                found = _apart(folder, rows, engine, cores, "--join")
+                found = _apart(str(files), rows, engine, cores, "--join")
                 cpu.append(found["cpu"])
-                lines.append([f"{rows:,}", name, f"{found['seconds']:.1f} s", f"{found['cpu']:.1f} s"])
+                memory = [f"{found[kind]:,.0f}" if kind in found else "" for kind in _KINDS]
+                lines.append([what, name, f"{found['seconds']:.1f} s", f"{found['cpu']:.1f} s", *memory])
                 print(*lines[-1], sep=" | ", flush=True)
-            said.append(f"{rows:,} rows: one core of Spark does {cpu[0] / cpu[1]:.2f} of what DuckDB does by CPU time.")
+            said.append(f"{what}: one core of Spark does {cpu[0] / cpu[1]:.2f} of what DuckDB does by CPU time.")
     report = Report()
-    header = ["predictions, and as many labels", "engine", "wall time", "CPU time"]
+    header = ["predictions, and as many labels", "engine", "wall time", "CPU time", *(f"{kind}, MB" for kind in _KINDS)]
     report.table("Spark: a task of sixteen classes", header, lines, "\n".join(said))
 
 
@@ -214,7 +217,7 @@ class Processes:
 
 def _fill(folder: Path, rows: int, often: float, *, late: bool = False) -> None:
     """Write the files of so many records that are not there yet."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for i in range(len(list(folder.iterdir())), -(-rows // FILE_ROWS)):
         _write(folder / f"{i:06d}.parquet", i, min(FILE_ROWS, rows), often, late)
 

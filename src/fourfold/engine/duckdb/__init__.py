@@ -18,6 +18,7 @@ from fourfold.engine.duckdb.files import SMALL, needed, read, register, tables
 from fourfold.engine.duckdb.joins import Join
 from fourfold.engine.duckdb.matching import discrepancies
 from fourfold.engine.duckdb.repeated import repetitions
+from fourfold.engine.duckdb.sides import by_side
 from fourfold.engine.engine import Engine
 from fourfold.engine.planning import (
     SAMPLE,
@@ -112,7 +113,7 @@ class DuckDB(Engine):
             plan = self._sampled(task, logs, plan, extent)
         seconds = expression_seconds(logs.values(), *kept, sums=bool(task.sums))
         with connected(f"task {task.name!r}", seconds=seconds) as connection:
-            for batch in Join(connection, task, logs, kept, extent).records(pairs):
+            for batch in Join(connection, task, by_side(task, logs), kept, extent).records(pairs):
                 plan = plan if batch.paired else plan_joined(task, batch.records, plan)
                 for table in count_joined(task, batch, splits, wanted, plan):
                     adder.add(table)
@@ -125,7 +126,7 @@ class DuckDB(Engine):
         def sample(labelled: bool) -> pa.Table:
             share = None if labelled else share_of(logs.values(), extent)
             with connected() as connection:
-                join = Join(connection, bare, logs, {}, extent, share)
+                join = Join(connection, bare, by_side(task, logs), {}, extent, share)
                 found = list(join.sample(SAMPLE, labelled=labelled))
             return pa.concat_tables(found).combine_chunks() if found else pa.table({})
 
@@ -136,7 +137,7 @@ class DuckDB(Engine):
     ) -> Iterator[pa.Table]:
         """See ``Engine.joined``."""
         with connected(f"task {task.name!r}") as connection:
-            yield from Join(connection, task, logs, splits, extent).joined()
+            yield from Join(connection, task, by_side(task, logs), splits, extent).joined()
 
     def discrepancies(
         self,

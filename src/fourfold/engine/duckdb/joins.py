@@ -38,26 +38,17 @@ import pyarrow.compute as pc
 
 from fourfold.engine.duckdb import sql
 from fourfold.engine.duckdb.connection import batches
-from fourfold.engine.duckdb.files import needed
-from fourfold.engine.duckdb.sides import (
-    label_columns,
-    outcome_columns,
-    prediction_columns,
-    prediction_names,
-    recorded,
-    whole_queries,
-    with_custom,
-)
-from fourfold.engine.duckdb.touched import FIRST, LATEST, Side, Touched
+from fourfold.engine.duckdb.sides import sides_of, whole_queries, with_custom
+from fourfold.engine.duckdb.touched import COPIES, FIRST, Touched
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.model import Task
-from fourfold.model.records import KEY, LOG_TIME
+from fourfold.model.records import KEY
 
 _SIDES = (("after", 1), ("before", -1))
 
 _CHOSEN_OF_ONE = """
     SELECT *, in_before AS chosen_before, in_after AS chosen_after,
-        in_before::BIGINT AS copies_before, in_after::BIGINT AS copies_after,
+        in_before::BIGINT * {copies} AS copies_before, in_after::BIGINT * {copies} AS copies_after,
         in_before AS served_before, in_after AS served_after
     FROM {name}
 """
@@ -68,8 +59,8 @@ _CHOSEN_OF_SEVERAL = """
         SELECT *,
             in_before AND row_number() OVER (PARTITION BY {group}, in_before ORDER BY {order}) = 1 AS chosen_before,
             in_after AND row_number() OVER (PARTITION BY {group}, in_after ORDER BY {order}) = 1 AS chosen_after,
-            count(*) FILTER (in_before) OVER (PARTITION BY {group}) AS copies_before,
-            count(*) FILTER (in_after) OVER (PARTITION BY {group}) AS copies_after,
+            coalesce(sum({copies}) FILTER (in_before) OVER (PARTITION BY {group}), 0)::BIGINT AS copies_before,
+            coalesce(sum({copies}) FILTER (in_after) OVER (PARTITION BY {group}), 0)::BIGINT AS copies_after,
             in_before AND row_number() OVER (PARTITION BY key, in_before ORDER BY {order}) = 1 AS served_before,
             in_after AND row_number() OVER (PARTITION BY key, in_after ORDER BY {order}) = 1 AS served_after
         FROM {name}_several
@@ -107,19 +98,21 @@ class Join:
         splits: Splits,
         extent: Extent,
         share: str | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
-        """With ``share``, only keys whose MD5 is below it are meant."""
+        """The join of the logs of the task's sides (see ``by_side``).
+
+        With ``share``, only keys whose MD5 is below it are meant.
+
+        ``apart``: the items of a ranking task's queries lie with several joins. Then those that the logs hold are
+        joined, each with whether its key is ``touched``; ``whole_batches`` puts the queries together.
+        """
         self._connection, self._task, self._extent, self._share = connection, task, extent, share
-        self._recorded: list[str] = []  # the sides of which custom sums need columns
-        prediction = logs[task.prediction.stream]
-        self._slices = sql.parts_sql(prediction.schema, splits)
-        columns = prediction_columns(task, prediction.schema) | self._slices
-        self._sides = [self._side("prediction", prediction, columns, prediction_names(task), splits)]
-        label = logs[task.label.stream]
-        self._sides.append(self._side("label", label, label_columns(task, label.schema), {task.label.column}))
-        if task.outcome is not None:
-            log = logs[task.outcome.stream]
-            self._sides.append(self._side("outcome", log, outcome_columns(task, log.schema), {task.outcome.column}))
+        self._apart = apart
+        self._sides = sides_of(task, logs, splits, extent)
+        self._slices = sql.parts_sql(logs["prediction"].schema, splits)
+        self._recorded = [side.name for side in self._sides if f"{side.name}_record" in side.columns]
         self._prepare()
 
     def records(self, pairs: bool) -> Iterator[Batch]:
@@ -138,8 +131,8 @@ class Join:
         query = self._joined(side, columns)
         if self._task.sums:
             query = with_custom(self._task, query, list(columns), self._recorded)
-        if self._task.query:
-            return whole_queries(self._rows(f"{query} ORDER BY query"))
+        if self._task.query and not self._apart:
+            return whole_queries(self._rows(_in_order(self._task, self._extent, f"({query})")))
         return self._rows(query)
 
     def _columns(self, side: str, *, keys: bool) -> dict[str, str]:
@@ -163,6 +156,8 @@ class Join:
             columns["outcome"] = "o.outcome"
         if self._extent.keys is not None:
             columns |= {f"{side.name}_id": f"{side.name}_id" for side in self._sides}
+        if self._apart:
+            columns["touched"] = f"key IN (SELECT {KEY} FROM touched)" if self._rest else "true"
         return columns
 
     def _joined(self, side: str, columns: Mapping[str, str], conditions: str = "") -> str:
@@ -200,28 +195,11 @@ class Join:
         return iter([table] if table.num_rows else [])
 
     def _open(self) -> str:
-        """What is not closed: of a ranking task by the newest item of a query, of a lone label by its horizon."""
+        """What is not closed, of a lone label by its horizon; of a ranking task see ``_in_order``."""
         closed = self._extent.closed
-        if closed is None:
+        if closed is None or self._task.query:
             return ""
-        clause, time = "AND", "p.time"
-        if self._task.query:
-            clause, time = "QUALIFY", "max(p.time) OVER (PARTITION BY p.query)"
-        horizon = self._task.horizon * 1_000_000
-        return f" {clause} coalesce(epoch_us({time}), epoch_us(l.time) - {horizon}) >= {int(closed)}"
-
-    def _side(
-        self, name: str, log: ChangedLog, columns: dict[str, str], names: set[str | None], splits: Splits | None = None
-    ) -> Side:
-        """A side of the join, with the columns that custom sums are over as one struct."""
-        wanted = recorded(self._task, name, log.schema)
-        if wanted:
-            self._recorded.append(name)
-            fields = ", ".join(f"{sql.quoted(column)} := {sql.quoted(column)}" for column in sorted(wanted))
-            columns[f"{name}_record"] = f"struct_pack({fields})"
-        if self._extent.keys is not None:
-            columns[f"{name}_id"] = f"struct_pack({FIRST})"
-        return Side(name, log, columns, needed(log.schema, {*filter(None, names), *wanted}, splits or {}))
+        return f" AND coalesce(epoch_us(p.time), epoch_us(l.time) - {self._task.horizon * 1_000_000}) >= {int(closed)}"
 
     def _prepare(self) -> None:
         """The first two stages: all records of touched keys, and which of them are chosen."""
@@ -239,21 +217,22 @@ class Join:
         self._given = []  # what the queries of the third stage are over, where it is no table: name AS (query)
         for part in records:
             part.register()
-        self._restricted = bool(task.query) and any(part.rest for part in records)
-        if any(part.rest for part in records):
+        self._rest = any(part.rest for part in records)
+        self._restricted = bool(task.query) and self._rest and not self._apart
+        if self._rest:
             self._find_touched(records)
         for part in records:
             name = part.side.name
-            self._define(name, part.query(conditions))
-            chosen = _CHOSEN_OF_ONE.format(name=name)
+            self._define(name, part.query(conditions, every=self._apart))
+            copies = COPIES if COPIES in part.side.columns else "1"
+            chosen = _CHOSEN_OF_ONE.format(name=name, copies=copies)
             if part.has_repeated(self._small):
                 repeated = f"{conditions} AND {KEY} IN (SELECT key FROM {name}_repeated)"
                 self._define(f"{name}_several", part.query(repeated, every=True, ordered=True))
-                order = FIRST if name == "prediction" else LATEST
-                group = "key, version" if name == "prediction" and task.version else "key"
                 chosen = _CHOSEN_OF_SEVERAL.format(
-                    of_one=chosen, name=name, order=order, group=group, order_columns=FIRST
-                )
+                    of_one=chosen, name=name, order=part.side.order, group=", ".join(["key", *part.side.apart]),
+                    order_columns=FIRST, copies=copies,
+                )  # fmt: skip
             self._given.append(f"{name}_chosen AS ({chosen})")
 
     def _define(self, name: str, query: str) -> None:
@@ -265,14 +244,7 @@ class Join:
 
     def _conditions(self) -> str:
         """Which records are meant at all, each condition after an AND."""
-        conditions = ""
-        if self._extent.as_of is not None:
-            conditions += f" AND epoch_us({LOG_TIME}) <= {int(self._extent.as_of)}"
-        if self._extent.piece is not None:
-            index, pieces = self._extent.piece
-            conditions += f" AND {sql.of_piece(KEY, index, pieces)}"
-        if self._share is not None:
-            conditions += f" AND md5({KEY}) < {sql.literal(self._share)}"
+        conditions = sql.meant(self._extent, self._share)
         if self._extent.keys is not None:
             self._connection.register("wanted", pa.table({"key": pa.array(self._extent.keys, pa.string())}))
             conditions += f" AND {KEY} IN (SELECT key FROM wanted)"
@@ -282,7 +254,7 @@ class Join:
         """Make the table of touched keys, of which the records before have to be looked for."""
         keys = " UNION ALL ".join(query for part in records for query in part.key_queries())
         self._connection.execute(f"CREATE TEMP TABLE touched AS {keys}")
-        if self._task.query:  # of a query all items are touched
+        if self._restricted:  # of a query all items are touched
             items = records[0].query("", every=True)
             self._connection.execute(
                 f"CREATE TEMP TABLE queries AS SELECT DISTINCT query FROM ({items}) "
@@ -294,3 +266,34 @@ class Join:
 
     def _of_queries(self) -> str:
         return " AND (p.query IS NULL OR p.query IN (SELECT query FROM queries))" if self._restricted else ""
+
+
+def whole_batches(
+    connection: duckdb.DuckDBPyConnection, task: Task, extent: Extent, items: Mapping[int, pa.Table]
+) -> Iterator[Batch]:
+    """The items that several joins found, ``apart``, of the same queries of a ranking task: as ``Join.records``.
+
+    ``items`` are those after the change (1) and before it (-1).
+    """
+    for sign, table in items.items():
+        connection.register(f"items_{'after' if sign > 0 else 'before'}", table)
+    queries = " UNION ".join(f"SELECT query FROM items_{side} WHERE touched" for side, sign in _SIDES if sign in items)
+    connection.execute(f"CREATE TEMP TABLE queries AS {queries}")
+    for side, sign in _SIDES:
+        if sign in items:
+            meant = (
+                f"(SELECT * EXCLUDE (touched) FROM items_{side} "
+                "WHERE CASE WHEN orphan THEN touched ELSE query IN (SELECT query FROM queries) END)"
+            )
+            for table in whole_queries(batches(connection, _in_order(task, extent, meant))):
+                yield Batch(sign, table, table)
+
+
+def _in_order(task: Task, extent: Extent, items: str) -> str:
+    """A query of the items of a ranking task in order of their queries; of those whose newest item is not closed."""
+    since = ""
+    if extent.closed is not None:
+        newest = "max(epoch_us(time)) FILTER (NOT orphan) OVER (PARTITION BY query)"
+        lone = f"epoch_us(time) - {task.horizon * 1_000_000}"
+        since = f" QUALIFY coalesce({newest}, {lone}) >= {int(extent.closed)}"
+    return f"SELECT * FROM {items}{since} ORDER BY query"

@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from fourfold.engine.duckdb import sql
+from fourfold.engine.duckdb.files import needed
+from fourfold.engine.duckdb.touched import COPIES, FIRST, Side
 from fourfold.engine.expressions import columns_of
+from fourfold.engine.protocol import ChangedLog, Extent, Splits
 from fourfold.errors import ConfigError
 from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Task
 from fourfold.model.records import KEY, users
 
 
-def prediction_columns(task: Task, schema: pa.Schema) -> dict[str, str]:
+def by_side(task: Task, logs: Mapping[str, ChangedLog]) -> dict[str, ChangedLog]:
+    """The logs of a task's sides, by their names, out of those of its streams."""
+    return {name: logs[stream] for name, stream in zip(("prediction", "label", "outcome"), task.streams, strict=False)}
+
+
+def sides_of(task: Task, logs: Mapping[str, ChangedLog], splits: Splits, extent: Extent) -> list[Side]:
+    """The sides of a task, of the logs ``by_side``.
+
+    Raises:
+        ConfigError: the task's custom sums name something that is not there.
+    """
+    prediction, label = logs["prediction"], logs["label"]
+    columns = _prediction_columns(task, prediction.schema) | sql.parts_sql(prediction.schema, splits)
+    names = {task.prediction.column, task.version, task.query, task.probabilities}
+    found = [_side(task, "prediction", prediction, columns, names, splits, extent)]
+    columns = {
+        "label": sql.label_sql(task, label.schema),
+        "has_label": f"NOT ({sql.missing_sql(task.label.column, label.schema)})",
+    }
+    found.append(_side(task, "label", label, columns, {task.label.column}, {}, extent))
+    if task.outcome is not None:
+        columns = {"outcome": sql.number_sql(task.outcome.column, logs["outcome"].schema)}
+        found.append(_side(task, "outcome", logs["outcome"], columns, {task.outcome.column}, {}, extent))
+    return found
+
+
+def _side(
+    task: Task, name: str, log: ChangedLog, columns: dict[str, str], names: set[str], splits: Splits, extent: Extent
+) -> Side:
+    """A side of the join, with the columns that custom sums are over as one struct."""
+    wanted = _recorded(task, name, log.schema)
+    if wanted:
+        fields = ", ".join(f"{sql.quoted(column)} := {sql.quoted(column)}" for column in wanted)
+        columns[f"{name}_record"] = f"struct_pack({fields})"
+    if extent.keys is not None:
+        columns[f"{name}_id"] = f"struct_pack({FIRST})"
+    if COPIES in log.schema.names:
+        columns[COPIES] = COPIES
+    return Side(name, log, columns, needed(log.schema, {*filter(None, names), *wanted, COPIES}, splits))
+
+
+def _prediction_columns(task: Task, schema: pa.Schema) -> dict[str, str]:
     """What is asked of a prediction, but for its slices."""
     columns = {"prediction": sql.value_sql(task, task.prediction.column, schema)}
     if task.version:
@@ -26,25 +70,8 @@ def prediction_columns(task: Task, schema: pa.Schema) -> dict[str, str]:
     return columns
 
 
-def prediction_names(task: Task) -> set[str | None]:
-    """The columns of the prediction stream that a task names."""
-    return {task.prediction.column, task.version, task.query, task.probabilities}
-
-
-def label_columns(task: Task, schema: pa.Schema) -> dict[str, str]:
-    """What is asked of a label."""
-    has_label = f"NOT ({sql.missing_sql(task.label.column, schema)})"
-    return {"label": sql.label_sql(task, schema), "has_label": has_label}
-
-
-def outcome_columns(task: Task, schema: pa.Schema) -> dict[str, str]:
-    """What is asked of an outcome."""
-    assert task.outcome is not None
-    return {"outcome": sql.number_sql(task.outcome.column, schema)}
-
-
-def recorded(task: Task, side: str, schema: pa.Schema) -> list[str]:
-    """The columns of a side that the task's custom sums are over.
+def _recorded(task: Task, side: str, schema: pa.Schema) -> list[str]:
+    """The columns of a side that the task's custom sums are over, in order.
 
     Raises:
         ConfigError: they name something that is not there.

@@ -12,6 +12,7 @@ from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import Extent, Splits
 from fourfold.fold import KeptSlices, bucket_names
 from fourfold.model import Part, Task
+from fourfold.model.records import KEY, LOG_TIME
 
 
 def parts_sql(schema: pa.Schema, splits: Splits) -> dict[str, str]:
@@ -32,6 +33,21 @@ def bounds(extent: Extent, time: str) -> str:
 def of_piece(key: str, index: int, pieces: int) -> str:
     """The condition that a key is of one of so many pieces."""
     return f"hash({key}) % {int(pieces)} = {int(index)}"
+
+
+def meant(extent: Extent, share: str | None = None) -> str:
+    """Which records of a log a join is about, but for their keys by name, each condition after an AND.
+
+    With ``share``, only keys whose MD5 is below it are meant.
+    """
+    conditions = ""
+    if extent.as_of is not None:
+        conditions += f" AND epoch_us({LOG_TIME}) <= {int(extent.as_of)}"
+    if extent.piece is not None:
+        conditions += f" AND {of_piece(KEY, *extent.piece)}"
+    if share is not None:
+        conditions += f" AND md5({KEY}) < {literal(share)}"
+    return conditions
 
 
 def listed(columns: Mapping[str, str]) -> str:

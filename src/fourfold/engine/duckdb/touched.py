@@ -17,6 +17,9 @@ from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW
 
 FIRST = f"{LOG_TIME}, {BATCH}, {ROW}"
 LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
+COPIES = (
+    "_ff_copies"  # a log's column, if it has it: of how many records of a key (and version) it holds the chosen one
+)
 # The parts of a changed log, and whether their records were there before the change and are there after it.
 PARTS = {"before": (True, True), "added": (False, True), "removed": (True, False)}
 
@@ -30,13 +33,24 @@ _RECORDS = f"""
 class Side:
     """One stream of a task: its name in the SQL, its log, and what the join needs of it.
 
-    ``columns`` are expressions over the log's columns ``names``, by the names that the join has for them.
+    ``columns`` are expressions over the log's columns ``names``, by the names that the join has for them. In ``order``,
+    the first record of a key is chosen; of predictions that of each version.
     """
 
     name: str
     log: ChangedLog
     columns: Mapping[str, str]
     names: Sequence[str]
+
+    @property
+    def order(self) -> str:
+        """What a key's records are put in order by."""
+        return FIRST if self.name == "prediction" else LATEST
+
+    @property
+    def apart(self) -> list[str]:
+        """What a key's records are told apart by, if by anything."""
+        return ["version"] if "version" in self.columns else []
 
     def records(self, relation: str, in_before: bool, in_after: bool, conditions: str, *, ordered: bool) -> str:
         """The query of its records in a relation, with what they are ordered by only where that is wanted."""

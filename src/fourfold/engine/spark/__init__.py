@@ -1,4 +1,5 @@
-"""Folding on a cluster: Spark joins, the same kernel counts on its executors, and only counts reach the driver.
+"""Folding on a cluster: Spark brings records together, DuckDB joins them on the executors, where the same kernel counts
+them, and only counts reach the driver.
 
 Where few records changed, the driver folds them, as the embedded engine does: that gives the same counts.
 """
@@ -6,7 +7,6 @@ Where few records changed, the driver folds them, as the embedded engine does: t
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from fourfold.engine.planning import SAMPLE, plan_constants, plan_log, plan_next
 from fourfold.engine.protocol import WHOLE, ChangedLog, Extent, Folded, Splits, Wanted
 from fourfold.engine.spark.few import is_few, keys_of_few
 from fourfold.engine.spark.joins import Join
-from fourfold.engine.spark.partial import parts_for, total
+from fourfold.engine.spark.partial import parts_for
 from fourfold.engine.spark.records import fold_records
 from fourfold.engine.spark.session import active, asked, is_stopped, started
 from fourfold.engine.spark.slices import kept_slices
@@ -27,7 +27,7 @@ from fourfold.fold import KeptSlices, Plan
 from fourfold.model import ALL, Dimension, Task
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 __all__ = ["Spark"]
 
@@ -86,8 +86,7 @@ class Spark(DuckDB):
         pairs = bool(task.version) and "" in wanted.get(ALL, ())
         with asked(session, f"task {task.name!r}"):
             fixed = plan_constants(task, plan_sampled(task, self._sample(session, task, logs, extent), plan))
-            counted = Join(session, task, logs, splits, extent).counted(wanted, fixed, parts, pairs=pairs)
-            found = total(functools.reduce(_union, counted), parts)
+            found = Join(session, task, logs, splits, extent).counts(wanted, fixed, parts, pairs=pairs)
         return folded(found, fixed if found.num_rows else plan)
 
     def _session(self) -> SparkSession:
@@ -108,7 +107,3 @@ class Spark(DuckDB):
             return Join(session, bare, logs, {}, extent, share).sample(SAMPLE, labelled=labelled)
 
         return sample
-
-
-def _union(one: DataFrame, other: DataFrame) -> DataFrame:
-    return one.union(other)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fourfold.engine.duckdb.files import SMALL, read
+from fourfold.engine.duckdb.files import SMALL
 from fourfold.engine.duckdb.touched import changed_files
 from fourfold.engine.protocol import ChangedLog
 from fourfold.model.records import KEY
@@ -18,13 +18,13 @@ RECORDS = SMALL  # changed ones, up to which a fold is the driver's; 0: none is
 _EARLIER = 1 << 20  # records that the driver reads to find the earlier ones of the same keys
 
 
-def keys_of_few(logs: Iterable[ChangedLog]) -> pa.ChunkedArray | None:
-    """The keys of the records that changed; None where they are not few."""
+def keys_of_few(logs: Iterable[ChangedLog], most: int | None = None) -> pa.ChunkedArray | None:
+    """The keys of the records that changed; None where they are not few: more than so many, or than ``RECORDS``."""
     chunks: list[pa.Array] = []
-    left = RECORDS
+    left = RECORDS if most is None else most
     for log in logs:
         for _, files in changed_files(log):
-            table = read(log, files, [KEY]) if left > 0 else None
+            table = log.read(files, [KEY], left) if left > 0 else None
             if table is None or table.num_rows > left:
                 return None
             left -= table.num_rows

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fourfold.engine.protocol import ChangedLog, Extent
-from fourfold.model.records import EVENT_TIME, LOG_TIME
+from fourfold.engine.protocol import ChangedLog
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 GATHERED = 1 << 17  # records that are counted at a time: Spark's batches are smaller
 # a file that is missing or cannot be read is an error, whatever the session says; paths are no patterns, and name no
@@ -45,11 +44,8 @@ class Columns:
         """The name of a column in the frame."""
         return f"c{self.schema.get_field_index(name)}"
 
-    def records(self, table: pa.Table | pa.StructArray) -> pa.Table:
-        """The log's records out of a batch of the frame, or of a struct of its columns."""
-        if isinstance(table, pa.StructArray):
-            names = [field.name for field in table.type]
-            table = pa.table(table.flatten(), names=names)
+    def records(self, table: pa.Table) -> pa.Table:
+        """The log's records out of a batch of the frame."""
         arrays = [
             table[self.place(name)].cast(self.schema.field(name).type)
             if self.place(name) in table.column_names
@@ -84,29 +80,6 @@ def url(path: str) -> str:
     if scheme is None:
         return f"file:{path}"
     return f"s3a://{path[len('s3://') :]}" if scheme[1] == "s3" else path
-
-
-def within(frame: DataFrame, columns: Columns, extent: Extent, *, closed: bool = True) -> DataFrame:
-    """Those records that were known at a moment and, unless they are meant too, are not closed."""
-    if extent.as_of is not None:
-        frame = frame.where(column(columns.place(LOG_TIME)) <= moment(extent.as_of))
-    if closed and extent.closed is not None:
-        frame = frame.where(column(columns.place(EVENT_TIME)) >= moment(extent.closed))
-    return frame
-
-
-def column(name: str) -> Column:
-    """A column of a frame."""
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.col(name)
-
-
-def moment(micros: int) -> Column:
-    """A moment, in microseconds since 1970."""
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.timestamp_micros(F.lit(micros))
 
 
 def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

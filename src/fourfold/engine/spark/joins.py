@@ -1,84 +1,45 @@
-"""The join of a task's streams as Spark's data frames: the three stages of ``duckdb/joins.py``, with its words.
+"""A task's join on the cluster: the records of a key meet in one task, where DuckDB joins them as in one process.
 
-Spark finds the records of touched keys, chooses one of each key and joins those, whatever their columns hold; what the
-columns mean to the task, the kernel's batches ask DuckDB, as in one process. A key's records are aggregated where they
-are before they travel, so that a key that has very many is no burden to one executor.
+Tasks read the records of each side, keep the columns that the join is over, and pass them on, cut by the hash of their
+key. The task that receives a part of them runs the embedded engine's own ``Join`` on it.
+
+Of a ranking task, the items of a query have different keys: they are joined first, and then passed on once more, cut by
+the hash of their query, to be judged together.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fourfold.engine.duckdb import sql
-from fourfold.engine.duckdb.files import needed, sliced
-from fourfold.engine.duckdb.sides import prediction_names, recorded
-from fourfold.engine.protocol import ChangedLog, Extent, Splits, Wanted
-from fourfold.engine.spark.files import columns_of, moment, within
-from fourfold.engine.spark.joined import CountJoined, CountPairs, Reading
-from fourfold.engine.spark.partial import counted
-from fourfold.engine.spark.prepared import prepared
-from fourfold.engine.spark.touched import before, changed, order
+from fourfold.engine.drive import count_joined, divided
+from fourfold.engine.duckdb import joins, sql
+from fourfold.engine.duckdb.connection import connected, expression_seconds
+from fourfold.engine.duckdb.sides import by_side, sides_of
+from fourfold.engine.duckdb.touched import COPIES
+from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Extent, Splits, Wanted
+from fourfold.engine.spark.cut import Cut, Sieve, hashes_of, held, in_parts
+from fourfold.engine.spark.few import keys_of_few
+from fourfold.engine.spark.partial import Passed, collected, combined, total
+from fourfold.engine.spark.reading import PLACES, Reading, union
 from fourfold.fold import Plan
 from fourfold.model import Task
-from fourfold.model.records import EVENT_TIME, KEY
+from fourfold.model.records import RUN
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-_SIGNS = {"is": 1, "was": -1}
-
-
-class _Side:
-    """One stream of a task: the records that are meant, and the chosen ones.
-
-    ``texts`` are columns as text, which Spark groups by: ``version`` and ``query``.
-    """
-
-    def __init__(
-        self, session: SparkSession, log: ChangedLog, names: set[str], texts: Mapping[str, str], extent: Extent
-    ) -> None:
-        self.log, self.texts = log, [*texts]
-        self.columns = columns_of(log, {*needed(log.schema, ()), *names})
-        self.sent = columns_of(log, {EVENT_TIME, *names})
-        self.key, self.time = self.columns.place(KEY), self.columns.place(EVENT_TIME)
-        self._session, self._expressions, self._extent = session, texts, extent
-
-    def new(self) -> DataFrame:
-        """What came or went."""
-        return self._meant(changed(self._session, self.log, self.columns))
-
-    def old(self, touched: DataFrame) -> DataFrame:
-        """The earlier records of touched keys."""
-        records = before(self._session, self.log, self.columns)
-        return self._meant(records.join(touched.withColumnRenamed("k", self.key), self.key, "left_semi"))
-
-    def every(self) -> DataFrame:
-        """All records, whatever is meant."""
-        records = changed(self._session, self.log, self.columns)
-        if self.log.before:
-            records = records.unionByName(before(self._session, self.log, self.columns))
-        return prepared(records, self.columns, self._expressions)
-
-    def _meant(self, records: DataFrame) -> DataFrame:
-        from pyspark.sql import functions as F  # noqa: N812
-
-        records = within(records.where(F.col(self.key).isNotNull()), self.columns, self._extent, closed=False)
-        piece = sql.of_piece(KEY, *self._extent.piece) if self._extent.piece is not None else None
-        return prepared(records, self.columns, self._expressions, piece)
-
-    def value(self) -> Column:
-        """What is joined of a record."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        return F.struct(*(F.col(self.sent.place(name)) for name in self.sent.present))
+BYTES_A_PART, _MOST_PARTS = 1 << 25, 4_096  # of records that one task joins; in memory they take several times as many
+FEW = 1 << 23  # changed records, up to which every task is sent a sieve of their keys
+_EARLIER = 4  # records that travel for each of so few, at most about
+_SIGN = b"sign"
 
 
 class Join:
-    """One task's join in one session. With ``share``, only keys whose MD5 is below it are meant."""
+    """A task's join in one session. With ``share``, only keys whose MD5 is below it are meant."""
 
     def __init__(
         self,
@@ -89,202 +50,145 @@ class Join:
         extent: Extent,
         share: str | None = None,
     ) -> None:
-        self._task, self._splits, self._extent, self._share = task, splits, extent, share
-        self._sides = {"prediction": self._prediction(session, logs[task.prediction.stream])}
-        for name, column in (("label", task.label), ("outcome", task.outcome)):
-            if column is not None:
-                log = logs[column.stream]
-                names = {column.column, *recorded(task, name, log.schema)} & {*log.schema.names}
-                self._sides[name] = _Side(session, log, names, {}, extent)
-        self._stood = any(side.log.before or side.log.removed for side in self._sides.values())
-        self._queries: DataFrame | None = None  # those that are touched, where not all are
-        self._records = self._touched()
+        kept = divided(splits)
+        sides = sides_of(task, by_side(task, logs), kept, extent)
+        names = {side.name: [name for name in side.names if name != RUN] for side in sides}
+        size, touched = sum(_size(side.log, names[side.name]) for side in sides), None
+        if not task.query and (keys := _changed_keys(logs.values())) is not None:
+            touched = Sieve.of(hashes_of(pa.table({"key": keys}), "key"))
+            size = min(size, size * _EARLIER * len(keys) // sum(log.rows() for log in logs.values()))
+        self._parts = min(1 + size // BYTES_A_PART, _MOST_PARTS)
+        frames, schemas = [], {}
+        for side in sides:
+            schemas[side.name] = pa.schema([*map(side.log.schema.field, names[side.name]), (COPIES, pa.int64())])
+            reading = Reading(side.log, dict.fromkeys(PLACES, names[side.name]), WHOLE)
+            frames += reading.counted(session, Cut.of(side, sql.meant(extent, share), touched, self._parts))
+        self._passed = union(frames)
+        met = dataclasses.replace(extent, as_of=None, piece=None)  # these conditions hold for all that was passed on
+        self._met = _Met(task, schemas, kept, met)
+        self._splits = splits
 
-    def counted(self, wanted: Wanted, plan: Plan, parts: int, *, pairs: bool) -> list[DataFrame]:
-        """The counts of the joined records, and of pairs of versions, as they were before and as they are after."""
-        frames = []
-        for side in _SIGNS if self._stood else ["is"]:
-            sign = _SIGNS[side]
-            frames.append(
-                counted(self._joined(side), CountJoined(self._reading, self._splits, wanted, plan, sign), parts)
-            )
-            if pairs:
-                frames.append(counted(self._pairs(side), CountPairs(self._reading, plan, sign), parts))
-        return frames
+    def counts(self, wanted: Wanted, plan: Plan, parts: int, *, pairs: bool) -> pa.Table:
+        """The counts of the joined records, as they were before the change and as they are after it."""
+        task = self._met.task
+        count = _Count(task, self._splits, wanted, plan)
+        if not task.query:
+            return total(combined(self._passed, self._parts, _Records(self._met, count, pairs), parts), parts)
+        items = combined(self._passed, self._parts, _Items(self._met, self._parts))
+        return total(combined(items, self._parts, _Queries(self._met.extent, count), parts), parts)
 
     def sample(self, most: int, *, labelled: bool) -> pa.Table:
         """The joined records of the keys whose MD5 is smallest, at most so many; of those with a label, or of all."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        joined = self._joined("is", whole_queries=False)
-        if labelled:
-            joined = joined.where(F.col("p").isNotNull() & F.col("h"))
-        by = [F.md5(F.col("k").cast("binary")), *([F.col("version")] if self._task.version else [])]
-        table = joined.orderBy(*by).limit(most).toArrow().combine_chunks()
-        return self._reading.records(table, {}) if table.num_rows else pa.table({})
-
-    def _prediction(self, session: SparkSession, log: ChangedLog) -> _Side:
-        task, schema = self._task, log.schema
-        names = {name for name in schema.names if name in prediction_names(task)}
-        names |= {*recorded(task, "prediction", schema)}
-        names |= sliced(schema, self._splits)
-        texts = {}
-        if task.version:
-            texts["version"] = sql.text_sql(task.version, schema)
-        if task.query:
-            names.add(KEY)
-            texts["query"] = f"coalesce({sql.text_sql(task.query, schema)}, {KEY})"
-        return _Side(session, log, names, texts, self._extent)
-
-    @property
-    def _reading(self) -> Reading:
-        return Reading(self._task, {name: side.sent for name, side in self._sides.items()})
-
-    # which records ---------------------------------------------------------------------------------------------------
-
-    def _touched(self) -> dict[str, DataFrame]:
-        """All records of touched keys, of each side."""
-        new = {name: side.new() for name, side in self._sides.items()}
-        if any(side.log.before for side in self._sides.values()):
-            keys = functools.reduce(
-                lambda one, other: one.union(other),
-                (records.select(_column(self._sides[name].key).alias("k")) for name, records in new.items()),
-            ).distinct()
-            if self._task.query:
-                keys = self._with_items(keys)
-            for name, side in self._sides.items():
-                if side.log.before:
-                    new[name] = new[name].unionByName(side.old(keys))
-        return {name: self._shared(name, records) for name, records in new.items()}
-
-    def _shared(self, name: str, records: DataFrame) -> DataFrame:
-        from pyspark.sql import functions as F  # noqa: N812
-
-        if self._share is None:
-            return records
-        return records.where(F.md5(F.col(self._sides[name].key).cast("binary")) < F.lit(self._share))
-
-    def _with_items(self, keys: DataFrame) -> DataFrame:
-        """Touched keys with those of all items of their ranking queries."""
-        side = self._sides["prediction"]
-        items = side.every().select(_column(side.key).alias("k"), "query")
-        self._queries = items.join(keys, "k", "left_semi").select("query").distinct()
-        return keys.union(items.join(self._queries, "query", "left_semi").select("k")).distinct()
-
-    # which of them ---------------------------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def _chosen(self) -> dict[str, DataFrame]:
-        """For each key (of predictions: and version) the chosen record before and after, and of how many."""
-        from pyspark.sql import Window
-        from pyspark.sql import functions as F  # noqa: N812
-
-        found = {}
-        for name, side in self._sides.items():
-            versioned = name == "prediction" and bool(self._task.version)
-            group = [F.col(side.key).alias("k"), *([F.col("version")] if versioned else [])]
-            pick = F.min_by if name == "prediction" else F.max_by
-            value, at = side.value(), order(side.columns)
-            if "query" in side.texts:
-                value = F.struct(value.alias("v"), F.col("query"))
-            picked = []
-            for flag in _SIGNS if self._stood else ["is"]:
-                picked.append(pick(F.when(F.col(flag), value), F.when(F.col(flag), at)).alias(flag))
-                picked.append(F.count(F.when(F.col(flag), 1)).alias(f"{flag}_n"))
-                if versioned:
-                    picked.append(F.min(F.when(F.col(flag), at)).alias(f"{flag}_at"))
-            chosen = self._records[name].groupBy(*group).agg(*picked)
-            if versioned:  # of a key's versions, the first one was served
-                for flag in _SIGNS if self._stood else ["is"]:
-                    first = F.min(f"{flag}_at").over(Window.partitionBy("k"))
-                    chosen = chosen.withColumn(f"{flag}_served", F.col(f"{flag}_at") == first)
-            found[name] = chosen
-        return found
-
-    def _of_side(self, name: str, flag: str, short: str) -> DataFrame:
-        """The chosen records of one side, before (``was``) or after (``is``)."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        columns = [F.col("k"), F.col(flag).alias(short), F.col(f"{flag}_n").alias(f"{short}n")]
-        if name == "prediction":
-            if self._task.query:
-                columns[1:2] = [F.col(f"{flag}.v").alias(short), F.col(f"{flag}.query").alias("query")]
-            if self._task.version:
-                columns += [F.col("version"), F.col(f"{flag}_served").alias("served")]
-        if name == "label":
-            columns.append(self._has_label(F.col(flag)).alias("h"))
-        return self._chosen[name].where(F.col(f"{flag}_n") > 0).select(*columns)
-
-    def _has_label(self, label: Column) -> Column:
-        """Whether a label is neither null nor NaN."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        sent, column = self._sides["label"].sent, self._task.label.column
-        if column not in sent.present:
-            return F.lit(False)
-        value = label[sent.place(column)]
-        if pa.types.is_floating(sent.schema.field(column).type):
-            return value.isNotNull() & ~F.isnan(value)
-        return value.isNotNull()
-
-    # joined ----------------------------------------------------------------------------------------------------------
-
-    def _joined(self, flag: str, *, whole_queries: bool = True) -> DataFrame:
-        """The joined records before or after: a row for each, as ``Reading`` reads them."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        found = self._of_side("prediction", flag, "p").join(self._of_side("label", flag, "l"), "k", "full")
-        if "outcome" in self._sides:
-            found = found.join(self._of_side("outcome", flag, "o").drop("on"), "k", "left")
-        found = found.where(F.col("p").isNotNull() | F.col("h"))
-        time = F.coalesce(self._time("prediction", "p"), self._time("label", "l"))
-        found = _bounded(found, time, self._extent)
-        if self._queries is not None:
-            meant = self._queries.withColumn("meant", F.lit(True))
-            found = found.join(meant, "query", "left").where(F.col("query").isNull() | F.col("meant")).drop("meant")
-        found = self._open(found)
-        if self._task.query and whole_queries:
-            found = found.repartition(F.coalesce("query", "k")).sortWithinPartitions("query")
-        return found
-
-    def _open(self, found: DataFrame) -> DataFrame:
-        """What is not closed: of a ranking task by the newest item of a query, of a lone label by its horizon."""
-        from pyspark.sql import Window
-        from pyspark.sql import functions as F  # noqa: N812
-
-        closed = self._extent.closed
-        if closed is None:
-            return found
-        time = self._time("prediction", "p")
-        if self._task.query:
-            time = F.max(time).over(Window.partitionBy("query", F.when(F.col("query").isNull(), F.col("k"))))
-        horizon = self._task.horizon * 1_000_000
-        since = F.coalesce(F.unix_micros(time), F.unix_micros(self._time("label", "l")) - F.lit(horizon))
-        return found.withColumn("since", since).where(F.col("since") >= closed).drop("since")
-
-    def _pairs(self, flag: str) -> DataFrame:
-        """The keys that two model versions predicted, with both predictions."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        one = self._of_side("prediction", flag, "p").drop("pn", "served", "query")
-        other = one.select("k", F.col("p").alias("q"), F.col("version").alias("against"))
-        both = one.join(other, "k").where(F.col("version") < F.col("against"))
-        found = both.join(self._of_side("label", flag, "l").drop("ln"), "k")
-        first = max((m for m in (self._extent.start, self._extent.closed) if m is not None), default=None)
-        return _bounded(found, self._time("prediction", "p"), Extent(start=first, end=self._extent.end))
-
-    def _time(self, side: str, short: str) -> Column:
-        return _column(f"{short}.{self._sides[side].time}")
+        _, found = collected(combined(self._passed, self._parts, _Sample(self._met, most, labelled)))
+        if not found:
+            return pa.table({})
+        with connected() as connection:
+            connection.register("found", pa.concat_tables(found))
+            order = "md5(key), version" if self._met.task.version else "md5(key)"
+            table: pa.Table = connection.sql(f"SELECT * FROM found ORDER BY {order} LIMIT {int(most)}").to_arrow_table()
+            return table.combine_chunks()
 
 
-def _bounded(records: DataFrame, time: Column, extent: Extent) -> DataFrame:
-    """Those whose time is within an extent."""
-    if extent.start is not None:
-        records = records.where(time >= moment(extent.start))
-    return records if extent.end is None else records.where(time < moment(extent.end))
+def _size(log: ChangedLog, names: Collection[str]) -> int:
+    """About how many bytes some columns of all records take, by the footer of the first file."""
+    files = [*log.added, *log.removed, *log.before][:1]
+    if not files:
+        return 0
+    footer = next(log.dataset(files).get_fragments()).metadata
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+    sizes = (c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] in names)
+    return int(log.rows() * sum(sizes) // max(footer.num_rows, 1))
 
 
-def _column(name: str) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
+def _changed_keys(logs: Collection[ChangedLog]) -> pa.ChunkedArray | None:
+    """The keys of the records that changed, where there are earlier ones; None if they are very many."""
+    return keys_of_few(logs, FEW) if any(log.before for log in logs) else None
 
-    return F.col(name)
+
+@dataclasses.dataclass(frozen=True)
+class _Met:
+    """The records that meet in one task, and what is asked of them; ``schemas`` are those of the sides."""
+
+    task: Task
+    schemas: Mapping[str, pa.Schema]
+    splits: Splits
+    extent: Extent
+
+    def batches(self, tables: list[pa.Table], *, pairs: bool) -> Iterator[Batch]:
+        """The joined records; of a ranking task its items, apart from their queries."""
+        logs = held(tables, self.schemas)
+        seconds = expression_seconds(logs.values(), *self.splits, sums=bool(self.task.sums))
+        with connected(f"task {self.task.name!r}", seconds=seconds) as connection:
+            join = joins.Join(connection, self.task, logs, self.splits, self.extent, apart=bool(self.task.query))
+            yield from join.records(pairs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Count:
+    """Counts joined records."""
+
+    task: Task
+    splits: Splits
+    wanted: Wanted
+    plan: Plan
+
+    def __call__(self, batches: Iterator[Batch]) -> Iterator[pa.Table]:
+        for batch in batches:
+            yield from count_joined(self.task, batch, self.splits, self.wanted, self.plan)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """Joins the records of a part, and counts them."""
+
+    met: _Met
+    count: _Count
+    pairs: bool
+
+    def __call__(self, tables: list[pa.Table]) -> Iterator[pa.Table]:
+        return self.count(self.met.batches(tables, pairs=self.pairs))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Items:
+    """Joins the records of a part of a ranking task, and passes on the items."""
+
+    met: _Met
+    parts: int
+
+    def __call__(self, tables: list[pa.Table]) -> Iterator[Passed]:
+        for batch in self.met.batches(tables, pairs=False):
+            hashes = hashes_of(batch.records, "coalesce(query, key)")
+            yield from in_parts(batch.records.replace_schema_metadata({_SIGN: str(batch.sign)}), hashes, self.parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Queries:
+    """Counts the queries of a ranking task, of whose items all have met."""
+
+    extent: Extent
+    count: _Count
+
+    def __call__(self, tables: list[pa.Table]) -> Iterator[pa.Table]:
+        items: dict[int, list[pa.Table]] = {}
+        for table in tables:
+            items.setdefault(int(table.schema.metadata[_SIGN]), []).append(table.replace_schema_metadata(None))
+        whole = {sign: pa.concat_tables(parts) for sign, parts in items.items()}
+        with connected() as connection:
+            yield from self.count(joins.whole_batches(connection, self.count.task, self.extent, whole))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """Joins the records of a part, and passes on a sample of them."""
+
+    met: _Met
+    most: int
+    labelled: bool
+
+    def __call__(self, tables: list[pa.Table]) -> Iterator[Passed]:
+        with connected() as connection:
+            join = joins.Join(connection, self.met.task, held(tables, self.met.schemas), {}, self.met.extent)
+            for table in join.sample(self.most, labelled=self.labelled):
+                yield Passed(0, table)

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from fourfold.counts.binning import Ints
 from fourfold.engine.drive import Adder
-from fourfold.engine.duckdb.connection import one_thread
+from fourfold.engine.duckdb.connection import connected, one_thread
 from fourfold.engine.spark.files import gathered
 from fourfold.errors import ConfigError, FourfoldError
 from fourfold.fold.category import hash_texts
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _ROW = pa.schema([("part", pa.int32()), ("counts", pa.binary()), ("passed", pa.binary()), ("failure", pa.binary())])
 _DDL = "part int, counts binary, passed binary, failure binary"
+_PACKED = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 ROWS_A_PART, MOST_PARTS = 2_000_000, 64
 _MUST_MATCH = ("duckdb", "numpy", "pyarrow")  # whose results are counted: in their first number
 
@@ -59,9 +60,9 @@ def counted(frame: DataFrame, work: Work, parts: int) -> DataFrame:
     return frame.mapInArrow(_Partial(work, parts, versions()), _DDL)
 
 
-def combined(partial: DataFrame, parts: int, combine: Combine | None = None) -> DataFrame:
-    """The counts merged, and what was passed on combined, part by part."""
-    return partial.repartition(parts, "part").mapInArrow(_Merged(combine), _DDL)
+def combined(partial: DataFrame, parts: int, combine: Combine | None = None, further: int = 1) -> DataFrame:
+    """The counts merged, and what was passed on combined, part by part; counts are cut in ``further`` parts again."""
+    return partial.repartition(parts, "part").mapInArrow(_Merged(combine, further), _DDL)
 
 
 def total(partial: DataFrame, parts: int) -> pa.Table:
@@ -84,12 +85,15 @@ def collected(partial: DataFrame) -> tuple[pa.Table, list[pa.Table]]:
         received.add(batch)
     if received.failure is not None:
         raise pickle.loads(received.failure)
-    return received.counts.total(), received.passed
+    return received.counts.total(), [table for tables in received.passed.values() for table in tables]
 
 
 def versions() -> dict[str, str]:
-    """What the driver and the executors must have in common."""
+    """What the driver and the executors must have in common; keys meet by DuckDB's hash of them."""
+    with connected() as connection:
+        hashed = connection.execute("SELECT hash('key'), hash('a key that is longer')").fetchone()
     return {
+        "DuckDB's hash": str(hashed),
         "fourfold": str(sys.modules["fourfold"].__version__),
         **{name: version(name).partition(".")[0] for name in _MUST_MATCH},
     }
@@ -133,6 +137,7 @@ class _Merged:
     """One task: it merges the parts that it is given."""
 
     combine: Combine | None
+    further: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         received = _Received()
@@ -141,30 +146,33 @@ class _Merged:
             if received.failure is not None:
                 yield _row(0, failure=received.failure)
                 return
-        yield from _rows(self._found(received), 1)
+        yield from _rows(self._found(received), self.further)
 
     def _found(self, received: _Received) -> Iterator[pa.Table | Passed]:
         yield received.counts.total()
-        if self.combine is not None and received.passed:
-            yield from self.combine(received.passed)
+        if self.combine is not None:
+            while received.passed:
+                _, tables = received.passed.popitem()
+                yield from self.combine(tables)
 
 
 class _Received:
     """What other tasks sent: counts, what they pass on, and an error."""
 
     def __init__(self) -> None:
-        self.counts, self.passed = Adder(), list[pa.Table]()
+        self.counts, self.passed = Adder(), dict[int, list[pa.Table]]()
         self.failure: bytes | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add their rows."""
-        for row in batch.to_pylist():
-            if row["failure"] is not None:
-                self.failure = row["failure"]
-            if row["counts"] is not None:
-                self.counts.add(_unpacked(row["counts"]))
-            if row["passed"] is not None:
-                self.passed.append(_unpacked(row["passed"]))
+        part, counts, passed, failure = (batch[name] for name in _ROW.names)
+        for i in range(batch.num_rows):
+            if failure[i].is_valid:
+                self.failure = failure[i].as_py()
+            if counts[i].is_valid:
+                self.counts.add(_unpacked(counts[i].as_buffer()))
+            if passed[i].is_valid:
+                self.passed.setdefault(part[i].as_py(), []).append(_unpacked(passed[i].as_buffer()))
 
 
 def _rows(found: Iterator[pa.Table | Passed], parts: int) -> Iterator[pa.RecordBatch]:
@@ -208,10 +216,10 @@ def _row(
 
 def _packed(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
 
-def _unpacked(packed: bytes) -> pa.Table:
+def _unpacked(packed: pa.Buffer) -> pa.Table:
     return pa.ipc.open_stream(packed).read_all()

@@ -18,11 +18,10 @@ import pyarrow as pa
 from fourfold.engine.drive import count_repetitions, divided
 from fourfold.engine.duckdb import parts_of
 from fourfold.engine.duckdb.connection import BATCH_ROWS, batches, connected
-from fourfold.engine.duckdb.files import needed
 from fourfold.engine.duckdb.touched import FIRST, PARTS
-from fourfold.engine.protocol import Batch, Splits
-from fourfold.engine.spark.direct import ADDED, BEFORE, Reading
+from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
 from fourfold.engine.spark.partial import Passed
+from fourfold.engine.spark.reading import ADDED, BEFORE, Records, still_open
 from fourfold.fold.category import hash_texts
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW
 
@@ -90,7 +89,7 @@ class Compare:
         changed = np.sort(hashes[~earlier], kind="stable")  # quick, as it consists of runs
         several = changed[1:][changed[1:] == changed[:-1]]
         if earlier.any():
-            several = np.concatenate([several, changed[_among(changed, np.unique(hashes[earlier]))]])
+            several = np.concatenate([several, changed[among(changed, np.unique(hashes[earlier]))]])
         several = np.unique(several)
         if len(several):
             yield Passed(0, pa.table({"hash": several} if len(several) <= self.most else {}))
@@ -107,34 +106,32 @@ def several_of(passed: list[pa.Table]) -> Words | None:
 class CountRepetitions:
     """Counts the changed records of the keys with some hashes (None: of all), and passes on the first of each key."""
 
-    reading: Reading
+    extent: Extent
     splits: Splits
     several: Words | None
     parts: int
 
-    def __call__(self, numbers: Iterator[pa.Table]) -> Iterator[pa.Table | Passed]:
-        """See ``partial.Work``."""
-        names = needed(self.reading.log.schema, (), self.splits)
-        for path, part in self.reading.files(numbers):
-            was, now = PARTS[part]
-            for table in self.reading.tables(path, names):
-                table, hashes = self._sought(table.filter(table[KEY].is_valid()).combine_chunks())
-                if not table.num_rows:
-                    continue
-                records = table.select([KEY, EVENT_TIME, LOG_TIME, BATCH, ROW])
-                parts = parts_of(table, divided(self.splits))
-                for name in parts.column_names:
-                    records = records.append_column(name, parts[name])
-                if part != BEFORE:
-                    yield from _counted(1 if part == ADDED else -1, self.reading.open(records), self.splits)
-                records = records.append_column("was", pa.array(np.full(len(hashes), was)))
-                yield from self._firsts(records.append_column("now", pa.array(np.full(len(hashes), now))), hashes)
+    def __call__(self, found: Records) -> Iterator[pa.Table | Passed]:
+        """See ``reading.Work``."""
+        for place, table in found:
+            was, now = PARTS[place]
+            table, hashes = self._sought(table.filter(table[KEY].is_valid()).combine_chunks())
+            if not table.num_rows:
+                continue
+            records = table.select([KEY, EVENT_TIME, LOG_TIME, BATCH, ROW])
+            parts = parts_of(table, divided(self.splits))
+            for name in parts.column_names:
+                records = records.append_column(name, parts[name])
+            if place != BEFORE:
+                yield from _counted(1 if place == ADDED else -1, still_open(records, self.extent), self.splits)
+            records = records.append_column("was", pa.array(np.full(len(hashes), was)))
+            yield from self._firsts(records.append_column("now", pa.array(np.full(len(hashes), now))), hashes)
 
     def _sought(self, table: pa.Table) -> tuple[pa.Table, Words]:
         hashes = hash_texts(table[KEY].combine_chunks())
         if self.several is None:
             return table, hashes
-        sought = _among(hashes, self.several)
+        sought = among(hashes, self.several)
         return table.filter(pa.array(sought)).combine_chunks(), hashes[sought]
 
     def _firsts(self, records: pa.Table, hashes: Words) -> Iterator[Passed]:
@@ -153,7 +150,7 @@ class CountRepetitions:
 class SubtractFirsts:
     """Subtracts the first record of each key, before the change and after it, from the repetitions."""
 
-    reading: Reading
+    extent: Extent
     splits: Splits
 
     def __call__(self, tables: list[pa.Table]) -> Iterator[pa.Table]:
@@ -162,12 +159,12 @@ class SubtractFirsts:
             connection.register("firsts", pa.concat_tables(tables))
             for table in batches(connection, _DIFFERENT):
                 for sign, side in ((-1, "first_after"), (1, "first_before")):
-                    yield from _counted(sign, self.reading.open(table.filter(table[side])), self.splits)
+                    yield from _counted(sign, still_open(table.filter(table[side]), self.extent), self.splits)
 
 
-def parts_of_firsts(reading: Reading, several: Words | None) -> int:
+def parts_of_firsts(log: ChangedLog, several: Words | None) -> int:
     """In how many parts first records are put in order."""
-    rows, files = reading.log.rows(), sum(map(len, reading.shares))
+    rows, files = log.rows(), len(log.added) + len(log.removed) + len(log.before)
     most = rows if several is None else min(rows, len(several) * (rows // BATCH_ROWS + files))
     return 1 + most // _ROWS_A_PART
 
@@ -178,7 +175,7 @@ def _counted(sign: int, records: pa.Table, splits: Splits) -> Iterator[pa.Table]
         yield from count_repetitions(Batch(sign, times, records.combine_chunks()), splits)
 
 
-def _among(hashes: Words, ordered: Words) -> npt.NDArray[np.bool_]:
+def among(hashes: Words, ordered: Words) -> npt.NDArray[np.bool_]:
     """Which hashes are among others, that are in order."""
     if not len(ordered):
         return np.zeros(len(hashes), bool)

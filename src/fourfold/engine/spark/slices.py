@@ -15,9 +15,9 @@ from fourfold.engine.duckdb import labelled, parts_of, sql
 from fourfold.engine.duckdb.connection import one_thread
 from fourfold.engine.duckdb.files import sliced
 from fourfold.engine.protocol import WHOLE, ChangedLog
-from fourfold.engine.spark.direct import ADDED, Reading, is_direct
-from fourfold.engine.spark.files import Columns, columns_of, frame, gathered
+from fourfold.engine.spark.files import columns_of, frame, gathered
 from fourfold.engine.spark.prepared import prepared
+from fourfold.engine.spark.reading import ADDED, Reading, Source
 from fourfold.errors import FourfoldError
 from fourfold.fold import KeptSlices
 from fourfold.model import MOST_SLICES, Dimension
@@ -46,13 +46,11 @@ def _most_frequent(
     """The values of a dimension, the most frequent first."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    columns = columns_of(log, sliced(log.schema, [dimension]) or log.schema.names[:1])
     names = [f"slice_0_{j}" for j in range(len(dimension.parts))]
     ddl = ", ".join([*(f"{name} string" for name in names), "n bigint", "failure binary"])
-    reading = Reading.of(log, WHOLE) if is_direct(log) else None
-    work = _Frequencies(columns, dimension, known, reading)
-    read = frame(session, log.added, columns) if reading is None else reading.tasks(session)
-    found = read.mapInArrow(work, ddl)
+    columns = sorted(sliced(log.schema, [dimension])) or log.schema.names[:1]
+    ((read, records),) = Reading(log, {ADDED: columns}, WHOLE).frames(session)
+    found = read.mapInArrow(_Frequencies(records, dimension, known), ddl)
     found = found.groupBy(*names, "failure").agg(F.sum("n").alias("n"))
     order = [F.col("failure").desc_nulls_last(), F.col("n").desc(), *(F.col(name).asc_nulls_last() for name in names)]
     rows = found.orderBy(*order).limit(MOST_SLICES + len(known.kept) + 1).collect()
@@ -63,17 +61,16 @@ def _most_frequent(
 
 @dataclasses.dataclass(frozen=True)
 class _Frequencies:
-    """One task: how often each value occurs among its records, or those that it reads."""
+    """One task: how often each value occurs among its records."""
 
-    columns: Columns
+    records: Source
     dimension: Dimension
     known: KeptSlices
-    reading: Reading | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         one_thread()
         try:
-            for records in self._records(gathered(batches)):
+            for _, records in self.records(gathered(batches)):
                 parts = parts_of(records, {self.dimension: self.known})
                 counted = parts.group_by(self._names).aggregate([([], "count_all")]).combine_chunks()
                 found = {name: counted[name].cast(pa.string()) for name in self._names}
@@ -83,14 +80,6 @@ class _Frequencies:
             failure = {name: pa.nulls(1, pa.string()) for name in self._names}
             failure |= {"n": pa.array([0], pa.int64()), "failure": pa.array([pickle.dumps(error)], pa.binary())}
             yield from pa.table(failure).to_batches()
-
-    def _records(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        if self.reading is None:
-            yield from map(self.columns.records, tables)
-            return
-        for path, part in self.reading.files(tables):
-            if part == ADDED:
-                yield from self.reading.tables(path, self.columns.names)
 
     @property
     def _names(self) -> list[str]:
