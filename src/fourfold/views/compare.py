@@ -92,9 +92,11 @@ def _suggested(reader: Reader, task: Task | None, choices: Plain, asked: Asked, 
     """Pairs that are worth a look in most stores, as what ``a`` and ``b`` say."""
     if task is None:
         return []
-    end = asked.window(reader, Owner.of_task(task.name), now, default=_BACK).window.end // DAY * DAY
-    week, month = (f"{forms.time(end - days * DAY)}/{forms.time(end - last * DAY)}" for days, last in ((7, 0), (35, 7)))
-    found = [{"title": "the last 7 days and the 28 before them", "a": week, "b": month}]
+    shown = asked.window(reader, Owner.of_task(task.name), now, default=_BACK)
+    end, found = shown.window.end // DAY * DAY, []
+    if shown.data_start < end - 7 * DAY:
+        week, month = (f"{forms.time(end - a * DAY)}/{forms.time(end - b * DAY)}" for a, b in ((7, 0), (35, 7)))
+        found.append({"title": "the last 7 days and the 28 before them", "a": week, "b": month})
     for pair in (choices["slices"][:2], [f"version:{name}" for name in choices["versions"][-2:]]):
         if len(pair) == 2:
             found.append({"title": f"{pair[0]} and {pair[1]}", "a": pair[0], "b": pair[1]})
