@@ -11,7 +11,7 @@ LOADS = (1e5, 1e6, 1e7, 1e8, 1e9)  # predictions a day
 WIDTHS = (20, 300)
 FOLDER = Setup("one folder", every=600)
 ONE = Setup("PostgreSQL and a bucket, one process that folds", is_bounded=False, every=600)
-CLUSTER = Setup("and Spark on 8 cores", cores=8, efficiency=0.7, joins=0.25, is_bounded=False, every=3_600)
+CLUSTER = Setup("and Spark on 8 cores", cores=8, efficiency=0.7, joins=0.3, is_bounded=False, every=3_600)
 LARGE = Load(1e9, 300)
 NARROW = Load(1e9, 5)
 
@@ -44,7 +44,7 @@ def main() -> None:
         rows,
         "Each prediction gets its label 30 days later; the log keeps 60 days; one dimension of 16 values. Fold by "
         "fold, with a peak of 1.6 times the mean. Lag: from a record to its counts, at most, at the end of the year. A "
-        "folder has 2 TB. A core of Spark does 0.7 of what DuckDB does, and 0.25 where it joins (docs/spark.md).",
+        "folder has 2 TB. A core of Spark does 0.7 of what DuckDB does, and 0.3 where it joins (docs/spark.md).",
     )
     for load in (LARGE, NARROW):
         report.table(
