@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
+from typing import TypeGuard
 
 from fourfold.errors import InputError
 
@@ -76,7 +77,7 @@ def length(text: str, field: str) -> int:
     return int(match[1]) * _LENGTHS[match[2]]
 
 
-def is_before_end(moment: Moment | None) -> bool:
+def is_before_end(moment: Moment | None) -> TypeGuard[str]:
     """Whether it is a length before an end, such as "-7d", and no moment."""
     return isinstance(moment, str) and moment.startswith("-")
 
@@ -87,7 +88,7 @@ def when(moment: Moment, field: str, end: int) -> int:
     Raises:
         InputError: it is neither; the message names the field and the value.
     """
-    if isinstance(moment, str) and moment.startswith("-"):
+    if is_before_end(moment):
         try:
             return end - length(moment[1:], field)
         except InputError:

@@ -74,12 +74,10 @@ def metric(
             asked = windows[0].start if start is not None and windows else None
             _check_kept(reader, found, asked, moment)
         if not windows:
-            now = int(time.time())
-            span = (
-                Window(0, 0)
-                if start is None or end is None
-                else Window(when(start, "start", when(end, "end", now)), when(end, "end", now))
-            )
+            span = Window(0, 0)
+            if start is not None and end is not None:
+                last = when(end, "end", int(time.time()))
+                span = Window(when(start, "start", last), last)
             why = "" if moment is None else f" by {as_of}"
             return Result(
                 question.text, [], [span], [{}], [Value.no_data(f"nothing was logged for {found.name!r} yet{why}")]

@@ -94,6 +94,15 @@ def _until_now(source: OwnerCounts, level: int, before: int) -> int | None:
     return known[1] if known[1] < before else (source.span(level, before) or known)[1]
 
 
+def bounds(
+    source: OwnerCounts, unit: int, start: Moment | None, end: Moment | None, fields: tuple[str, str] = ("start", "end")
+) -> tuple[int | None, int | None]:
+    """A start and an end in seconds since 1970, None where they are; lengths are before the end (see ``windows``)."""
+    until = data_end(source, unit, time.time()) if is_before_end(start) or is_before_end(end) else 0
+    last = None if end is None else when(end, fields[1], until)
+    return None if start is None else when(start, fields[0], until if last is None else last), last
+
+
 def is_older(source: OwnerCounts, window: Window, level: int) -> bool:
     """Whether a window asks for counts by the hour although only days are kept for it."""
     if level != HOUR:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,13 +16,13 @@ from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import KeptSlices, Plan, event_seconds, fold_columns, group_records, plan_columns
 from fourfold.metrics import drift, parse, quality
-from fourfold.model import HOUR, Dimension, Owner, Part, Task, Value, label_of, slice_key, when
+from fourfold.model import HOUR, Dimension, Owner, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
 from fourfold.query.counts import CurrentCounts, pooled
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Slice
 from fourfold.query.table import Table, Tabular
-from fourfold.query.windows import data_end
+from fourfold.query.windows import bounds
 from fourfold.reports.tasks import headlines
 from fourfold.state import catalogue, runs
 
@@ -96,12 +95,13 @@ def compare(reader: Reader, a: Slice, b: Slice, window: tuple[Moment, Moment] | 
     stream, dimension = _origin(reader, tuple(sorted(a)), streams, tasks)
     extent = Extent()
     if window is not None:
-        until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), HOUR, time.time())
-        end = when(window[1], "window", until) * 1_000_000
-        start = when(window[0], "window", end // 1_000_000) * 1_000_000
+        source = CurrentCounts(reader, Owner.of_stream(stream))
+        start, end = bounds(source, HOUR, *window, ("window", "window"))
+        if start is None or end is None:
+            raise InputError(f"window={window!r}: give (start, end)")
         if start >= end:
             raise InputError(f"window={window!r}: the start is not before the end")
-        extent = Extent(start=start, end=end)
+        extent = Extent(start=start * 1_000_000, end=end * 1_000_000)
     with reader.database.read() as connection:
         kept_slices = catalogue.kept_slices(connection, reader.project, stream, dimension)
     log = reader.log(stream).whole()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from fourfold.engine import Discrepancy
 from fourfold.errors import InputError, suggest
 from fourfold.metrics.skew import ColumnSkew, column_skew
-from fourfold.model import DAY, Owner, Window, when
+from fourfold.model import DAY, Owner, Window
 from fourfold.model.records import users
 from fourfold.query.counts import EVER, CurrentCounts, totals
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment
 from fourfold.query.table import Table
-from fourfold.query.windows import data_end
+from fourfold.query.windows import bounds
 from fourfold.state import catalogue
 
 
@@ -92,12 +91,11 @@ def _known(reader: Reader, stream: str) -> None:
 
 
 def _window(reader: Reader, stream: str, start: Moment | None, end: Moment | None) -> Window:
-    until = data_end(CurrentCounts(reader, Owner.of_stream(stream)), DAY, time.time())
-    last = EVER.end if end is None else when(end, "end", until)
-    first = EVER.start if start is None else when(start, "start", until if end is None else last)
-    for name, moment, at in (("start", start, first), ("end", end, last)):
-        if moment is not None and at % DAY:
+    found = bounds(CurrentCounts(reader, Owner.of_stream(stream)), DAY, start, end)
+    for name, moment, at in zip(("start", "end"), (start, end), found, strict=True):
+        if at is not None and at % DAY:
             raise InputError(f"{name}={moment!r}: give a whole day (UTC)")
+    first, last = (at if at is not None else ever for at, ever in zip(found, (EVER.start, EVER.end), strict=True))
     if first >= last:
         raise InputError(f"the window is empty: start={start!r} is not before end={end!r}")
     return Window(first, last)

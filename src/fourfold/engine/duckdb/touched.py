@@ -17,9 +17,7 @@ from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW
 
 FIRST = f"{LOG_TIME}, {BATCH}, {ROW}"
 LATEST = f"{LOG_TIME} DESC, {BATCH} DESC, {ROW} DESC"
-COPIES = (
-    "_ff_copies"  # a log's column, if it has it: of how many records of a key (and version) it holds the chosen one
-)
+COPIES = "_ff_copies"  # a log's column, if it has it: of how many records of a key (and version) this is the chosen one
 # The parts of a changed log, and whether their records were there before the change and are there after it.
 PARTS = {"before": (True, True), "added": (False, True), "removed": (True, False)}
 

@@ -18,7 +18,7 @@ import pyarrow.dataset as pds
 from fourfold.engine.duckdb.connection import connected
 from fourfold.engine.duckdb.touched import COPIES, Side
 from fourfold.engine.protocol import ChangedLog
-from fourfold.engine.spark.partial import Passed
+from fourfold.engine.spark.partial import Passed, in_parts
 from fourfold.engine.spark.reading import ADDED, BEFORE, REMOVED, Records
 from fourfold.engine.spark.repeated import Words, among
 from fourfold.model.records import KEY, LOG_TIME
@@ -100,7 +100,7 @@ class Cut:
             table, hashes = table.filter(pa.array(kept)), hashes[kept]
         table, hashes = self._reduced(table, hashes)
         table = table.replace_schema_metadata({_SIDE: self.side, _PLACE: place})
-        yield from in_parts(table, hashes, self.parts)
+        yield from passed(table, hashes, self.parts)
 
     def _reduced(self, table: pa.Table, hashes: Words) -> tuple[pa.Table, Words]:
         """Of each key (and version) the record that may be chosen, with the number of all."""
@@ -120,17 +120,11 @@ class Cut:
         return table.append_column(COPIES, pa.array(copies)).combine_chunks(), hashes
 
 
-def in_parts(table: pa.Table, hashes: Words, parts: int) -> Iterator[Passed]:
+def passed(table: pa.Table, hashes: Words, parts: int) -> Iterator[Passed]:
     """A table's rows, in parts by their hashes; of these the upper half, for pieces of a count go by the lower one."""
-    if not len(hashes):
-        return
     part = ((hashes >> np.uint64(32)) % np.uint64(parts)).astype(np.uint16)
-    order = np.argsort(part, kind="stable")
-    table = table.take(pa.array(order)).combine_chunks()
-    numbers, starts = np.unique(part[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
-    for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
-        yield Passed(number, table.slice(start, end - start))
+    for number, rows in in_parts(table, part):
+        yield Passed(number, rows)
 
 
 def hashes_of(records: pa.Table, text: str) -> Words:

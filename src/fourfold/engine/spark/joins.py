@@ -21,7 +21,7 @@ from fourfold.engine.duckdb.connection import connected, expression_seconds
 from fourfold.engine.duckdb.sides import by_side, sides_of
 from fourfold.engine.duckdb.touched import COPIES
 from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Extent, Splits, Wanted
-from fourfold.engine.spark.cut import Cut, Sieve, hashes_of, held, in_parts
+from fourfold.engine.spark.cut import Cut, Sieve, hashes_of, held, passed
 from fourfold.engine.spark.few import keys_of_few
 from fourfold.engine.spark.partial import Passed, collected, combined, total
 from fourfold.engine.spark.reading import PLACES, Reading, union
@@ -160,7 +160,7 @@ class _Items:
     def __call__(self, tables: list[pa.Table]) -> Iterator[Passed]:
         for batch in self.met.batches(tables, pairs=False):
             hashes = hashes_of(batch.records, "coalesce(query, key)")
-            yield from in_parts(batch.records.replace_schema_metadata({_SIGN: str(batch.sign)}), hashes, self.parts)
+            yield from passed(batch.records.replace_schema_metadata({_SIGN: str(batch.sign)}), hashes, self.parts)
 
 
 @dataclasses.dataclass(frozen=True)

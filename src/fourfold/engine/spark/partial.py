@@ -11,6 +11,7 @@ An error of ours (a user's expression that fails) is no reason to try again: it 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -88,6 +90,7 @@ def collected(partial: DataFrame) -> tuple[pa.Table, list[pa.Table]]:
     return received.counts.total(), [table for tables in received.passed.values() for table in tables]
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """What the driver and the executors must have in common; keys meet by DuckDB's hash of them."""
     with connected() as connection:
@@ -189,9 +192,20 @@ def _rows(found: Iterator[pa.Table | Passed], parts: int) -> Iterator[pa.RecordB
     except FourfoldError as error:
         yield _row(0, failure=pickle.dumps(error))
         return
-    part = _part_of(table, parts)
-    for number in np.unique(part).tolist():
-        yield _row(number, _packed(table.take(pa.array(np.flatnonzero(part == number)))))
+    for number, rows in in_parts(table, _part_of(table, parts)):
+        yield _row(number, _packed(rows))
+
+
+def in_parts(table: pa.Table, part: npt.NDArray[np.integer]) -> Iterator[tuple[int, pa.Table]]:
+    """A table's rows by the part that each is of, in the order in which they are."""
+    if not len(part):
+        return
+    order = np.argsort(part, kind="stable")
+    table = table.take(pa.array(order)).combine_chunks()
+    numbers, starts = np.unique(part[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
+        yield number, table.slice(start, end - start)
 
 
 def _part_of(table: pa.Table, parts: int) -> Ints:

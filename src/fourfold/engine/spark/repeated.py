@@ -20,7 +20,7 @@ from fourfold.engine.duckdb import parts_of
 from fourfold.engine.duckdb.connection import BATCH_ROWS, batches, connected
 from fourfold.engine.duckdb.touched import FIRST, PARTS
 from fourfold.engine.protocol import Batch, ChangedLog, Extent, Splits
-from fourfold.engine.spark.partial import Passed
+from fourfold.engine.spark.partial import Passed, in_parts
 from fourfold.engine.spark.reading import ADDED, BEFORE, Records, still_open
 from fourfold.fold.category import hash_texts
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW
@@ -141,9 +141,8 @@ class CountRepetitions:
                 connection.register("records", records)
                 records = connection.sql(_FIRSTS).to_arrow_table().combine_chunks()
             hashes = hash_texts(records[KEY].combine_chunks())
-        part = hashes % np.uint64(self.parts)
-        for number in np.unique(part).tolist():
-            yield Passed(number, records.take(pa.array(np.flatnonzero(part == number))))
+        for number, rows in in_parts(records, hashes % np.uint64(self.parts)):
+            yield Passed(number, rows)
 
 
 @dataclasses.dataclass(frozen=True)
