@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from fourfold.log import messages, new_writer
 from fourfold.log.wire import written
-from fourfold.sdk.batch import prepare, with_batch
+from fourfold.sdk.batch import prepare
 
 CONNECTIONS = 256
 ROUNDS = 3
@@ -71,7 +71,7 @@ def requests_of(rows: int, n: int) -> list[Request]:
         )  # fmt: skip
         [(prepared, _)] = prepare(table, "key", None, time.time_ns(), None)
         header = messages.records("bench", "predict", "key", None)
-        made.append((f"PUT /v1/messages/{name}".encode(), written(header, with_batch(prepared.table, name))))
+        made.append((f"PUT /v1/messages/{name}".encode(), written(header, prepared.table)))
     return made
 
 

@@ -18,7 +18,7 @@ from fourfold.fold import Plan
 from fourfold.fold.tasks import Joined, fold_task, judged, plan_task
 from fourfold.log import Inbox, StorePath, messages, new_writer, open_inbox
 from fourfold.model import ALL, DAY, ENGINES, Owner, Task
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, META, ROW, RUN
+from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, META, RUN
 from fourfold.query.counts import pooled
 from fourfold.sdk import Session
 from fourfold.state import series
@@ -38,11 +38,8 @@ class Sender:
         self.inbox, self.project = open_inbox(store.folder / "inbox"), store.project
         self.writer, self.sequence = new_writer(), 0
 
-    def records(self, stream: str, rows: Sequence[Mapping[str, Any]], *, named: bool = False) -> None:
-        """Rows with ``key``, ``time`` and ``log_time`` (seconds) beside their columns; one batch.
-
-        Log times order the records, not how they were batched: only where asked to, they name their batch.
-        """
+    def records(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows with ``key``, ``time`` and ``log_time`` (seconds) beside their columns; one batch."""
         self.sequence += 1
         names = [
             name for name in dict.fromkeys(n for row in rows for n in row) if name not in ("key", "time", "log_time")
@@ -52,9 +49,6 @@ class Sender:
         for meta, name in ((EVENT_TIME, "time"), (LOG_TIME, "log_time")):
             columns[meta] = pa.array([int(row[name] * 1e6) for row in rows], META.field(meta).type)
         columns[RUN] = pa.nulls(len(rows), pa.string())
-        batch = f"{self.writer}-{self.sequence:012d}" if named else "b"
-        columns[BATCH] = pa.array([batch] * len(rows))
-        columns[ROW] = pa.array([0] * len(rows), pa.int64())
         header = messages.records(self.project, stream, "key", "time")
         self.inbox.put(self.writer, self.sequence, header, pa.table(columns))
 

@@ -45,7 +45,7 @@ def kept(place: Place) -> Iterator[Store]:
     sender = Sender(store)
     for i in range(2):
         row = {"key": f"k{i}", "time": START + i, "log_time": START + i, "score": 0.5}
-        sender.records("predict", [row], named=True)
+        sender.records("predict", [row])
         store.writer.catch_up()
     yield store
     store.close()
@@ -253,7 +253,7 @@ def test_the_server_that_is_named_for_s3_alone_is_that_of_all_clients(
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
     store = Store(place, "test")
-    Sender(store).records("predict", [{"key": "k", "time": START, "log_time": START, "score": 0.5}], named=True)
+    Sender(store).records("predict", [{"key": "k", "time": START, "log_time": START, "score": 0.5}])
     store.writer.catch_up()
     assert store.metric("predict", "rows").value.value == 1.0
     store.close()

@@ -25,8 +25,8 @@ from fourfold import counts
 from fourfold.log import messages
 from fourfold.log.wire import _sealed
 from fourfold.model import limits
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, ROW, SET_ASIDE
-from fourfold.sdk.batch import prepare, with_batch
+from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, PLACE, ROW, SET_ASIDE
+from fourfold.sdk.batch import prepare
 from fourfold.serve.access import Refused
 from fourfold.serve.limits import Limited, Limits
 from fourfold.serve.routes import failure
@@ -42,10 +42,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
     yield from serving(tmp_path / "store", Reach())
 
 
-def batch(rows: int = 3, name: str = NAME) -> pa.Table:
+def batch(rows: int = 3) -> pa.Table:
     """Records as a process sends them."""
     [(prepared, _)] = prepare(pa.table({"score": [0.25 * i for i in range(rows)]}), None, None, time.time_ns(), None)
-    return with_batch(prepared.table, name)
+    return prepared.table
 
 
 def as_message(table: pa.Table, header: Mapping[str, Any] | None = None, *, compression: str | None = None) -> bytes:
@@ -143,17 +143,13 @@ def deep(levels: int) -> pa.Table:
 
 LATE = pa.array([2**62] * 3, pa.int64()).cast(META.field(EVENT_TIME).type)
 HARMFUL = {
-    **{f"without {field.name}": without(field.name) for field in META},
+    **{f"without {field.name}": without(field.name) for field in META if field.name not in PLACE},
     "times as numbers": instead(EVENT_TIME, pa.array([1, 2, 3])),
     "times beyond all calendars": instead(EVENT_TIME, LATE),
     "no times": instead(EVENT_TIME, pa.nulls(3, META.field(EVENT_TIME).type)),
     "keys as numbers": instead(KEY, pa.array([1, 2, 3])),
 }
 FOREIGN = {
-    "another's batch": batch(name="writer-000000000002"),
-    "rows out of order": instead(ROW, pa.array([2, 1, 0])),
-    "a repeated row": instead(ROW, pa.array([0, 0, 1])),
-    "two batches": instead(BATCH, pa.array([NAME, NAME, "writer-000000000009"])),
     "a name of fourfold's": batch().append_column("_FF_time", pa.array([1, 2, 3])),
     "values set aside": batch().append_column(SET_ASIDE, pa.nulls(3, SET_ASIDE.type)),
     "nested too deep": deep(limits.NESTING + 1),
@@ -179,6 +175,18 @@ def test_what_would_harm_a_stream_and_is_there_anyway_costs_no_other_record(serv
     assert rows_of(served) == 3
     store = Store(str(served.folder), "flights")
     assert [entry.batch for entry in store.writer.quarantined()] == [NAME]
+    store.close()
+
+
+def test_what_a_message_says_of_its_records_places_is_not_trusted(served: Served) -> None:
+    """A fourfold of before sent them, right ones."""
+    places = {BATCH: pa.array(["another-000000000001"] * 3), ROW: pa.array([7, 7, 0])}
+    sent = pa.table({**{name: batch()[name] for name in batch().column_names}, **places})
+    assert served.client.put(f"/v1/messages/{NAME}", content=as_message(sent)).status_code == 204
+    store = Store(str(served.folder), "flights")
+    found = store.caught_up().log("predict").whole().records(None).sort_by(ROW)
+    assert found[BATCH].to_pylist() == [NAME] * 3 and found[ROW].to_pylist() == [0, 1, 2]
+    assert found["score"].to_pylist() == [0.0, 0.25, 0.5]
     store.close()
 
 

@@ -67,12 +67,12 @@ def test_one_that_stands_still_is_ended_and_another_counts(tmp_path: Path, monke
     sender = Sender(store)
     with Children((COUNT,), Settings(str(tmp_path / "store"), "flights")) as beside:
         [child] = beside.all
-        sender.records("predict", [{"key": "a", "time": START, "log_time": START}], named=True)
+        sender.records("predict", [{"key": "a", "time": START, "log_time": START}])
         wait_until(lambda: counted(str(tmp_path / "store"), "flights", "predict") == 1)
         first = child.process
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        sender.records("predict", [{"key": "b", "time": START, "log_time": START}], named=True)
+        sender.records("predict", [{"key": "b", "time": START, "log_time": START}])
         wait_until(lambda: counted(str(tmp_path / "store"), "flights", "predict") == 2)
         assert child.process not in (None, first) and is_gone(first)
     store.close()

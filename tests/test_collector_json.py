@@ -124,7 +124,7 @@ def test_whatever_is_sent_each_record_is_taken_or_named(requests: list[list[dict
     taken = sum(m.table.num_rows for m in made if m.header["kind"] == "records")
     assert taken == sum(given.rows - len(given.rejected) for given in several)
     assert sum(m.header["kind"] == "rejected" for m in made) == sum(len(given.rejected) for given in several)
-    assert all(set(META.names) <= set(m.table.column_names) for m in made if m.header["kind"] == "records")
+    assert all(set(META.names) <= set(m.placed().table.column_names) for m in made if m.header["kind"] == "records")
 
 
 def test_one_record_an_array_and_lines_are_taken(served: Served) -> None:

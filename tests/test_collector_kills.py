@@ -22,7 +22,7 @@ import pytest
 
 from fourfold.log import messages, new_writer
 from fourfold.log.wire import written
-from fourfold.sdk.batch import prepare, with_batch
+from fourfold.sdk.batch import prepare
 from fourfold.store import Store
 from tests.collectors import children, collector, free_port, is_gone, is_up, wait_until
 from tests.killed import KILLS
@@ -36,7 +36,7 @@ def content(writer: str, number: int, rows: int) -> tuple[str, bytes]:
     name = f"{writer}-{number:012d}"
     table = pa.table({"name": [f"{name}/{row}" for row in range(rows)]})
     [(prepared, _)] = prepare(table, None, None, time.time_ns(), None)
-    return name, written(messages.records("test", "sent", None, None), with_batch(prepared.table, name))
+    return name, written(messages.records("test", "sent", None, None), prepared.table)
 
 
 class Sender(threading.Thread):

@@ -303,10 +303,10 @@ def test_the_same_reason_many_times_is_one_problem(store: Store) -> None:
 
 def test_a_conflicting_value_is_named_in_its_record_and_put_back_when_it_was_put_right(store: Store) -> None:
     sender = Sender(store)
-    sender.records("p", [{"key": "a", "x": 1, "Odd Name": 1, "time": START, "log_time": START}], named=True)
+    sender.records("p", [{"key": "a", "x": 1, "Odd Name": 1, "time": START, "log_time": START}])
     store.writer.catch_up()
     for odd in ({"key": "b", "x": "2", "Odd Name": "7"}, {"key": "c", "x": None, "Odd Name": "8"}):
-        sender.records("p", [{**odd, "time": START, "log_time": START}], named=True)
+        sender.records("p", [{**odd, "time": START, "log_time": START}])
     store.writer.catch_up()
     records = store.reader.log("p").whole().records(None).to_pylist()
     assert {row["_ff_key"]: row["_ff_set_aside"] for row in records} == {
@@ -336,7 +336,7 @@ def test_a_conflicting_value_is_named_in_its_record_and_put_back_when_it_was_put
 def test_a_fraction_among_whole_numbers_beyond_64_bits_is_not_rounded(store: Store) -> None:
     sender = Sender(store)
     for key, x in (("a", Decimal(2**63 + 5)), ("b", 0.5), ("c", 2.0)):
-        sender.records("p", [{"key": key, "x": x, "time": START, "log_time": START}], named=True)
+        sender.records("p", [{"key": key, "x": x, "time": START, "log_time": START}])
         store.writer.catch_up()
     assert sorted(store.reader.log("p").whole().records(None)["x"].to_pylist()) == [0.5, 2.0, float(2**63)]
     assert store.reader.quarantine.entries() == []
@@ -344,11 +344,11 @@ def test_a_fraction_among_whole_numbers_beyond_64_bits_is_not_rounded(store: Sto
 
 def test_a_batch_in_quarantine_is_taken_once_when_it_was_put_right_however_often_it_is_tried(store: Store) -> None:
     sender = Sender(store)
-    sender.records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}], named=True)
+    sender.records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}])
     store.writer.catch_up()
     sender.sequence += 1
     rows_ = [{"key": "b", "x": 2.0, "time": START, "log_time": START}]
-    sender.records("p", rows_, named=True)
+    sender.records("p", rows_)
     (path,) = store.reader.waiting()
     message = store.writer._inbox.read(path)
     path.unlink()
@@ -368,7 +368,7 @@ def test_a_batch_in_quarantine_is_taken_once_when_it_was_put_right_however_often
 
 
 def test_a_message_in_quarantine_is_taken_once_it_can_be_read(store: Store) -> None:
-    Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}], named=True)
+    Sender(store).records("p", [{"key": "a", "x": 1.0, "time": START, "log_time": START}])
     (path,) = store.reader.waiting()
     content = path.read_bytes()
     damage.flip(Path(path), 50)

@@ -260,10 +260,10 @@ def test_a_task_declared_anew_is_counted_anew(store: Store) -> None:
 
 def test_a_batch_sent_twice_counts_once(store: Store) -> None:
     sender = Sender(store)
-    sender.records("predict", [prediction("k", 0, 0.4, 0)], named=True)
+    sender.records("predict", [prediction("k", 0, 0.4, 0)])
     store.writer.catch_up()
     sender.sequence -= 1  # the same writer sends the same number again
-    sender.records("predict", [prediction("k", 0, 0.4, 0)], named=True)
+    sender.records("predict", [prediction("k", 0, 0.4, 0)])
     assert store.metric("predict", "rows").value.value == 1.0
 
 

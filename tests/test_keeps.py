@@ -33,7 +33,7 @@ from fourfold.model import Run, RunStatus
 from fourfold.model.records import KEY
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
-from fourfold.sdk.batch import from_records, with_batch
+from fourfold.sdk.batch import from_records
 from fourfold.sdk.record import Record
 from fourfold.store import Store
 from tests.hosts.children import log_in_child, log_one
@@ -48,7 +48,7 @@ def content_of(store: Store, sequence: int, stream: str = "predict", writer: str
     ((prepared, _),) = from_records([Record(stream, None, {"x": sequence}, f"k{sequence}", None, 10**18, None)])
     message = f"{writer}-{sequence:012d}"
     header = messages.records(store.project, stream, None, None)
-    return message, written(header, with_batch(prepared.table, message))
+    return message, written(header, prepared.table)
 
 
 def put(store: Store, sequence: int, stream: str = "predict", writer: str = "w") -> None:

@@ -167,7 +167,7 @@ def history(store: Store, way: Callable[[], AbstractContextManager[object]] = nu
                 }
                 row = {"key": f"k{number}", "time": START + int(rng.integers(0, 90)) * HOUR, "log_time": log_time}
                 rows.append({**row, **{name: values[name] for name in names}})
-            sender.records(stream, rows, named=True)
+            sender.records(stream, rows)
         with way() if turn else nullcontext():
             store.writer.catch_up()
             if turn == 1:

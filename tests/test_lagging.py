@@ -67,7 +67,7 @@ def keys(log: StreamLog) -> list[str]:
 
 
 def send(sender: Sender, key: str) -> None:
-    sender.records("predict", [{"key": key, "time": START, "log_time": START, "score": 0.5}], named=True)
+    sender.records("predict", [{"key": key, "time": START, "log_time": START, "score": 0.5}])
 
 
 @pytest.mark.parametrize("who", ["the same process", "another"])

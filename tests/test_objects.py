@@ -222,9 +222,7 @@ def test_who_had_a_log_open_goes_on_where_others_have_erased_something(bucket: s
     sender = Sender(first)
 
     def send(stream: str, *keys: str) -> None:
-        sender.records(
-            stream, [{"key": key, "time": START, "log_time": START, "score": 0.5} for key in keys], named=True
-        )
+        sender.records(stream, [{"key": key, "time": START, "log_time": START, "score": 0.5} for key in keys])
 
     for stream in ("predict", "other"):
         send(stream, "a", "b")
@@ -253,7 +251,7 @@ def test_a_listing_without_the_newest_commits_makes_nothing_count_anew(
     sender = Sender(first)
     for number in range(6):
         sender.records(
-            "predict", [{"key": f"k{number}", "time": START, "log_time": START, "score": 0.5}], named=True
+            "predict", [{"key": f"k{number}", "time": START, "log_time": START, "score": 0.5}]
         )  # fmt: skip
         first.writer.catch_up()
     counted = first.reader.log("predict").version or 0

@@ -539,8 +539,8 @@ def test_two_collectors_at_once_after_a_stall_append_each_record_once(
         append(*arguments, **named)
 
     for table_exists in (False, True):
-        sender.records("predict", rows[2 * table_exists : 2 * table_exists + 1], named=True)
-        sender.records("predict", rows[2 * table_exists + 1 : 2 * table_exists + 2], named=True)
+        sender.records("predict", rows[2 * table_exists : 2 * table_exists + 1])
+        sender.records("predict", rows[2 * table_exists + 1 : 2 * table_exists + 2])
         monkeypatch.setattr(stream, "write_deltalake", stall)
         first.caught_up()
         assert stream.write_deltalake is append, "it stood still"
@@ -604,11 +604,11 @@ def test_an_erasure_after_a_stall_removes_nothing_that_another_has_appended(
     def stall(table: Any) -> None:
         monkeypatch.setattr(stream.DeltaTable, "create_checkpoint", checkpoint)
         end_sessions(address, of_locks=True)
-        sender.records("predict", rows[2:], named=True)
+        sender.records("predict", rows[2:])
         second.caught_up()
         checkpoint(table)
 
-    sender.records("predict", rows[:2], named=True)
+    sender.records("predict", rows[:2])
     first.caught_up()
     monkeypatch.setattr(stream.DeltaTable, "create_checkpoint", stall)
     with pytest.raises(StoreError, match=r"stood still.*run it again"):

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from fourfold.config import Settings
 from fourfold.log import Inbox, Quarantine, messages
 from fourfold.model.access import Role
-from fourfold.sdk.batch import prepare, with_batch
+from fourfold.sdk.batch import prepare
 from fourfold.serve.app import ENDPOINTS, application
 from fourfold.serve.known import AGAIN_AFTER
 from fourfold.serve.service import LOOPBACK, Reach, Service
@@ -61,8 +61,7 @@ def message(folder: Path, number: int = 1, project: str = "flights", rows: int =
     """A message of a process, as its bytes."""
     inbox = Inbox(folder)
     [(prepared, _)] = prepare(pa.table({"score": [0.25 * i for i in range(rows)]}), None, None, time.time_ns(), None)
-    table = with_batch(prepared.table, f"writer-{number:012d}")
-    name = inbox.put("writer", number, messages.records(project, "predict", None, None), table)
+    name = inbox.put("writer", number, messages.records(project, "predict", None, None), prepared.table)
     path = folder / f"{name}.arrow"
     content = path.read_bytes()
     path.unlink()

@@ -161,7 +161,7 @@ def _changed(found: Comparable, sums: bool) -> Comparable:
 def logged(store: Store, stream: str, rows: list[dict[str, Any]], files: int) -> None:
     sender = Sender(store)
     for part in range(files):
-        sender.records(stream, rows[part::files], named=True)
+        sender.records(stream, rows[part::files])
         store.writer.collect()
 
 

@@ -55,7 +55,6 @@ def logged(store: Store, stream: str, column: str, n: int, random: np.random.Gen
             }
             for _ in range(n)
         ],
-        named=True,
     )
     store.writer.collect()
 

@@ -78,8 +78,7 @@ def records(store: Store) -> None:
                 {"key": f"k{random.integers(0, ROWS)}", "time": START + i, "log_time": START + part * ROWS + i,
                  "score": float(random.random()), "side": str(random.choice(["a", "b"]))}
                 for i in range(ROWS // 4)
-            ],
-            named=True,
+            ]
         )  # fmt: skip
         store.writer.collect()
 

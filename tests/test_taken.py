@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fourfold.log import Inbox, messages
 from fourfold.log.wire import written
 from fourfold.model import Run, RunStatus
-from fourfold.sdk.batch import prepare, with_batch
+from fourfold.sdk.batch import prepare
 from fourfold.state import runs, taken
 from fourfold.state.tables import taken as notes
 from fourfold.state.taken import Numbers
@@ -51,7 +51,7 @@ def content_of(number: int, writer: str = "writer") -> tuple[str, bytes]:
         return name, written(messages.runs("test", [messages.run_text(run)]))
     [(prepared, _)] = prepare(pa.table({"score": [0.5] * number}), None, None, time.time_ns(), None)
     header = messages.records("test", "predict", None, None)
-    return name, written(header, with_batch(prepared.table, name))
+    return name, written(header, prepared.table)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -164,7 +164,7 @@ def test_records_under_one_name_count_once_in_whichever_message(store: Store) ->
         name = f"server-{number:012d}"
         [(prepared, _)] = prepare(pa.table({"said": list(names)}), None, None, time.time_ns(), None)
         header = messages.records("test", "said", None, None, [(said, row, 1) for row, said in enumerate(names)])
-        inbox.deliver(name, written(header, with_batch(prepared.table, name)))
+        inbox.deliver(name, written(header, prepared.table))
 
     send(1, "a", "b", "a")
     send(2, "b", "c")

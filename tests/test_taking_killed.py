@@ -16,7 +16,7 @@ from fourfold.ingest import collect
 from fourfold.log import Inbox, messages
 from fourfold.log.wire import written
 from fourfold.model.records import KEY
-from fourfold.sdk.batch import from_records, prepare, with_batch
+from fourfold.sdk.batch import from_records, prepare
 from fourfold.sdk.record import Record
 from fourfold.state import runs
 from fourfold.store import Store
@@ -34,14 +34,14 @@ def taking(folder: str) -> Callable[[], object]:
 
 def of_records(name: str, stream: str, key: str, **values: object) -> tuple[str, bytes]:
     ((prepared, _),) = from_records([Record(stream, None, values, key, None, 10**18, None)])
-    return name, written(messages.records("test", stream, None, None), with_batch(prepared.table, name))
+    return name, written(messages.records("test", stream, None, None), prepared.table)
 
 
 def of_names(name: str, *names: str) -> tuple[str, bytes]:
     """Records of which each counts once under a name, as a collector writes them."""
     [(prepared, _)] = prepare(pa.table({"said": list(names)}), None, None, time.time_ns(), None)
     header = messages.records("test", "said", None, None, [(said, row, 1) for row, said in enumerate(names)])
-    return name, written(header, with_batch(prepared.table, name))
+    return name, written(header, prepared.table)
 
 
 @pytest.fixture

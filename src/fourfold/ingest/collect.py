@@ -128,7 +128,7 @@ class Collector:
                 raise found.message
             content = messages.decode(found.message.header)
             check(content, found.message.table)
-            return found.message, content
+            return found.message.placed() if isinstance(content, messages.Records) else found.message, content
         except FileNotFoundError:
             return None
         except BucketError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 from fourfold.counts import KEYS, KINDS, SCHEMA
 from fourfold.log.messages import Content, Counted, Records, UnreadableMessageError
 from fourfold.model import limits
-from fourfold.model.records import BATCH, EVENT_TIME, LOG_TIME, META, ROW, SET_ASIDE
+from fourfold.model.records import EVENT_TIME, LOG_TIME, META, PLACE, SET_ASIDE
 
 _MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999, in microseconds since 1970
-_ALWAYS = (EVENT_TIME, LOG_TIME, BATCH, ROW)  # what each record has
-_SMALL, _MOST_TAKEN = 100, 64  # columns of the schemas that are remembered, and how many of these are
-_TAKEN: dict[tuple[pa.Schema, bool], tuple[int, ...]] = {}  # schemas that were checked, and can be taken
+_TIMES = (EVENT_TIME, LOG_TIME)  # what each record has
+_SENT = [field for field in META if field.name not in PLACE]  # what a message of records has
 # the tables of Arrow's format and the numbers of their fields: Message.fbs and Schema.fbs of Apache Arrow
 _HEADER_TYPE, _HEADER, _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 1, 2, 3
 _ENDIANNESS = 0  # of a Schema, which leaves it out where the lowest byte comes first
@@ -44,7 +43,7 @@ def check(content: Content, table: pa.Table) -> None:
 
 
 def _check_meta(schema: pa.Schema) -> None:
-    for field in META:
+    for field in _SENT:
         number = schema.get_field_index(field.name)
         if number < 0:
             raise UnreadableMessageError(f"its records have no {field.name}: they are none of fourfold's")
@@ -53,29 +52,29 @@ def _check_meta(schema: pa.Schema) -> None:
 
 
 def _check_records(table: pa.Table) -> None:
-    for batch in table.to_batches():
-        for name in _ALWAYS:
-            if batch[name].null_count:
+    first, last = _MOMENTS
+    for name in _TIMES:
+        for part in table.column(table.schema.get_field_index(name)).chunks:
+            if part.null_count:
                 raise UnreadableMessageError(f"the column {name} has nulls; each record needs a value")
-        for name in (EVENT_TIME, LOG_TIME):
-            times = batch[name].view(pa.int64()).to_numpy()
-            if len(times) and (times.min() < _MOMENTS[0] or times.max() > _MOMENTS[1]):
+            since = part.to_numpy().view(np.int64).view(np.uint64) - np.int64(first).view(np.uint64)
+            if np.count_nonzero(since > last - first):  # what is before the first moment wraps around
                 raise UnreadableMessageError(f"the column {name} has times that are outside of the years 1 to 9999")
 
 
-def check_sent(message: str, content: Content, table: pa.Table) -> None:
-    """Reject a message from a network that is too large, or claims to be another one, or is as ``check`` rejects.
+def check_sent(content: Content, table: pa.Table, nested: Sequence[int]) -> None:
+    """Reject a message from a network that is too large, or contradicts itself, or is as ``check`` rejects.
+
+    Args:
+        content: what it says.
+        table: its data.
+        nested: its columns as ``check_columns`` found them.
 
     Raises:
         UnreadableMessageError: says what is wrong.
     """
-    for text in filter(None, (getattr(content, name, None) for name in ("project", "stream", "key", "time", "name"))):
-        _check_name("the name", text)
     if table.num_rows > limits.RECORDS:
         raise UnreadableMessageError(f"it has {table.num_rows:,} records; send at most {limits.RECORDS:,} at once")
-    if table.num_columns > limits.COLUMNS:
-        raise UnreadableMessageError(f"it has {table.num_columns:,} columns; {limits.COLUMNS:,} are possible")
-    nested = _nested(table.schema, isinstance(content, Records))
     try:
         table.validate(full=True)  # that each column is as long as it claims, and its texts are texts
     except pa.ArrowException as error:
@@ -84,12 +83,31 @@ def check_sent(message: str, content: Content, table: pa.Table) -> None:
         for part in table.column(number).chunks:
             _check_length(part)
     if isinstance(content, Records):
-        if content.once:
-            raise UnreadableMessageError("it names what counts once, which a collector alone does")
         _check_records(table)
-        _check_identity(message, table)
     else:
         check(content, table)
+
+
+def check_columns(content: Content, schema: pa.Schema) -> tuple[int, ...]:
+    """Reject a message from a network by what it begins with; returns its columns of lists, structs and maps.
+
+    Raises:
+        UnreadableMessageError: says what is wrong.
+    """
+    for text in filter(None, (getattr(content, name, None) for name in ("project", "stream", "key", "time", "name"))):
+        _check_name("the name", text)
+    if len(schema) > limits.COLUMNS:
+        raise UnreadableMessageError(f"it has {len(schema):,} columns; {limits.COLUMNS:,} are possible")
+    for field in schema:
+        _check_field(field)
+    if isinstance(content, Records):
+        if content.once:
+            raise UnreadableMessageError("it names what counts once, which a collector alone does")
+        _check_meta(schema)
+        for name in schema.names:
+            if name == SET_ASIDE.name or (name not in META.names and name.casefold().startswith("_ff_")):
+                raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
+    return tuple(number for number, field in enumerate(schema) if pa.types.is_nested(field.type))
 
 
 def refuse_compressed(metadata: memoryview | bytes) -> None:
@@ -154,42 +172,6 @@ def _field(data: memoryview | bytes, table: int, number: int) -> int | None:
         return None
     offset = struct.unpack_from("<H", data, entries + place)[0]
     return table + offset if offset else None
-
-
-def _check_identity(message: str, table: pa.Table) -> None:
-    """By the batch and the row of its records a message is recognised in the log."""
-    at = 0
-    for part in table.to_batches():
-        batch, rows = part[BATCH], part.num_rows
-        if rows and (batch[0].as_py() != message or (rows > 1 and not pc.all(pc.equal(batch, batch[0])).as_py())):
-            raise UnreadableMessageError(f"its records name the batch {batch[0].as_py()!r}, and not {message!r}")
-        if not np.array_equal(part[ROW].to_numpy(), np.arange(at, at + rows)):
-            raise UnreadableMessageError(f"the column {ROW} does not number its records from 0 on")
-        at += rows
-
-
-def _nested(schema: pa.Schema, of_records: bool) -> tuple[int, ...]:
-    """The columns of lists, structs and maps, where all can be taken; a writer's messages mostly have the same ones."""
-    if len(schema) > _SMALL:
-        return _looked_at(schema, of_records)
-    known = _TAKEN.get((schema, of_records))
-    if known is None:
-        known = _looked_at(schema, of_records)
-        if len(_TAKEN) >= _MOST_TAKEN:
-            _TAKEN.clear()
-        _TAKEN[schema, of_records] = known
-    return known
-
-
-def _looked_at(schema: pa.Schema, of_records: bool) -> tuple[int, ...]:
-    for field in schema:
-        _check_field(field)
-    if of_records:
-        _check_meta(schema)
-        for name in schema.names:
-            if name == SET_ASIDE.name or (name not in META.names and name.casefold().startswith("_ff_")):
-                raise UnreadableMessageError(f"the column {name!r} has a name that is fourfold's own")
-    return tuple(number for number, field in enumerate(schema) if pa.types.is_nested(field.type))
 
 
 def _check_field(field: pa.Field, depth: int = 1) -> None:

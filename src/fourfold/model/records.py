@@ -16,6 +16,7 @@ META = pa.schema(
         (ROW, pa.int64()),  # its place in the batch: batch and row order records of the same log time
     ]
 )
+PLACE = (BATCH, ROW)  # what tells a record from all others: the log has it of the message that brings the record
 SET_ASIDE = pa.field("_ff_set_aside", pa.list_(pa.string()))  # the columns whose values are in quarantine; null: none
 
 

@@ -22,7 +22,7 @@ from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.model.given import check_named
 from fourfold.model.names import UNREADABLE_TIME
-from fourfold.model.records import BATCH, EVENT_TIME, KEY, LOG_TIME, ROW, RUN
+from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import shown
 from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
@@ -289,12 +289,6 @@ def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
     """The table with its unreadable times as they were given."""
     names = unique_names([*table.column_names, UNREADABLE_TIME])
     return pa.table([*table.columns, said], names=names)
-
-
-def with_batch(table: pa.Table, batch: str) -> pa.Table:
-    """The batch's identity and each record's place in it."""
-    rows = table.num_rows
-    return table.append_column(BATCH, repeated(batch, rows)).append_column(ROW, numbers(np.arange(rows)))
 
 
 def key_text(key: Any) -> str | None:

@@ -15,7 +15,7 @@ from fourfold.errors import FourfoldError, StoreError
 from fourfold.log import BucketError, Inbox, StorePath, messages, new_writer, open_inbox
 from fourfold.log.paths import move
 from fourfold.model import Plausible
-from fourfold.sdk.batch import from_frame, with_batch
+from fourfold.sdk.batch import from_frame
 
 _STAGED = "staged"  # beside the inbox: messages that are written, and not sent yet
 _ROW = pa.schema([("message", pa.string()), ("unreadable", pa.int64()), ("failure", pa.binary())])
@@ -48,8 +48,7 @@ class Appended:
             try:
                 prepared = from_frame(table, self.key, self.time, self.logged, self.run, self.times)
                 header = messages.records(self.project, self.stream, prepared.key, prepared.time)
-                batch = with_batch(prepared.table, f"{writer}-{sequence:012d}")
-                message = open_inbox(self.staged).put(writer, sequence, header, batch)
+                message = open_inbox(self.staged).put(writer, sequence, header, prepared.table)
             except FourfoldError as error:
                 yield _row(None, 0, pickle.dumps(error))
                 return

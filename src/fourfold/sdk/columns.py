@@ -11,7 +11,7 @@ from fourfold.errors import let_end
 from fourfold.fold import to_arrow
 from fourfold.log.wire import write_message
 from fourfold.model import Plausible
-from fourfold.sdk.batch import Found, from_records, prepare, with_batch
+from fourfold.sdk.batch import Found, from_records, prepare
 from fourfold.sdk.form import Batch, Frames
 from fourfold.sdk.host import shown
 from fourfold.sdk.record import Record
@@ -57,10 +57,6 @@ class Columns:
         if rows >= payload.num_rows:
             return [payload]
         return [payload.slice(at, rows) for at in range(0, payload.num_rows, rows)]
-
-    def identified(self, payload: pa.Table, batch: str) -> pa.Table:
-        """See ``Form``."""
-        return with_batch(payload, batch)
 
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: pa.Table | None) -> None:
         """See ``Form``."""

@@ -84,9 +84,6 @@ class Form(Protocol):
     def parts(self, payload: Any, nbytes: int) -> Sequence[Any]:
         """A payload in parts of about so many bytes at most."""
 
-    def identified(self, payload: Any, batch: str) -> Any:
-        """A payload with the batch's identity."""
-
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: Any | None) -> None:
         """Write a message's file."""
 

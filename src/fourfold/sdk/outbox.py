@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fourfold.errors import StoreError, let_end
 from fourfold.log import messages
-from fourfold.log.writers import message_id, new_writer
-from fourfold.sdk.form import Form, Payload
+from fourfold.log.writers import new_writer
+from fourfold.sdk.form import Payload
 from fourfold.sdk.host import Host, error_text
 from fourfold.sdk.spool import Spool, SpoolFullError
 
@@ -29,8 +29,8 @@ class Outbox:
     ``refused`` those for which the spool had no room.
     """
 
-    def __init__(self, inbox: Inbox | Spool, form: Form, host: Host) -> None:
-        self.inbox, self._form = inbox, form
+    def __init__(self, inbox: Inbox | Spool, host: Host) -> None:
+        self.inbox = inbox
         self.has_sent = False  # whether this process, or the one it was forked from, has sent anything
         self._host = host
         self._unsent: collections.deque[tuple[int, messages.Header, Payload | None]] = collections.deque()
@@ -49,8 +49,6 @@ class Outbox:
         with self.lock:
             self.sequence += 1
             self.has_sent = True
-            if payload is not None and header["kind"] == "records":
-                payload = self._form.identified(payload, message_id(self._writer, self.sequence))
             self._unsent.append((self.sequence, header, payload))
             self.post_unsent()
 

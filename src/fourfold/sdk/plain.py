@@ -99,10 +99,6 @@ class Plain:
             dataclasses.replace(payload, texts=payload.texts[at : at + rows]) for at in range(0, payload.num_rows, rows)
         ]
 
-    def identified(self, payload: Rows, batch: str) -> Rows:
-        """See ``Form``: the collector gives a batch the name of its message."""
-        return payload
-
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: Rows | None) -> None:
         """See ``Form``."""
         head = json.dumps({**header, "times": payload.bounds} if payload is not None else dict(header), default=str)

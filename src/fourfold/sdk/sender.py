@@ -63,7 +63,7 @@ class Sender:
         every: float = SEND_EVERY,
     ) -> None:
         self.project = project
-        self.buffer, self.outbox, self.runs = Buffer(wait, form.together), Outbox(inbox, form, host), RunQueue()
+        self.buffer, self.outbox, self.runs = Buffer(wait, form.together), Outbox(inbox, host), RunQueue()
         self._shipper = Shipper(inbox, target, host) if isinstance(inbox, Spool) and target is not None else None
         self.form, self._target, self._every = form, target, every
         self._times, self._host = times, host

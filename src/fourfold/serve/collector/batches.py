@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from fourfold.log import DamagedMessageError, messages
 from fourfold.log.checking import check_sent
-from fourfold.log.wire import parsed
+from fourfold.log.wire import opened
 from fourfold.model.access import Role
 from fourfold.serve.access import Refused
 from fourfold.serve.routes import Call, Endpoint
@@ -25,22 +25,22 @@ async def put(call: Call) -> Response:
     if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
-    named = await run_in_threadpool(read, message, content) if len(content) > _LARGE else read(message, content)
+    named = await run_in_threadpool(read, content) if len(content) > _LARGE else read(content)
     await call.project(named.project)
     await call.service.committer.commit([(message, content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def read(message: str, content: bytes) -> messages.Content:
+def read(content: bytes) -> messages.Content:
     """What a message says, if it can be taken.
 
     Raises:
         Refused: it is none, or one that would harm its stream.
     """
     try:
-        found = parsed(message, content, "the body")
-        said = messages.decode(found.header)
-        check_sent(message, said, found.table)
+        opening, table = opened(content, "the body")
+        said = opening.content
+        check_sent(said, table, opening.nested)
     except (DamagedMessageError, messages.UnreadableMessageError, messages.NewerMessageError) as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     return said

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fourfold.log import messages
 from fourfold.log.wire import written
 from fourfold.model import Plausible
-from fourfold.sdk.batch import Found, from_records, with_batch
+from fourfold.sdk.batch import Found, from_records
 from fourfold.sdk.host import error_text
 from fourfold.sdk.record import Record
 
@@ -127,4 +127,4 @@ def _one_by_one(given: Given, times: Plausible, new_id: Callable[[], str]) -> It
 def _message(given: Given, found: Found, once: Sequence[tuple[str, int, int]], message: str) -> Message:
     [(prepared, _)] = found
     header = messages.records(given.project, given.stream, prepared.key, prepared.time, once)
-    return message, written(header, with_batch(prepared.table, message))
+    return message, written(header, prepared.table)

@@ -24,7 +24,7 @@ from fourfold.log.wire import written
 from fourfold.log.writers import message_id
 from fourfold.model import Plausible
 from fourfold.model.access import Role
-from fourfold.sdk.batch import from_records, with_batch
+from fourfold.sdk.batch import from_records
 from fourfold.sdk.host import error_text
 from fourfold.sdk.record import Record
 from fourfold.serve.access import Refused
@@ -41,8 +41,8 @@ async def put(call: Call) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.request.body()
     several = await run_in_threadpool(_several, message, content)
-    for name, made in several:
-        await call.project((await run_in_threadpool(batches.read, name, made)).project)
+    for _, made in several:
+        await call.project((await run_in_threadpool(batches.read, made)).project)
     await call.service.committer.commit(several)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -81,7 +81,7 @@ def made_of(message: str, content: Mapping[str, Any]) -> Iterator[Made]:
         name = message if part == 0 else message_id(f"{writer}-{part}", int(sequence))
         if error is None:
             named = messages.records(header["project"], header["stream"], prepared.key, prepared.time)
-            yield name, named, with_batch(prepared.table, name)
+            yield name, named, prepared.table
         else:
             yield name, messages.rejected(header["project"], header["stream"], error_text(error)), prepared.table
 
