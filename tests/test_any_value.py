@@ -133,6 +133,22 @@ def test_an_odd_value_reaches_the_log_or_quarantine_and_stops_nothing(session: S
     assert session.store.reader.standing.stuck == {}
 
 
+@pytest.mark.parametrize("odd", ["a\0b", "a\0", "\0a", "\0"])
+def test_a_name_with_the_character_that_ends_names_elsewhere_is_a_column_of_its_own(session: Session, odd: str) -> None:
+    ff.log("p", {"a": 1})
+    ff.log("p", {odd: "text"})  # an engine that ends the name there would find the column a twice
+    ff.log("p", {"a": 2, odd: "more", "nested": {odd: 1, "a": 2}})
+    ff.log("p", pd.DataFrame({"a": [3], odd: ["frame"]}))
+    nested = pa.array([{odd: 5}], pa.struct([(odd, pa.int64())]))
+    ff.log("p", pa.table({"a": pa.array([4]), "whole": nested}))  # it cannot be kept: it goes aside
+    assert ff.metric("p", "rows").value.value == 4.0 and session.store.reader.standing.stuck == {}
+    assert ff.metric("p.a", "mean").value.value == 2.0
+    shown = odd.replace("\0", "\\x00")
+    assert ff.metric(f"p.{shown}", "null_rate").value.value == 0.25
+    [aside] = session.store.reader.quarantine.entries()
+    assert aside.rows == 1 and "character 0" in aside.reason
+
+
 def test_a_key_has_the_same_text_in_a_record_and_in_a_frame() -> None:
     values: list[list[Any]] = [
         ["a"], [5], [5.0], [0.5], [True], [np.float32(0.1)], [dt.date(2020, 1, 2)], [dt.datetime(2020, 1, 2, 3, 4, 5)],

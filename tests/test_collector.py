@@ -153,6 +153,7 @@ FOREIGN = {
     "a name of fourfold's": batch().append_column("_FF_time", pa.array([1, 2, 3])),
     "values set aside": batch().append_column(SET_ASIDE, pa.nulls(3, SET_ASIDE.type)),
     "nested too deep": deep(limits.NESTING + 1),
+    "a name that ends early elsewhere": batch().append_column("score\0", pa.array([1, 2, 3])),
     "a name too long": batch().append_column("n" * (limits.NAME + 1), pa.array([1, 2, 3])),
     "a dictionary": batch().append_column("a", pa.array(["x"] * 3).dictionary_encode()),
     "runs": batch().append_column("a", pa.RunEndEncodedArray.from_arrays([3], ["x"])),

@@ -60,7 +60,7 @@ def quarantined(folder: Path) -> list[str]:
 MANY = [
     {"id": "AA1", "at": "2024-05-01T12:00:00+02:00", "score": 0.25, "carrier": "AA", "late": False, "tags": ["a"]},
     {"id": "AA2", "at": 1_714_557_600, "score": 1, "carrier": None, "late": True, "where": {"x": 1.5, "y": None}},
-    {"id": 3, "at": "no moment at all", "score": None, "größe": "ß\u0000\u202e", "": 5},
+    {"id": 3, "at": "no moment at all", "score": None, "größe": "ß\u0000\u202e", "": 5, "a\0b": 1},
     {"id": None, "at": None, "score": 2**53, "carrier": "<script>"},
 ]  # fmt: skip
 

@@ -132,6 +132,8 @@ def _check_fields(what: str, fields: Sequence[pa.Field]) -> None:
     for field in fields:
         if field.name.casefold() in seen:
             raise pa.ArrowInvalid(f"{what} has the field {field.name!r} twice but for its case")
+        if "\0" in field.name:  # at which Arrow's interface to the engine would end it
+            raise pa.ArrowInvalid(f"{what} has the field {field.name[:100]!r}, with the character 0 in its name")
         seen.add(field.name.casefold())
         inner = field.type
         while pa.types.is_list(inner):

@@ -219,6 +219,8 @@ def _check_length(array: pa.Array) -> None:
 
 
 def _check_name(what: str, name: str) -> None:
+    if "\0" in name:
+        raise UnreadableMessageError(f"{what} {name[:100]!r} has the character 0, which ends a name elsewhere")
     if len(name) > limits.NAME:
         raise UnreadableMessageError(
             f"{what} {name[:100]!r}… has {len(name):,} characters; {limits.NAME:,} are possible"

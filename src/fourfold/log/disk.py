@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+_BUFFER = 1 << 20  # bytes: a file of many small parts is written in few large ones
+
 
 def appear(path: Path, write: Callable[[BinaryIO], None], *, by: str = "", synchronise: bool = False) -> None:
     """Let a function write a file, which has its name once it is whole; ``by`` tells apart who write it at once.
@@ -22,7 +24,7 @@ def appear(path: Path, write: Callable[[BinaryIO], None], *, by: str = "", synch
     """
     hidden = path.with_name(f".{path.stem}{by}{path.suffix}")
     try:
-        with hidden.open("wb") as file:
+        with hidden.open("wb", buffering=_BUFFER) as file:
             write(file)
             if synchronise:
                 file.flush()

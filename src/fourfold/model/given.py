@@ -14,12 +14,13 @@ DEEPEST = 32  # levels of a nested value
 def name_text(name: object) -> str:
     """A column's name as the log keeps it: its text, that of bytes being what they hold.
 
-    >>> name_text("age"), name_text(0), name_text(("a", "b")), name_text(b"age")
-    ('age', '0', "('a', 'b')", 'age')
+    What UTF-8 cannot hold is written out, and so is the character at which Arrow's interface to engines ends a name.
+
+    >>> name_text("age"), name_text(0), name_text(("a", "b")), name_text(b"age"), name_text("a\\0b")
+    ('age', '0', "('a', 'b')", 'age', 'a\\\\x00b')
     """
-    if isinstance(name, bytes):
-        return name.decode("utf-8", "backslashreplace")
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from fourfold.serve import api, health, openapi, pages
 from fourfold.serve.collector import endpoints as collector
@@ -23,28 +23,23 @@ DESCRIBED: tuple[Endpoint, ...] = (*health.ENDPOINTS, *collector.ENDPOINTS, *api
 ENDPOINTS: tuple[Endpoint, ...] = (*DESCRIBED, openapi.endpoint(DESCRIBED), *pages.ENDPOINTS)
 
 
-def application(service: Service) -> Starlette:
+def application(service: Service) -> Router:
     """The ASGI application of a service; it closes the service when it ends."""
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Any) -> AsyncIterator[None]:
         try:
             yield
         finally:
             service.close()
 
-    return Starlette(
-        routes=routes(ENDPOINTS, service),
+    return Router(
+        routes(ENDPOINTS, service), default=_unknown, lifespan=lifespan,
         middleware=[Middleware(Guard, service.reach), Middleware(Limited)],
-        exception_handlers={HTTPException: _not_served, Exception: _failed},
-        lifespan=lifespan,
-    )
+    )  # fmt: skip
 
 
-async def _not_served(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return failure(HTTPStatus(error.status_code), error.detail, error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return failure(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake of fourfold's; the server's log has it")
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for what is not there."""
+    answer = failure(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase) if scope["type"] == "http" else WebSocketClose()
+    await answer(scope, receive, send)

@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
 from fourfold.model.access import Role
@@ -22,6 +23,7 @@ from fourfold.serve.service import Service
 
 logger = logging.getLogger("fourfold")
 AGAIN = {"Retry-After": "2"}  # seconds
+FAULT = "a mistake of fourfold's; the server's log has it"
 UNUSABLE = "the store cannot be used now; the server's log says why"
 _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
     UnknownNameError: HTTPStatus.NOT_FOUND,
@@ -56,6 +58,19 @@ class Call:
     request: Request
     grant: Grant
     service: Service
+
+    async def body(self) -> bytes:
+        """What it carries, whole (see ``Limited``).
+
+        Raises:
+            Refused: it is too large, too slow, or cannot be decompressed.
+            ClientDisconnect: who sends it is gone.
+        """
+        message = await self.request.receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        content: bytes = message["body"]
+        return content
 
     async def project(self, named: str | None = None) -> str:
         """The project that it is about: as named, or the query's ``project``, or the only one that it can mean.
@@ -116,20 +131,33 @@ class Endpoint:
     answer: Mapping[str, Any] | None = None
 
 
-def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:
-    """The routes of endpoints, each behind its role."""
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in endpoints:
-        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [Route(path, _guarded(known, service), methods=[*known]) for path, known in by_path.items()]
+class Served(Route):
+    """The endpoints at one path, each behind its role."""
 
+    def __init__(self, path: str, known: Mapping[str, Endpoint], service: Service) -> None:
+        super().__init__(path, self._answer, methods=[*known])
+        self._known, self._service = known, service
 
-def _guarded(known: Mapping[str, Endpoint], service: Service) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        endpoint = known["GET" if request.method == "HEAD" and "HEAD" not in known else request.method]
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        request = Request(scope, receive)
         try:
-            grant = Grant() if endpoint.role is None else await service.access.grant(request, endpoint.role)
-            return await endpoint.handler(Call(request, grant, service))
+            response = await self._answer(request)
+        except ClientDisconnect:  # nobody waits for an answer
+            return
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.url.path)
+            response = failure(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        endpoint = self._known.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
+            allowed = {"Allow": ", ".join(sorted(self.methods or ()))}
+            return failure(HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.METHOD_NOT_ALLOWED.phrase, allowed)
+        try:
+            grant = Grant() if endpoint.role is None else await self._service.access.grant(request, endpoint.role)
+            return await endpoint.handler(Call(request, grant, self._service))
         except Refused as refused:
             return failure(refused.status, str(refused), refused.headers)
         except FourfoldError as error:
@@ -139,7 +167,13 @@ def _guarded(known: Mapping[str, Endpoint], service: Service) -> Callable[[Reque
             logger.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
             return failure(HTTPStatus.SERVICE_UNAVAILABLE, UNUSABLE, AGAIN)
 
-    return answer
+
+def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Served]:
+    """The routes of endpoints, each behind its role."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [Served(path, known, service) for path, known in by_path.items()]
 
 
 def answered(content: Any, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:

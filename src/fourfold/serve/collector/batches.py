@@ -24,7 +24,7 @@ async def put(call: Call) -> Response:
     message = call.request.path_params["id"]
     if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
-    content = await call.request.body()
+    content = await call.body()
     named = await run_in_threadpool(read, content) if len(content) > _LARGE else read(content)
     await call.project(named.project)
     await call.service.committer.commit([(message, content)])

@@ -31,7 +31,7 @@ async def post(call: Call) -> Response:
 
     The type is the stream (or ?stream=), the subject the key, the time the event time, and the data the columns.
     """
-    content = await call.request.body()
+    content = await call.body()
     events = _events(call, content)
     if len(events) > limits.RECORDS:
         raise InputError(f"{len(events):,} events; send at most {limits.RECORDS:,} at once")

@@ -20,13 +20,13 @@ _MOST = 10_000  # events of a batch
 async def post(call: Call) -> Response:
     """Take an event of OpenLineage 2-0-2: one of a run is recorded, those of a job or a dataset alone are not."""
     project = await call.project()
-    return await _take(call, project, [parsed_json(await call.request.body())])
+    return await _take(call, project, [parsed_json(await call.body())])
 
 
 async def post_batch(call: Call) -> Response:
     """Take an array of OpenLineage events."""
     project = await call.project()
-    events = parsed_json(await call.request.body())
+    events = parsed_json(await call.body())
     if not isinstance(events, list):
         raise InputError("a batch of events is an array")
     if len(events) > _MOST:

@@ -39,7 +39,7 @@ async def put(call: Call) -> Response:
     message = call.request.path_params["id"]
     if not batches.ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
-    content = await call.request.body()
+    content = await call.body()
     several = await run_in_threadpool(_several, message, content)
     for _, made in several:
         await call.project((await run_in_threadpool(batches.read, made)).project)

@@ -47,7 +47,7 @@ async def post(call: Call) -> Response:
     implausible, counts as of now, and "times" in the answer says how many did. With an Idempotency-Key, a request that
     is repeated within a day counts once; one with other records under the same key is another request, and loses none.
     """
-    content, project = await call.request.body(), await call.project()
+    content, project = await call.body(), await call.project()
     read = run_in_threadpool if len(content) > _LARGE else _at_once
     given = await read(_given, call, project, content)
     await call.service.committer.commit(given)

@@ -26,7 +26,7 @@ _STATUSES = (RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED)
 async def post(call: Call) -> Response:
     """Record what is known of a run, an object, or of several, an array; reports of one run add up by its id."""
     project = await call.project()
-    data = parsed_json(await call.request.body())
+    data = parsed_json(await call.body())
     listed = data if isinstance(data, list) else [data]
     if len(listed) > _MOST:
         raise InputError(f"{len(listed):,} runs; send at most {_MOST:,} at once")
