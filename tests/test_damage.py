@@ -357,7 +357,7 @@ def test_a_batch_in_quarantine_is_taken_once_when_it_was_put_right_however_often
     store.writer.catch_up()
     (entry,) = store.reader.quarantine.entries()
     assert [found.taken for found in retry(store.writer)] == [False]
-    pq.write_table(message.table, entry.path)
+    pq.write_table(message.placed().table, entry.path)
     note, content = entry.note.read_text(), Path(entry.path).read_bytes()
     assert [found.taken for found in retry(store.writer)] == [True]
     entry.note.write_text(note)  # as if it had died before it removed them

@@ -288,7 +288,7 @@ class Collector:
             StoreError: the missing commits may be restored; until then, nothing is added.
         """
         counted = self._database.recall(catalogue.counted_to, log.project).get(log.stream, -1)
-        if counted < catalogue.ANEW and log.newest(counted) < counted:
+        if counted < catalogue.ANEW and log.ends_before(counted) is not None:
             if found := faults(log):
                 raise StoreError(f"its log ends before what was counted of it ({found[0]}); see fourfold doctor --mend")
             with self._database.write() as connection:

@@ -66,6 +66,16 @@ class Opened:
             self._note(self._table)
         return self._table
 
+    def is_there(self) -> bool:
+        """Whether there is a table, or, in a bucket, was one; none is opened to know it.
+
+        Raises:
+            BucketError: a bucket could not be asked.
+        """
+        if self._table is not None and isinstance(self.folder, BucketPath):
+            return True
+        return is_table(self.folder)
+
     def written(self) -> DeltaTable | None:
         """The table at the version that this process has just written, whatever may follow it."""
         if self._table is None:

@@ -52,6 +52,11 @@ class StreamLog:
         table = self.opened.table()
         return None if table is None else table.version()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was logged; no table is opened to know it."""
+        return self.opened.is_there()
+
     def newest(self, counted: int) -> int:
         """The newest version, -1 where nothing was logged yet.
 
@@ -70,6 +75,20 @@ class StreamLog:
             if behind and isinstance(self.folder, BucketPath) and exists(self.folder, counted):
                 raise unlisted(self.folder)
         return -1 if version is None else version
+
+    def ends_before(self, counted: int) -> int | None:
+        """The newest version, if it is older than one that was counted (-1 where nothing was logged yet); else None.
+
+        It is asked before each answer. If that version's commit is there, no table is opened, which takes milliseconds.
+
+        Raises:
+            StoreError: see ``newest``.
+        """
+        with delta_errors(self.folder):
+            if exists(self.folder, counted):
+                return None
+        version = self.newest(counted)
+        return version if version < counted else None
 
     @property
     def rows(self) -> int:

@@ -116,7 +116,7 @@ class Reader:
         streams, counted_to = self._streams(owner), self.recall(catalogue.counted_to)
         for stream in (stream for stream in streams if stream in counted_to):
             counted = counted_to[stream]
-            if counted < catalogue.ANEW and (version := self._version(stream, counted)) < counted:
+            if counted < catalogue.ANEW and (version := self._end_before(stream, counted)) is not None:
                 end = f"ends at version {version}" if version >= 0 else "is gone"
                 return f"the log of {stream!r} {end}, and version {counted} of it was counted"
         standing = self.standing
@@ -131,9 +131,9 @@ class Reader:
         task = self.recall(catalogue.tasks).get(owner.name)
         return () if task is None else task.streams
 
-    def _version(self, stream: str, counted: int) -> int:
-        """The newest version of a stream's log; -1 without a log, and above all versions if it cannot be read."""
+    def _end_before(self, stream: str, counted: int) -> int | None:
+        """See ``StreamLog.ends_before``; None if the log cannot be read, of which others tell."""
         try:
-            return self.log(stream).newest(counted)
+            return self.log(stream).ends_before(counted)
         except StoreError:
-            return catalogue.ANEW
+            return None

@@ -130,12 +130,12 @@ def _origin(
     """The slices' stream and dimension."""
     for task in tasks:
         for dimension in task.dimensions:
-            if dimension.names == names and reader.log(task.prediction.stream).version is not None:
+            if dimension.names == names and reader.log(task.prediction.stream).is_begun:
                 return task.prediction.stream, dimension
     predicted = [task.prediction.stream for task in tasks]
     known: set[str] = set()
     for stream in dict.fromkeys((*predicted, *streams)):
-        if reader.log(stream).version is not None:
+        if reader.log(stream).is_begun:
             columns = reader.log(stream).schema.names
             if set(names) <= set(columns):
                 return stream, Dimension(tuple(Part(name) for name in names))

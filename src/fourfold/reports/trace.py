@@ -132,7 +132,7 @@ def trace(reader: Reader, key: str) -> Trace:
     rows = {stream: table.to_pylist() for stream, table in tables.items()}
     found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
-        logged = [stream for stream in streams if reader.log(stream).version is not None]
+        logged = [stream for stream in streams if reader.log(stream).is_begun]
         raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or '(none yet)'}")
     with reader.database.read() as connection:
         made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])

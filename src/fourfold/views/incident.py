@@ -165,7 +165,7 @@ def _example(reader: Reader, incident: Incident, lineage: Lineage) -> Plain | No
     streams += [tasks[name].prediction.stream for name in fed if name in tasks]
     known = reader.recall(catalogue.streams)
     for stream in dict.fromkeys(streams):
-        if stream not in known or known[stream][0] is None or reader.log(stream).version is None:
+        if stream not in known or known[stream][0] is None or not reader.log(stream).is_begun:
             continue
         key = _first_key(reader, stream, incident)
         if key is not None:

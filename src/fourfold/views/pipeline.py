@@ -47,7 +47,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     joined = {stream for task in tasks.values() for stream in task.streams}
     known = forms.known_streams(reader)
     logged = sorted(known if len(known) <= _STREAMS else joined & known)
-    logged = [name for name in logged if name in joined or reader.log(name).version is not None]
+    logged = [name for name in logged if name in joined or reader.log(name).is_begun]
     every: list[Place] = [*(("component", name) for name in number), *(("stream", name) for name in logged),
                           *(("task", name) for name in tasks)]  # fmt: skip
     wrong = {*changed, *worse, *(p for each in active for f in each.findings for p in _places(f.where))}

@@ -96,7 +96,7 @@ def _key(reader: Reader, text: str, most: int | None) -> Plain | None:
     """The key itself, if a task's predictions or labels have it; of ``most`` streams, as each log has to be opened."""
     streams = dict.fromkeys(s for task in reader.recall(catalogue.tasks).values() for s in task.streams)
     for stream in list(streams)[:most]:
-        if reader.log(stream).version is not None:
+        if reader.log(stream).is_begun:
             found = reader.log(stream).whole().records(pc.field(KEY) == text, [KEY])
             if found.num_rows:
                 return _row(("key", text, f"logged in {stream}", path("trace", key=text)))

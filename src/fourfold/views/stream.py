@@ -39,7 +39,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         number = shown.metric(reader, Target.of_stream(name), "rows", whole=True)[0].value
     data = {
         "stream": {
-            "name": name, "key": known[name][0], "time": known[name][1], "logged": reader.log(name).version is not None,
+            "name": name, "key": known[name][0], "time": known[name][1], "logged": reader.log(name).is_begun,
             "rows": number.value, "first_day": forms.time(shown.data_start), "last_day": forms.time(shown.data_end),
             "component": component_of(name, reader.recall(runs.components)), "forgotten_before": forms.time(closed),
             "retention": reader.retention.get(name),

@@ -36,7 +36,7 @@ def examples(reader: Reader) -> list[str]:
     logged = [*(task.prediction.stream for task in tasks), *reader.recall(catalogue.streams)]
     for stream in dict.fromkeys(logged):
         log = reader.log(stream)
-        if log.version is None:
+        if not log.is_begun:
             continue
         changes = log.whole()
         newest = dataclasses.replace(changes, added=changes.added[-1:])

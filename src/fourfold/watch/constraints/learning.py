@@ -107,7 +107,7 @@ def infer(reader: Reader, known: Columns) -> list[Constraint]:
     values = labels(reader, list(few.values()))
     for (column, kind), days in known.days.items():
         match kind:
-            case "stream" if reader.log(stream).version is not None:  # the records of a frame have no keys
+            case "stream" if reader.log(stream).is_begun:  # the records of a frame have no keys
                 found += inference.unique_keys(stream, days)
             case "numeric":
                 found += inference.numeric(stream, column, days)

@@ -115,7 +115,7 @@ def _known(reader: Reader, level: Level, begun: dict[str, int]) -> _Known:
         for owner, found in bulk.buckets_of(connection, reader.project, level.seconds, new).items():
             if (start := _start(found, level)) is not None:
                 begun[owner.name] = start
-        logged = {owner.name for owner in owners if reader.log(owner.name).version is not None}
+        logged = {owner.name for owner in owners if reader.log(owner.name).is_begun}
         if level.seconds == HOUR and filled:
             since = filled[-1] - _LOOK_BACK
             whole = {s.id: o.name for o, s in series if s.kind == "stream" and s.slice == EVERYTHING}
