@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -147,11 +149,17 @@ def real(
 
 
 @contextlib.contextmanager
-def collector(store: Path | str, *options: str, environment: dict[str, str] | None = None) -> Iterator[tuple[int, str]]:
+def collector(
+    store: Path | str,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    files: int = 0,
+    said: Path | None = None,
+) -> Iterator[tuple[int, str]]:
     """``fourfold serve`` in a process of its own: its number, and its address.
 
     Of the settings in the environment it has only those that are given. It is ended by a signal, as a service manager
-    does.
+    does. ``files`` are how many it may have open, where that is bounded, and ``said`` is where its errors go.
     """
     port = free_port()
     command = [
@@ -159,7 +167,11 @@ def collector(store: Path | str, *options: str, environment: dict[str, str] | No
         str(store), *options,
     ]  # fmt: skip
     others = {name: value for name, value in os.environ.items() if not name.startswith("FOURFOLD_")}
-    process = subprocess.Popen(command, env={**others, **(environment or {})}, stdout=subprocess.DEVNULL)
+    bounded = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)) if files else None
+    with open(said, "wb") if said else contextlib.nullcontext() as errors:
+        process = subprocess.Popen(
+            command, env={**others, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=bounded
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: is_up(address))

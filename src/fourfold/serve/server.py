@@ -11,9 +11,11 @@ import uvicorn
 from fourfold.serve.answering import Answering
 from fourfold.serve.app import application
 from fourfold.serve.children import COUNT, Children
+from fourfold.serve.connections import Connections, most_possible
 from fourfold.serve.service import Service
 
 _BACKLOG = 2_048  # connections that wait
+_AT_ONCE = 32  # of these are accepted before anything else is done, such as to close others where there are too many
 _YOUNG = 50_000  # objects that are made before garbage is looked for: hundreds of requests are under way at once
 _END_WITHIN = 10  # seconds for the requests under way when a signal comes
 
@@ -31,13 +33,14 @@ def run(service: Service, host: str, port: int, tell: Callable[[int], None], bes
         service.answering = Answering(service.settings)
         config = uvicorn.Config(
             application(service), log_level="warning", access_log=False, server_header=False, date_header=False,
-            timeout_graceful_shutdown=_END_WITHIN, backlog=_BACKLOG, proxy_headers=False,
+            timeout_graceful_shutdown=_END_WITHIN, backlog=_AT_ONCE, proxy_headers=False, ws="none",
+            http=Connections(most_possible()),  # type: ignore[arg-type]  # uvicorn calls it as it calls a class
         )  # fmt: skip
         tell(bound.getsockname()[1])
         gc.collect()
         gc.freeze()  # what is here stays: to look through it again and again took a third of the time
         gc.set_threshold(_YOUNG)
-        uvicorn.Server(config).run([bound])
+        _Server(config).run([bound])
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -55,3 +58,13 @@ def listening(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, for whom more connections wait than it accepts at once."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See ``uvicorn.Server``."""
+        await super().startup(sockets)
+        for bound in sockets or ():
+            bound.listen(_BACKLOG)
