@@ -93,6 +93,66 @@ def test_two_names_are_filtered_where_they_are_counted_together(reader: Reader) 
         values(reader, "accuracy", Filter.of(["colour=red"], []))
 
 
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, list[tuple[str, str]]]]:
+    """Records whose values of c, and of c and d together, are more than have a slice of their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fourfold.fold.kept_slices.MOST_SLICES", 5)
+        folder = tmp_path_factory.mktemp("cut") / "store"
+        session = ff.init(str(folder), "shop")
+        ff.task("t", prediction="p.score", label="l.y", slices=["c", "d", ["c", "d"]], horizon="5d")
+        rng = np.random.default_rng(2)
+        numbers, letters = rng.zipf(1.4, 400).tolist(), rng.choice(list("xyz"), 400).tolist()
+        pairs = [(f"c{min(number, 8)}", letter) for number, letter in zip(numbers, letters, strict=True)]
+        for at in range(0, 400, 100):
+            for i, (c, d) in enumerate(pairs[at : at + 100]):
+                ff.log("p", {"score": 0.5, "c": c, "d": d}, key=f"k{at + i}", time=START + 60 * (at + i))
+            ff.flush()
+            assert ff.metric("p", "rows").value.n == at + 100
+        session.close()
+        store = Store(str(folder), "shop")
+        yield store.caught_up(), pairs
+        store.close()
+
+
+C, D = [*(f"c{i}" for i in range(1, 9)), "c99"], ["x", "y", "z", "q"]
+SOME = st.lists(st.sampled_from([*(f"c={c}" for c in C), *(f"d={d}" for d in D)]), max_size=3, unique=True)
+
+
+@given(SOME, SOME)
+def test_some_slices_are_those_records_or_it_is_said_that_nobody_can_tell(
+    cut: tuple[Reader, list[tuple[str, str]]], only: list[str], without: list[str]
+) -> None:
+    reader, pairs = cut
+    where = Filter.of(only, without)
+    meant = [(c, d) for c, d in pairs if where.fits({"c": c, "d": d})]
+    with contextlib.suppress(InputError):
+        assert metric(reader, "p", "rows", where=where)[0].value.n == len(meant)
+    for name, place in (("c", 0), ("d", 1)):
+        with contextlib.suppress(InputError):
+            for row in metric(reader, "p", "rows", by=name, where=where):
+                if (value := row.slice.get(name)) not in (None, "(other)"):
+                    assert row.value.n == sum(pair[place] == value for pair in meant), (row, where)
+
+
+def test_what_counts_can_tell_is_told(cut: tuple[Reader, list[tuple[str, str]]]) -> None:
+    reader, pairs = cut
+
+    def rows(only: list[str], without: list[str]) -> int:
+        return metric(reader, "p", "rows", where=Filter.of(only, without))[0].value.n
+
+    first = max({c for c, _ in pairs}, key=[c for c, _ in pairs].count)
+    assert rows([f"c={first}"], []) == sum(c == first for c, _ in pairs)
+    assert rows([], [f"c={first}"]) == sum(c != first for c, _ in pairs)
+    assert rows([], ["d=x"]) == sum(d != "x" for _, d in pairs)
+    assert rows(["d=q"], []) == 0
+    others = rows(["c=(other)"], [])
+    assert others and others + rows([], ["c=(other)"]) == len(pairs)
+    for wrong in (["c=c99"], []), ([], ["c=c99"]), ([], [f"c={first}", "d=x"]), (["d=x"], [f"c={first}"]):
+        with pytest.raises(InputError, match="counted together as '\\(other\\)'"):
+            rows(*wrong)
+
+
 @given(st.text(min_size=1, max_size=8), st.none() | st.text(max_size=8))
 def test_any_slice_survives_its_text(name: str, value: str | None) -> None:
     [(found, wanted)] = Filter.of([chosen(name, value)], []).only

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -12,11 +13,12 @@ from fourfold import counts
 from fourfold.counts import Panel
 from fourfold.counts.binning import Binning
 from fourfold.errors import InputError
-from fourfold.model import Series, slice_key
+from fourfold.model import MOST_SLICES, OTHER, Series, slice_key
 from fourfold.query.counts import OwnerCounts
 from fourfold.state.series import LAST
 
 Values = frozenset[str | None]
+_Slice = tuple[str | None, ...]  # its values, in the order of their names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,21 +58,117 @@ class Filter:
 ALL_RECORDS = Filter()
 
 
+class Meant:
+    """Which slices of an owner a filter means, as far as its counts can tell.
+
+    A dimension with too many values counts those beyond the most frequent together (``OTHER``), and nothing tells what
+    is in there but that none of the others is. So a filter is answered where all that it means, or all that it leaves
+    out, has counts of its own; and of slices by further names, those are, of which that holds.
+    """
+
+    def __init__(self, series: Iterable[Series], where: Filter) -> None:
+        self._where = where
+        self._known: dict[tuple[str, ...], dict[_Slice, str]] = {}
+        for text in dict.fromkeys(entry.slice for entry in series):
+            values = json.loads(text)
+            names = tuple(sorted(values))
+            self._known.setdefault(names, {})[tuple(values[name] for name in names)] = text
+        self._texts: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def check(self, owner: str, by: Sequence[str]) -> None:
+        """Reject a filter that the counts cannot tell apart, or not together with the names of the slices asked for.
+
+        Raises:
+            InputError: the message names what is counted.
+        """
+        names = tuple(sorted(self._where.names | set(by)))
+        if names not in self._known:
+            listed = ", ".join(sorted(" × ".join(known) for known in self._known if known)) or "none"
+            raise InputError(
+                f"{' × '.join(names)}: {owner} is not counted by these together; declare them as one of its slices. "
+                f"It is counted by: {listed}"
+            )
+        if not self._can_tell(names):
+            raise InputError(
+                f"{self._where}: more than {MOST_SLICES} values of {' × '.join(names)} were seen, and those beyond are "
+                f"counted together as {OTHER!r}, which may hold both what is meant and what is not. Choose values that "
+                "have a slice of their own, or declare a slice with fewer values"
+            )
+
+    def holds(self, entry: Series) -> bool:
+        """Whether a slice is meant."""
+        names = entry.names
+        if names not in self._texts:
+            self._texts[names] = frozenset(self._meant(names)) if self._where.names <= set(names) else frozenset()
+        return entry.slice in self._texts[names]
+
+    def _meant(self, names: tuple[str, ...]) -> Iterator[str]:
+        """The slices of a dimension that are meant."""
+        known = self._known[names]
+        fitting = [v for v in known if self._where.fits(dict(zip(names, v, strict=True)))]
+        if len(names) == 1 or not self._is_cut(names):
+            yield from (known[values] for values in fitting)
+        elif (needed := self._needed()) is not None:
+            own = sorted(self._where.names)
+            chosen_ones = [dict(zip(own, values, strict=True)) for values in needed]
+            for values in fitting:
+                here = dict(zip(names, values, strict=True))
+                alike = (tuple({**here, **one}[name] for name in names) for one in chosen_ones)
+                if values != (OTHER,) * len(names) and all(one in known for one in alike):
+                    yield known[values]
+
+    def _can_tell(self, names: tuple[str, ...]) -> bool:
+        known = self._known[names]
+        if not self._is_cut(names):
+            return True
+        if len(names) == 1:
+            return all((value,) in known for _, values in (*self._where.only, *self._where.without) for value in values)
+        needed = self._needed()
+        return needed is not None and (set(names) != self._where.names or all(values in known for values in needed))
+
+    def _is_cut(self, names: tuple[str, ...]) -> bool:
+        """Whether a dimension has values that are counted together."""
+        return (OTHER,) * len(names) in self._known[names]
+
+    def _needed(self) -> list[_Slice] | None:
+        """All that the filter means, by its names in order; None where it may mean values that nobody has listed."""
+        each = []
+        for name in sorted(self._where.names):
+            listed = [values for own, values in self._where.only if own == name]
+            if not listed:
+                domain = self._known.get((name,))
+                if domain is None or self._is_cut((name,)):
+                    return None
+                listed = [frozenset(value for (value,) in domain)]
+            left = [values for own, values in self._where.without if own == name]
+            each.append(frozenset.intersection(*listed).difference(*left))
+        return list(itertools.product(*each))
+
+
 class FilteredCounts:
     """An owner's counts of some records only; see ``OwnerCounts``.
 
     Where a dimension has the filter's names and others, its slices that fit are added up over the filter's names.
+
+    Args:
+        source: the owner's counts.
+        owner: what errors call it.
+        where: the records that are meant.
+        by: the names of the slices that are asked for.
+
+    Raises:
+        InputError: see ``Meant.check``.
     """
 
-    def __init__(self, source: OwnerCounts, where: Filter) -> None:
+    def __init__(self, source: OwnerCounts, owner: str, where: Filter, by: Sequence[str] = ()) -> None:
         self._source, self._names = source, where.names
         self._parts: dict[int, list[Series]] = {}
         ids: dict[tuple[str, str, str], int] = {}
         self._series: list[Series] = []
+        meant = Meant(source.series(), where)
+        meant.check(owner, by)
         for entry in source.series():
-            if not self._names <= set(entry.names):
-                continue
-            if not where.fits(entry.values):
+            if not meant.holds(entry):
                 continue
             for key in {entry.slice, self._projected(entry.slice)}:
                 place = (entry.column, entry.kind, key)
@@ -126,23 +224,6 @@ class FilteredCounts:
 
     def _projected(self, text: str) -> str:
         return slice_key({name: value for name, value in json.loads(text).items() if name not in self._names})
-
-
-def check_counted(source: OwnerCounts, owner: str, where: Filter, by: Sequence[str]) -> None:
-    """Reject a filter by names that are not counted together with those of the slices asked for.
-
-    Raises:
-        InputError: they are not; the message names what is.
-    """
-    wanted = where.names | set(by)
-    known = {entry.names for entry in source.series()}
-    if tuple(sorted(wanted)) in known:
-        return
-    listed = ", ".join(sorted(" × ".join(names) for names in known if names)) or "none"
-    raise InputError(
-        f"{' × '.join(sorted(wanted))}: {owner} is not counted by these together; declare them as one of its slices. "
-        f"It is counted by: {listed}"
-    )
 
 
 def chosen(name: str, value: str | None) -> str:

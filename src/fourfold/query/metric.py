@@ -12,7 +12,7 @@ from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Dimension, Sums, Value, Window, when
 from fourfold.query import ways
 from fourfold.query.counts import CurrentCounts, OwnerCounts, PastCounts
-from fourfold.query.filtered import ALL_RECORDS, Filter, FilteredCounts, check_counted
+from fourfold.query.filtered import ALL_RECORDS, Filter, FilteredCounts
 from fourfold.query.reader import Reader
 from fourfold.query.result import Moment, Result, seconds
 from fourfold.query.target import Target, resolve
@@ -67,8 +67,7 @@ def metric(
         if where:
             if moment is not None or _is_function(question) or versions is not None:
                 raise InputError(f"{question.text}: of some slices only, ask for counts as they are now")
-            check_counted(source, str(found.owner), where, names)
-            source = FilteredCounts(source, where)
+            source = FilteredCounts(source, str(found.owner), where, names)
         windows, level = windows_of(source, start, end, every)
         if moment is not None or _is_function(question):
             asked = windows[0].start if start is not None and windows else None

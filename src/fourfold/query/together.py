@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from fourfold.counts.binning import Binning, Ints
 from fourfold.counts.sizes import SIZED
 from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Series, Window
 from fourfold.query.counts import pooled
-from fourfold.query.filtered import ALL_RECORDS, Filter
+from fourfold.query.filtered import ALL_RECORDS, Filter, Meant
 from fourfold.query.reader import Reader
 from fourfold.state import bulk, catalogue, series
 from fourfold.state.bulk import StoredCounts
@@ -59,13 +59,15 @@ def together(
     ``columns`` are those to read; None: all.
 
     A stream that is not counted by the names of the filter is left out. Registers are not read.
+
+    Raises:
+        InputError: a stream's counts cannot tell what the filter means.
     """
     wanted = {Owner.of_stream(name) for name in streams}
-    known = _series(reader, wanted)
     chosen = {
         entry.id: (owner, entry)
-        for owner, entry in known
-        if (columns is None or entry.column in columns) and _is_meant(entry, where)
+        for owner, entry in _meant(_series(reader, wanted), where)
+        if columns is None or entry.column in columns
     }
     owners = tuple(dict.fromkeys(owner for owner, _ in chosen.values()))
     plans = {owner: plan.by_version() for owner, plan in reader.recall(catalogue.plans, owners).items()}
@@ -114,10 +116,19 @@ def slices_of(
     return found
 
 
-def _is_meant(entry: Series, where: Filter) -> bool:
+def _meant(known: Sequence[tuple[Owner, Series]], where: Filter) -> Iterator[tuple[Owner, Series]]:
     if not where:
-        return entry.slice == EVERYTHING
-    return set(entry.names) == where.names and where.fits(entry.values)
+        yield from (each for each in known if each[1].slice == EVERYTHING)
+        return
+    names = tuple(sorted(where.names))
+    by_owner: dict[Owner, list[Series]] = {}
+    for owner, entry in known:
+        by_owner.setdefault(owner, []).append(entry)
+    for owner, entries in by_owner.items():
+        if any(entry.names == names for entry in entries):
+            meant = Meant(entries, where)
+            meant.check(str(owner), ())
+            yield from ((owner, entry) for entry in entries if entry.names == names and meant.holds(entry))
 
 
 def _added(

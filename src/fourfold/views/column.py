@@ -11,7 +11,7 @@ from fourfold.errors import FourfoldError, InputError
 from fourfold.metrics import known_metrics, parse
 from fourfold.model import DAY, EVERYTHING, HOUR, Incident, Value, Window, seconds
 from fourfold.query.counts import CurrentCounts, OwnerCounts, Place, by_window, pooled
-from fourfold.query.filtered import FilteredCounts, check_counted
+from fourfold.query.filtered import FilteredCounts
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target, column_of
 from fourfold.reports import shapes
@@ -70,8 +70,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     target = column_of(reader, stream, column)
     source: OwnerCounts = CurrentCounts(reader, target.owner)
     if asked.where:
-        check_counted(source, str(target.owner), asked.where, ())
-        source = FilteredCounts(source, asked.where)
+        source = FilteredCounts(source, str(target.owner), asked.where)
     shown = asked.window(reader, target.owner, now, default=_BACK)
     kinds = tuple(dict.fromkeys(entry.kind for entry in source.series() if entry.column == column))
     recent, before = _windows(asked, shown)

@@ -318,7 +318,7 @@ def _counts(reader: Reader, task: Task, where: Filter, shown: Shown) -> Counts |
     """The task's own counts in the window."""
     source: OwnerCounts = CurrentCounts(reader, Owner.of_task(task.name))
     if where:
-        source = FilteredCounts(source, where)
+        source = FilteredCounts(source, f"task {task.name!r}", where)
     level = DAY if shown.window.start % DAY == 0 and shown.window.end % DAY == 0 else 3_600
     found, _ = by_window(source, "", (task.kind,), (), [shown.window], level)
     return pooled(entry for _, entry in found)
