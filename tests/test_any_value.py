@@ -8,6 +8,7 @@ import enum
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold.errors import ConfigError
 from fourfold.log.batches import check_writable
+from fourfold.model import Plausible
 from fourfold.model.records import EVENT_TIME, KEY
 from fourfold.reports.problems import problems
-from fourfold.sdk import Session
+from fourfold.sdk import Session, batch
 from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
 from fourfold.sdk.record import Record
 
@@ -75,11 +77,51 @@ def test_any_value_in_any_place_costs_no_other_record(several: list[tuple[Any, A
         records.append(Record("s", fields, {"w": value}, key, time, NOW, None))
     found = from_records(records)
     assert sum(prepared.table.num_rows for prepared, _ in found) == len(records)
+    assert sorted(place for prepared, _ in found for place in prepared.places) == list(range(len(records)))
+    for prepared, _ in found:
+        assert list(prepared.places) == sorted(prepared.places) and len(prepared.places) == prepared.table.num_rows
+    assert sum(error is not None for _, error in found) <= 1
     keys = [key for table in good(found) for key in table[KEY].to_pylist()]
     assert {"good-0", "good-1", "good-2"} <= set(keys)
     for table in good(found):
         table.validate(full=True)
         pa.table({"kept": [str(error) for _, error in found if error is not None]}).validate(full=True)
+
+
+MANY = 2_000
+
+
+@pytest.mark.parametrize(
+    ("values", "batches", "aside"),
+    [
+        ([1] * MANY, 1, 0),
+        ([[1, "a"], *[1] * (MANY - 1)], 1, 1),  # one odd value among good ones
+        ([[1, "a"]] * MANY, 0, MANY),
+        ([*[[1]] * (MANY // 2), *[["a"]] * (MANY // 2)], 2, 0),
+        ([[1], ["a"]] * (MANY // 2), 2, 0),
+        ([*[[2**70]] * (MANY // 2), *[[1]] * (MANY // 2)], 1, MANY // 2),
+        ([{"a": 1}, {"b": "x"}] * (MANY // 2), 1, 0),
+        ([{"a": 1}, {"a": "x"}] * (MANY // 2), 2, 0),
+    ],
+)
+def test_odd_values_make_few_batches_and_are_found_in_few_steps(
+    values: list[Any], batches: int, aside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, real = [], batch._batch
+
+    def counted(rows: Sequence[Any], times: Plausible) -> batch.Prepared:
+        tried.append(len(rows))
+        return real(rows, times)
+
+    monkeypatch.setattr(batch, "_batch", counted)
+    records = [Record("s", {"v": value, "i": i}, {}, f"k{i}", None, NOW, None) for i, value in enumerate(values)]
+    found = from_records(records)
+    assert len(good(found)) == batches
+    assert sum(prepared.table.num_rows for prepared, error in found if error is not None) == aside
+    for prepared, error in found:
+        if error is None:
+            assert prepared.table["i"].to_pylist() == list(prepared.places)
+    assert len(tried) < 20
 
 
 MIXED = """

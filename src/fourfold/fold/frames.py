@@ -16,8 +16,8 @@ from fourfold.fold.arrays import array
 from fourfold.model.given import DEEPEST, is_record, name_text, unique_names
 
 __all__ = [
-    "DEEPEST", "Frame", "check_objects", "is_frame", "is_record", "name_text", "plain", "plain_type", "to_arrow",
-    "unique_names",
+    "DEEPEST", "Frame", "check_objects", "column_of", "is_frame", "is_record", "name_text", "plain", "plain_type",
+    "to_arrow", "unique_names",
 ]  # fmt: skip
 Frame = Any  # pandas, Polars, PyArrow, DuckDB, or anything with the Arrow C stream interface
 
@@ -210,11 +210,16 @@ def _column(values: Any) -> Any:
 
 def _records_to_arrow(records: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
-    columns = [_array([record.get(name) for record in records]) for name in names]
+    columns = [column_of([record.get(name) for record in records]) for name in names]
     return pa.table(columns, names=[name_text(name) for name in names])
 
 
-def _array(values: list[Any]) -> pa.Array:
+def column_of(values: Sequence[Any]) -> pa.Array | pa.ChunkedArray:
+    """The values of one field of several records, as Arrow has them; whole numbers beside others as fractions.
+
+    Raises:
+        InputError, pyarrow.ArrowException, OverflowError: Arrow cannot hold them together.
+    """
     check_objects(values)
     try:
         return array(values)

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +18,12 @@ from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
 from fourfold.fold.arrays import numbers, repeated, texts
-from fourfold.fold.frames import DEEPEST, name_text, unique_names
+from fourfold.fold.frames import DEEPEST, column_of, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.model.given import check_named
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
-from fourfold.sdk.host import shown
+from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
@@ -32,9 +32,10 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Prepared(NamedTuple):
-    """A batch without its identity, the names of its key and time columns, and the number of unreadable times.
+    """A batch, the names of its key and time columns, and the number of unreadable times.
 
-    ``mistakes``, where records were given one by one: which of them have such a time, by place, and in which way.
+    Where records were given one by one: ``mistakes`` says which rows have such a time, and in which way; ``places``,
+    which of the records the rows are, in their order.
     """
 
     table: pa.Table
@@ -42,14 +43,16 @@ class Prepared(NamedTuple):
     time: str | None
     unreadable: int = 0
     mistakes: Sequence[tuple[int, str]] = ()
+    places: Sequence[int] = ()
 
 
 Found = list[tuple[Prepared, BaseException | None]]
 
 
 class _Row(NamedTuple):
-    """A record in plain values."""
+    """A record in plain values; ``place`` is its number among those that were given."""
 
+    place: int
     record: Record
     values: dict[str, Any]
     key: str | None
@@ -82,66 +85,112 @@ def prepare(
 def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Found:
     """Records of one stream as batches; no value raises an error, and no record affects another.
 
-    If the types of a column conflict, records of the same types become separate batches; a record that Arrow cannot
-    hold comes as text, with the error. Records of one key stay in order.
+    If the types of a column conflict, records of the same types become separate batches. Those that Arrow cannot hold
+    come together as texts, each with its reason, and with an error. Records of one key stay in order.
     """
     rows: list[_Row] = []
-    found: Found = []
-    for record in records:
+    aside: dict[int, BaseException] = {}
+    for place, record in enumerate(records):
         try:
-            rows.append(_plain_record(record))
+            rows.append(_plain_record(place, record))
         except BaseException as error:
             let_end(error)
-            found.append(_as_text(record, error))
+            aside[place] = error
+    found: Found = [(batch, None) for batch in _batches(rows, times, aside)]
+    return [*found, _as_texts(records, aside)] if aside else found
+
+
+def _batches(rows: Sequence[_Row], times: Plausible, aside: dict[int, BaseException]) -> Iterator[Prepared]:
+    """Records in as few batches as hold them; what none can hold is put aside."""
     if not rows:
-        return found
+        return
     try:
-        return [*found, (_batch(rows, times), None)]
+        yield _batch(rows, times)
+        return
     except BaseException as error:
         let_end(error)
         if len(rows) == 1:
-            return [*found, _as_text(rows[0].record, error)]
-    good = []
-    for row in rows:
-        try:
-            _batch([row], times)
-            good.append(row)
-        except BaseException as error:
-            let_end(error)
-            found.append(_as_text(row.record, error))
-    for together in _alike(good):
-        try:
-            found.append((_batch(together, times), None))
-        except BaseException as error:  # Arrow holds each, but not all: lists of numbers and lists of texts, say
-            let_end(error)
-            found += [(_batch([row], times), None) for row in together]
-    return found
+            aside[rows[0].place] = error
+            return
+    for part in _parts(rows, aside):
+        yield from _batches(part, times, aside)
 
 
-def _alike(rows: Sequence[_Row]) -> Iterable[list[_Row]]:
-    """Groups of records with the same value types.
+def _parts(rows: Sequence[_Row], aside: dict[int, BaseException]) -> Sequence[Sequence[_Row]]:
+    """Records that no batch holds together in parts that one may hold: those of the same types, or at last halves."""
+    for types in (_types, _types_within):
+        if len(alike := _alike(rows, types)) > 1:
+            return alike
+    if bad := _unfit(rows):
+        aside.update(bad)
+        return [[row for row in rows if row.place not in bad]]
+    return [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 
-    The batch decides which of several records of a key logged at one moment came first: if a key repeats, only
-    consecutive records are grouped.
+
+def _unfit(rows: Sequence[_Row]) -> dict[int, BaseException]:
+    """The records with a value that Arrow cannot hold even alone, by their places, and why."""
+    bad: dict[int, BaseException] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.values):
+        if _refusal([row.values.get(name) for row in rows]) is not None:
+            for row in rows:
+                if (error := _refusal([row.values.get(name)])) is not None:
+                    bad.setdefault(row.place, error)
+    return bad
+
+
+def _refusal(values: Sequence[Any]) -> BaseException | None:
+    """Why Arrow cannot hold values as a column, if so."""
+    try:
+        column_of(values)
+    except BaseException as error:
+        let_end(error)
+        return error
+    return None
+
+
+def _alike(rows: Sequence[_Row], types: Callable[[_Row], Hashable]) -> list[list[_Row]]:
+    """Groups of records with the same types.
+
+    The batch decides which of several records of a key logged at one moment came first: if those of a key are in
+    several groups, only consecutive ones stay together.
     """
-    keys = [row.key for row in rows if row.key is not None]
-    if len(set(keys)) < len(keys):
-        return [list(run) for _, run in itertools.groupby(rows, _types)]
-    alike: dict[tuple[tuple[str, str], ...], list[_Row]] = {}
+    groups: dict[Hashable, list[_Row]] = {}
+    of_key: dict[str, Hashable] = {}
+    torn = set[str]()
     for row in rows:
-        alike.setdefault(_types(row), []).append(row)
-    return alike.values()
+        own = types(row)
+        groups.setdefault(own, []).append(row)
+        if row.key is not None and of_key.setdefault(row.key, own) != own:
+            torn.add(row.key)
+    if not torn:
+        return list(groups.values())
+    whole = ([row for row in group if row.key not in torn] for group in groups.values())
+    runs = itertools.groupby((row for row in rows if row.key in torn), types)
+    return [*filter(None, whole), *(list(run) for _, run in runs)]
 
 
-def _types(row: _Row) -> tuple[tuple[str, str], ...]:
+def _types(row: _Row) -> Hashable:
     return tuple(sorted((name, type(value).__name__) for name, value in row.values.items() if value is not None))
+
+
+def _types_within(row: _Row) -> Hashable:
+    return tuple(sorted((name, repr(_type_within(value))) for name, value in row.values.items() if value is not None))
+
+
+def _type_within(value: Any) -> Hashable:
+    """A value's type with those of what it contains, whatever their number and their names."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif not isinstance(value, list):
+        return type(value).__name__
+    return tuple(sorted({repr(_type_within(entry)) for entry in value if entry is not None}))
 
 
 class _RunId(NamedTuple):
     id: str
 
 
-def _plain_record(record: Record) -> _Row:
+def _plain_record(place: int, record: Record) -> _Row:
     """A record's values in containers that are safe for Arrow.
 
     Raises:
@@ -161,7 +210,7 @@ def _plain_record(record: Record) -> _Row:
             time_name, time = time, row.pop(time)
     row.update((_name(name), value) for name, value in record.fields.items())
     values = {name: value if type(value) in _SCALARS else _plain(value) for name, value in row.items()}
-    return _Row(record, values, key_text(key), time, key_name, time_name)
+    return _Row(place, record, values, key_text(key), time, key_name, time_name)
 
 
 def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
@@ -203,12 +252,24 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
         next((r.time_name for r in rows if r.time_name), None),
         wrong,
         mistakes,
+        [row.place for row in rows],
     )
 
 
-def _as_text(record: Record, error: BaseException) -> tuple[Prepared, BaseException]:
-    row = {**(record.data or {}), **record.fields}
-    return Prepared(pa.table({"record": [shown(row)], "key": [shown(record.key)]}), None, None), error
+def _as_texts(records: Sequence[Record], aside: Mapping[int, BaseException]) -> tuple[Prepared, BaseException]:
+    """Records that cannot be logged, each with its reason, and one error for all of them."""
+    places = sorted(aside)
+    reasons = [error_text(aside[place]) for place in places]
+    texts = rejected(
+        [shown({**(records[place].data or {}), **records[place].fields}) for place in places],
+        [shown(records[place].key) for place in places], reasons,
+    )  # fmt: skip
+    return Prepared(texts, None, None, places=places), InputError(summary(reasons))
+
+
+def rejected(records: Sequence[str], keys: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
+    """Records as texts, as they are kept in quarantine."""
+    return pa.table({"record": texts(records), "key": texts(keys), "reason": texts(reasons)})
 
 
 def _name(name: Any) -> str:

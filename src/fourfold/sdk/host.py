@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from fourfold.errors import ConfigError, let_end
@@ -58,6 +58,16 @@ def guarded(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
             return None
 
     return safely
+
+
+def summary(reasons: Iterable[str]) -> str:
+    """The first of several reasons; and whether there are others, which are told beside what they are of.
+
+    >>> summary(["too long", "too long"]), summary(["too long", "no text", "too old"])
+    ('too long', 'too long (of others there are other reasons, beside each)')
+    """
+    first, *others = dict.fromkeys(reasons)
+    return f"{first} (of others there are other reasons, beside each)" if others else first
 
 
 def error_text(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from fourfold.errors import InputError, let_end
 from fourfold.model import Artifact, Plausible, Run
 from fourfold.model.given import DEEPEST, check_named, is_record, name_text, unique_names
 from fourfold.sdk.form import Batch, Frames
-from fourfold.sdk.host import shown
+from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.record import Record
 
 _ARROW_UNITS = ("s", "ms", "us", "ns")
@@ -76,14 +76,18 @@ class Plain:
         """See ``Form``."""
         good: list[str] = []
         found: list[Batch] = []
+        aside: list[str] = []
+        reasons: list[str] = []
         for record in records:
             try:
                 good.append(json.dumps(written(record), allow_nan=False, separators=(",", ":")))
             except BaseException as error:
                 let_end(error)
                 row = {**(record.data or {}), **record.fields}
-                texts = {"record": shown(row), "key": shown(record.key)}
-                found.append(Batch(Rows((json.dumps(texts),)), None, None, 0, error))
+                reasons.append(error_text(error))
+                aside.append(json.dumps({"record": shown(row), "key": shown(record.key), "reason": reasons[-1]}))
+        if aside:
+            found.append(Batch(Rows(tuple(aside)), None, None, 0, InputError(summary(reasons))))
         if good:
             found.append(Batch(Rows(tuple(good), (times.earliest, times.ahead)), None, None, 0))
         return found

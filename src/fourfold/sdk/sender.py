@@ -296,8 +296,11 @@ class Sender:
                     self._host.warn(f"ff.log({stream!r}): {batch.unreadable} {_UNREADABLE}", once=f"time{stream}")
             else:
                 text = error_text(batch.error)
-                self._host.warn(f"ff.log({stream!r}): {text} The record is kept in quarantine.")
-                self.outbox.post(messages.rejected(self.project, stream, text), batch.payload)
+                number = batch.payload.num_rows
+                kept = "The record is" if number == 1 else f"The {number} records are"
+                self._host.warn(f"ff.log({stream!r}): {text} {kept} kept in quarantine.", once=f"{stream}{text}")
+                for part in self._parts(batch.payload):
+                    self.outbox.post(messages.rejected(self.project, stream, text), part)
 
     def _parts(self, payload: Payload) -> Sequence[Payload]:
         """A payload as messages: one, but for a collector, which takes no larger ones, and its spool."""

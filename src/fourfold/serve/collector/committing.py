@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
+from starlette.concurrency import run_in_threadpool
+
 from fourfold.errors import StoreError
 from fourfold.log import Inbox, new_writer
 from fourfold.model import Plausible
@@ -25,6 +27,7 @@ from fourfold.serve.collector.gathering import Given, Message, gather
 
 MOST_WAITING = 8 << 30  # bytes of messages that wait to be counted
 _TOGETHER = 32 << 20  # bytes that are written together
+_LARGE = 1 << 16  # bytes of a request, from which on its records are prepared apart
 _LOOK_EVERY = 5.0  # seconds after which is looked again how much waits
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -66,6 +69,8 @@ class Committer:
             OSError: they could not be written, or it is not known whether they were.
             StoreError: likewise.
         """
+        if isinstance(content, Given) and content.size > _LARGE:  # nobody else's records wait for its preparation
+            content = await run_in_threadpool(lambda given: [*self._made([given])], content)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         size = content.size if isinstance(content, Given) else sum(len(data) for _, data in content)
@@ -125,7 +130,7 @@ class Committer:
     def _put(self, parcels: Sequence[_Parcel]) -> None:
         given = [parcel.content for parcel in parcels if isinstance(parcel.content, Given)]
         ready = [message for parcel in parcels if not isinstance(parcel.content, Given) for message in parcel.content]
-        ready += gather(given, self._times, self.new_id)
+        ready += self._made(given)
         size = sum(len(content) for _, content in ready)
         self._check_room(size)
         if len(ready) == 1:
@@ -136,6 +141,9 @@ class Committer:
             self._inbox.deliver_together(name, ready)
         self._waiting += size
         self.committed()
+
+    def _made(self, several: Sequence[Given]) -> Iterator[Message]:
+        return gather(several, self._times, self.new_id)
 
     def _check_room(self, size: int) -> None:
         """Refuse what the disk has no room for, so that there is always room to count what is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 import itertools
@@ -12,8 +13,8 @@ import pyarrow as pa
 from fourfold.log import messages
 from fourfold.log.wire import written
 from fourfold.model import Plausible
-from fourfold.sdk.batch import Found, from_records
-from fourfold.sdk.host import error_text
+from fourfold.sdk.batch import Prepared, from_records, rejected
+from fourfold.sdk.host import summary
 from fourfold.sdk.record import Record
 
 Message = tuple[str, bytes]  # its id, and its file's bytes
@@ -53,41 +54,36 @@ class Given:
 
 
 def gather(several: Sequence[Given], times: Plausible, new_id: Callable[[], str]) -> Iterator[Message]:
-    """The messages of some requests: one for all of a stream, where nothing is wrong with any of them."""
-    for given in several:
-        for place, (text, reason) in given.spoiled.items():
-            given.rejected[place] = reason
-            yield (
-                new_id(),
-                written(messages.rejected(given.project, given.stream, reason), pa.table({"record": [text]})),
-            )
+    """The messages of some requests: one for all of a stream, where nothing is wrong with any of them.
+
+    What is wrong with one of them changes nothing for another: then each has messages of its own, and one of what is no
+    record, or cannot be logged.
+    """
     several = sorted(several, key=lambda given: repr(given.together))
     for _, group in itertools.groupby(several, key=lambda given: given.together):
-        alike = [given for given in group if given.records]
-        if alike and (whole := _plain(alike, times)) is not None:
-            _note(alike, whole)
-            yield _message(alike[0], whole, _joined(alike), new_id())
+        alike = [given for given in group if given.rows]
+        found = _whole(alike, times)
+        if found is not None:
+            _note(alike, found)
+            yield _message(alike[0], found, _joined(alike), new_id())
             continue
-        for given in alike:  # what is wrong with one of them changes nothing for another
-            if (own := _plain([given], times)) is not None:
-                _note([given], own)
-                yield _message(given, own, given.once, new_id())
-            else:
-                yield from _one_by_one(given, times, new_id)
+        for given in alike:
+            yield from _apart(given, times, new_id)
 
 
-def _plain(alike: Sequence[Given], times: Plausible) -> Found | None:
+def _whole(alike: Sequence[Given], times: Plausible) -> Prepared | None:
     """All their records as one batch; None where they are none."""
+    if len(alike) < 2 or any(given.spoiled for given in alike):
+        return None
     found = from_records([record for given in alike for record in given.records], times)
-    return found if len(found) == 1 and found[0][1] is None else None
+    return found[0][0] if len(found) == 1 and found[0][1] is None else None
 
 
-def _note(alike: Sequence[Given], whole: Found) -> None:
+def _note(alike: Sequence[Given], whole: Prepared) -> None:
     """Note with each request the times of its records that are wrong."""
-    mistakes = whole[0][0].mistakes
-    if mistakes:
+    if whole.mistakes:
         of = [given for given in alike for _ in given.records]
-        for place, how in mistakes:
+        for place, how in whole.mistakes:
             of[place].mistakes[how] += 1
 
 
@@ -99,32 +95,40 @@ def _joined(alike: Sequence[Given]) -> list[tuple[str, int, int]]:
     return names
 
 
-def _one_by_one(given: Given, times: Plausible, new_id: Callable[[], str]) -> Iterator[Message]:
-    """The messages of a request whose records are not all alike, or not all fit to be logged."""
-    good = []
-    for number, record in enumerate(given.records):
-        [(prepared, error), *_] = from_records([record], times)
+def _apart(given: Given, times: Plausible, new_id: Callable[[], str]) -> Iterator[Message]:
+    """The messages of one request."""
+    places = list(given.spoiled)
+    spoiled = list(given.spoiled.values())
+    aside = [rejected([text for text, _ in spoiled], [None] * len(spoiled), [why for _, why in spoiled])]
+    for prepared, error in from_records(given.records, times):
         if error is None:
-            good.append(number)
             given.mistakes.update(how for _, how in prepared.mistakes)
-            continue
-        given.rejected[given.places[number]] = error_text(error)
-        header = messages.rejected(given.project, given.stream, error_text(error))
-        yield new_id(), written(header, prepared.table)
-    if not given.once:
-        for found in from_records([given.records[number] for number in good], times) if good else ():
-            yield _message(given, [found], (), new_id())
-        return
-    for number in good:  # each a message of its own: by its row is told what counts once
-        names = [
-            (name if rows == 1 else f"{name}/{number - first}", 0, 1)
-            for name, first, rows in given.once
-            if first <= number < first + rows
-        ]
-        yield _message(given, from_records([given.records[number]], times), names, new_id())
+            yield _message(given, prepared, _named(given, prepared.places), new_id())
+        else:
+            places += [given.places[number] for number in prepared.places]
+            aside.append(prepared.table)
+    if places:
+        texts = pa.concat_tables(aside)
+        reasons = texts["reason"].to_pylist()
+        given.rejected.update(zip(places, reasons, strict=True))
+        yield new_id(), written(messages.rejected(given.project, given.stream, summary(reasons)), texts)
 
 
-def _message(given: Given, found: Found, once: Sequence[tuple[str, int, int]], message: str) -> Message:
-    [(prepared, _)] = found
+def _named(given: Given, numbers: Sequence[int]) -> list[tuple[str, int, int]]:
+    """What counts once of a request in a message that holds some of its records, in their order, by their numbers.
+
+    Where others hold the rest of it, it is named by the first record that is here: a request that is sent again is
+    parted in the same way.
+    """
+    names = []
+    for name, first, rows in given.once:
+        start, end = bisect.bisect_left(numbers, first), bisect.bisect_left(numbers, first + rows)
+        if start < end:
+            part = name if rows == end - start else f"{name}/{numbers[start] - first}"
+            names.append((part, start, end - start))
+    return names
+
+
+def _message(given: Given, prepared: Prepared, once: Sequence[tuple[str, int, int]], message: str) -> Message:
     header = messages.records(given.project, given.stream, prepared.key, prepared.time, once)
     return message, written(header, prepared.table)
