@@ -13,6 +13,7 @@ from http import HTTPStatus
 from starlette.requests import HTTPConnection
 
 from fourfold.model.access import Role, Token
+from fourfold.serve.headers import header
 from fourfold.serve.known import Facts, Known
 from fourfold.state import tokens
 
@@ -64,7 +65,8 @@ class Access:
             Refused: it brings no valid token, or one that does not allow what is needed.
             StateError: that cannot be known now: the state does not answer.
         """
-        carried = request.headers.get("authorization", ""), request.cookies.get(COOKIE, "")
+        cookie = request.cookies.get(COOKIE, "") if header(request.scope, b"cookie") else ""
+        carried = header(request.scope, b"authorization") or "", cookie
         if needed == Role.INGEST:
             found = self._lately(carried) or await self._sender(carried)
         else:

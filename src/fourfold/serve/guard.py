@@ -10,9 +10,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fourfold.serve.headers import header
 from fourfold.serve.routes import failure
 from fourfold.serve.service import Reach
 
@@ -55,19 +55,19 @@ class Guard:
                 message["headers"] = [*message["headers"], *(header for header in own if header[0] not in told)]
             await send(message)
 
-        if why := self._wrong(scope["method"], Headers(scope=scope)):
+        if why := self._wrong(scope):
             await failure(*why)(scope, receive, strictly)
         else:
             await self._app(scope, receive, strictly)
 
-    def _wrong(self, method: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
-        host = headers.get("host", "")
+    def _wrong(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+        host = header(scope, b"host") or ""
         if _name(host) not in self._reach.hosts:
             return HTTPStatus.MISDIRECTED_REQUEST, (
                 f"this server is not known as {host[:200]!r}; name it with 'fourfold serve --allow-host NAME'"
             )
-        origin = headers.get("origin")
-        if method not in _READING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        origin = header(scope, b"origin")
+        if scope["method"] not in _READING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return HTTPStatus.FORBIDDEN, f"a page of {origin[:200]!r} may not change anything here"
         return None
 

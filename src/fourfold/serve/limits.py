@@ -15,11 +15,11 @@ from http import HTTPStatus
 
 import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fourfold.model import limits
 from fourfold.serve.access import Refused
+from fourfold.serve.headers import header
 from fourfold.serve.routes import failure
 
 ENCODINGS = ("zstd", "gzip")
@@ -53,13 +53,12 @@ class Limited:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
+        length = header(scope, b"content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > self._allowed.body:
             refused = _too_large(self._allowed.body)
             await failure(refused.status, str(refused), refused.headers)(scope, receive, send)
             return
-        body = _Body(self, receive, headers.get("content-encoding", "").strip().lower())
+        body = _Body(self, receive, (header(scope, b"content-encoding") or "").strip().lower())
         try:
             await self._app(scope, body.receive, send)
         finally:
