@@ -149,6 +149,12 @@ class Database:
         with self._explained(), self.system.write() as connection:
             yield connection
 
+    @contextmanager
+    def attempt(self, connection: sa.Connection) -> Iterator[None]:
+        """A part of a transaction that is undone alone if it fails, so that the others can be committed."""
+        with self._explained(), connection.begin_nested():
+            yield
+
     def lock(self, name: str) -> Lock:
         """A lock of the store: "fold" is that of who takes and counts, "watch" that of who judges."""
         return self.system.lock(name)
