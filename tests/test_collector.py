@@ -318,7 +318,7 @@ IMPOSSIBLE: dict[str, tuple[Mapping[str, Any], str]] = {
     "run of a status": (of_run(status="paused"), "'paused'"),
     "run without a start": ({**of_run(), "runs": ['{"id": "r1", "component": "c", "status": "running"}']}, "started"),
     "metric": (of_run(metrics={"auc": "high"}), "'auc'='high'"),
-    "artifact": (of_run(artifacts=[{"name": 5}]), "name=5"),
+    "artifact": (of_run(artifacts=[{"name": "x", "fingerprint": 5}]), "fingerprint=5"),
     "rows": (of_run(artifacts=[{"name": "x", "direction": "input", "kind": "frame", "fingerprint": "f", "rows": -1}]),
              "rows=-1"),
     "report": (of_runs({"id": "r1", "component": "c", "status": "running", "started": INFINITE}, kind="reported"),

@@ -265,6 +265,14 @@ def test_a_message_waits_while_its_wrong_run_cannot_be_kept(store: Store, monkey
         assert len(again.writer.quarantined()) == 1
 
 
+def test_what_older_versions_sent_is_taken(store: Store) -> None:
+    found: dict[str, Any] = {"direction": "output", "kind": "model", "fingerprint": "f", "rows": None, "details": {}}
+    several = [text("r1", artifacts=[{**found, "name": 5}, {**found, "name": None}, {**found, "name": "m"}])]
+    put(store, messages.runs("test", [*several, *(text(f"r{i}") for i in (2, 3))]))
+    assert ids(store) == ["r1", "r2", "r3"]
+    assert [a.name for a in store.reader.recall(runs.by_id, ("r1",))["r1"].artifacts] == ["5", "m", "null"]
+
+
 def test_what_a_run_is_called_is_told_whatever_it_is() -> None:
     for run in (None, 5, "[" * 100_000, "[]", '{"id": []}', "\ud800"):
         parts = messages.apart({"kind": "runs", "project": "p", "runs": [run, text("r1")]})

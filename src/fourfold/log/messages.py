@@ -331,7 +331,9 @@ _OF_RUN: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "artifacts": lambda run, name: tuple(map(_artifact, run[name])),
 }  # fmt: skip
 _OF_ARTIFACT: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
-    "name": _any_text, "direction": _direction, "kind": _any_text, "fingerprint": _any_text, "rows": _or_none(_whole),
+    # older versions sent a name as it was given, whatever it was
+    "name": lambda artifact, name: artifact[name] if isinstance(artifact[name], str) else json.dumps(artifact[name]),
+    "direction": _direction, "kind": _any_text, "fingerprint": _any_text, "rows": _or_none(_whole),
     "details": _object,
 }  # fmt: skip
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
