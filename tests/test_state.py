@@ -204,6 +204,32 @@ def test_runs_and_artifacts_of_an_older_state_are_kept(database: Database, tmp_p
     again.close()
 
 
+def test_a_state_that_could_not_be_brought_over_is_as_it_was(database: Database, tmp_path: Path) -> None:
+    with database.write() as connection:
+        runs.save(connection, "a", train("a"))
+    with database.engine.connect() as connection:
+        command.downgrade(alembic_config(connection), "0010")
+        connection.commit()
+    database.close()
+    for stop in ("CREATE TABLE old_run", "DROP TABLE run", "INSERT INTO artifact", "UPDATE alembic_version"):
+
+        def dies(connection: Any, cursor: Any, statement: str, *rest: Any, at: str = stop) -> None:
+            if at in " ".join(statement.split()):
+                raise InterruptedError
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", dies)
+        try:
+            with pytest.raises((InterruptedError, StoreError)):
+                open_state(place(tmp_path).state, tmp_path)
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", dies)
+    again = open_state(place(tmp_path).state, tmp_path)
+    with again.read() as connection:
+        assert runs.recent(connection, "a") == [train("a")]
+        assert not {"old_run", "old_artifact"} & set(sa.inspect(connection).get_table_names())
+    again.close()
+
+
 def test_of_runs_of_one_id_a_step_back_keeps_one(database: Database) -> None:
     with database.write() as connection:
         for project in ("bb", "a"):
