@@ -175,6 +175,18 @@ def test_an_odd_value_reaches_the_log_or_quarantine_and_stops_nothing(session: S
     assert session.store.reader.standing.stuck == {}
 
 
+def test_whatever_a_run_is_told_it_is_recorded(session: Session) -> None:
+    value: Any
+    for value in ODD:
+        with ff.run("told", params={"v": value}) as run:
+            run.metric("m", value)
+            run.metric(value, 1.0)
+            run.output(value, {"a": 1})
+            run.input(value, pd.DataFrame({"a": [1]}))
+    assert len(ff.runs("told", limit=1_000)) == len(ODD)
+    assert [entry.reason for entry in session.store.reader.quarantine.entries() if "run" in entry.reason] == []
+
+
 @pytest.mark.parametrize("odd", ["a\0b", "a\0", "\0a", "\0"])
 def test_a_name_with_the_character_that_ends_names_elsewhere_is_a_column_of_its_own(session: Session, odd: str) -> None:
     ff.log("p", {"a": 1})

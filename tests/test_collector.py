@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -24,13 +25,14 @@ from starlette.testclient import TestClient
 from fourfold import counts
 from fourfold.log import messages
 from fourfold.log.wire import _sealed
-from fourfold.model import limits
+from fourfold.model import Run, RunStatus, limits
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, PLACE, ROW, SET_ASIDE
 from fourfold.sdk.batch import prepare
 from fourfold.serve.access import Refused
 from fourfold.serve.limits import Limited, Limits
 from fourfold.serve.routes import failure
 from fourfold.serve.service import Reach
+from fourfold.state import runs
 from fourfold.store import Store
 from tests.test_serve import Served, message, rows_of, serving
 
@@ -276,6 +278,92 @@ def test_counts_that_do_not_add_up_are_refused(served: Served, change: Mapping[s
     assert served.client.put(f"/v1/messages/{NAME}", content=whole).status_code == 204
     answer = served.client.put("/v1/messages/writer-000000000002", content=as_message(*run_counts(change)))
     assert (answer.status_code == 422 and "counts" in answer.json()["error"]["message"]) or "slice" in answer.text
+
+
+def of_run(**changed: Any) -> Mapping[str, Any]:
+    """The header of a message of one run with other fields."""
+    return of_runs({**json.loads(messages.run_text(Run("r1", "train", RunStatus.RUNNING, 1.0))), **changed})
+
+
+def of_runs(*several: Any, kind: str = "runs") -> Mapping[str, Any]:
+    return {"format": 1, "kind": kind, "project": "flights", "runs": [json.dumps(each) for each in several]}
+
+
+def of_dropped(**changed: Any) -> Mapping[str, Any]:
+    fields = {"host": "h", "process": 1, "records": 5, "at": 1.0, **changed}
+    return {
+        "format": 1, "kind": "rejected", "project": "flights", "stream": "dropped", "reason": "why", "dropped": fields,
+    }  # fmt: skip
+
+
+INFINITE, NAN = float("inf"), float("nan")
+IMPOSSIBLE: dict[str, tuple[Mapping[str, Any], str]] = {
+    **{
+        f"dropped {name}={value!r}": (of_dropped(**{name: value}), f"{name}={value!r}")
+        for name, value in (
+            ("process", INFINITE), ("process", True), ("records", INFINITE), ("records", -5), ("records", 1.5),
+            ("records", "5"), ("at", NAN), ("at", INFINITE), ("at", None), ("host", ""), ("host", 5),
+        )
+    },
+    **{
+        f"run {name}={value!r}": (of_run(**{name: value}), f"{name}={value!r}")
+        for name, value in (
+            ("started", "abc"), ("started", NAN), ("started", None), ("started", True), ("ended", INFINITE),
+            ("at", "yesterday"), ("seen", [1]), ("id", ""), ("id", 5), ("component", None), ("host", None),
+            ("process", -1), ("process", 2**31), ("error", 5), ("parent", 5), ("code", []), ("params", "x"),
+            ("metrics", 5),
+        )
+    },
+    "run started=a number without end": (of_run(started=10**400), "started=1000"),
+    "run of a status": (of_run(status="paused"), "'paused'"),
+    "run without a start": ({**of_run(), "runs": ['{"id": "r1", "component": "c", "status": "running"}']}, "started"),
+    "metric": (of_run(metrics={"auc": "high"}), "'auc'='high'"),
+    "artifact": (of_run(artifacts=[{"name": "x", "fingerprint": 5}]), "fingerprint=5"),
+    "rows": (of_run(artifacts=[{"name": "x", "direction": "input", "kind": "frame", "fingerprint": "f", "rows": -1}]),
+             "rows=-1"),
+    "report": (of_runs({"id": "r1", "component": "c", "status": "running", "started": INFINITE}, kind="reported"),
+               "started=inf"),
+    "one of several": (of_runs({"id": "r1", "component": "c", "status": "running", "started": 1.0},
+                               {"id": "r2", "component": "c", "status": "running", "started": NAN}), "started=nan"),
+    "nested": (of_run(params=json.loads("[" * 300 + "]" * 300)), "params=[["),
+    "text nested": ({**of_run(), "runs": ["[" * 100_000]}, "Recursion"),
+    "counts": ({**run_counts()[1], "started": NAN}, "started=nan"),
+    "identifiers": ({**run_counts()[1], "identifiers": {"x": INFINITE}}, "infinity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "told"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_cannot_be_is_refused_with_its_field_and_value_and_stops_nothing_where_it_waits(
+    served: Served, header: Mapping[str, Any], told: str
+) -> None:
+    content = as_message(run_counts()[0] if header["kind"] == "counts" else pa.table({}), header)
+    answer = served.client.put(f"/v1/messages/{NAME}", content=content)
+    assert answer.status_code == 422 and told in answer.json()["error"]["message"]
+    assert len(answer.json()["error"]["message"]) < 1_000
+    assert not served.service.inbox.files()
+    (served.folder / "inbox" / f"{NAME}.arrow").write_bytes(content)
+    name, sound = message(served.folder / "made", 2)
+    assert served.client.put(f"/v1/messages/{name}", content=sound).status_code == 204
+    assert rows_of(served) == 3
+    with contextlib.closing(Store(str(served.folder), "flights")) as store:
+        (entry,) = store.writer.quarantined()
+        assert told in entry.reason and store.reader.quarantine.dropped() == []
+
+
+def test_what_may_be_said_of_runs_and_dropped_records_is_taken(served: Served) -> None:
+    for number, header in enumerate((
+        of_run(), of_run(started=0, ended=1e300, at=-1, seen=2**40, parent="", error="", process=0, host=""),
+        of_run(metrics={"auc": NAN, "loss": INFINITE, "n": 2**70}, params={"x": {"y": [None, NAN]}}),
+        of_runs({"id": "r9", "component": "c", "status": "lost", "started": 1}, kind="reported"),
+        {"format": 0, "kind": "run", "project": "flights", "run": json.loads(of_run()["runs"][0])},
+        of_dropped(records=2**62, at=0), of_dropped(records=0),
+    ), 1):  # fmt: skip
+        answer = served.client.put(f"/v1/messages/writer-{number:012d}", content=as_message(pa.table({}), header))
+        assert answer.status_code == 204, answer.text
+    with contextlib.closing(Store(str(served.folder), "flights")) as store:
+        store.writer.catch_up()
+        assert store.writer.quarantined() == []
+        assert sorted(run.id for run in store.reader.recall(runs.recent)) == ["r1", "r9"]
 
 
 def test_a_large_message_is_read_beside_the_others(served: Served) -> None:

@@ -139,7 +139,7 @@ def test_an_older_message_overwrites_nothing(store: Store) -> None:
 def test_a_lost_run_comes_back_only_with_a_newer_sign_of_life(store: Store) -> None:
     kept(store, lasting("1", NOW))
     with store.writer.database.write() as connection:
-        state_runs.mark_lost(connection, ["1"])
+        state_runs.mark_lost(connection, [("test", "1")])
     assert kept(store, lasting("1", NOW - 30)).status is RunStatus.LOST
     assert kept(store, lasting("1", None)).status is RunStatus.LOST
     assert kept(store, lasting("1", NOW + 30)).status is RunStatus.RUNNING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import os
 import signal
@@ -23,8 +24,8 @@ from filelock import Timeout
 import fourfold as ff
 from fourfold.config import load
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.model import DAY, Owner, Place
-from fourfold.state import Database, LostLockError, StateError, catalogue, open_state, series
+from fourfold.model import DAY, Artifact, Owner, Place, Run, RunStatus
+from fourfold.state import Database, LostLockError, StateError, catalogue, open_state, runs, series
 from fourfold.state.moving import TABLES, move
 from fourfold.store import Store
 from tests.services import Postgres, postgres
@@ -445,6 +446,22 @@ def test_a_state_moves_there_and_back_and_stays_the_same(tmp_path: Path, address
     store = Store(plain, "test")
     assert store.metric("predict", "rows").value.value == 41
     store.close()
+
+
+def test_runs_of_one_id_in_two_projects_move_there_and_back(tmp_path: Path, address: str) -> None:
+    made = Artifact("model", "output", "model", "f")
+    places = [("", tmp_path / "one"), (address, tmp_path / "two"), ("", tmp_path / "three")]
+    databases = [open_state(state, folder) for state, folder in places]
+    with databases[0].write() as connection:
+        for project in ("a", "b"):
+            runs.save(connection, project, Run("r1", project, RunStatus.SUCCEEDED, 1.0, 2.0, artifacts=(made,)))
+    for source, target in itertools.pairwise(databases):
+        assert move(source, target)["artifact"].rows == 2
+    with databases[-1].read() as connection:
+        assert [runs.recent(connection, project)[0].component for project in ("a", "b")] == ["a", "b"]
+        assert runs.by_id(connection, "b", ["r1"])["r1"].artifacts == (made,)
+    for database in databases:
+        database.close()
 
 
 def test_a_move_killed_anywhere_has_changed_nothing_and_is_run_again(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,7 @@ from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.errors import StoreError
 from fourfold.fold import Plan, fold
-from fourfold.model import DAY, HOUR, Owner, Run, RunStatus
+from fourfold.model import DAY, HOUR, Artifact, Owner, Run, RunStatus
 from fourfold.state import Database, adding, catalogue, open_state, runs, series
 from fourfold.state.database import HEAD, alembic_config
 from fourfold.state.packing import pack, unpack
@@ -141,6 +143,125 @@ def test_a_run_that_has_ended_does_not_start_again(database: Database) -> None:
         for record in (started, ended, started):
             runs.save(connection, "p", record)
         assert runs.recent(connection, "p") == [ended]
+
+
+def train(project: str, status: RunStatus = RunStatus.SUCCEEDED, **more: Any) -> Run:
+    """A run of one id in whichever project, and what in it says whose it is."""
+    made = Artifact("model", "output", "model", "f", details={"by": project})
+    return Run("r1", "train", status, 1.0, None if status is RunStatus.RUNNING else 2.0, params={"who": project},
+               host="here", process=len(project), artifacts=(made,), **more)  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [runs.save, runs.report])
+def test_projects_may_have_runs_of_the_same_id(database: Database, write: Callable[..., None]) -> None:
+    use = Run("r2", "predict", RunStatus.SUCCEEDED, 3.0, 4.0, artifacts=(Artifact("model", "input", "model", "f"),))
+    with database.write() as connection:
+        for project in ("a", "bb", "a"):
+            write(connection, project, train(project))
+        write(connection, "bb", use)
+        for project in ("a", "bb"):
+            assert runs.by_id(connection, project, ["r1", "r1", "no"]) == {"r1": train(project)}
+            assert runs.mentioning(connection, project, [project]) == ["r1"]
+        assert runs.recent(connection, "a") == [train("a")] and runs.recent(connection, "bb") == [use, train("bb")]
+        assert runs.mentioning(connection, "a", ["bb"]) == [] and runs.by_id(connection, "c", ["r1"]) == {}
+        assert runs.edges(connection, "a") == [] and runs.edges(connection, "bb") == [("train", "predict", "model")]
+
+
+def test_a_lost_run_of_one_project_is_none_of_the_other(database: Database) -> None:
+    with database.write() as connection:
+        for project in ("a", "bb"):
+            runs.save(connection, project, train(project, RunStatus.RUNNING))
+        assert runs.running(connection, "here") == {("a", "r1"): 1, ("bb", "r1"): 2}
+        runs.mark_lost(connection, [("bb", "r1")])
+        assert runs.running(connection, "here") == {("a", "r1"): 1}
+        (lost,) = runs.recent(connection, "bb")
+    assert lost == dataclasses.replace(train("bb", RunStatus.RUNNING), status=RunStatus.LOST)
+
+
+def test_runs_and_artifacts_of_an_older_state_are_kept(database: Database, tmp_path: Path) -> None:
+    old = [train("a"), Run("r2", "é\x00", RunStatus.FAILED, 1e300, None, error="\0", seen=0.1 + 0.2)]
+    with database.write() as connection:
+        for record in old:
+            runs.save(connection, "a", record)
+        runs.save(connection, "bb", Run("r3", "train", RunStatus.RUNNING, 2.0, artifacts=train("bb").artifacts))
+    with database.engine.connect() as connection:
+        before = [runs.recent(connection, project) for project in ("a", "bb")]
+        command.downgrade(alembic_config(connection), "0010")
+        connection.commit()
+        columns = {table: sa.inspect(connection).get_columns(table) for table in ("run", "artifact")}
+        assert "project" not in {column["name"] for column in columns["artifact"]}
+        assert sa.inspect(connection).get_pk_constraint("run")["constrained_columns"] == ["id"]
+    database.close()
+    again = open_state(place(tmp_path).state, tmp_path)
+    with again.write() as connection:
+        assert [runs.recent(connection, project) for project in ("a", "bb")] == before
+        assert before[0] == sorted(old, key=lambda record: -record.started)
+        runs.save(connection, "bb", train("bb"))
+        assert [run.id for run in runs.recent(connection, "bb")] == ["r3", "r1"]
+        connection.execute(sa.text("DELETE FROM run WHERE project = 'a'"))
+        assert connection.execute(sa.text("SELECT DISTINCT project FROM artifact")).fetchall() == [("bb",)]
+    assert again.faults() == []
+    again.close()
+
+
+def test_a_state_that_could_not_be_brought_over_is_as_it_was(database: Database, tmp_path: Path) -> None:
+    with database.write() as connection:
+        runs.save(connection, "a", train("a"))
+    with database.engine.connect() as connection:
+        command.downgrade(alembic_config(connection), "0010")
+        connection.commit()
+    database.close()
+    for stop in ("CREATE TABLE old_run", "DROP TABLE run", "INSERT INTO artifact", "UPDATE alembic_version"):
+
+        def dies(connection: Any, cursor: Any, statement: str, *rest: Any, at: str = stop) -> None:
+            if at in " ".join(statement.split()):
+                raise InterruptedError
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", dies)
+        try:
+            with pytest.raises((InterruptedError, StoreError)):
+                open_state(place(tmp_path).state, tmp_path)
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", dies)
+    again = open_state(place(tmp_path).state, tmp_path)
+    with again.read() as connection:
+        assert runs.recent(connection, "a") == [train("a")]
+        assert not {"old_run", "old_artifact"} & set(sa.inspect(connection).get_table_names())
+    again.close()
+
+
+def test_of_runs_of_one_id_a_step_back_keeps_one(database: Database) -> None:
+    with database.write() as connection:
+        for project in ("bb", "a"):
+            runs.save(connection, project, train(project))
+    with database.engine.connect() as connection:
+        command.downgrade(alembic_config(connection), "0010")
+        connection.commit()
+        assert connection.execute(sa.text("SELECT project, id FROM run")).fetchall() == [("a", "r1")]
+        assert connection.execute(sa.text("SELECT run_id, details FROM artifact")).fetchall() == [("r1", '{"by": "a"}')]
+
+
+@pytest.mark.sqlite
+def test_what_is_asked_of_runs_is_looked_up_in_an_index(database: Database) -> None:
+    plans: list[str] = []
+
+    def asks(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "WITH")):
+            found = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", rest[0])
+            plans.extend(row[-1] for row in found)
+
+    sa.event.listen(database.engine, "before_cursor_execute", asks)
+    with database.write() as connection:
+        runs.report(connection, "a", train("a"))
+        runs.save(connection, "a", train("a"))
+        runs.mark_lost(connection, [("a", "r1")])
+        for read in (runs.recent, runs.edges, runs.components, runs.expectations):
+            read(connection, "a")
+        runs.newest(connection, "a", 5)
+        runs.mentioning(connection, "a", ["x"])
+    tables = ("run", "artifact", "maker", "made", "used", "user_run")
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] in tables] == []
+    assert {plan.split()[1] for plan in plans if plan.startswith("SEARCH")} >= set(tables)
 
 
 def test_a_row_that_is_there_is_replaced_or_kept_and_the_others_are_inserted(database: Database) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from fourfold import counts
 from fourfold.counts.binning import Binning
 from fourfold.errors import SchemaError, StoreError
-from fourfold.ingest import declarations
+from fourfold.ingest import apart, declarations
 from fourfold.ingest.identifiers import recognise_identifiers
 from fourfold.log import (
     BucketError,
@@ -36,7 +36,7 @@ from fourfold.log.checking import check
 from fourfold.log.inbox import Found
 from fourfold.model import EVERYTHING, Owner, Task
 from fourfold.model.records import META
-from fourfold.state import Database, StateError, adding, catalogue, objectives, runs, series, taken
+from fourfold.state import Database, StateError, adding, catalogue, objectives, series, taken
 from fourfold.state.jobs import Job
 
 logger = logging.getLogger("fourfold")
@@ -138,7 +138,10 @@ class Collector:
             self._left.add(found.id)
             self._warn(str(error), f"{error} It stays in {self._inbox.folder}.")
         except (DamagedMessageError, messages.UnreadableMessageError, IsADirectoryError) as error:
-            self._keep(found, str(error))
+            if isinstance(found.message, Message) and len(messages.apart(found.message.header)) > 1:
+                self._take_apart(found, found.message)
+            else:
+                self._keep(found, str(error))
         except OSError as error:
             self._left.add(found.id)
             self._warn(str(found.path), f"{found.path} cannot be read, and stays there: {error}")
@@ -212,8 +215,12 @@ class Collector:
                 case _:
                     for_state.append((message, content))
         self._apply(for_state, {found.id: found for found in fresh})
-        self._make_known(named.values())
+        unknown = self._make_known(named.values())
         for place, batches in by_stream.items():
+            if place in unknown:
+                for message in batches:
+                    self._keep_rejected(message, messages.Rejected(*place, unknown[place]))
+                continue
             try:
                 self._append(named[place], batches)
             except StateError:
@@ -273,13 +280,19 @@ class Collector:
         self._commit(log, waiting)
         log.compact()
 
-    def _make_known(self, streams: Iterable[messages.Records]) -> None:
-        """Make streams known that are not."""
+    def _make_known(self, streams: Iterable[messages.Records]) -> dict[tuple[str, str], str]:
+        """Make streams known that are not; returns those whose names the state cannot hold, and why."""
         new = [n for n in streams if n.stream not in self._database.recall(catalogue.streams, n.project)]
+        unknown = {}
         if new:
             with self._database.write() as connection:
                 for named in new:
-                    catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
+                    try:
+                        with self._database.attempt(connection):
+                            catalogue.add_stream(connection, named.project, named.stream, named.key, named.time)
+                    except sa.exc.DBAPIError as error:  # on PostgreSQL, an index holds no very long text
+                        unknown[named.project, named.stream] = f"the state cannot hold its name: {error.orig}"
+        return unknown
 
     def _check_counted(self, log: StreamLog) -> None:
         """If a log ends before its counts do, have it counted again, since its version numbers are reused.
@@ -322,7 +335,8 @@ class Collector:
     def _apply(self, received: Sequence[Received], found: Mapping[str, Found]) -> None:
         """Take messages into the state, in one transaction with the note that they were taken.
 
-        If one of them is invalid for the state, each gets its own transaction, and that one goes to quarantine.
+        If one of them is invalid for the state, each gets its own transaction, and that one goes to quarantine; of
+        several runs in a message, those that are invalid.
         """
         if not received:
             return
@@ -331,12 +345,8 @@ class Collector:
                 counted: dict[tuple[str, str], list[tuple[pa.Table, messages.Counted]]] = {}
                 for message, content in received:
                     match content:
-                        case messages.Runs():
-                            for run in content.runs:
-                                runs.save(connection, content.project, run)
-                        case messages.Reported():
-                            for run in content.runs:
-                                runs.report(connection, content.project, run)
+                        case messages.Runs() | messages.Reported():
+                            apart.save(connection, content)
                         case messages.Declared():
                             declare(connection, content.project, content.task)
                         case messages.Aimed():
@@ -355,10 +365,41 @@ class Collector:
                     self._apply([one], found)
                 return
             for message, content in received:
+                if isinstance(content, messages.Runs | messages.Reported) and len(content.runs) > 1:
+                    self._take_apart(found[message.id], message)
+                    continue
                 reason = f"a message cannot be taken into the state: {type(error).__name__}: {error}"
                 self._keep(found[message.id], reason, getattr(content, "stream", "inbox"), content.project)
             return
         self._settled |= {message.id for message, _ in received}
+
+    def _take_apart(self, found: Found, message: Message) -> None:
+        """Take those of a message's runs that can be taken; the others go to quarantine, as a message of their own."""
+        parts, refused = messages.apart(message.header), list[apart.Refused]()
+        project = messages.encodable(str(message.header.get("project") or ""))
+        try:
+            with self._database.write() as connection:
+                refused = apart.save_each(self._database, connection, parts)
+                if len(refused) < len(parts):
+                    if refused:  # kept before the message counts as taken
+                        name, content = apart.together(message, refused)
+                        self._quarantine.keep_message(name, content, apart.told(refused), project=project)
+                    taken.note(connection, [(message.writer, message.sequence)], time.time())
+        except StateError:
+            raise
+        except BucketError as error:
+            self._missed = True
+            self._warn(f"keeping {type(error)}", f"a run that goes to quarantine waits: {error}")
+        except StoreError as error:
+            self._left.add(message.id)
+            self._warn(str(error), f"{apart.told(refused)} Their message stays in the inbox: {error}")
+        else:
+            if len(refused) == len(parts):
+                self._keep(found, apart.told(refused), project=project)
+                return
+            self._settled.add(message.id)
+            if refused:
+                self._warn(f"runs{project}", f"{apart.told(refused)} They are kept in {self._quarantine.folder}.")
 
     def _settle(self, done: Sequence[Message]) -> None:
         """Messages are in a log, or in quarantine as records: they are to be noted as taken."""

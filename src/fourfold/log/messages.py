@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from fourfold.fold import Plan
 
 FORMAT = 1
+_SHOWN = 100  # characters of a wrong value that an error shows
+_LARGEST = 2**1023  # of whole numbers that are to be floats
 Header = dict[str, Any]
 
 
@@ -183,7 +186,10 @@ def decode(header: Mapping[str, Any]) -> Content:
         NewerMessageError: the format or the kind is of a newer version.
         UnreadableMessageError: a field is missing, unknown or of another type.
     """
-    clean = _encodable(header)
+    try:
+        clean = encodable(header)
+    except RecursionError as error:
+        raise UnreadableMessageError("the message is nested too deep") from error
     if not isinstance(clean, dict) or not isinstance(clean.get("kind"), str):
         raise UnreadableMessageError("the message does not name its kind")
     kind, number = clean["kind"], clean.get("format", 0)
@@ -191,8 +197,18 @@ def decode(header: Mapping[str, Any]) -> Content:
         raise NewerMessageError(f"a message of kind {kind!r} in format {number} is unknown; upgrade fourfold")
     try:
         return _DECODERS[kind](clean)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableMessageError(f"a message of kind {kind!r}: {type(error).__name__}: {error}") from error
+
+
+def apart(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The headers of a message of several runs with one run each, so that one of them costs no other; else itself.
+
+    >>> [part["runs"] for part in apart({"kind": "runs", "runs": ["{}", 5]})]
+    [['{}'], [5]]
+    """
+    several = header.get("runs") if isinstance(header, dict) and header.get("kind") in ("runs", "reported") else None
+    return [{**header, "runs": [run]} for run in several] if isinstance(several, list) else [header]
 
 
 def _header(kind: str, project: str, **fields: Any) -> Header:
@@ -201,7 +217,7 @@ def _header(kind: str, project: str, **fields: Any) -> Header:
 
 def _text(header: Mapping[str, Any], name: str) -> str:
     if not isinstance(header[name], str) or not header[name]:
-        raise TypeError(f"{name}={header[name]!r} is not a text")
+        raise TypeError(f"{name}={_shown(header[name])} is not a text")
     return str(header[name])
 
 
@@ -209,11 +225,67 @@ def _name(header: Mapping[str, Any], name: str) -> str | None:
     return None if header.get(name) is None else _text(header, name)
 
 
+def _number(header: Mapping[str, Any], name: str) -> float:
+    value = header[name]
+    if not _is_number(value) or not math.isfinite(value):
+        raise TypeError(f"{name}={_shown(value)} is not a finite number")
+    return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < _LARGEST)
+
+
+def _whole(header: Mapping[str, Any], name: str, most: int = 2**63 - 1) -> int:
+    value = header[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise TypeError(f"{name}={_shown(value)} is not a whole number from 0 to {most}")
+    return value
+
+
+def _any_text(header: Mapping[str, Any], name: str) -> str:
+    if not isinstance(header[name], str):
+        raise TypeError(f"{name}={_shown(header[name])} is not a text")
+    return str(header[name])
+
+
+def _object(header: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(header[name], dict):
+        raise TypeError(f"{name}={_shown(header[name])} is not an object")
+    found: dict[str, Any] = header[name]
+    return found
+
+
+def _metrics(header: Mapping[str, Any], name: str) -> dict[str, float]:
+    for metric, value in _object(header, name).items():
+        if not _is_number(value):
+            raise TypeError(f"{name}: {_shown(metric)}={_shown(value)} is not a number")
+    return _object(header, name)
+
+
+def _direction(header: Mapping[str, Any], name: str) -> str:
+    if header[name] not in ("input", "output"):
+        raise ValueError(f"{name}={_shown(header[name])} is neither input nor output")
+    return str(header[name])
+
+
+def _or_none(read: Callable[[Mapping[str, Any], str], Any]) -> Callable[[Mapping[str, Any], str], Any]:
+    return lambda header, name: None if header[name] is None else read(header, name)
+
+
+def _shown(value: object) -> str:
+    """A wrong value, of whatever length, as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
     if (fields := header.get("dropped")) is None:
         return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
-    host, process, records, at = _text(fields, "host"), fields["process"], fields["records"], fields["at"]
-    return Dropped(_text(header, "project"), host, int(process), int(records), float(at))
+    return Dropped(
+        _text(header, "project"), _text(fields, "host"), _whole(fields, "process"), _whole(fields, "records"),
+        _number(fields, "at"),
+    )  # fmt: skip
 
 
 def _counted(header: Mapping[str, Any]) -> Counted:
@@ -223,7 +295,7 @@ def _counted(header: Mapping[str, Any]) -> Counted:
     small = frozenset(map(str, header["small"]))
     identifiers = {name: int(start) for name, start in header.get("identifiers", {}).items()}  # none in the first ones
     return Counted(
-        _text(header, "project"), _text(header, "stream"), float(header["started"]), binnings, small, identifiers
+        _text(header, "project"), _text(header, "stream"), _number(header, "started"), binnings, small, identifiers
     )  # fmt: skip
 
 
@@ -232,24 +304,38 @@ def _runs(header: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Ru
 
 
 def _run(written: Mapping[str, Any]) -> Run:
-    fields = dict(written)
-    fields["status"] = RunStatus(fields["status"])
-    fields["artifacts"] = tuple(Artifact(**artifact) for artifact in fields["artifacts"])
-    for name in ("id", "component"):
-        _text(fields, name)
-    return Run(**fields)
+    read = {name: _OF_RUN[name](written, name) if name in _OF_RUN else value for name, value in written.items()}
+    return Run(**read)
+
+
+def _artifact(written: Mapping[str, Any]) -> Artifact:
+    read = {name: _OF_ARTIFACT[name](written, name) if name in _OF_ARTIFACT else v for name, v in written.items()}
+    return Artifact(**read)
 
 
 def _task(text: str) -> Task:
-    return Task.from_json(json.dumps(_encodable(json.loads(text))))
+    return Task.from_json(json.dumps(encodable(json.loads(text))))
 
 
 def _aimed(header: Mapping[str, Any]) -> Aimed:
     text = header["objective"]
-    found = None if text is None else Objective.from_json(json.dumps(_encodable(json.loads(text))))
+    found = None if text is None else Objective.from_json(json.dumps(encodable(json.loads(text))))
     return Aimed(_text(header, "project"), _text(header, "name"), found)
 
 
+_OF_RUN: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+    "id": _text, "component": _text, "status": lambda run, name: RunStatus(run[name]), "started": _number,
+    "ended": _or_none(_number), "at": _or_none(_number), "seen": _or_none(_number), "parent": _or_none(_any_text),
+    "host": _any_text, "process": lambda run, name: _whole(run, name, 2**31 - 1), "error": _or_none(_any_text),
+    "code": _object, "params": _object, "metrics": _metrics,
+    "artifacts": lambda run, name: tuple(map(_artifact, run[name])),
+}  # fmt: skip
+_OF_ARTIFACT: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+    # older versions sent a name as it was given, whatever it was
+    "name": lambda artifact, name: artifact[name] if isinstance(artifact[name], str) else json.dumps(artifact[name]),
+    "direction": _direction, "kind": _any_text, "fingerprint": _any_text, "rows": _or_none(_whole),
+    "details": _object,
+}  # fmt: skip
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "records": lambda h: Records(
         _text(h, "project"),
@@ -261,21 +347,19 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "rejected": _rejected,
     "counts": _counted,
     "run": lambda h: _runs(h, [h["run"]]),  # as older versions sent it, two for each run
-    "runs": lambda h: _runs(h, [_encodable(json.loads(text)) for text in h["runs"]]),
-    "reported": lambda h: Reported(
-        _text(h, "project"), tuple(_run(_encodable(json.loads(text))) for text in h["runs"])
-    ),
+    "runs": lambda h: _runs(h, [encodable(json.loads(text)) for text in h["runs"]]),
+    "reported": lambda h: Reported(_text(h, "project"), tuple(_run(encodable(json.loads(text))) for text in h["runs"])),
     "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
     "objective": _aimed,
 }
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """The same with every text such that UTF-8 can hold it: a file's name or an error may have lone surrogates."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
-        return {_encodable(name): _encodable(entry) for name, entry in value.items()}
+        return {encodable(name): encodable(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encodable(entry) for entry in value]
+        return [encodable(entry) for entry in value]
     return value

@@ -197,7 +197,7 @@ def _made_by(reader: Reader, table: pa.Table) -> dict[str, float]:
     """The code versions of the components that made the records, with their shares."""
     ids = table[RUN].to_pylist()
     with reader.database.read() as connection:
-        known = runs.by_id(connection, sorted({run for run in ids if run}))
+        known = runs.by_id(connection, reader.project, sorted({run for run in ids if run}))
     texts = []
     for run in ids:
         if run in known:

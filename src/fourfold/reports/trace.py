@@ -135,7 +135,7 @@ def trace(reader: Reader, key: str) -> Trace:
         logged = [stream for stream in streams if reader.log(stream).is_begun]
         raise InputError(f"key {key!r} is in none of the logged streams: {', '.join(logged) or '(none yet)'}")
     with reader.database.read() as connection:
-        made = runs.by_id(connection, [row[RUN] for _, row in found if row[RUN]])
+        made = runs.by_id(connection, reader.project, [row[RUN] for _, row in found if row[RUN]])
     places = {stream: _Places(reader, stream) for stream in {stream for stream, _ in found}}
     fates = [
         _Fate(reader.engine, task, logs, tables[task.label.stream], key)

@@ -17,6 +17,7 @@ from typing import Any
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, let_end
 from fourfold.model import Artifact, Run, RunStatus
+from fourfold.model.given import name_text
 from fourfold.model.time import seconds
 from fourfold.sdk import fingerprint
 from fourfold.sdk.code import code_version
@@ -150,9 +151,9 @@ class Tracked:
                     raise InputError(
                         f"there is no column {sorted(missing)[0]!r}; there are {self._frames.names_of(frame)}"
                     )
-                self._record_frame(direction, name, frame, time, tuple(by))
+                self._record_frame(direction, name_text(name), frame, time, tuple(by))
             else:
-                self._record_other(direction, name, value)
+                self._record_other(direction, name_text(name), value)
 
         self._guarded(direction, name, record_all)
 

@@ -18,7 +18,7 @@ from fourfold.state.tables import metadata
 
 __all__ = ["HEAD", "Database", "LostLockError", "StateError", "alembic_config", "open_state", "readable"]
 
-HEAD = "0010"  # the newest migration; a test compares it with the folder
+HEAD = "0011"  # the newest migration; a test compares it with the folder
 _MEND = "'fourfold doctor --mend' sets a damaged state aside and rebuilds it from the logs"
 _SCHEMES = ("postgresql://", "postgresql+psycopg://")
 _IDLE_SECONDS = 20  # after which a question reads in another transaction: a server ends those that stand still
@@ -148,6 +148,12 @@ class Database:
             question.rest()
         with self._explained(), self.system.write() as connection:
             yield connection
+
+    @contextmanager
+    def attempt(self, connection: sa.Connection) -> Iterator[None]:
+        """A part of a transaction that is undone alone if it fails, so that the others can be committed."""
+        with self._explained(), connection.begin_nested():
+            yield
 
     def lock(self, name: str) -> Lock:
         """A lock of the store: "fold" is that of who takes and counts, "watch" that of who judges."""

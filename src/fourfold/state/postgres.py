@@ -43,6 +43,7 @@ _OF_STATEMENTS = (psycopg.IntegrityError, psycopg.DataError, psycopg.Programming
 _MISSING = ("42P01", "3F000")  # the SQLSTATEs of what is not there: a table, a schema
 _DENIED = ("42501", "25006")  # no privilege, a server or session that is read-only
 _TAKEN = "55P03"
+_LIMITS = "54"  # the class of SQLSTATEs of statements that ask too much, as of an index with a text of 3,000 characters
 
 
 class PostgreSQL:
@@ -181,6 +182,8 @@ class PostgreSQL:
             return ""
         state = why.sqlstate or ""
         if isinstance(why, _OF_STATEMENTS) and state not in (*_MISSING, *_DENIED):
+            return ""
+        if state.startswith(_LIMITS):  # for the driver an error of the server's; else one long name would stop all
             return ""
         text = self._address.without_password(" ".join(str(why).split()))
         return f"{text}. {self._what_to_do(state)}"

@@ -21,21 +21,16 @@ def save(connection: Connection, project: str, record: Run) -> None:
     """Write down a run as it is now, with its artifacts.
 
     A run that has ended does not start again, and one that was lost only by a newer sign of life.
-
-    Raises:
-        ValueError: there is a run of this id in another project.
     """
-    columns = sa.select(run.c.status, run.c.ended, run.c.seen, run.c.project)
-    known = connection.execute(columns.where(run.c.id == record.id)).first()
-    if known is not None and known.project != project:
-        raise ValueError(f"the run {record.id!r} is one of another project")
+    place = (run.c.project == project) & (run.c.id == record.id)
+    known = connection.execute(sa.select(run.c.status, run.c.ended, run.c.seen).where(place)).first()
     seen = max((at for at in (record.seen, known.seen if known else None) if at is not None), default=None)
     if known is not None and record.ended is None:
         is_older = record.seen is None or (known.seen is not None and record.seen <= known.seen)
         if known.ended is not None or (known.status == RunStatus.LOST.value and is_older):
             return
     values = {
-        "id": record.id, "project": project, "component": record.component, "status": record.status.value,
+        "project": project, "id": record.id, "component": record.component, "status": record.status.value,
         "started": record.started, "ended": record.ended, "at": record.at, "parent": record.parent, "host": record.host,
         "process": record.process, "seen": seen,
         "error": record.error, "code": _json(record.code), "params": _json(record.params),
@@ -44,10 +39,10 @@ def save(connection: Connection, project: str, record: Run) -> None:
     if known is None:
         connection.execute(sa.insert(run), values)
     else:
-        connection.execute(sa.update(run).where(run.c.id == record.id), values)
+        connection.execute(sa.update(run).where(place), values)
     rows = [
         {
-            "run_id": record.id, "direction": a.direction, "name": a.name, "kind": a.kind,
+            "project": project, "run_id": record.id, "direction": a.direction, "name": a.name, "kind": a.kind,
             "fingerprint": a.fingerprint, "rows": a.rows, "details": _json(a.details),
         }
         for a in record.artifacts
@@ -56,12 +51,8 @@ def save(connection: Connection, project: str, record: Run) -> None:
 
 
 def report(connection: Connection, project: str, record: Run) -> None:
-    """Write down what is said of a run, together with what was said of it before (see ``Run.merged``).
-
-    Raises:
-        ValueError: there is a run of this id in another project.
-    """
-    known = by_id(connection, [record.id]).get(record.id)
+    """Write down what is said of a run, together with what was said of it before (see ``Run.merged``)."""
+    known = by_id(connection, project, [record.id]).get(record.id)
     save(connection, project, record if known is None else known.merged(record))
 
 
@@ -105,9 +96,9 @@ def _names(connection: Connection, project: str) -> list[str]:
     return list(connection.scalars(_NAMES, {"project": project}))
 
 
-def by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Run]:
-    """The runs of these ids, as far as they are known."""
-    return {found.id: found for found in _read(connection, sa.select(run).where(run.c.id.in_(set(ids))))}
+def by_id(connection: Connection, project: str, ids: Sequence[str]) -> dict[str, Run]:
+    """The runs of these ids in a project, as far as they are known."""
+    return {found.id: found for found in _read(connection, _BY_ID, {"project": project, "ids": list(set(ids))})}
 
 
 def mentioning(connection: Connection, project: str, texts: Collection[str]) -> list[str]:
@@ -146,13 +137,12 @@ def _each_edge() -> sa.Select[Any]:
         sa.select(maker.c.component, user.c.component, used.c.name)
         .distinct()
         .select_from(made)
-        .join(maker, maker.c.id == made.c.run_id)
-        .join(used, used.c.fingerprint == made.c.fingerprint)
-        .join(user, user.c.id == used.c.run_id)
+        .join(maker, (maker.c.project == made.c.project) & (maker.c.id == made.c.run_id))
+        .join(used, (used.c.project == made.c.project) & (used.c.fingerprint == made.c.fingerprint))
+        .join(user, (user.c.project == used.c.project) & (user.c.id == used.c.run_id))
         .where(
-            made.c.direction == "output", used.c.direction == "input", maker.c.project == sa.bindparam("project"),
-            user.c.project == sa.bindparam("project"), maker.c.component != user.c.component,
-            maker.c.started <= user.c.started,
+            made.c.project == sa.bindparam("project"), made.c.direction == "output", used.c.direction == "input",
+            maker.c.component != user.c.component, maker.c.started <= user.c.started,
         )
     )  # fmt: skip
 
@@ -165,6 +155,9 @@ _RECENT = (
     .order_by(run.c.started.desc(), run.c.id)
     .limit(sa.bindparam("most"))
 )
+_BY_ID = sa.select(run).where(
+    run.c.project == sa.bindparam("project"), run.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 _NAMES = _each_name()
 _COMPONENTS = (
     sa.select(run.c.component, sa.func.count().label("runs"))
@@ -174,15 +167,18 @@ _COMPONENTS = (
 )
 _EDGES = _each_edge()
 _ARTIFACTS = (
-    sa.select(artifact).where(artifact.c.run_id.in_(sa.bindparam("ids", expanding=True))).order_by(artifact.c.name)
+    sa.select(artifact)
+    .where(artifact.c.project == sa.bindparam("project"), artifact.c.run_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(artifact.c.name)
 )
 
 
-def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[Run]:
+def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, Any]) -> list[Run]:
+    """The runs that a query finds in the project that ``values`` name."""
     rows = connection.execute(query, values).fetchall()
     artifacts: dict[str, list[Artifact]] = {}
     with readable("a run"):
-        for row in connection.execute(_ARTIFACTS, {"ids": [row.id for row in rows]}):
+        for row in connection.execute(_ARTIFACTS, {"project": values["project"], "ids": [row.id for row in rows]}):
             entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
             artifacts.setdefault(row.run_id, []).append(entry)
         codes = {text: _loaded(text) for text in {row.code for row in rows}}  # most runs have the same
@@ -192,7 +188,7 @@ def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, An
                 _loaded(params), _loaded(metrics), tuple(artifacts.get(id_, ())), seen,
             )
             for (
-                id_, _, component, status, started, ended, at, parent, host, process, seen, error, code, params, metrics
+                _, id_, component, status, started, ended, at, parent, host, process, seen, error, code, params, metrics
             ) in rows
         ]  # fmt: skip
 
@@ -207,16 +203,19 @@ def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
     return sorted((row[0], row[1], row[2]) for row in connection.execute(_EDGES, {"project": project}))
 
 
-def running(connection: Connection, host: str) -> dict[str, int]:
-    """The runs that have not ended on a host, in all projects, with their processes."""
-    query = sa.select(run.c.id, run.c.process).where(run.c.status == RunStatus.RUNNING.value, run.c.host == host)
-    return {row.id: row.process for row in connection.execute(query)}
+def running(connection: Connection, host: str) -> dict[tuple[str, str], int]:
+    """The runs that have not ended on a host, each by its project and its id, with their processes."""
+    query = sa.select(run.c.project, run.c.id, run.c.process)
+    query = query.where(run.c.status == RunStatus.RUNNING.value, run.c.host == host)
+    return {(row.project, row.id): row.process for row in connection.execute(query)}
 
 
-def mark_lost(connection: Connection, ids: Sequence[str]) -> None:
-    """Runs that never ended and whose process is gone."""
-    query = sa.update(run).where(run.c.id == sa.bindparam("r"), run.c.status == RunStatus.RUNNING.value)
-    connection.execute(query.values(status=RunStatus.LOST.value), [{"r": i} for i in ids])
+def mark_lost(connection: Connection, lost: Sequence[tuple[str, str]]) -> None:
+    """Runs, each by its project and its id, that never ended and whose process is gone."""
+    query = sa.update(run).where(
+        run.c.project == sa.bindparam("of"), run.c.id == sa.bindparam("r"), run.c.status == RunStatus.RUNNING.value
+    )
+    connection.execute(query.values(status=RunStatus.LOST.value), [{"of": project, "r": id_} for project, id_ in lost])
 
 
 def _loaded(text: str) -> Any:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -204,11 +205,11 @@ counts = Table(  # the small columns stand first, so that reading them does not 
 
 # runs -------------------------------------------------------------------------------------------------------------
 
-run = Table(
+run = Table(  # an id is whatever who reports the run says, so that two projects may have the same one
     "run",
     metadata,
+    Column("project", String, primary_key=True),
     Column("id", String, primary_key=True),
-    Column("project", String, nullable=False),
     Column("component", String, nullable=False),
     Column("status", String, nullable=False),
     Column("started", Float, nullable=False),
@@ -228,14 +229,16 @@ run = Table(
 artifact = Table(
     "artifact",
     metadata,
-    Column("run_id", String, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("project", String, primary_key=True),
+    Column("run_id", String, primary_key=True),
     Column("direction", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("kind", String, nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("rows", BigInteger),
     Column("details", Text, nullable=False),
-    Index("ix_artifact_fingerprint", "fingerprint"),
+    ForeignKeyConstraint(["project", "run_id"], ["run.project", "run.id"], ondelete="CASCADE"),
+    Index("ix_artifact_fingerprint", "project", "fingerprint"),
 )
 
 # watching ---------------------------------------------------------------------------------------------------------

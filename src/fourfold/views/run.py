@@ -26,7 +26,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     with reader.database.read() as connection:
         found = runs.recent(connection, reader.project, component or None, most)
         if id_ and all(run.id != id_ for run in found):
-            found = [run for run in runs.by_id(connection, [id_]).values() if run.component in known] + found
+            found = [*runs.by_id(connection, reader.project, [id_]).values(), *found]
     before: dict[str, Run] = {}
     older: dict[str, Run | None] = {}
     for run in reversed(found):

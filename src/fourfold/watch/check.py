@@ -209,7 +209,7 @@ def _logger_of(reader: Reader, stream: str) -> str:
     newest = dataclasses.replace(changes, added=changes.added[-1:])
     names = pc.unique(newest.records(pc.field(RUN).is_valid(), [RUN])[RUN]).to_pylist() if newest.added else []
     with reader.database.read() as connection:
-        found = runs.by_id(connection, names[-1:])
+        found = runs.by_id(connection, reader.project, names[-1:])
     return next((run.component for run in found.values()), "")
 
 
