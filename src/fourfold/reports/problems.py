@@ -71,7 +71,7 @@ def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
     found += _of_times(reader)
     for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
+            text = f"its newest run {entry.last.outcome}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
 
