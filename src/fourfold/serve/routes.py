@@ -35,9 +35,9 @@ _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
 
 
 class Name(Convertor[str]):
-    """Any name in a path: with slashes, with line feeds."""
+    """Any name in a path: with slashes, with line feeds; never none."""
 
-    regex = r"(?s:.*)"
+    regex = r"(?s:.+)"
 
     def convert(self, value: str) -> str:
         """As it is."""
