@@ -65,6 +65,7 @@ class Dropped:
     process: int
     records: int
     at: float
+    why: str = ""  # what befell them: "they came faster than they could be written"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,8 @@ def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
     if (fields := header.get("dropped")) is None:
         return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
     host, process, records, at = _text(fields, "host"), fields["process"], fields["records"], fields["at"]
-    return Dropped(_text(header, "project"), host, int(process), int(records), float(at))
+    why = str(fields.get("why", ""))  # none in the first ones
+    return Dropped(_text(header, "project"), host, int(process), int(records), float(at), why)
 
 
 def _counted(header: Mapping[str, Any]) -> Counted:

@@ -86,13 +86,12 @@ def _dropped(reader: Reader) -> Iterator[Problem]:
     for total in reader.quarantine.dropped():
         if total.project == reader.project:
             told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
-            text = (
-                f"{total.records:,} records were dropped, as reported at {told}: they came faster than they could be "
-                "written, or the store could not be written"
-            )
+            why = total.why or "they came faster than they could be written, or the store could not be written"
+            text = f"{total.records:,} records were dropped, as reported at {told}: {why}"
             advice = (
-                "these are lost; log frames instead of single records, or let calls wait for room with "
-                f"ff.init(wait=1.0); when read, delete its note in {reader.quarantine.dropped_folder}"
+                "what came too fast, or found no room, is lost: log frames instead of single records, or let calls "
+                "wait for room with ff.init(wait=1.0); for what was refused, correct what is sent; when read, delete "
+                f"its note in {reader.quarantine.dropped_folder}"
             )
             yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
 
