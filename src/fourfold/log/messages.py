@@ -214,7 +214,7 @@ def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
     if (fields := header.get("dropped")) is None:
         return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
     host, process, records, at = _text(fields, "host"), fields["process"], fields["records"], fields["at"]
-    why = str(fields.get("why", ""))  # none in the first ones
+    why = _text(fields, "why") if fields.get("why") else ""  # none in the first ones
     return Dropped(_text(header, "project"), host, int(process), int(records), float(at), why)
 
 

@@ -143,15 +143,15 @@ class Quarantine:
         content = json.dumps([dataclasses.asdict(each) for each in several])
         write_whole(self._unnamed_folder / f"{collector}.json", content.encode())
         for path in self._unnamed_folder.glob("*.json"):
-            if not _unnamed(path):
+            if (known := _unnamed(path)) is not None and not any(map(_is_new, known)):
                 path.unlink(missing_ok=True)
 
     def unnamed(self) -> list[Unnamed]:
         """What collectors have refused of late as it named no project, the newest first."""
+        notes = (_unnamed(path) or () for path in self._unnamed_folder.glob("*.json"))
+        new = sorted(filter(_is_new, itertools.chain.from_iterable(notes)), key=lambda each: each.last)
         found: dict[str, Unnamed] = {}  # by sender, whichever collectors it came to
-        for each in sorted(
-            itertools.chain.from_iterable(map(_unnamed, self._unnamed_folder.glob("*.json"))), key=_last
-        ):
+        for each in new:
             if (before := found.pop(each.sender, None)) is not None:
                 requests, first = before.requests + each.requests, min(before.first, each.first)
                 each = dataclasses.replace(each, requests=requests, first=first)
@@ -176,17 +176,18 @@ def _dropped(path: StorePath) -> Dropped | None:
         return None
 
 
-def _last(each: Unnamed) -> float:
-    return each.last
+def _is_new(each: Unnamed) -> bool:
+    return time.time() - each.last < NOTED_FOR
 
 
-def _unnamed(path: StorePath) -> list[Unnamed]:
-    """What a note says that is not old."""
+def _unnamed(path: StorePath) -> list[Unnamed] | None:
+    """What a note says; None where it cannot be read."""
     try:
-        found = [Unnamed(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
-        return [each for each in found if time.time() - each.last < NOTED_FOR]
-    except (OSError, TypeError, ValueError):  # gone, or no such note
-        return []
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [Unnamed(str(each["sender"]), str(each["asked"]), int(each["requests"]), float(each["first"]),
+                        float(each["last"])) for each in found]  # fmt: skip
+    except (OSError, TypeError, ValueError, KeyError, OverflowError):  # gone, or no such note
+        return None
 
 
 def _entry(path: StorePath) -> Quarantined:

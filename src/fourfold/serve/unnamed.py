@@ -59,7 +59,5 @@ class Noted:
 
 def _sender(request: Request, token: Token | None) -> str:
     host = request.client.host if request.client else "somebody"
-    agent = request.headers.get("user-agent", "")[:_LONGEST]
-    return " ".join(
-        filter(None, (f"the token {token.name!r} at" if token else "", host, f"({agent})" if agent else ""))
-    )
+    agent = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))[:_LONGEST]
+    return f"{f'the token {token.name!r} at ' if token else ''}{host}{f' ({agent})' if agent else ''}"
