@@ -126,7 +126,10 @@ def test_a_page_just_after_a_write_reads_with_statements_that_are_there(
 
 def formulas(reader: Reader, asked: Asked, now: float) -> Page:
     """Names as a hostile sender may choose them."""
-    names = ["=cmd|' /C calc'!A0", "+1+1", "@sum", "-2+3", "\t=1", "-2.5", "+1e5", "a=b", None]
+    names = [
+        "=cmd|' /C calc'!A0", "+1+1", "@sum", "-2+3", "\t=1", "\n=1", "\r=1", "＝1", "＋1+1", "－1", "＠sum",
+        "-2.5", "+1e5", "a=b", None,
+    ]  # fmt: skip
     return Page({}, rows=[{"name": name, "value": -1.5, "most": [["=x", 1.0], [name, None]]} for name in names])
 
 
@@ -134,9 +137,10 @@ def test_no_cell_of_a_file_is_a_formula_to_a_spreadsheet(settings: Settings) -> 
     reader = Reader.open(settings.place, "flights")
     content = answer(reader, Question(formulas, [], "csv", NOW)).decode()
     reader.close()
-    rows = list(csv.DictReader(io.StringIO(content)))
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
     assert [row["name"] for row in rows] == [
-        "'=cmd|' /C calc'!A0", "'+1+1", "'@sum", "'-2+3", "'\t=1", "-2.5", "+1e5", "a=b", "",
+        "'=cmd|' /C calc'!A0", "'+1+1", "'@sum", "'-2+3", "'\t=1", "'\n=1", "'\r=1", "'＝1", "'＋1+1", "'－1", "'＠sum",
+        "-2.5", "+1e5", "a=b", "",
     ]  # fmt: skip
     assert {row["value"] for row in rows} == {"-1.5"}
     assert json.loads(rows[0]["most"]) == [["=x", 1.0], ["=cmd|' /C calc'!A0", None]]

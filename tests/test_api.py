@@ -256,8 +256,38 @@ def test_what_a_user_decides_is_taken_down(client: TestClient) -> None:
         (f"/api/incidents/{row['id']}/snooze", '{"until": "99999999d"}', 422),
         (f"/api/incidents/{row['id']}/snooze", '{"reason": "' + "x" * 70_000 + '"}', 413),
         (f"/api/incidents/{row['id']}/confirm", "[]", 422), (f"/api/incidents/{row['id']}/confirm", "{", 422),
+        (f"/api/incidents/{row['id']}/confirm", "[" * 30_000, 422),
+        (f"/api/incidents/{row['id']}/confirm", b"\xff", 422),
+        (f"/api/incidents/{row['id']}/confirm", '{"reason": "\\ud800\\u0000"}', 200),
     ):  # fmt: skip
         assert client.post(path, content=body).status_code == status, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tasks/x/buys",
+        "tasks/buys/",
+        "streams/x/predict",
+        "columns/predict",
+        "columns/predict/",
+        "columns/x/predict/age",
+    ],
+)
+def test_an_address_with_a_name_too_many_or_too_few_is_not_there(client: TestClient, path: str) -> None:
+    answer = client.get(f"/api/{path}", follow_redirects=False)
+    assert answer.status_code == 404 and answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("start", ["-999999d", "-999999w"])
+def test_a_start_that_no_calendar_has_is_refused(client: TestClient, start: str) -> None:
+    answer = client.get("/api/tasks/buys", params={"start": start})
+    assert answer.status_code == 422 and start in answer.json()["error"]["message"]
+
+
+def test_a_window_as_wide_as_the_calendar_is_told_in_its_terms(client: TestClient) -> None:
+    window = get(client, "streams/predict", start="0001-01-01", end="9999-12-31")["data"]["window"]
+    assert (window["start"], window["end"]) == ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z")
 
 
 def test_the_pipeline_never_mixes_its_three_marks(client: TestClient) -> None:

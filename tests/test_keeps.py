@@ -378,8 +378,17 @@ def test_dropped_records_are_counted_in_the_store(session: Session, monkeypatch:
     (total,) = session.store.reader.quarantine.dropped()
     assert (total.records, total.process, total.project) == (20, os.getpid(), "test")
     (problem,) = [p for p in problems(session.store.caught_up()) if p.kind == "dropped_records"]
-    assert "20 records were dropped" in problem.message
+    assert "20 records were dropped" in problem.message and "came faster" in problem.message
     assert "lost" in problem.advice
+
+
+def test_what_befell_dropped_records_is_told_and_nothing_else(store: Store) -> None:
+    why = "they were refused: it answers 422 Unprocessable Content: more columns than 10000"
+    store.reader.quarantine.note_dropped("w", Dropped(store.project, "here", 7, 3, 1.0, why))
+    store.reader.quarantine.note_dropped("older", Dropped(store.project, "here", 8, 5, 0.0))
+    refused, older = (p.message for p in problems(store.caught_up()) if p.kind == "dropped_records")
+    assert why in refused and "faster" not in refused
+    assert "faster" in older, "an older fourfold did not say"
 
 
 def test_the_highest_number_of_dropped_records_stays_in_whatever_order_messages_come(tmp_path: Path) -> None:
@@ -395,6 +404,8 @@ def test_an_older_fourfold_keeps_the_number_of_dropped_records_as_a_note() -> No
     older = {name: value for name, value in header.items() if name != "dropped"}
     assert messages.decode(older) == messages.Rejected("test", "dropped", "process 7: 90 records were dropped")
     assert messages.decode(header) == Dropped("test", "here", 7, 90, 1.0)
+    said = Dropped("test", "here", 7, 90, 1.0, "they were refused")
+    assert messages.decode(messages.dropped(said, "process 7: …")) == said
 
 
 def test_a_relative_store_stays_where_it_was_when_the_process_goes_elsewhere(

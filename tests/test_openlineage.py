@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import random
 import uuid
 from collections.abc import Iterator
@@ -172,6 +173,30 @@ def test_facets_of_any_form_cost_no_event(of_run: Any, of_job: Any, of_dataset: 
 def test_what_is_no_event_is_refused(wrong: Any) -> None:
     with pytest.raises(InputError):
         run_of(wrong)
+
+
+@pytest.mark.services
+def test_the_client_of_openlineage_names_the_project_by_the_variable_of_its_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    with contextlib.closing(open_state("", folder)) as database, database.write() as connection:
+        _, secret = tokens.create(connection, "dagster", Role.INGEST, [], 0.0)
+    with collector(folder) as (_, address):
+        named = {"URL": address, "API_KEY": secret, "ENDPOINT": "api/v1/lineage?project=flights"}
+        given = {name: value for name, value in os.environ.items() if not name.startswith("OPENLINEAGE")}
+        given |= {f"OPENLINEAGE_{name}": value for name, value in named.items()}
+        monkeypatch.setattr(os, "environ", given)  # the client adds to it
+        client = OpenLineageClient()
+        client.emit(
+            RunEvent(
+                eventType=RunState.FAIL, eventTime="2024-05-01T12:00:00Z", run=LineageRun(str(uuid.uuid4())),
+                job=Job("dagster", "load"), producer="https://example.org",
+            )
+        )  # fmt: skip
+        client.close()
+    (run,) = known(folder)[0].values()
+    assert (run.component, run.outcome) == ("dagster/load", "failed: no error message was reported")
 
 
 @pytest.mark.services

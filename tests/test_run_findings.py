@@ -146,6 +146,20 @@ def test_a_failure_inside_another_component_is_found_once_where_it_began() -> No
     assert [(f.kind, f.where.component) for f in found(of, soon(of))] == [("failed_run", "score")]
 
 
+@pytest.mark.parametrize("error", [None, "", "\n \n"])
+def test_a_run_that_failed_without_a_message_says_that_there_is_none(error: str | None) -> None:
+    bad: dict[str, Any] = {"status": RunStatus.FAILED, "error": error}
+    of = history(daily("train", 30), [run("train", MONDAY + 30 * DAY, **bad)])
+    (finding,) = found(of, soon(of), "failed_run")
+    assert finding.what == "train failed: no error message was reported"
+    assert run("train", MONDAY, **bad).outcome == "failed: no error message was reported"
+    assert run("train", MONDAY, status=RunStatus.LOST).outcome == "was lost: its process ended without a word"
+    assert run("train", MONDAY, error="Traceback\nValueError: no rows\n").outcome == "failed: ValueError: no rows"
+    flaky = [run("load", MONDAY + i * DAY, **(bad if i > 80 and i % 2 else {})) for i in range(101)]
+    (finding,) = found(history(flaky), MONDAY + 101 * DAY, "failed_run")
+    assert finding.what.endswith(": no error message was reported")
+
+
 def test_the_exception_is_read_from_any_traceback() -> None:
     assert str(raised(TRACE)) == "ValueError: bad score in row 7 (in score, scoring.py:40)"
     chained = (

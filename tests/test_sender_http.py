@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import fourfold as ff
 from fourfold import config
-from fourfold.log import store_folder
+from fourfold.log import messages, store_folder
 from fourfold.log.collector import CollectorInbox
+from fourfold.log.writers import message_id
 from fourfold.model import Endpoint
 from fourfold.model.access import Role
 from fourfold.sdk import Session, plans, sender, shipping
@@ -31,7 +33,7 @@ from fourfold.sdk import session as session_module
 from fourfold.sdk.columns import Columns
 from fourfold.sdk.form import Form
 from fourfold.sdk.plain import Plain
-from fourfold.sdk.spool import spool_folder
+from fourfold.sdk.spool import Spool, spool_folder
 from fourfold.state import tokens
 from fourfold.store import Store
 from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_until
@@ -292,6 +294,8 @@ def test_a_message_that_it_will_never_take_is_kept_aside_and_counted_and_the_oth
     assert told[-1]["dropped"]["records"] == session.sender.dropped
     assert "were refused: it answers" in told[-1]["reason"]
     assert "more columns than 10000" in told[-1]["reason"]
+    assert told[-1]["dropped"]["why"].startswith("they were refused: it answers") and "kept in" in told[-1]["reason"]
+    assert "faster" not in told[-1]["reason"], "what did not happen is not said"
 
 
 def test_what_is_kept_aside_is_bounded(collector: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +308,46 @@ def test_what_is_kept_aside_is_bounded(collector: Scripted, monkeypatch: pytest.
     aside = list((spool_folder(collector.address, project="test") / "refused").iterdir())
     assert 0 < sum(path.stat().st_size for path in aside) <= 100_000 / 8
     session.close()
+
+
+def test_a_refused_message_that_is_too_large_to_be_kept_aside_costs_no_other_and_is_said_to_be_lost(
+    collector: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FOURFOLD_SPOOL_BYTES", "100_000")
+    session = ff.init(collector.address, "test")
+    collector.script = lambda _: Says(422)
+    aside = spool_folder(collector.address, project="test") / "refused"
+    with caplog.at_level(logging.WARNING, "fourfold"):
+        ff.log("predict", frame("a", 3), key="id")
+        ff.flush()
+        before = {path.name for path in aside.iterdir()}
+        ff.log("predict", key="b", text="".join(map(chr, range(1_000, 21_000))))
+        ff.flush()
+        collector.script = lambda _: TAKEN
+        ff.flush()
+    assert before and {path.name for path in aside.iterdir()} >= before
+    assert sum(path.stat().st_size for path in aside.iterdir()) <= 100_000 / 8
+    said = [record.message for record in caplog.records if "will not take a message" in record.message]
+    assert [f"It is kept in {aside}" in text for text in said] == [True, False]
+    assert said[-1].endswith(f"It is not kept: alone it is larger than the 12 kB that {aside} may hold")
+    session.close()
+    why = [message.header for message in collector.messages() if message.header.get("dropped")][-1]["dropped"]["why"]
+    assert why.startswith("3 were refused: it answers 422") and "; 1 were refused: it answers 422" in why
+    assert f"(not kept: too large for {aside})" in why
+
+
+def test_the_newest_of_what_is_refused_are_kept_however_old_their_messages_are(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, Columns(), limit=8 * 10_000)
+    header = messages.records("test", "predict", None, None)
+    for i in range(6):
+        spool.put("w", i, header, pa.table({"x": range(150 * (1 + i % 2))}))
+    waiting = [spool.take() for _ in range(6)]
+    became = [spool.refuse(message, "no") for message in reversed(waiting) if message is not None]
+    kept_aside = sorted(path.stem for path in (tmp_path / "refused").iterdir())
+    sizes = sum(path.stat().st_size for path in (tmp_path / "refused").iterdir())
+    assert kept_aside == [message_id("w", i) for i in range(len(kept_aside))] and 1 < len(kept_aside) < 6
+    assert sizes <= 10_000 and became[0].endswith("refused") and became[-1].endswith("older ones made room for it")
+    spool.close()
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -436,7 +480,7 @@ def test_beyond_the_spools_bytes_new_records_are_dropped_and_counted(
     assert collector.keys() == [f"{i:02d}" for i in range(40 - dropped // 10) for _ in range(10)], "the oldest are kept"
     (told,) = [message.header for message in collector.messages() if message.header.get("dropped")]
     assert told["dropped"]["records"] == dropped
-    assert f"{dropped} as the spool was full" in told["reason"]
+    assert told["dropped"]["why"].startswith("they found the spool full (FOURFOLD_SPOOL_BYTES")
 
 
 # processes ----------------------------------------------------------------------------------------------------------

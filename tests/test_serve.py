@@ -16,13 +16,17 @@ from starlette.testclient import TestClient
 
 from fourfold.config import Settings
 from fourfold.log import Inbox, Quarantine, messages
+from fourfold.log.quarantine import Unnamed
 from fourfold.model.access import Role
+from fourfold.reports.problems import Problem, problems
 from fourfold.sdk.batch import prepare
 from fourfold.serve.app import ENDPOINTS, application
 from fourfold.serve.known import AGAIN_AFTER
 from fourfold.serve.service import LOOPBACK, Reach, Service
 from fourfold.state import tokens
 from fourfold.store import Store
+from tests.collectors import wait_until
+from tests.support import START, Sender
 
 HOME = "http://127.0.0.1:4404"
 
@@ -74,6 +78,39 @@ def rows_of(served: Served) -> float | None:
         return store.metric("predict", "rows")[0].value.value
     finally:
         store.close()
+
+
+def test_who_names_no_project_where_there_are_several_is_refused_and_shown_where_people_look(served: Served) -> None:
+    event = {
+        "eventTime": "2024-05-01T12:00:00Z", "eventType": "START", "run": {"runId": "r1"},
+        "job": {"namespace": "etl", "name": "load"}, "producer": "x", "schemaURL": "x",
+    }  # fmt: skip
+    agent = {"User-Agent": "python-requests/2.32"}
+    assert served.client.post("/api/v1/lineage", json=event, headers=agent).status_code == 200
+
+    def told() -> list[Problem]:
+        with contextlib.closing(Store(str(served.folder), "flights")) as store:
+            return [p for p in problems(store.caught_up()) if p.kind == "unnamed_project"]
+
+    assert told() == [], "there is one project"
+    with contextlib.closing(Store(str(served.folder), "trains")) as other:
+        Sender(other).records("predict", [{"key": "a", "time": START, "log_time": START, "v": 1.0}])
+        other.caught_up()
+    wait_until(lambda: served.client.post("/api/v1/lineage", json=event, headers=agent).status_code == 422)
+    assert served.client.post("/v1/runs?project=trains", json={"id": "1", "component": "x"}).status_code == 200
+    assert served.client.get("/api/home").status_code == 422
+    wait_until(lambda: bool(told()))
+    (problem,) = told()
+    assert "python-requests/2.32" in problem.subject and "POST /api/v1/lineage" in problem.message
+    assert "UTC: 1, the last at" in problem.message and "OPENLINEAGE_ENDPOINT" in problem.advice
+    shown = served.client.get("/api/settings?project=trains").json()["data"]["problems"]
+    assert [p["subject"] for p in shown if p["kind"] == "unnamed_project"] == [problem.subject]
+    quarantine = Quarantine(served.folder / "quarantine")
+    quarantine.note_unnamed("another", [Unnamed(problem.subject, "POST /v1/runs", 4, 5.0, time.time())])
+    quarantine.note_unnamed("older", [Unnamed("nobody", "POST /v1/runs", 4, 5.0, 6.0)])
+    (noted,) = quarantine.unnamed()
+    assert (noted.requests, noted.first, noted.asked) == (5, 5.0, "POST /v1/runs"), "what is a day old is not told"
+    assert not quarantine.entries()
 
 
 def test_each_endpoint_asks_for_its_role_and_nothing_else_is_served(public: Served) -> None:

@@ -191,7 +191,7 @@ def test_beyond_its_bytes_new_records_are_dropped_and_counted_and_declarations_a
     assert "task" in {header["kind"] for header in headers}
     (told,) = [header for header in headers if header.get("dropped")]
     assert told["dropped"]["records"] == dropped
-    assert f"{dropped} as the spool was full" in told["reason"]
+    assert told["dropped"]["why"].startswith("they found the spool full (FOURFOLD_SPOOL_BYTES")
 
 
 def test_where_there_is_no_room_a_message_may_wait_for_some(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def erase(
     removed, unreadable = 0, []
     for path in in_order(quarantine.folder.iterdir()) if quarantine.folder.is_dir() else ():
         note = path.with_suffix(".json")
-        if path.suffix in (".json", ".tmp") or path == quarantine.dropped_folder:
+        if path.suffix in (".json", ".tmp") or path in quarantine.ledgers:
             continue
         if path.suffix != ".parquet":
             unreadable.append(path)

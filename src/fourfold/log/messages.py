@@ -68,6 +68,7 @@ class Dropped:
     process: int
     records: int
     at: float
+    why: str = ""  # what befell them: "they came faster than they could be written"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,7 +285,7 @@ def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
         return Rejected(_text(header, "project"), _text(header, "stream"), _text(header, "reason"))
     return Dropped(
         _text(header, "project"), _text(fields, "host"), _whole(fields, "process"), _whole(fields, "records"),
-        _number(fields, "at"),
+        _number(fields, "at"), _text(fields, "why") if fields.get("why") else "",  # none in the first ones
     )  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from fourfold.errors import StoreError
 from fourfold.log.messages import Dropped
 from fourfold.log.paths import StorePath, move, path_of, write_parquet, write_whole
 from fourfold.log.wire import Bytes
+
+NOTED_FOR = 86_400.0  # seconds for which it is told that requests named no project
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,15 +43,32 @@ class Quarantined:
         return path_of(self.path).with_suffix(".arrow")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unnamed:
+    """Requests of one sender that a collector refused, as they named no project where several could be meant."""
+
+    sender: str
+    asked: str  # the newest one's method and path
+    requests: int
+    first: float  # seconds since 1970
+    last: float
+
+
 class Quarantine:
     """A folder of Parquet files, each with a JSON file beside it that says why.
 
-    In ``dropped/`` there is a JSON file for each process that has dropped records, with their number.
+    In ``dropped/`` there is a JSON file for each process that has dropped records, with their number; in ``unnamed/``
+    one for each collector, with the requests that it refused as they named no project.
     """
 
     def __init__(self, folder: StorePath) -> None:
         self.folder = folder
-        self.dropped_folder = folder / "dropped"
+        self.dropped_folder, self._unnamed_folder = folder / "dropped", folder / "unnamed"
+
+    @property
+    def ledgers(self) -> tuple[StorePath, ...]:
+        """The folders in it that hold numbers, and nothing of what was sent."""
+        return self.dropped_folder, self._unnamed_folder
 
     def keep(
         self, stream: str, batch: str, table: pa.Table, reason: str, *, project: str = "", column: str = ""
@@ -117,6 +137,27 @@ class Quarantine:
         found = filter(None, map(_dropped, self.dropped_folder.glob("*.json")))
         return sorted(found, key=lambda total: -total.at)
 
+    def note_unnamed(self, collector: str, several: Sequence[Unnamed]) -> None:
+        """Write down what a collector refused of late, in the place of what it wrote before; what is old goes."""
+        self._unnamed_folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps([dataclasses.asdict(each) for each in several])
+        write_whole(self._unnamed_folder / f"{collector}.json", content.encode())
+        for path in self._unnamed_folder.glob("*.json"):
+            if (known := _unnamed(path)) is not None and not any(map(_is_new, known)):
+                path.unlink(missing_ok=True)
+
+    def unnamed(self) -> list[Unnamed]:
+        """What collectors have refused of late as it named no project, the newest first."""
+        notes = (_unnamed(path) or () for path in self._unnamed_folder.glob("*.json"))
+        new = sorted(filter(_is_new, itertools.chain.from_iterable(notes)), key=lambda each: each.last)
+        found: dict[str, Unnamed] = {}  # by sender, whichever collectors it came to
+        for each in new:
+            if (before := found.pop(each.sender, None)) is not None:
+                requests, first = before.requests + each.requests, min(before.first, each.first)
+                each = dataclasses.replace(each, requests=requests, first=first)
+            found[each.sender] = each
+        return [*found.values()][::-1]
+
     def entries(self) -> list[Quarantined]:
         """What is kept, the oldest first; an entry that cannot be read says so."""
         if not self.folder.is_dir():
@@ -132,6 +173,20 @@ def _dropped(path: StorePath) -> Dropped | None:
     try:
         return Dropped(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError):  # gone, or no such note
+        return None
+
+
+def _is_new(each: Unnamed) -> bool:
+    return time.time() - each.last < NOTED_FOR
+
+
+def _unnamed(path: StorePath) -> list[Unnamed] | None:
+    """What a note says; None where it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [Unnamed(str(each["sender"]), str(each["asked"]), int(each["requests"]), float(each["first"]),
+                        float(each["last"])) for each in found]  # fmt: skip
+    except (OSError, TypeError, ValueError, KeyError, OverflowError):  # gone, or no such note
         return None
 
 

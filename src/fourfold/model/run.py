@@ -17,6 +17,13 @@ class RunStatus(StrEnum):
     LOST = "lost"
 
 
+UNEXPLAINED: Mapping[RunStatus, str] = {
+    RunStatus.FAILED: "no error message was reported",
+    RunStatus.LOST: "its process ended without a word",
+}
+"""What is said of a run that was no success, where nobody said why."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifact:
     """A frame, file or model that a run reads or writes; equal content has an equal ``fingerprint`` in any process."""
@@ -83,3 +90,16 @@ class Run:
     def duration(self) -> float | None:
         """Seconds from start to end; None while running."""
         return None if self.ended is None else self.ended - self.started
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, and why where that is known: "failed: ValueError: no rows", after the last line of its error.
+
+        >>> Run("1", "train", RunStatus.FAILED, 0.0).outcome
+        'failed: no error message was reported'
+        """
+        how = "was lost" if self.status is RunStatus.LOST else self.status.value
+        lines = [line.strip() for line in (self.error or "").splitlines() if line.strip()]
+        if lines or self.status in UNEXPLAINED:
+            return f"{how}: {lines[-1] if lines else UNEXPLAINED[self.status]}"
+        return how

@@ -13,7 +13,8 @@ HOUR = 3_600
 DAY = 86_400
 KEEP_HOURS = 60 * DAY  # how long counts by hour are kept; days stay
 _LENGTHS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
-_FURTHEST = 2**40  # seconds from 1970
+_NUMBER = re.compile(r"\d{9,11}")  # seconds since 1970, as text
+_FIRST, _LAST = -62_135_596_800, 253_402_214_400  # 0001-01-01 and 9999-12-31: what calendars can say
 Moment = dt.datetime | dt.date | str | int | float
 
 
@@ -90,16 +91,17 @@ def when(moment: Moment, field: str, end: int) -> int:
     """
     if is_before_end(moment):
         try:
-            return end - length(moment[1:], field)
+            found = end - length(moment[1:], field)
         except InputError:
             raise InputError(
                 f"{field}={moment!r} is not a length of time before the end of the data; use hours, days or weeks: "
                 "'-12h', '-7d', '-2w'"
             ) from None
-    try:
-        found = seconds(int(moment) if isinstance(moment, str) and re.fullmatch(r"\d{9,11}", moment) else moment, field)
-    except InputError as error:
-        raise InputError(f"{error}, or '-7d': so long before the end of the data") from error
-    if not -_FURTHEST < found < _FURTHEST:
+    else:
+        try:
+            found = seconds(int(moment) if isinstance(moment, str) and _NUMBER.fullmatch(moment) else moment, field)
+        except InputError as error:
+            raise InputError(f"{error}, or '-7d': so long before the end of the data") from error
+    if not _FIRST <= found <= _LAST:
         raise InputError(f"{field}={moment!r} is no moment that records can have")
     return found

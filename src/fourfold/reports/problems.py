@@ -49,7 +49,7 @@ class LabelLag:
 
 
 def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
-    """All problems of a project; ``unassigned``: and what is in quarantine of which no project is known.
+    """All problems of a project; ``unassigned``: and what was sent of which no project is known.
 
     Raises:
         StoreError: the state is unusable.
@@ -57,6 +57,7 @@ def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
     whole = list(integrity.of_store(reader))  # examined before what is missing is counted again without it
     found = list(integrity.quarantined(_kept_aside(reader, unassigned=unassigned)))
     found += _dropped(reader)
+    found += _unnamed(reader) if unassigned else ()
     found += uncountable(reader)
     found += [*whole, *integrity.made_anew(reader), *integrity.stuck(reader)]
     with reader.database.read() as connection:
@@ -71,7 +72,7 @@ def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
     found += _of_times(reader)
     for entry in components(reader):
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
-            text = f"its newest run {entry.last.status.value}: {(entry.last.error or 'no error').splitlines()[-1]}"
+            text = f"its newest run {entry.last.outcome}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
 
@@ -86,15 +87,29 @@ def _dropped(reader: Reader) -> Iterator[Problem]:
     for total in reader.quarantine.dropped():
         if total.project == reader.project:
             told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(total.at))
-            text = (
-                f"{total.records:,} records were dropped, as reported at {told}: they came faster than they could be "
-                "written, or the store could not be written"
-            )
+            why = total.why or "they came faster than they could be written, or the store could not be written"
+            text = f"{total.records:,} records were dropped, as reported at {told}: {why}"
             advice = (
-                "these are lost; log frames instead of single records, or let calls wait for room with "
-                f"ff.init(wait=1.0); when read, delete its note in {reader.quarantine.dropped_folder}"
+                "what came too fast, or found no room, is lost: log frames instead of single records, or let calls "
+                "wait for room with ff.init(wait=1.0); for what was refused, correct what is sent; when read, delete "
+                f"its note in {reader.quarantine.dropped_folder}"
             )
             yield Problem("dropped_records", f"process {total.process} on {total.host}", text, advice)
+
+
+def _unnamed(reader: Reader) -> Iterator[Problem]:
+    """Who has sent to a collector of late without naming a project, where several could be meant."""
+    for each in reader.quarantine.unnamed():
+        first, last = (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)) for at in (each.first, each.last))
+        text = (
+            f"requests refused since {first}: {each.requests:,}, the last at {last} ({each.asked}); they name no "
+            "project, and several can be meant"
+        )
+        advice = (
+            "name it there, as in ?project=NAME (of OpenLineage: OPENLINEAGE_ENDPOINT=api/v1/lineage?project=NAME), or "
+            "give it a token that is good for one: fourfold tokens --add NAME --only PROJECT"
+        )
+        yield Problem("unnamed_project", each.sender, text, advice)
 
 
 def _answered(subject: str, ask: Callable[[], Iterable[Problem]]) -> list[Problem]:

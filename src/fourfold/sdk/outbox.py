@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from fourfold.log import Inbox
 
 MOST_UNSENT = 256 << 20  # bytes of messages kept while the disk cannot be written
+_NO_ROOM = "found the spool full (FOURFOLD_SPOOL_BYTES says how much it may hold)"
+_NO_MESSAGE = "could not be put into a message"
+_NOT_WRITTEN = "could not be written for so long that memory could not hold them"
 
 
 class Outbox:
     """The messages that this process, one writer, puts into an inbox.
 
-    ``lock`` guards the sequence; ``dropped`` counts records that no message could hold, or memory could not keep, and
-    ``refused`` those for which the spool had no room.
+    ``lock`` guards the sequence; ``dropped`` counts the records that are not there any more, by what befell them.
     """
 
     def __init__(self, inbox: Inbox | Spool, host: Host) -> None:
@@ -40,7 +42,7 @@ class Outbox:
     def start_anew(self) -> None:
         """Start as a new writer with nothing to send: in a new process, or the child of a fork."""
         self.lock = threading.RLock()
-        self.dropped = self.refused = 0
+        self.dropped: collections.Counter[str] = collections.Counter()
         self.sequence, self._writer = 0, new_writer()
         self._unsent.clear()
 
@@ -59,7 +61,7 @@ class Outbox:
             try:
                 self.inbox.put(self._writer, sequence, header, payload)
             except SpoolFullError:
-                self.refused += payload.num_rows if payload is not None else 1
+                self.dropped[_NO_ROOM] += payload.num_rows if payload is not None else 1
             except (OSError, StoreError) as error:
                 self._why = f"the store's folder {self.inbox.folder} cannot be written: {error}"
                 self._bound_unsent()
@@ -67,7 +69,7 @@ class Outbox:
             except BaseException as error:  # what no message can hold
                 let_end(error)
                 self._host.warn(f"a message could not be written: {type(error).__name__}: {error_text(error)}")
-                self.dropped += payload.num_rows if payload is not None else 1
+                self.dropped[_NO_MESSAGE] += payload.num_rows if payload is not None else 1
             if self._unsent and self._unsent[0][0] == sequence:  # a signal's handler may have sent it meanwhile
                 self._unsent.popleft()
 
@@ -88,4 +90,4 @@ class Outbox:
         """Drop the oldest messages beyond the memory limit, and count their records."""
         while sum(payload.nbytes for _, _, payload in self._unsent if payload is not None) > MOST_UNSENT:
             _, _, payload = self._unsent.popleft()
-            self.dropped += payload.num_rows if payload is not None else 0
+            self.dropped[_NOT_WRITTEN] += payload.num_rows if payload is not None else 0

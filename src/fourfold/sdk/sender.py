@@ -42,6 +42,7 @@ END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a 
 END_SENDING, LONGEST_SENDING = 1.0, 2.0  # seconds that it waits for the next to arrive at a collector, and for all
 PART = 16 << 20  # bytes of the records of a message to a collector
 PARTS = 16  # into which the spool's room is divided at least
+_SHOWN = 5  # reasons for which records were dropped that a text names
 
 
 class Sender:
@@ -74,12 +75,16 @@ class Sender:
     @property
     def dropped(self) -> int:
         """How many records were dropped."""
-        return self.buffer.dropped + self.outbox.dropped + self.outbox.refused + sum(self._never_taken.values())
+        return sum(self._dropped().values())
 
-    @property
-    def _never_taken(self) -> Mapping[str, int]:
-        """The records that the collector has refused, by its reasons."""
-        return dict(self._shipper.spool.refused) if self._shipper is not None else {}
+    def _dropped(self) -> Mapping[str, int]:
+        """How many records were dropped, by what befell them."""
+        fast = (
+            f"came faster than they could be written (the buffer holds {buffer.LIMIT:,}; ff.init(wait=1.0) lets a call "
+            "wait for room)"
+        )
+        refused = self._shipper.spool.refused if self._shipper is not None else {}
+        return {fast: self.buffer.dropped, **self.outbox.dropped, **refused}
 
     def send(self, header: messages.Header) -> None:
         """Send a message; when this returns it is safe.
@@ -336,20 +341,15 @@ class Sender:
 
     def _tell_dropped(self, *, last: bool = False) -> None:
         """Report dropped records to the store, and to the host when their number has doubled, and at the end."""
-        if (dropped := self.dropped) > self._told and (last or self.outbox.has_room()):
+        by_reason = self._dropped()
+        if (dropped := sum(by_reason.values())) > self._told and (last or self.outbox.has_room()):
             self._told = dropped
-            text = (
-                f"{dropped} records were dropped: they came faster than they could be written (the buffer holds "
-                f"{buffer.LIMIT:,}; ff.init(wait=1.0) lets a call wait for room), or the store could not be written"
-            )
-            if self.outbox.refused:
-                text += f"; of these, {self.outbox.refused} as the spool was full (see FOURFOLD_SPOOL_BYTES)"
-            for why, records in self._never_taken.items():
-                text += f"; {records} were refused: {why}"
+            why = _listed(by_reason)
+            text = f"{dropped} records were dropped: {why}"
             if last or dropped >= 2 * self._warned_of:
                 self._warned_of = dropped
                 self._host.warn(text)
-            total = messages.Dropped(self.project, socket.gethostname(), self._process, dropped, time())
+            total = messages.Dropped(self.project, socket.gethostname(), self._process, dropped, time(), why)
             self.outbox.post(messages.dropped(total, f"process {self._process}: {text}"))
 
 
@@ -357,6 +357,19 @@ _UNREADABLE = (
     "times cannot be read, or are implausible; these records count as of when they were logged, and keep the time in "
     "the column unreadable_time"
 )
+
+
+def _listed(by_reason: Mapping[str, int]) -> str:
+    """What befell records, the most frequent first.
+
+    >>> _listed({"were lost": 3}), _listed({"were lost": 3, "came late": 0, "were refused": 4})
+    ('they were lost', '4 were refused; 3 were lost')
+    """
+    several = sorted(((n, why) for why, n in by_reason.items() if n), key=lambda entry: -entry[0])
+    if len(several) == 1:
+        return f"they {several[0][1]}"
+    shown = [f"{n} {why}" for n, why in several[:_SHOWN]]
+    return "; ".join([*shown, *([f"{sum(n for n, _ in several[_SHOWN:])} otherwise"] if several[_SHOWN:] else [])])
 
 
 def stream_name(stream: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fourfold.errors import StoreError
 from fourfold.log.collector import BusyError, CollectorInbox, NeverTakenError
 from fourfold.sdk.host import Host, error_text, logger
-from fourfold.sdk.spool import Spool, Waiting
+from fourfold.sdk.spool import Spool, Waiting, size_text
 
 if TYPE_CHECKING:
     from fourfold.log import BucketInbox
@@ -223,11 +223,8 @@ class Shipper:
             self.spool.sent(message)
         else:
             why = error_text(error)
-            self.spool.refuse(message, why)
-            self._host.warn(
-                f"{self._target.folder} will not take a message: {why}. It is kept in {self.spool.folder / 'refused'}",
-                once=f"refused {why}",
-            )
+            became = self.spool.refuse(message, why)
+            self._host.warn(f"{self._target.folder} will not take a message: {why}. {became}")
         self._delivered += 1
         if self._warned:
             logger.warning("%s is back: %d messages are sent now", self._target.folder, len(self.spool.unsent))
@@ -240,9 +237,5 @@ class Shipper:
             self._warned = True
             logger.warning(
                 "%s is away: %s; what is logged is kept in %s (%s at most), and is sent when it is back",
-                self._target.folder, self._why, self.spool.folder, _size_text(self.spool.limit),
+                self._target.folder, self._why, self.spool.folder, size_text(self.spool.limit),
             )  # fmt: skip
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e3:,.0f} kB"

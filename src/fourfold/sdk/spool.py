@@ -3,7 +3,8 @@
 Each process, and each fork, has a folder of its own in the folder of the store, and holds a lock beside it as long as
 it lives. The system frees the lock of a process that dies, and another process of the store, or the next
 one, sends what it has left. A message that two of them send has one identity, and counts once. What will never be
-taken is kept aside, in the folder ``refused``, of which the oldest goes where it would be too much.
+taken is kept aside, in the folder ``refused``, of which the oldest goes where it would be too much; a message that
+alone is too much is not kept, and takes no other's place.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ RESERVE = 8  # declarations and runs may use one part of so many more than that
 _LOCK = ".lock"
 _REFUSED = "refused"
 _MOST_REFUSED = 8  # what is kept aside may take one part of so many of the limit
+_MOST_REASONS = 20  # by which what was refused is counted
 _PLACES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")  # say where an address leads
 
 
@@ -84,7 +86,7 @@ class Spool:
         self._left_by: collections.Counter[str] = collections.Counter()  # how many, by their writers
         self._bytes = self._of_others = self._count = 0
         self._writer = ""
-        self.refused: collections.Counter[str] = collections.Counter()  # records, by the reason
+        self.refused: collections.Counter[str] = collections.Counter()  # records, by what became of them, and why
         self._held: dict[str, int] = {}  # the locks of this process's folder and of those it has taken over
 
     def forked(self) -> None:
@@ -147,18 +149,32 @@ class Spool:
             message.path.unlink(missing_ok=True)
         self._is_gone(message)
 
-    def refuse(self, message: Waiting, why: str) -> None:
-        """A message will never be taken: keep it aside, and count its records."""
-        aside = self.folder / _REFUSED
+    def refuse(self, message: Waiting, why: str) -> str:
+        """A message will never be taken: keep it aside, if there can be room, and count its records.
+
+        Returns what became of it, as a sentence.
+        """
+        aside, most = self.folder / _REFUSED, self.limit // _MOST_REFUSED
+        became = f"It is kept in {aside}"
+        counted = f"were refused: {why} (kept in {aside}, the newest {size_text(most)} of such)"
+        if message.size > most:
+            became = f"It is not kept: alone it is larger than the {size_text(most)} that {aside} may hold"
+            counted = f"were refused: {why} (not kept: too large for {aside})"
+        else:
+            try:
+                if self._set_aside(message.path, aside, most):
+                    became += ", where older ones made room for it"
+            except OSError as error:
+                became = f"It is lost: {aside} cannot be written: {error.strerror or error}"
+                counted = f"were refused: {why} (lost: {aside} cannot be written)"
         with contextlib.suppress(OSError):
-            aside.mkdir(mode=0o700, exist_ok=True)
-            message.path.replace(aside / message.path.name)
-            self._bound(aside)
-        with contextlib.suppress(OSError):
-            message.path.unlink(missing_ok=True)  # where it cannot be kept
+            message.path.unlink(missing_ok=True)  # where it is not kept
         with self.changed:
-            self.refused[why] += message.records if message.number else 1
+            if counted not in self.refused and len(self.refused) >= _MOST_REASONS:
+                counted = "were refused for other reasons"
+            self.refused[counted] += message.records if message.number else 1
         self._is_gone(message)
+        return became
 
     def _is_gone(self, message: Waiting) -> None:
         with self.changed:
@@ -207,15 +223,26 @@ class Spool:
         except OSError as error:
             raise StoreError(f"the spool {self.folder} cannot be written: {error}") from error
 
-    def _bound(self, aside: Path) -> None:
-        """Remove the oldest of what is kept aside where it takes too much."""
-        kept = [(path, _size(path)) for path in _files(aside)]
-        too_much = sum(size for _, size in kept) - self.limit // _MOST_REFUSED
-        for path, size in sorted(kept, key=lambda entry: entry[0].stat().st_mtime_ns):
+    def _set_aside(self, path: Path, aside: Path, most: int) -> bool:
+        """Keep a message aside, for which the oldest there make room; returns whether any had to.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        aside.mkdir(mode=0o700, exist_ok=True)
+        kept = [(other, _size(other)) for other in _files(aside) if other.name != path.name]
+        with contextlib.suppress(FileNotFoundError):  # another process has set it aside
+            path.replace(aside / path.name)
+            os.utime(aside / path.name)  # the order is that in which they were refused
+        too_much = sum(size for _, size in kept) + _size(aside / path.name) - most
+        made_room = too_much > 0
+        for other, size in sorted(kept, key=lambda entry: _changed(entry[0])):
             if too_much <= 0:
-                return
-            path.unlink(missing_ok=True)
+                break
+            with contextlib.suppress(OSError):
+                other.unlink(missing_ok=True)
             too_much -= size
+        return made_room
 
     def _discard(self, writer: str) -> None:
         """Give a folder up; nothing remains of it if it is empty."""
@@ -252,6 +279,15 @@ def spool_folder(address: str, environment: Mapping[str, str] = os.environ, *, p
     if _is_own(_made(shared)) and (folder := _made(shared / name)) is not None:
         return folder
     return Path(tempfile.mkdtemp(prefix="fourfold-"))
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in words.
+
+    >>> size_text(256 << 20), size_text(12_500)
+    ('268 MB', '12 kB')
+    """
+    return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e3:,.0f} kB"
 
 
 def number_of(variable: str, default: float, environment: Mapping[str, str] = os.environ) -> float:
@@ -323,5 +359,12 @@ def _files(folder: Path) -> list[Path]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
     except OSError:
         return 0

@@ -34,7 +34,8 @@ from fourfold.views.asking import Asked
 from fourfold.views.page import Page
 
 View = Callable[[Reader, Asked, float], Page]
-_FORMULA, _NUMBER = r"^[=+@\t\r-]", r"^[+-]?[0-9.]+(e[+-]?[0-9]+)?$"
+_FORMULA = r"^[=+@\t\r\n＝＋＠－-]"  # spreadsheets take the full-width signs for the others
+_NUMBER = r"^[+-]?[0-9.]+(e[+-]?[0-9]+)?$"
 _PROCESSES = 2  # so that a page that takes long does not keep all others waiting
 _WITHIN = 120.0  # seconds for a page; where there was no answer at all for so long, the processes stand still
 _readers: dict[str, Reader] = {}  # of such a process, by project

@@ -35,9 +35,9 @@ _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
 
 
 class Name(Convertor[str]):
-    """Any name in a path: with slashes, with line feeds."""
+    """Any name in a path: with slashes, with line feeds; never none."""
 
-    regex = r"(?s:.*)"
+    regex = r"(?s:.+)"
 
     def convert(self, value: str) -> str:
         """As it is."""
@@ -58,6 +58,7 @@ class Call:
     request: Request
     grant: Grant
     service: Service
+    sends: bool = False  # whether it brings something
 
     async def body(self) -> bytes:
         """What it carries, whole (see ``Limited``).
@@ -93,6 +94,8 @@ class Call:
         else:
             known = await self.service.projects() or [default.project]
         if len(known) > 1:
+            if self.sends:
+                self.service.unnamed.note(self.request, token)
             listed = ", ".join(sorted(known)[:30])
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"name the project, as in ?project=NAME; known: {listed}")
         return known[0]
@@ -157,7 +160,7 @@ class Served(Route):
             return failure(HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.METHOD_NOT_ALLOWED.phrase, allowed)
         try:
             grant = Grant() if endpoint.role is None else await self._service.access.grant(request, endpoint.role)
-            return await endpoint.handler(Call(request, grant, self._service))
+            return await endpoint.handler(Call(request, grant, self._service, endpoint.role is Role.INGEST))
         except Refused as refused:
             return failure(refused.status, str(refused), refused.headers)
         except FourfoldError as error:

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 
 from fourfold.config import Settings
-from fourfold.log import Inbox, open_inbox, state_at, store_folder
+from fourfold.log import Inbox, Quarantine, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
 from fourfold.serve.answering import Answering, Question, answer
@@ -14,6 +14,7 @@ from fourfold.serve.collector.committing import Committer
 from fourfold.serve.known import Known
 from fourfold.serve.lookups import Lookups
 from fourfold.serve.remembered import Remembered
+from fourfold.serve.unnamed import Noted
 from fourfold.state import Database, open_state
 
 _CLOSE_WITHIN = 5.0  # seconds for the connections to the state: one that stands still keeps no server from its end
@@ -51,6 +52,7 @@ class Service:
         self.known = Known(self.database, self.lookups)
         self.access = Access(self.known, open_to_all=reach.local)
         self.answers = Remembered()
+        self.unnamed = Noted(Quarantine(self.folder / "quarantine"))
         self.answering: Answering | None = None
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()

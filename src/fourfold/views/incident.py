@@ -150,7 +150,7 @@ def _changes(reader: Reader, incident: Incident) -> list[tuple[float, str, str, 
                 continue
             changed = forms.changes(before, run)
             if run.status in (RunStatus.FAILED, RunStatus.LOST) and before.status is RunStatus.SUCCEEDED:
-                changed.append(f"{run.status.value}: {(run.error or 'no error').splitlines()[-1]}")
+                changed.append(run.outcome)
             if changed:
                 where = forms.where(Where(component=component))
                 found.append((at, f"{component}: {', '.join(changed)}", "run", where))

@@ -115,8 +115,7 @@ def _changed(newest: dict[str, list[Run]], active: list[Incident]) -> dict[Place
                 ]
         last = several[-1]
         if last.status in (RunStatus.FAILED, RunStatus.LOST):
-            error = (last.error or "no error").splitlines()[-1]
-            told.append({"what": f"the newest run {last.status.value}: {error}", "at": iso(_at(last)), "run": last.id})
+            told.append({"what": f"the newest run {last.outcome}", "at": iso(_at(last)), "run": last.id})
         if told:
             found["component", component] = told[-20:]
     return found

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from fourfold.errors import InputError, suggest
 from fourfold.model.access import Role
+from fourfold.serve.access import Refused
 from fourfold.serve.answering import Question, View
 from fourfold.serve.api.parameters import FORMAT, LIST, PROJECT
 from fourfold.serve.routes import Call, Endpoint, Parameter
@@ -76,12 +77,16 @@ def segments(call: Call, path: str) -> dict[str, str]:
     >>> call = SimpleNamespace(request=SimpleNamespace(scope={"raw_path": b"/api/columns/a%2Fb/c%20d"}))
     >>> segments(call, "/api/columns/{stream:name}/{column:name}")
     {'stream': 'a/b', 'column': 'c d'}
+
+    Raises:
+        Refused: there are more names, or fewer.
     """
     raw = call.request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
     wanted = path.strip("/").split("/")
-    given = raw.strip("/").split("/")[-len(wanted) :]
-    if len(given) < len(wanted):
-        raise InputError(f"{raw[:200]!r} is none of our addresses: {path}")
+    given = raw.removeprefix("/").split("/")
+    if len(given) != len(wanted):
+        text = f"{raw[:200]!r} is none of our addresses: {path}, where a slash of a name is %2F"
+        raise Refused(HTTPStatus.NOT_FOUND, text)
     return {
         name.strip("{}").partition(":")[0]: unmarked(urllib.parse.unquote(text, errors="replace"))
         for name, text in zip(wanted, given, strict=True)

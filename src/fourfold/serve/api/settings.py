@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from importlib import metadata
 from typing import Any
 
@@ -21,8 +19,8 @@ from fourfold.model import seconds
 from fourfold.model.access import Role
 from fourfold.query.reader import Reader
 from fourfold.reports.problems import problems
-from fourfold.serve.access import Refused
 from fourfold.serve.api.answers import THREADS, project_of
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.routes import Call, answered
 from fourfold.state import tokens
 from fourfold.state.objectives import listed
@@ -97,20 +95,12 @@ def _channels(declared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 async def decide(call: Call) -> Response:
     """Acknowledge, snooze, dismiss or confirm an incident; the body says why, and until when: {"reason", "until"}."""
-    body = b""
-    async for part in call.request.stream():
-        body += part
-        if len(body) > _LONGEST:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {_LONGEST:,} bytes")
-    decision = functools.partial(_decide, call, await project_of(call), _fields(body))
+    decision = functools.partial(_decide, call, await project_of(call), _fields(await call.body()))
     return await anyio.to_thread.run_sync(decision, limiter=_DECIDING)
 
 
 def _fields(body: bytes) -> tuple[str, str]:
-    try:
-        found = json.loads(body or b"{}")
-    except ValueError as error:
-        raise InputError(f"the body is no JSON: {error}") from error
+    found = parsed_json(body or b"{}", most=_LONGEST)
     if not isinstance(found, dict) or any(not isinstance(found.get(name, ""), str) for name in ("reason", "until")):
         raise InputError('give an object such as {"reason": "a holiday", "until": "2d"}')
     return found.get("reason", ""), found.get("until", "")

@@ -12,6 +12,7 @@ from fourfold.integrations.cloudevents import BATCHED, STRUCTURED, Event, binary
 from fourfold.model import limits
 from fourfold.model.access import Role
 from fourfold.sdk.record import Record
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.collector import schemas
 from fourfold.serve.collector.gathering import Given
 from fourfold.serve.collector.records import (
@@ -20,7 +21,6 @@ from fourfold.serve.collector.records import (
     commit_all,
     not_served,
     once,
-    parsed_json,
     taken,
 )
 from fourfold.serve.routes import Call, Endpoint, Parameter

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from fourfold.errors import InputError
 from fourfold.integrations.openlineage import run_of
 from fourfold.model.access import Role
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.collector import schemas
-from fourfold.serve.collector.records import parsed_json
 from fourfold.serve.collector.runs import report
 from fourfold.serve.routes import Call, Endpoint, answered
 

@@ -24,6 +24,7 @@ from fourfold.model.access import Role
 from fourfold.sdk.record import Record
 from fourfold.sdk.sender import stream_name
 from fourfold.serve.access import Refused
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.collector import schemas
 from fourfold.serve.collector.gathering import Given
 from fourfold.serve.routes import Call, Endpoint, Parameter, answered
@@ -69,23 +70,6 @@ def taken(several: Sequence[Given]) -> Response:
 def once(*parts: str) -> str:
     """A name under which something counts once, of a bounded length."""
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
-
-
-def parsed_json(content: bytes, what: str = "the body") -> Any:
-    """JSON as plain values.
-
-    Raises:
-        InputError: it is none.
-        Refused: it is too large.
-    """
-    if len(content) > limits.JSON:
-        text = f"{what} has {len(content):,} bytes of JSON; send at most {limits.JSON:,} at once"
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise InputError(f"{what} is no JSON: {reason}") from error
 
 
 def check_names(names: Sequence[str]) -> None:

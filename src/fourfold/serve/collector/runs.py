@@ -15,8 +15,8 @@ from fourfold.log import messages
 from fourfold.log.wire import written
 from fourfold.model import Artifact, Run, RunStatus, limits
 from fourfold.model.access import Role
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.collector import schemas
-from fourfold.serve.collector.records import parsed_json
 from fourfold.serve.routes import Call, Endpoint, answered
 
 _MOST = 10_000  # runs of a request

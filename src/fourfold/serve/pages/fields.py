@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from http import HTTPStatus
 from typing import Any
 
-from fourfold.serve.access import Refused
+from fourfold.errors import InputError
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.routes import Call
 
 _LONGEST = 4_096  # bytes
@@ -16,17 +15,13 @@ async def fields_of(call: Call, example: str) -> dict[str, Any]:
     """The fields of a request's body; ``example`` is told to who sends something else.
 
     Raises:
-        Refused: it is too long, or no JSON object.
+        Refused: it is too long.
+        InputError: it is no JSON object.
     """
-    content = b""
-    async for chunk in call.request.stream():
-        content += chunk
-        if len(content) > _LONGEST:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"this request may have {_LONGEST} bytes")
     try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
+        fields = parsed_json(await call.body(), most=_LONGEST)
+    except InputError:
         fields = None
     if not isinstance(fields, dict):
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"send {example}")
+        raise InputError(f"send {example}")
     return fields

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fourfold.model import Run, RunStatus
 from fourfold.model.incident import Finding, Severity
+from fourfold.model.run import UNEXPLAINED
 from fourfold.watch.runs.history import FEW, History
 from fourfold.watch.runs.telling import about, times
 
@@ -68,7 +69,7 @@ def _streak(ended: Sequence[Run]) -> list[Run]:
 
 def _failing(streak: Sequence[Run], before: Sequence[Run]) -> Finding:
     usual = _share(before)
-    why = "its process ended without a word" if streak[-1].status is RunStatus.LOST else str(raised(streak[-1].error))
+    why = _why(streak[-1])
     name = streak[-1].component
     how = "was lost" if streak[-1].status is RunStatus.LOST else "failed"
     if not before:
@@ -93,7 +94,7 @@ def _flaky(ended: Sequence[Run]) -> list[Finding]:
     if len(bad) < 3 or len(recent) < RECENT or share < 0.2 or _tail(len(bad), len(recent), _share(before)) > 0.001:
         return []
     severity = Severity.TICKET if share >= 0.5 else Severity.NOTICE
-    said = f"{bad[0].component} failed in {len(bad)} of its last {times(len(recent))}: {raised(bad[-1].error)}"
+    said = f"{bad[0].component} failed in {len(bad)} of its last {times(len(recent))}: {_why(bad[-1])}"
     first = ended.index(bad[0])
     return [
         about("failed_run", bad, ended[first - 1] if first else None, said, severity, value=share,
@@ -113,8 +114,13 @@ def _repeated(history: History, name: str, ended: Sequence[Run], now: float) -> 
     last, earlier = bad[-1], [i for i in bad if ended[i].started < ended[bad[-1]].started - known.gap]
     if not 0 <= now - ended[last].started < known.gap or last < 2 * FEW or len(earlier) > _RARE * last:
         return []
-    said = f"{name} failed, and has succeeded since: {raised(ended[last].error)}"
+    said = f"{name} failed, and has succeeded since: {_why(ended[last])}"
     return [about("failed_run", [ended[last]], ended[last - 1], said, Severity.NOTICE, value=0.0, expected=0.0)]
+
+
+def _why(run: Run) -> str:
+    """Why a run failed or was lost, as far as anybody said."""
+    return str(raised(run.error)) or UNEXPLAINED[run.status]
 
 
 def _share(before: Sequence[Run]) -> float:
