@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from fourfold.config import FILE, Settings
+from fourfold.config import Settings
 from fourfold.engine import check_expression
 from fourfold.errors import InputError, StoreError, UnknownNameError, suggest
 from fourfold.ingest import from_file
@@ -137,7 +137,8 @@ class FileDeclared:
             return
         settings = self._settings
         with closing(Store(place_to_ask(settings), settings.project)) as store:
-            project = from_file.project_of(settings, [] if settings.named_by == FILE else projects(store))
+            known = store.reader.database.recall(catalogue.projects) if settings.named_by else []
+            project = from_file.project_of(settings, known) or from_file.project_of(settings, projects(store))
             if project is not None:
                 store.writer.declare(settings, project)
                 self._done = True

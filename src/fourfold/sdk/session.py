@@ -248,6 +248,9 @@ def init(
 ) -> Session:
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
+    It declares the tasks and objectives of fourfold.toml that are new there, or were changed since they were declared
+    last.
+
     Args:
         store: a folder, a bucket ("s3://…") or a collector ("https://…"); else FOURFOLD_STORE, else fourfold.toml's
             ``store``, else ".fourfold".
