@@ -99,6 +99,27 @@ def test_a_server_declares_what_is_in_the_file_once() -> None:
     assert list(declared()[1]) == ["good", "quick"]
 
 
+def test_whatever_the_file_declares_is_the_same_when_it_is_read_again() -> None:
+    write(
+        LOANS,
+        f"{APPROVED}threshold = 0.25\npositive = 'yes'\nversion = 'model'\nhorizon = '2w'\n"
+        "slices = ['region', ['region', 'kind'], {column = 'amount', buckets = 4}, {name = 'big', sql = 'amount>5'}]\n"
+        "values = {true_positive = 10, false_positive = -1.5}",
+        "[task.class]\nprediction = 'a.b'\nlabel = 'c.d'\nkind = 'multiclass'\nclasses = ['x', 'y']\n"
+        "probabilities = 'p'\nvalues = {x = {y = 2}}",
+        "[task.rank]\nprediction = 'a.b'\nlabel = 'c.d'\nkind = 'ranking'\nquery = 'q'\ncutoffs = [10, 3]",
+        "[task.act]\nprediction = 'a.b'\nlabel = 'c.d'\nkind = 'decision'\noutcome = 'e.f'",
+        f"{GOOD}window = 'month'\nby = ['region']\ngoal = '99 %'\nestimates = true\nowner = 'ñ'",
+        "[objective.'a.b [c] ]']\ntarget = \"duration(train, q=0.9) <= '1h'\"",
+    )
+    assert serve() == 6
+    found = config.load()
+    tasks, aims = declared()
+    assert tasks == {task.name: task for task in found.tasks}
+    assert aims == {objective.name: objective for objective in found.objectives}
+    assert serve() == 0
+
+
 @pytest.mark.parametrize("name", ["fold", "check", "watch"])
 def test_who_counts_or_judges_declares_it_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     fill("loans")
