@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import runpy
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 
 import fourfold as ff
 from fourfold.sdk import session as session_module
+from tests.collectors import collector
+from tests.test_cli import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +57,30 @@ def test_the_readmes_example_runs_and_answers() -> None:
     names: dict[str, object] = {}
     exec(compile(code("README.md"), "README.md", "exec"), names)
     assert "recall" in repr(names["answer"])
+
+
+@pytest.mark.services
+def test_a_service_of_another_language_gets_a_task_as_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8").partition("## Tasks and objectives")[2]
+    declared, typed = re.findall(r"```(?:toml|sh)\n(.*?)```", part, re.DOTALL)[:2]
+    (tmp_path / "fourfold.toml").write_text(declared, encoding="utf-8")
+    state = {name: os.environ[name] for name in ("FOURFOLD_STATE",) if name in os.environ}
+    with collector(tmp_path / ".fourfold", environment=state) as (_, address):
+        sent = [line for line in typed.splitlines() if line.startswith("curl ")]
+        for line in sent:
+            asked = ["sh", "-ec", line.replace("http://127.0.0.1:4404", address)]
+            said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+            assert said == '{"taken":1,"rejected":[]}'
+        assert len(sent) == 2
+    command = re.search(r"^fourfold (metrics [^#]*)", typed, re.MULTILINE)
+    assert command is not None
+    code, out, err = run(capsys, None, *command[1].split())
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        line.removeprefix("#").split() for line in typed.splitlines()[-2:]
+    ]
 
 
 def test_the_reference_is_written_from_the_docstrings() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from fourfold.config import Settings
 from fourfold.engine import check_expression
 from fourfold.errors import InputError, StoreError, UnknownNameError, suggest
+from fourfold.ingest import from_file
 from fourfold.ingest.writer import Writer
 from fourfold.log import StorePath, store_folder
 from fourfold.model import Address, Place
@@ -112,6 +113,35 @@ def projects_to_fold(settings: Settings) -> tuple[Place, list[str]]:
     place = place_to_ask(settings)
     with closing(Store(place, settings.project)) as store:
         return place, [project_to_ask(store, settings)] if settings.named_by else projects(store)
+
+
+class FileDeclared:
+    """What fourfold.toml declares, declared once by a process that counts or judges: it has read the file once, too.
+
+    Raises:
+        ConfigError: it cannot be declared.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from_file.check(settings)
+        self._settings = settings
+        self._done = not (settings.tasks or settings.objectives)
+
+    def once(self) -> None:
+        """Declare it, if this was not done: where there is a store, and the project is known or the file names it.
+
+        Raises:
+            StoreError: there is no store, or it cannot be used.
+        """
+        if self._done:
+            return
+        settings = self._settings
+        with closing(Store(place_to_ask(settings), settings.project)) as store:
+            known = store.reader.database.recall(catalogue.projects) if settings.named_by else []
+            project = from_file.project_of(settings, known) or from_file.project_of(settings, projects(store))
+            if project is not None:
+                store.writer.declare(settings, project)
+                self._done = True
 
 
 def project_to_examine(settings: Settings) -> tuple[Place, str]:

@@ -13,7 +13,7 @@ from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_j
 from fourfold.cli.screen import Words, console
 from fourfold.errors import InputError
 from fourfold.model import Severity
-from fourfold.store import open_project
+from fourfold.store import FileDeclared, open_project
 from fourfold.watch.check import Checked, check
 from fourfold.watch.notify import channels
 from fourfold.watch.notify.outbox import deliver
@@ -40,6 +40,7 @@ def command(
     settings = settings_of(store, project)
     watched = watch_settings(settings.watch)
     made = channels(watched.notify)
+    FileDeclared(settings).once()
     with closing(open_project(settings)) as opened:
         now = time.time()
         checked = check(opened, watched, now)

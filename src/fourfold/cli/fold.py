@@ -18,7 +18,7 @@ from fourfold.engine import MASTER
 from fourfold.errors import ConfigError
 from fourfold.model import SPARK
 from fourfold.reports.problems import Problem, uncountable
-from fourfold.store import Store, projects_to_fold
+from fourfold.store import FileDeclared, Store, projects_to_fold
 
 
 def command(
@@ -44,13 +44,15 @@ def command(
         if settings.engine != SPARK:
             raise ConfigError(f"--master={master!r} is for Spark: give --engine spark too")
         os.environ[MASTER] = master
+    declared = FileDeclared(settings)
     if every is None:
+        declared.once()
         projects_to_fold(settings)  # reports errors before a progress bar appears
         with _progress(json) as report:
             failed = _count(settings, report)
         _tell(failed, json)
     else:
-        _count_for_ever(settings, interval_of(every, "--every"), json)
+        _count_for_ever(settings, declared, interval_of(every, "--every"), json)
 
 
 def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]:
@@ -65,12 +67,13 @@ def _count(settings: Settings, report: Callable[[float], None]) -> list[Problem]
     return failed
 
 
-def _count_for_ever(settings: Settings, seconds: int, json: bool) -> None:
+def _count_for_ever(settings: Settings, declared: FileDeclared, seconds: int, json: bool) -> None:
     """Count every so many seconds until a signal comes; say what cannot be counted when that changes."""
     told = ""
 
     def count(report: Callable[[float], None]) -> None:
         nonlocal told
+        declared.once()
         failed = _count(settings, report)
         news = "\n".join(problem.message for problem in failed)
         if json or news != told:

@@ -16,6 +16,7 @@ from fourfold.cli.grid import Column, Grid, right, spare, squeezed
 from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json, settings_of
 from fourfold.cli.render import number
 from fourfold.cli.screen import Words, console
+from fourfold.config import FILE
 from fourfold.errors import ConfigError, InputError
 from fourfold.integrations import openslo
 from fourfold.log import store_folder
@@ -54,6 +55,9 @@ def command(
         report(opened.caught_up(), time.time(), [remove])  # fails if there is none
         _session(store, project).withdraw(remove)
         console().print(Words(f"{remove} is withdrawn."))
+        if any(objective.name == remove for objective in settings_of(store, project).objectives):
+            what = f"{FILE} declares it too: remove [objective.{remove}] there, or it is declared again."
+            console().print(Words(what, style="yellow"))
     elif export is not None:
         _export(opened, export, name)
     else:

@@ -12,6 +12,7 @@ import typer
 from fourfold.cli.options import ProjectOption, StoreOption, settings_of
 from fourfold.cli.screen import Words, console
 from fourfold.errors import ConfigError, InputError
+from fourfold.ingest import from_file
 from fourfold.serve.service import LOOPBACK, Reach, Service
 from fourfold.state import tokens
 
@@ -50,6 +51,7 @@ def command(
         from fourfold.watch.settings import watch_settings
 
         watch_settings(settings.watch)  # a wrong setting is told at once
+    from_file.check(settings)
     service = Service(settings, Reach(LOOPBACK | names, local, secure))
     if not local and not service.database.recall(tokens.listed):
         service.close()
@@ -57,6 +59,7 @@ def command(
             f"--host {host}: others could reach it, and no token was made yet; make one first, with 'fourfold tokens "
             "--add NAME --role admin'"
         )
+    service.declare()
     from fourfold.serve.children import COUNT, WATCH
     from fourfold.serve.server import run  # only this command loads the server
 

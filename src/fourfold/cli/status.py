@@ -12,9 +12,10 @@ from rich.rule import Rule
 from fourfold.cli.grid import Grid, right, squeezed, wide
 from fourfold.cli.incidents import moment_of, severity_of
 from fourfold.cli.objectives import draw as draw_objectives
-from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, open_store, print_json
+from fourfold.cli.options import JsonOption, ProjectOption, StoreOption, print_json, settings_of
 from fourfold.cli.render import ago, duration, health, number, rate, sparkline
 from fourfold.cli.screen import Words, console
+from fourfold.ingest import from_file
 from fourfold.metrics import parse
 from fourfold.model import Finding, Incident, Status, percent
 from fourfold.query.reader import Reader
@@ -24,6 +25,7 @@ from fourfold.reports.joins import Join
 from fourfold.reports.problem import Problem
 from fourfold.reports.status import StatusReport, status
 from fourfold.reports.tasks import TaskView
+from fourfold.store import open_project
 from fourfold.watch.incidents import incidents
 from fourfold.watch.objectives import ObjectiveView, report
 from fourfold.watch.rows import row
@@ -33,7 +35,9 @@ _FINDINGS = 4  # of an incident that are shown besides the first
 
 def command(store: StoreOption = None, project: ProjectOption = None, json: JsonOption = False) -> None:
     """Show incidents and objectives, the pipeline, its components' health, and each task's metrics over time."""
-    view = overview(open_store(store, project).caught_up(), time.time())
+    settings = settings_of(store, project)
+    reader = open_project(settings).caught_up()
+    view = overview(reader, time.time(), from_file.unknown(settings, reader.project, reader.database))
     if json:
         print_json([view.to_row()])
     else:
@@ -42,12 +46,16 @@ def command(store: StoreOption = None, project: ProjectOption = None, json: Json
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """All that the screen shows: what is wrong first, then how everything stands."""
+    """All that the screen shows: what is wrong first, then how everything stands.
+
+    ``undeclared`` are the sections of fourfold.toml that declare what the store does not know.
+    """
 
     reader: Reader
     incidents: Sequence[Incident]
     objectives: Sequence[ObjectiveView]
     status: StatusReport
+    undeclared: Sequence[str] = ()
 
     def to_row(self) -> dict[str, object]:
         """For programs."""
@@ -55,9 +63,9 @@ class Overview:
         return {"incidents": [row(incident) for incident in self.incidents], "objectives": self.objectives, **parts}
 
 
-def overview(reader: Reader, now: float) -> Overview:
+def overview(reader: Reader, now: float, undeclared: Sequence[str] = ()) -> Overview:
     """What is wrong, by the newest check, and how everything stands."""
-    return Overview(reader, incidents(reader, active=True), report(reader, now), status(reader))
+    return Overview(reader, incidents(reader, active=True), report(reader, now), status(reader), undeclared)
 
 
 def draw(shown: Overview, out: Console) -> None:
@@ -67,7 +75,12 @@ def draw(shown: Overview, out: Console) -> None:
         _section(out, "incidents", Group(*(part for i in shown.incidents for part in _incident(i))))
     if shown.objectives:
         draw_objectives(shown.objectives, out)
-    if not view.components and not view.tasks:
+    if shown.undeclared:
+        sections = ", ".join(f"[{section}]" for section in shown.undeclared)
+        out.print(Words(f"fourfold.toml declares {sections}, which the store does not know yet."))
+        out.print("[bold]fourfold serve[/], [bold]fold[/], [bold]check[/] and [bold]watch[/] declare what it says,")
+        out.print("when they start in its folder; so does a Python process that logs there.\n")
+    elif not view.components and not view.tasks:
         out.print("No component has run and no task is declared yet; [bold]fourfold streams[/] shows what is logged.")
         out.print("Put [bold]@ff.component[/] above a function and call it, declare an [bold]ff.task[/], or run")
         out.print("[bold]fourfold demo[/] to see a pipeline being monitored.\n")

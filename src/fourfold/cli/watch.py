@@ -23,7 +23,7 @@ from fourfold.query.counts import totals
 from fourfold.query.reader import Reader
 from fourfold.reports.streams import spans
 from fourfold.state import catalogue, notices
-from fourfold.store import Store, open_project
+from fourfold.store import FileDeclared, Store, open_project
 from fourfold.watch.lifecycle import News
 from fourfold.watch.notify import Channel, channels
 from fourfold.watch.notify.message import FIRING
@@ -67,12 +67,14 @@ def command(
     """
     settings = settings_of(store, project)
     made = channels(settings.watch.get("notify", {}))  # a wrong setting is told at once
+    declared = FileDeclared(settings)
     columns = [_column(text) for text in histogram or ()]
     seconds = interval_of(every, "--every")
     board = Board(seconds + _PATIENCE)
 
     def work(report: Callable[[float], None]) -> None:
         report(0.0)
+        declared.once()
         watched = watch_once(_check, _stand, settings, made, columns, time.time(), quiet=as_json)
         board.show(families(watched))
 

@@ -23,6 +23,7 @@ __all__ = [
     "CUTOFFS",
     "DEFAULT_PROJECT",
     "DEFAULT_STORE",
+    "FILE",
     "IN_PYTHON",
     "ON_THE_COMMAND_LINE",
     "PLAUSIBLE",
@@ -36,10 +37,11 @@ __all__ = [
     "make_objective",
     "make_task",
     "seconds_of",
+    "section_of",
 ]
 T = TypeVar("T")
 
-DEFAULT_STORE, DEFAULT_PROJECT = ".fourfold", "default"
+DEFAULT_STORE, DEFAULT_PROJECT, FILE = ".fourfold", "default", "fourfold.toml"
 _DATABASES = ("postgresql://", "postgresql+psycopg://")
 IN_PYTHON, ON_THE_COMMAND_LINE = "ff.init({}=...)", "--{}"  # how a setting is given
 PLAUSIBLE = Plausible()
@@ -90,7 +92,7 @@ def load(
             name.
     """
     environment = os.environ if environment is None else environment
-    declared = _read(file if file is not None else Path("fourfold.toml"))
+    declared = _read(file if file is not None else Path(FILE))
     tasks = _declared(declared, "task", make_task, ("prediction", "label"))
     objectives = _declared(declared, "objective", make_objective, ("target",))
     retention = _retention(declared.pop("stream", {}))
@@ -128,7 +130,7 @@ def _chosen(
         return given, option.format(setting)
     if environment.get(variable):
         return environment[variable], variable
-    return declared.get(setting), "fourfold.toml" if setting in declared else ""
+    return declared.get(setting), FILE if setting in declared else ""
 
 
 def _plausible(earliest: tuple[Any, str], ahead: tuple[Any, str]) -> Plausible:
@@ -214,9 +216,20 @@ def _declared(declared: dict[str, Any], section: str, make: Callable[..., T], ne
     sections = declared.pop(section, {})
     found = []
     for name, fields in sections.items() if isinstance(sections, dict) else [("NAME", sections)]:
-        if not isinstance(fields, dict) or not set(needed) <= fields.keys() <= known:
-            raise ConfigError(
-                f"fourfold.toml, [{section}.{name}]: needs {' and '.join(needed)}; may have {sorted(known)}"
-            )
-        found.append(make(name, **fields))
+        where = section_of(section, name)
+        if not isinstance(fields, dict) or not set(needed) <= fields.keys():
+            said = sorted(fields) if isinstance(fields, dict) else repr(fields)
+            raise ConfigError(f"{where}: {said}: needs {' and '.join(needed)}; may have {', '.join(sorted(known))}")
+        if unknown := sorted(fields.keys() - known):
+            said = f"{unknown[0]}={fields[unknown[0]]!r}"
+            raise ConfigError(f"{where}: {said} is unknown; known are {', '.join(sorted(known))}")
+        try:
+            found.append(make(name, **fields))
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {str(error).removeprefix(f'{section} {name!r}: ')}") from error
     return tuple(found)
+
+
+def section_of(section: str, name: str) -> str:
+    """Where fourfold.toml declares something, for messages."""
+    return f"{FILE}, [{section}.{name}]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fourfold.config.values import is_finite, is_text, is_whole, seconds_of
@@ -72,6 +72,9 @@ def make_task(
         raise ConfigError(f"{what}: slices={slices!r} is one text; give a list of columns, as in [{slices!r}]")
     if isinstance(slices, Mapping):
         slices = [{"name": part, "sql": sql} for part, sql in slices.items()]
+    for field, several in (("slices", slices), ("classes", classes), ("cutoffs", cutoffs)):
+        if several is not None and not isinstance(several, Iterable):
+            raise ConfigError(f"{what}: {field}={several!r} is not a list; write {field}=[{several!r}]")
     if kind == "ranking" and not query:
         raise ConfigError(f"{what}: kind='ranking' needs query=, the column of the item's query")
     for cutoff in cutoffs or ():
@@ -160,10 +163,14 @@ def _part(what: str, entry: Any) -> Part:
 
 def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str, str, float], ...]:
     """The worth of each cell of the confusion matrix: by name for a binary task, else predicted → actual."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{what}: values={values!r} is not a mapping of cells to what they are worth")
     found = []
     for key, value in values.items():
         if kind == "binary" and key not in CELLS:
             raise ConfigError(f"{what}: values: {key!r} is not a cell; the cells are {', '.join(CELLS)}")
+        if kind != "binary" and not isinstance(value, Mapping):
+            raise ConfigError(f"{what}: values: {value!r} for {key!r} is not a mapping of actual classes to numbers")
         cells = {CELLS[key]: value} if kind == "binary" else {(key, a): v for a, v in dict(value).items()}
         for (predicted, actual), worth in cells.items():
             if not is_finite(worth):

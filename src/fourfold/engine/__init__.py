@@ -3,7 +3,7 @@
 from fourfold.engine.choice import MASTER, make_engine
 from fourfold.engine.duckdb import DuckDB
 from fourfold.engine.engine import Engine
-from fourfold.engine.expressions import check_expression, columns_of_slice
+from fourfold.engine.expressions import check_expression, check_slices, columns_of_slice
 from fourfold.engine.protocol import Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, TooSlowError
 from fourfold.engine.stopping import StoppedError
 
@@ -20,6 +20,7 @@ __all__ = [
     "StoppedError",
     "TooSlowError",
     "check_expression",
+    "check_slices",
     "columns_of_slice",
     "make_engine",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from fourfold.errors import ConfigError
-from fourfold.model import Dimension
+from fourfold.model import Dimension, Task
 
 _GROWING = {  # functions whose value may have any size, and the arguments that determine it
     "repeat": (1,), "lpad": (1,), "rpad": (1,), "range": (0, 1, 2), "generate_series": (0, 1, 2), "bar": (3,),
@@ -77,6 +77,18 @@ def check_expression(expression: str, whose: str) -> None:
         columns_of(expression)
     except ConfigError as error:
         raise ConfigError(f"{whose}: {error}") from error
+
+
+def check_slices(task: Task, whose: str) -> None:
+    """Reject a task with an invalid expression among its slices; ``whose`` names the task.
+
+    Raises:
+        ConfigError: as ``columns_of``.
+    """
+    for dimension in task.slices:
+        for part in dimension.parts:
+            if part.sql:
+                check_expression(part.sql, f"{whose}: slices")
 
 
 def _parsed(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:

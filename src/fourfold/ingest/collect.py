@@ -34,9 +34,9 @@ from fourfold.log import (
 )
 from fourfold.log.checking import check
 from fourfold.log.inbox import Found
-from fourfold.model import EVERYTHING, Owner, Task
+from fourfold.model import EVERYTHING, Objective, Owner, Task
 from fourfold.model.records import META
-from fourfold.state import Database, StateError, adding, catalogue, objectives, series, taken
+from fourfold.state import Database, StateError, adding, catalogue, in_file, objectives, series, taken
 from fourfold.state.jobs import Job
 
 logger = logging.getLogger("fourfold")
@@ -348,9 +348,10 @@ class Collector:
                         case messages.Runs() | messages.Reported():
                             apart.save(connection, content)
                         case messages.Declared():
-                            declare(connection, content.project, content.task)
+                            if not content.in_file or _is_new(connection, content.project, content.task):
+                                declare(connection, content.project, content.task)
                         case messages.Aimed():
-                            objectives.set_one(connection, content.project, content.name, content.objective)
+                            _aim(connection, content)
                         case messages.Counted():
                             place = content.project, content.stream
                             counted.setdefault(place, []).append((message.table, content))
@@ -437,6 +438,23 @@ def declare(connection: sa.Connection, project: str, task: Task) -> None:
             if Job.from_key(key).owner == Owner.of_task(task.name):
                 catalogue.forget_job(connection, project, key)
     catalogue.set_task(connection, project, task.without_sums)
+
+
+def _aim(connection: sa.Connection, content: messages.Aimed) -> None:
+    """Declare an objective, or withdraw it."""
+    if content.objective is None:
+        in_file.withdraw(connection, content.project, content.name)
+    elif content.in_file and not _is_new(connection, content.project, content.objective):
+        return
+    objectives.set_one(connection, content.project, content.name, content.objective)
+
+
+def _is_new(connection: sa.Connection, project: str, declared: Task | Objective) -> bool:
+    """Whether fourfold.toml says something new by a declaration, which is then noted."""
+    known = in_file.sections(connection, project)
+    if found := in_file.is_new(known, declared):
+        in_file.note(connection, project, {**known, in_file.section(declared): declared.to_json()})
+    return found
 
 
 def _add_counts(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fourfold.log import StorePath
 from fourfold.log.paths import write_whole
 from fourfold.model import Objective, Task
-from fourfold.state import catalogue, objectives
+from fourfold.state import catalogue, in_file, objectives
 
 LOST = (
     "The logs are counted again, with the tasks, objectives and custom metrics declared beside them; runs, incidents "
@@ -24,13 +24,16 @@ Declared = dict[str, Any]
 
 
 def of(connection: sa.Connection, project: str) -> Declared:
-    """What is declared in a project: tasks with their custom metrics, objectives, the streams' keys and times."""
+    """What is declared in a project: tasks with their custom metrics, objectives, the streams' keys and times; and what
+    fourfold.toml declared last.
+    """
     return {
         "format": 1,
         "project": project,
         "tasks": [task.to_json() for task in catalogue.tasks(connection, project).values()],
         "objectives": [objective.to_json() for objective in objectives.listed(connection, project).values()],
         "streams": {name: list(named) for name, named in catalogue.streams(connection, project).items()},
+        "in_file": in_file.sections(connection, project),
     }
 
 
@@ -65,6 +68,8 @@ def restore(connection: sa.Connection, project: str, folder: StorePath, is_logge
         except (TypeError, ValueError, KeyError, AttributeError):
             continue
         objectives.set_one(connection, project, objective.name, objective)
+    if isinstance(noted := declared.get("in_file"), dict) and noted:
+        in_file.note(connection, project, noted)
     streams = declared.get("streams")
     for name, named in streams.items() if isinstance(streams, dict) else ():
         sound = isinstance(named, list) and len(named) == 2 and all(isinstance(n, (str, type(None))) for n in named)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from filelock import Timeout
 
+from fourfold.config import Settings
 from fourfold.engine import make_engine
 from fourfold.errors import StoreError
+from fourfold.ingest import from_file
 from fourfold.ingest.collect import Collector
 from fourfold.ingest.counting import Counter
 from fourfold.ingest.forgetting import Forgetter, Forgotten
@@ -219,6 +221,15 @@ class Writer:
         except Timeout:
             return False
         return True
+
+    def declare(self, settings: Settings, project: str) -> None:
+        """Send what fourfold.toml declares for a project, where that is new; the next round takes it.
+
+        Raises:
+            StoreError: it cannot be sent.
+        """
+        if self.writable:
+            from_file.declare(settings, project, self.database, self._inbox)
 
     def define(self, task: str, sums: Sums, patience: float = math.inf) -> None:
         """Define a custom metric of a task, and count it from the start of the logs (see ``catch_up``)."""

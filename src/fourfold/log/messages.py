@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fourfold.errors import FourfoldError
@@ -101,19 +101,24 @@ class Reported:
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """The declaration of a task."""
+    """The declaration of a task; ``in_file``: in fourfold.toml, which counts where it is new or was changed there."""
 
     project: str
     task: Task
+    in_file: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Aimed:
-    """The declaration of an objective; or, without one, that the objective of this name is no longer wanted."""
+    """The declaration of an objective; or, without one, that the objective of this name is no longer wanted.
+
+    ``in_file`` is that of ``Declared``.
+    """
 
     project: str
     name: str
     objective: Objective | None
+    in_file: bool = False
 
 
 Content = Records | Rejected | Dropped | Counted | Runs | Reported | Declared | Aimed
@@ -173,6 +178,14 @@ def task(project: str, definition: Task) -> Header:
 def objective(project: str, definition: Objective) -> Header:
     """The header of ``Aimed``."""
     return _header("objective", project, name=definition.name, objective=definition.to_json())
+
+
+def of_file(project: str, tasks: Iterable[Task], objectives: Iterable[Objective]) -> Iterator[Header]:
+    """The headers of what fourfold.toml declares (see ``Declared.in_file``)."""
+    for one in tasks:
+        yield {**task(project, one), "in_file": True}
+    for aim in objectives:
+        yield {**objective(project, aim), "in_file": True}
 
 
 def no_objective(project: str, name: str) -> Header:
@@ -321,7 +334,7 @@ def _task(text: str) -> Task:
 def _aimed(header: Mapping[str, Any]) -> Aimed:
     text = header["objective"]
     found = None if text is None else Objective.from_json(json.dumps(encodable(json.loads(text))))
-    return Aimed(_text(header, "project"), _text(header, "name"), found)
+    return Aimed(_text(header, "project"), _text(header, "name"), found, bool(header.get("in_file")))
 
 
 _OF_RUN: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
@@ -350,7 +363,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Content]] = {
     "run": lambda h: _runs(h, [h["run"]]),  # as older versions sent it, two for each run
     "runs": lambda h: _runs(h, [encodable(json.loads(text)) for text in h["runs"]]),
     "reported": lambda h: Reported(_text(h, "project"), tuple(_run(encodable(json.loads(text))) for text in h["runs"])),
-    "task": lambda h: Declared(_text(h, "project"), _task(h["task"])),
+    "task": lambda h: Declared(_text(h, "project"), _task(h["task"]), bool(h.get("in_file"))),
     "objective": _aimed,
 }
 

@@ -178,13 +178,19 @@ class Session(Host):
             ConfigError: an expression of its slices is invalid.
             StoreError: the store's folder cannot be written now.
         """
-        expressions = [part.sql for dimension in task.slices for part in dimension.parts if part.sql]
-        if expressions and find_spec("fourfold.engine") is not None:  # else, the store's own check tells
-            from fourfold.engine import check_expression
-
-            for expression in expressions:
-                check_expression(expression, f"task {task.name!r}: slices")
+        _check_slices(task, f"task {task.name!r}")
         self.sender.send(messages.task(self.project, task))
+
+    def declare_file(self) -> None:
+        """Declare what fourfold.toml does, which counts where it is new or was changed there.
+
+        Raises:
+            ConfigError, StoreError: as of ``declare``.
+        """
+        for task in self.settings.tasks:
+            _check_slices(task, config.section_of("task", task.name))
+        for header in messages.of_file(self.project, self.settings.tasks, self.settings.objectives):
+            self.sender.send(header)
 
     def aim(self, objective: Objective) -> None:
         """Declare an objective.
@@ -242,6 +248,9 @@ def init(
 ) -> Session:
     """Choose where to log and what to ask. Without it, the first call uses the environment and fourfold.toml.
 
+    It declares the tasks and objectives of fourfold.toml that are new there, or were changed since they were declared
+    last.
+
     Args:
         store: a folder, a bucket ("s3://…") or a collector ("https://…"); else FOURFOLD_STORE, else fourfold.toml's
             ``store``, else ".fourfold".
@@ -273,10 +282,7 @@ def init(
     ending.do_first(_terminated)
     if previous is not None:
         previous.close()
-    for declared in settings.tasks:
-        _session.declare(declared)
-    for objective in settings.objectives:
-        _session.aim(objective)
+    _session.declare_file()
     return _session
 
 
@@ -323,6 +329,14 @@ def flush() -> None:
 
 
 _session: Session | None = None
+
+
+def _check_slices(task: Task, whose: str) -> None:
+    has_sql = any(part.sql for dimension in task.slices for part in dimension.parts)
+    if has_sql and find_spec("fourfold.engine") is not None:  # else, the store's own check tells
+        from fourfold.engine import check_slices
+
+        check_slices(task, whose)
 
 
 def _terminated(number: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 
-from fourfold.config import Settings
+from fourfold.config import FILE, Settings
+from fourfold.errors import StoreError
+from fourfold.ingest import from_file
 from fourfold.log import Inbox, Quarantine, open_inbox, state_at, store_folder
 from fourfold.query.reader import Reader
 from fourfold.serve.access import Access
@@ -15,8 +18,9 @@ from fourfold.serve.known import Known
 from fourfold.serve.lookups import Lookups
 from fourfold.serve.remembered import Remembered
 from fourfold.serve.unnamed import Noted
-from fourfold.state import Database, open_state
+from fourfold.state import Database, catalogue, open_state
 
+logger = logging.getLogger("fourfold")
 _CLOSE_WITHIN = 5.0  # seconds for the connections to the state: one that stands still keeps no server from its end
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -56,6 +60,24 @@ class Service:
         self.answering: Answering | None = None
         self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
+
+    def declare(self) -> None:
+        """Declare what fourfold.toml does; one that cannot be sent now, as to a full disk, keeps nobody from coming."""
+        settings, known = self.settings, self.database.recall(catalogue.projects)
+        if not (settings.tasks or settings.objectives):
+            return
+        project = from_file.project_of(settings, known, may_be_new=True)
+        if project is None:
+            logger.warning(
+                "%s declares tasks or objectives and names no project, and the store holds several: %s. Name one, "
+                "such as project = %r, there", FILE, ", ".join(known), known[0],
+            )  # fmt: skip
+            return
+        try:
+            from_file.declare(settings, project, self.database, self.inbox)
+        except StoreError as error:
+            logger.warning("%s; it is declared at the next start", error)
+        from_file.tell_overruled(settings, project, self.database)
 
     async def projects(self) -> list[str]:
         """The projects of the store, as they were a moment ago.

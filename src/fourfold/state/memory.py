@@ -1,4 +1,4 @@
-"""What the watch remembers from one check to the next, such as a detector's history: bytes, under a name."""
+"""What is remembered from one time to the next, such as a detector's history by the watch: bytes, under a name."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ incident = Table(  # ``state`` and the times stand in the definition too; they a
     Index("ix_incident_state", "project", "state"),
 )
 
-memory = Table(  # what the watch remembers from one check to the next, such as a detector's history
+memory = Table(  # what is remembered: a detector's history, what fourfold.toml declared last
     "memory",
     metadata,
     Column("project", String, primary_key=True),
