@@ -61,7 +61,7 @@ function Filled({ data, charts }: { data: Data; charts: Record<string, ChartSpec
             label="tasks"
             rows={data.tasks}
             id={(row) => row.name}
-            empty={<>No task is declared: <code>ff.task(…)</code> joins predictions with labels.</>}
+            empty={<>No task is declared: <code>ff.task(…)</code>, or a section <code>[task.NAME]</code> of fourfold.toml, joins predictions with labels.</>}
             columns={[
               { head: "Task", cell: (row) => <A href={row.href}><Name text={row.name} /></A> },
               { head: "Kind", class: "fit quiet", cell: (row) => words(row.kind) },

@@ -22,7 +22,7 @@ export function Tasks() {
               rows={data.tasks.flatMap((task) => task.metrics.map((metric, i) => ({ task, metric, first: i === 0 })))}
               id={(row) => `${row.task.name}:${row.metric.metric}`}
               tone={(row) => (row.first ? "row-first" : "row-more")}
-              empty={<>No task is declared: <code>ff.task(…)</code> joins predictions with labels.</>}
+              empty={<>No task is declared: <code>ff.task(…)</code>, or a section <code>[task.NAME]</code> of fourfold.toml, joins predictions with labels.</>}
               columns={[
                 { head: "Task", order: "name", cell: (row) => row.first && <A href={row.task.href}><Name text={row.task.name} /></A> },
                 { head: "Kind", order: "kind", class: "fit quiet", cell: (row) => row.first && words(row.task.kind) },
