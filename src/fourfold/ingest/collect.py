@@ -332,11 +332,13 @@ class Collector:
                 for message, content in received:
                     match content:
                         case messages.Runs():
+                            came = _came(message)
                             for run in content.runs:
-                                runs.save(connection, content.project, run)
+                                runs.save(connection, content.project, run.as_of(came))
                         case messages.Reported():
+                            came = _came(message)
                             for run in content.runs:
-                                runs.report(connection, content.project, run)
+                                runs.report(connection, content.project, run.as_of(came))
                         case messages.Declared():
                             declare(connection, content.project, content.task)
                         case messages.Aimed():
@@ -446,6 +448,15 @@ def _with_known_versions(
 
 def _shape(binning: Binning) -> tuple[float, float, int]:
     return binning.centre, binning.scale, binning.bits
+
+
+def _came(message: Message) -> float:
+    """When a message came, in seconds since 1970: where its file was put, whatever the clock of who sent it says."""
+    now = time.time()
+    try:
+        return now if message.path is None else min(message.path.stat().st_mtime, now)
+    except (OSError, BucketError):
+        return now
 
 
 def _size(path: StorePath) -> int:
