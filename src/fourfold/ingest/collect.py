@@ -454,9 +454,10 @@ def _came(message: Message) -> float:
     """When a message came, in seconds since 1970: where its file was put, whatever the clock of who sent it says."""
     now = time.time()
     try:
-        return now if message.path is None else min(message.path.stat().st_mtime, now)
+        put = 0.0 if message.path is None else message.path.stat().st_mtime
     except (OSError, BucketError):
-        return now
+        put = 0.0
+    return min(put, now) if put > 0 else now
 
 
 def _size(path: StorePath) -> int:
