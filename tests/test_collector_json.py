@@ -18,7 +18,7 @@ from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
 from fourfold.integrations.cloudevents import structured
 from fourfold.log.wire import parsed
-from fourfold.model import Run, RunStatus
+from fourfold.model import Run, RunStatus, limits
 from fourfold.model.access import Role
 from fourfold.model.records import BATCH, LOG_TIME, META
 from fourfold.sdk.record import Record
@@ -186,6 +186,20 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(served: Served, path: s
     assert answer.status_code in (404, 422), answer.text
     assert answer.json()["error"]["message"]
     assert not served.service.inbox.files()
+
+
+@pytest.mark.parametrize("path", [RECORDS, "/v1/runs", "/v1/events", "/api/v1/lineage"])
+def test_a_project_may_have_any_name_that_is_no_longer_than_others(served: Served, path: str) -> None:
+    run = {"id": "1", "component": "train"}
+    event = {"run": {"runId": "1"}, "job": {"namespace": "a", "name": "b"}, "eventTime": "2024-05-01T12:00:00Z"}
+    cloud = {"specversion": "1.0", "id": "1", "source": "x", "type": "t", "data": {"n": 1}}
+    body = {RECORDS: {"n": 1}, "/v1/runs": run, "/v1/events": cloud, "/api/v1/lineage": event}[path]
+    kind = {"Content-Type": "application/cloudevents+json" if path == "/v1/events" else "application/json"}
+    for length, taken in ((limits.NAME, True), (limits.NAME + 1, False)):
+        answer = served.client.post(f"{path}?project={'p' * length}", content=json.dumps(body), headers=kind)
+        assert answer.is_success if taken else answer.status_code == 422, answer.text
+    assert "16,384 are possible" in answer.json()["error"]["message"]
+    assert len(served.service.inbox.files()) == 1
 
 
 def test_a_stream_may_have_any_name(served: Served) -> None:

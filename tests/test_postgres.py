@@ -7,11 +7,13 @@ import itertools
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -485,7 +487,7 @@ def test_a_move_killed_anywhere_has_changed_nothing_and_is_run_again(
     target.close()
 
 
-def test_nobody_folds_during_a_move_and_the_wrong_places_are_refused(tmp_path: Path, address: str) -> None:
+def test_nobody_folds_or_decides_during_a_move_and_the_wrong_places_are_refused(tmp_path: Path, address: str) -> None:
     plain = filled(tmp_path / "store")
     source, target = open_state("", Path(plain.store)), open_state(address, Path(plain.store))
     taken = []
@@ -497,6 +499,9 @@ def test_nobody_folds_during_a_move_and_the_wrong_places_are_refused(tmp_path: P
             with pytest.raises(Timeout):
                 database.lock(name).acquire(0.0)
             taken.append(name)
+        another = sqlite3.connect(Path(plain.store) / "state.db", timeout=0.0)
+        with closing(another), pytest.raises(sqlite3.OperationalError, match="locked"):
+            another.execute("BEGIN IMMEDIATE")
 
     move(source, target, look)
     assert taken

@@ -9,6 +9,7 @@ import pytest
 
 import fourfold as ff
 from fourfold import config
+from fourfold.model import limits
 from fourfold.sdk import session as sdk_session
 from fourfold.store import Store
 from tests.support import START, Sender
@@ -149,6 +150,12 @@ def test_what_is_no_name_of_a_project_is_refused_by_its_value(tmp_path: Path, va
 def test_what_is_no_path_is_refused_by_its_value(value: object) -> None:
     with pytest.raises(ff.ConfigError, match=r"store .*from ff\.init\(store="):
         ff.init(value)  # type: ignore[arg-type]
+
+
+def test_a_name_of_a_project_has_an_end(tmp_path: Path) -> None:
+    assert config.load(tmp_path / "store", "p" * limits.NAME, environment={}).project == "p" * limits.NAME
+    with pytest.raises(ff.ConfigError, match="16,385 characters; 16,384 are possible"):
+        config.load(tmp_path / "store", "p" * (limits.NAME + 1), environment={})
 
 
 def test_settings_say_what_named_the_project(tmp_path: Path) -> None:

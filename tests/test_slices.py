@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import random
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 import fourfold as ff
+from fourfold.config import make_task
+from fourfold.counts import heaviest
+from fourfold.counts import rows as counts_rows
+from fourfold.errors import InputError
+from fourfold.fold import Plan, fold_columns, group_records
 from fourfold.metrics.intervals import wilson
 from fourfold.model import Value
+from fourfold.query.filtered import Filter
+from fourfold.query.metric import metric
+from fourfold.reports.compare import compare
+from fourfold.reports.shapes import MISSING, REST, _labels
 from fourfold.reports.slices import SliceView, evidence, strongest
 from fourfold.sdk import Session
+from fourfold.store import Store
+from tests.support import START, Sender
 from tests.test_cli import run
 
 
@@ -49,6 +62,41 @@ def test_the_evidence_grows_with_the_distance_and_with_the_records() -> None:
 )
 def test_what_has_no_interval_is_no_evidence(value: Value) -> None:
     assert evidence({"recall": value}, {"recall": share(8, 10)}) == 0.0
+
+
+@pytest.mark.parametrize("name", ["(other)", '"(other)"', '""(other)""'])
+def test_a_value_that_reads_like_the_others_together_is_none_of_them(store: Store, name: str) -> None:
+    sender = Sender(store)
+    sender.task(make_task("t", prediction="p.score", label="l.y", slices=["text", ["side", "text"]]))
+    values = [name] * 30 + ['"(other)'] * 20 + [f"v{i % 300}" for i in range(600)]
+    for first, last in ((0, 500), (500, len(values))):  # those of the first count, and what is added later
+        times = {"time": START, "log_time": START}
+        part = [{"key": str(i), "score": 0.9, "text": values[i], "side": "a", **times} for i in range(first, last)]
+        sender.records("p", part)
+        store.writer.catch_up()
+    label = f'"{name}"'
+    found = {row.slice["text"]: row.value.value for row in store.metric("t", "predictions", by="text")}
+    assert (len(found), found[label], found['""(other)"']) == (201, 30, 20)
+    assert found["(other)"] == len(values) - sum(n or 0 for text, n in found.items() if text != "(other)")
+    for only, n in ((f"text={label}", 30), ("text=v1", 2), ("text=(other)", found["(other)"])):
+        assert metric(store.caught_up(), "t", "predictions", where=Filter.of([only], [])).value.value == n
+    assert compare(store.caught_up(), {"text": label}, {"text": "v1"}).n == (30, 2)
+    assert compare(store.caught_up(), {"text": label, "side": "a"}, {"text": "v1", "side": "a"}).n == (30, 2)
+    with pytest.raises(InputError, match="no record"):
+        compare(store.caught_up(), {"text": "(other)"}, {"text": "v1"})
+    assert store.writer.delete("p", [str(i) for i in range(30)]) is not None
+    left = {row.slice["text"]: row.value.value for row in store.metric("t", "predictions", by="text")}
+    assert (left.get(label) or 0, left["(other)"]) == (0, found["(other)"])
+
+
+def test_a_value_that_reads_like_what_is_none_has_a_bar_of_its_own() -> None:
+    rows = [*("(other)",) * 5, *("(missing)",) * 3, None, None, *(f"v{i}" for i in range(300))]
+    table = pa.table({"text": pa.array(rows, pa.string())})
+    at = np.zeros(len(rows), np.int64)
+    folded = heaviest(fold_columns(table, at, group_records(at), Plan()))
+    [total] = [entry for entry in counts_rows(folded, {}) if entry.kind == "category"]
+    found = _labels(total)
+    assert (found['"(other)"'], found['"(missing)"'], found[MISSING], found[REST]) == (5, 3, 2, 300 - 254)
 
 
 def test_of_three_hundred_slices_status_shows_the_one_that_is_worse_and_how_many_more_there_are(

@@ -16,15 +16,18 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from fourfold.log import state_at
 from fourfold.model import Place
 from fourfold.model.access import Role
 from fourfold.serve import known
+from fourfold.serve.api import settings
 from fourfold.serve.known import AGAIN_AFTER
 from fourfold.serve.service import LOOPBACK, Reach
-from fourfold.state import open_state, tokens
+from fourfold.state import catalogue, incidents, open_state, tokens
 from fourfold.store import Store
 from tests.collectors import collector, wait_until
 from tests.services import postgres
+from tests.test_incidents import an_incident
 from tests.test_serve import Served, message, serving
 
 
@@ -120,6 +123,32 @@ def test_those_who_ask_the_state_leave_threads_to_those_who_send(public: Served)
         assert taken.json() == {"taken": 100, "rejected": []}
         assert set(asked) == {503}
     wait_until(lambda: plan(0) == 200)
+
+
+def test_a_decision_waits_for_no_check_and_not_without_end_for_a_writer(
+    public: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, database = public.token(Role.ADMIN), public.service.database
+    with database.write() as connection:
+        catalogue.add_stream(connection, "flights", "predict", None, None)
+        incidents.save(connection, "flights", an_incident("1"))
+    monkeypatch.setattr(settings, "WRITTEN_WITHIN", 1.0)
+
+    def acknowledged() -> httpx.Response:
+        path = "/api/incidents/1/acknowledge?project=flights"
+        return public.client.post(path, json={}, headers=public.as_(admin))
+
+    other = open_state(*state_at(public.service.settings.place))
+    with other.lock("watch"):
+        assert acknowledged().json()["data"]["incident"]["state"] == "acknowledged"
+    with other.write():
+        began = time.monotonic()
+        answer = acknowledged()
+        assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+        assert "has not answered" in answer.json()["error"]["message"]
+        assert time.monotonic() - began < 20
+    wait_until(lambda: acknowledged().status_code == 200)
+    other.close()
 
 
 def backends(folder: Path) -> Sequence[int]:

@@ -15,7 +15,7 @@ from fourfold.config.objectives import make_objective
 from fourfold.config.tasks import CELLS, CUTOFFS, TASK_KINDS, Slicing, make_task
 from fourfold.config.values import interval_of, is_finite, is_text, seconds_of
 from fourfold.errors import ConfigError, InputError
-from fourfold.model import DAY, ENGINES, Endpoint, Objective, Place, Plausible, Task, is_collector
+from fourfold.model import DAY, ENGINES, Endpoint, Objective, Place, Plausible, Task, is_collector, limits
 from fourfold.model.time import Moment, seconds
 
 __all__ = [
@@ -183,6 +183,10 @@ def _name(value: Any, named_by: str) -> str:
         raise ConfigError(
             f"project {value!r} (from {named_by}) is no name; give a text that is not empty and that UTF-8 can hold, "
             "such as 'flights'"
+        )
+    if len(value) > limits.NAME:
+        raise ConfigError(
+            f"project {value[:100]!r}… (from {named_by}) has {len(value):,} characters; {limits.NAME:,} are possible"
         )
     return value
 

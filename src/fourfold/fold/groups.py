@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.counts.binning import Ints
-from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, label_of, slice_key
+from fourfold.model import DAY, EVERYTHING, HOUR, KEEP_HOURS, OTHER, slice_key, slice_label
 
 CHUNK = 1 << 14  # records worked on at a time: 128 KiB a float column, which stays in the processor's cache
 
@@ -120,7 +120,7 @@ class Split:
         texts: list[tuple[str | None, ...]] = [()]
         for column in values:
             encoded = column.cast(pa.string()).dictionary_encode(null_encoding="encode")
-            here = [None if text is None else label_of(text) for text in encoded.dictionary.to_pylist()]
+            here = [None if text is None else slice_label(text) for text in encoded.dictionary.to_pylist()]
             width = max(len(here), 1)
             code, used = _factorise(code * width + encoded.indices.to_numpy().astype(np.int64))
             texts = [(*texts[u // width], here[u % width]) for u in used.tolist()]

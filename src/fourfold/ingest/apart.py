@@ -26,14 +26,16 @@ class Refused:
     reason: str
 
 
-def save(connection: sa.Connection, content: messages.Runs | messages.Reported) -> None:
-    """Write down the runs of a message."""
+def save(connection: sa.Connection, content: messages.Runs | messages.Reported, came: float) -> None:
+    """Write down the runs of a message, which came at a moment in seconds since 1970 (see ``Run.as_of``)."""
     write = runs.save if isinstance(content, messages.Runs) else runs.report
     for run in content.runs:
-        write(connection, content.project, run)
+        write(connection, content.project, run.as_of(came))
 
 
-def save_each(database: Database, connection: sa.Connection, parts: Sequence[Mapping[str, Any]]) -> list[Refused]:
+def save_each(
+    database: Database, connection: sa.Connection, parts: Sequence[Mapping[str, Any]], came: float
+) -> list[Refused]:
     """Write down what can be of messages of one run each (see ``messages.apart``); returns the others.
 
     Raises:
@@ -45,7 +47,7 @@ def save_each(database: Database, connection: sa.Connection, parts: Sequence[Map
             content = messages.decode(part)
             assert isinstance(content, messages.Runs | messages.Reported)
             with database.attempt(connection):
-                save(connection, content)
+                save(connection, content, came)
         except StateError:
             raise
         except Exception as error:

@@ -346,7 +346,7 @@ class Collector:
                 for message, content in received:
                     match content:
                         case messages.Runs() | messages.Reported():
-                            apart.save(connection, content)
+                            apart.save(connection, content, _came(message))
                         case messages.Declared():
                             if not content.in_file or _is_new(connection, content.project, content.task):
                                 declare(connection, content.project, content.task)
@@ -380,7 +380,7 @@ class Collector:
         project = messages.encodable(str(message.header.get("project") or ""))
         try:
             with self._database.write() as connection:
-                refused = apart.save_each(self._database, connection, parts)
+                refused = apart.save_each(self._database, connection, parts, _came(message))
                 if len(refused) < len(parts):
                     if refused:  # kept before the message counts as taken
                         name, content = apart.together(message, refused)
@@ -505,6 +505,16 @@ def _with_known_versions(
 
 def _shape(binning: Binning) -> tuple[float, float, int]:
     return binning.centre, binning.scale, binning.bits
+
+
+def _came(message: Message) -> float:
+    """When a message came, in seconds since 1970: where its file was put, whatever the clock of who sent it says."""
+    now = time.time()
+    try:
+        put = 0.0 if message.path is None else message.path.stat().st_mtime
+    except (OSError, BucketError):
+        put = 0.0
+    return min(put, now) if put > 0 else now
 
 
 def _size(path: StorePath) -> int:

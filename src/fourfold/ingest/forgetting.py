@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from fourfold.errors import InputError, StoreError, suggest
 from fourfold.log import Inbox, Logs, Quarantine, StorePath, StreamLog, erasing
 from fourfold.log.paths import remove_all
-from fourfold.model import DAY, HOUR, Owner, label_of
+from fourfold.model import DAY, HOUR, Owner, label_of, slice_label
 from fourfold.model.records import EVENT_TIME, KEY, META
 from fourfold.state import Database, adding, catalogue, jobs, runs, series
 
@@ -78,15 +78,15 @@ class Forgetter:
         rows, unreadable = erasing.erase(
             self._quarantine, erasing.with_keys(wanted), None if streams is None else list(found)
         )
-        labels = {label_of(key) for key in wanted}
+        labels, slices = {label_of(key) for key in wanted}, {slice_label(key) for key in wanted}
         with self._database.write() as connection:
             adding.erase_labels(connection, self._project, labels)
             series.drop_unused(connection, self._project)
-            catalogue.drop_kept_slices_of(connection, self._project, labels)
+            catalogue.drop_kept_slices_of(connection, self._project, slices)
             left = [f"run {run} mentions a key: it is kept with its parameters and error"
                     for run in runs.mentioning(connection, self._project, wanted)]  # fmt: skip
             left += [f"the slice {key} of {owner} has other records"
-                     for owner, key in series.slices_of(connection, self._project, labels)]  # fmt: skip
+                     for owner, key in series.slices_of(connection, self._project, slices)]  # fmt: skip
         return Forgotten(found, rows, left=(*left, *self._left(unreadable, waiting, force)))
 
     def before(self, stream: str, moment: int, *, counts: bool = False, force: bool = False) -> Forgotten:

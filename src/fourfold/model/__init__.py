@@ -13,6 +13,7 @@ from fourfold.model.names import (
     SeriesName,
     label_of,
     slice_key,
+    slice_label,
     slice_names,
 )
 from fourfold.model.objective import Objective, ObjectiveStatus
@@ -84,6 +85,7 @@ __all__ = [
     "percent",
     "seconds",
     "slice_key",
+    "slice_label",
     "slice_names",
     "when",
 ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 EVERYTHING = "{}"  # the slice that holds all records
 VERSIONS = ("against", "version")  # the names in a slice that holds two model versions
-OTHER = "(other)"  # the slice of the values beyond the most frequent ``MOST_SLICES``
+OTHER = "(other)"  # the slice of the values beyond the most frequent ``MOST_SLICES``, and of no value (``slice_label``)
 MOST_SLICES = 200
 UNREADABLE_TIME = "unreadable_time"  # the column that keeps a time that cannot be read, or is implausible
 LONGEST_LABEL, LABEL_PREFIX = 120, 100  # characters
@@ -27,6 +27,25 @@ def label_of(text: str) -> str:
         return text
     whole = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
     return f"{text[:LABEL_PREFIX]}…{whole.hexdigest()}"
+
+
+def slice_label(text: str) -> str:
+    """A value as the label of a slice: as ``label_of``, and in quotes where it only reads like ``OTHER``.
+
+    >>> slice_label("AA"), slice_label("(other)"), slice_label('"(other)"')
+    ('AA', '"(other)"', '""(other)""')
+    """
+    label = label_of(text)
+    return f'"{label}"' if label.strip('"') == OTHER else label
+
+
+def slice_text(label: str) -> str:
+    """The value with this label of a slice; of a long one, what the label keeps of it.
+
+    >>> slice_text("AA"), slice_text('"(other)"')
+    ('AA', '(other)')
+    """
+    return label[1:-1] if label != OTHER and label.strip('"') == OTHER else label
 
 
 def slice_key(values: Mapping[str, str | None]) -> str:

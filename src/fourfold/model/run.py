@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from fourfold.model.time import DAY, HOUR
+
+AHEAD = HOUR  # seconds by which a clock may be ahead
+_LONGEST = 366 * DAY  # that a run lasts of which times that lie ahead are no nonsense
+CLOCK = "clock"  # in a run's ``code``: by how many seconds a clock was ahead, and what it said of the start
+
 
 class RunStatus(StrEnum):
     """The status of a run: started, succeeded, failed, or lost (its process died without a word)."""
@@ -86,6 +92,42 @@ class Run:
             artifacts=tuple(artifacts.values()),
         )
 
+    def as_of(self, came: float) -> Run:
+        """This run as it counts where its report came at a moment.
+
+        Nothing starts or ends later than it is told of. Where a report says so by more than ``AHEAD``, the clock of its
+        host is ahead: the run counts as of when it came, as long as it lasted, and what was said is kept in its
+        ``code``. Otherwise a machine whose clock is ahead would have the newest runs for as long as it takes the others
+        to catch up, whatever else has run since.
+        """
+        newest = max(moment for moment in (self.started, self.ended, self.seen) if moment is not None)
+        if not newest > came + AHEAD:
+            return self
+        by = newest - came
+        moved = by if self.started > came + AHEAD and newest - self.started <= _LONGEST else 0.0
+
+        def at(moment: float) -> float:
+            return min(moment - moved, came)
+
+        started = at(self.started)
+        return dataclasses.replace(
+            self,
+            started=started,
+            ended=None if self.ended is None else max(at(self.ended), started),
+            seen=None if self.seen is None else max(at(self.seen), started),
+            code={**self.code, CLOCK: {"ahead": round(min(by, 1e12), 3), "started": self.started}},
+        )
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds the clock of its host was ahead when it came; 0: by none that matters."""
+        return _number(self.code.get(CLOCK), "ahead", 0.0)
+
+    @property
+    def counted_at(self) -> float:
+        """Under which start the frames of this run are counted: what its host said of it."""
+        return _number(self.code.get(CLOCK), "started", self.started)
+
     @property
     def duration(self) -> float | None:
         """Seconds from start to end; None while running."""
@@ -103,3 +145,8 @@ class Run:
         if lines or self.status in UNEXPLAINED:
             return f"{how}: {lines[-1] if lines else UNEXPLAINED[self.status]}"
         return how
+
+
+def _number(kept: object, name: str, otherwise: float) -> float:
+    found = kept.get(name) if isinstance(kept, dict) else None
+    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else otherwise

@@ -14,7 +14,7 @@ from fourfold.errors import FourfoldError
 from fourfold.fold.tasks import Joined
 from fourfold.log import Quarantined
 from fourfold.metrics.tasks import LABELS, unusable
-from fourfold.model import DAY, HOUR, MOST_SLICES, Dimension, Owner, RunStatus, StreamColumn, Task, Value
+from fourfold.model import DAY, HOUR, MOST_SLICES, Dimension, Owner, Run, RunStatus, StreamColumn, Task, Value
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import users
 from fourfold.query.counts import EVER, CurrentCounts, by_window
@@ -70,11 +70,30 @@ def problems(reader: Reader, *, unassigned: bool = True) -> Table[Problem]:
     for stream in dict.fromkeys(stream for task in tasks for stream in task.streams if stream in streams):
         found += _answered(stream, functools.partial(_of_keys, reader, stream))
     found += _of_times(reader)
-    for entry in components(reader):
+    shown = components(reader)
+    found += _of_clocks(entry.last for entry in shown)
+    for entry in shown:
         if entry.last.status in (RunStatus.FAILED, RunStatus.LOST):
             text = f"its newest run {entry.last.outcome}"
             found.append(Problem("failed_run", entry.name, text, f"see fourfold runs {entry.name}"))
     return Table(found)
+
+
+def _of_clocks(newest: Iterable[Run]) -> Iterator[Problem]:
+    """The hosts of components' newest runs whose clocks are ahead."""
+    ahead: dict[str, list[Run]] = {}
+    for run in newest:
+        if run.ahead:
+            ahead.setdefault(run.host, []).append(run)
+    for host, several in ahead.items():
+        names = ", ".join(repr(run.component) for run in several[:_NAMED])
+        by = max(run.ahead for run in several)
+        text = f"its clock is ahead by {_span(by)}: the newest run of {names} counts as of when it came"
+        yield Problem("clock_ahead", f"host {host}" if host else "a host that is not named", text, "set its clock")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / DAY:,.1f} days" if seconds >= 2 * DAY else f"{seconds / HOUR:.1f} hours"
 
 
 def _kept_aside(reader: Reader, *, unassigned: bool) -> list[Quarantined]:

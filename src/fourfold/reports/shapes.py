@@ -111,11 +111,14 @@ def _present(counts: Counts) -> dict[str, float]:
 
 
 def _labels(counts: Counts) -> dict[str, float]:
-    found = {label: float(n) for label, n in zip(counts.labels, counts.counts.tolist(), strict=True) if n > 0}
-    for name, n in ((REST, counts.tally("other")), (MISSING, counts.missing)):
-        if n > 0:
-            found[name] = found.get(name, 0.0) + n
+    found = {_name(label): float(n) for label, n in zip(counts.labels, counts.counts.tolist(), strict=True) if n > 0}
+    found |= {name: float(n) for name, n in ((REST, counts.tally("other")), (MISSING, counts.missing)) if n > 0}
     return found
+
+
+def _name(label: str) -> str:
+    """A label, in quotes where it reads like what is none."""
+    return f'"{label}"' if label.strip('"') in (REST, MISSING) else label
 
 
 def _together(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[list[str], list[Floats]]:

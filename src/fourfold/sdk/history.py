@@ -95,12 +95,13 @@ class History:
                 wanted = [entry for entry in wanted if entry.kind == "numeric"] or wanted
                 if not wanted:
                     continue
-                starts = {int(run.started * 1e6) for run in self.runs}
-                table = series.select(connection, wanted[:1], series.RUN, min(starts), max(starts) + 1)
-                table = table.sort_by("bucket")
-                kept = [bucket in starts for bucket in table["bucket"].to_pylist()]
-                found = rows(table, CurrentCounts(self._reader, owner).binnings())
-                return ColumnHistory(name, [c for c, keep in zip(found, kept, strict=True) if keep])
+                places = {int(run.counted_at * 1e6): i for i, run in enumerate(self.runs)}
+                table = series.select(connection, wanted[:1], series.RUN, min(places), max(places) + 1)
+                found = zip(
+                    table["bucket"].to_pylist(), rows(table, CurrentCounts(self._reader, owner).binnings()), strict=True
+                )
+                kept = sorted(((places[at], c) for at, c in found if at in places), key=lambda entry: entry[0])
+                return ColumnHistory(name, [c for _, c in kept])
         raise suggest(f"column in the frames of {self.component!r}", name, known)
 
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from fourfold.errors import ConfigError, FourfoldError, InputError, SchemaError, StoreError, UnknownNameError
+from fourfold.model import limits
 from fourfold.model.access import Role
 from fourfold.serve.access import Grant, Refused
 from fourfold.serve.jsons import json_bytes
@@ -77,10 +78,15 @@ class Call:
         """The project that it is about: as named, or the query's ``project``, or the only one that it can mean.
 
         Raises:
+            InputError: the project's name is too long.
             Refused: its token is not good for that project, or several can be meant.
             StateError: it is not known which there are: the state does not answer.
         """
         chosen = named or self.request.query_params.get("project") or await self._only()
+        if len(chosen) > limits.NAME:
+            raise InputError(
+                f"project={chosen[:100]!r}…: it has {len(chosen):,} characters; {limits.NAME:,} are possible"
+            )
         if not self.grant.covers(chosen):
             raise Refused(HTTPStatus.FORBIDDEN, f"this token is not good for the project {chosen!r}")
         return chosen

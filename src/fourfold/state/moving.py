@@ -47,7 +47,7 @@ def contents(connection: sa.Connection) -> dict[str, Contents]:
 def move(
     source: Database, target: Database, report: Callable[[float], None] = lambda share: None
 ) -> dict[str, Contents]:
-    """Copy all that a state holds, in one transaction; nobody takes, counts or judges meanwhile.
+    """Copy all that a state holds, in one transaction; nobody writes, takes, counts or judges meanwhile.
 
     Killed at any point, it has changed nothing, and is run again. The source stays as it is. A target that holds the
     same already is left as it is, too.
@@ -61,7 +61,7 @@ def move(
     with ExitStack() as locks:
         for lock in (database.lock(name) for database in (source, target) for name in ("fold", "watch")):
             locks.enter_context(lock)
-        with source.read() as reading, target.write() as writing:
+        with source.write() as reading, target.write() as writing:  # nor decides, which takes no lock
             if any(writing.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in TABLES):
                 wanted = contents(reading)
             else:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fourfold.model import Artifact, Finding, Incident, Owner, Run, Series, Value, Where
+from fourfold.model import HOUR, Artifact, Finding, Incident, Owner, Run, Series, Value, Where
+from fourfold.model.run import CLOCK
 from fourfold.query.counts import CurrentCounts
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.reader import Reader
@@ -86,11 +87,18 @@ def run(found: Run, streams: frozenset[str], before: Run | None = None) -> Plain
     return {
         "id": found.id, "component": found.component, "status": found.status.value, "started": iso(found.started),
         "ended": time(found.ended), "duration": found.duration, "at": time(found.at), "parent": found.parent,
-        "host": found.host, "process": found.process, "error": found.error, "code": dict(found.code),
+        "host": found.host, "process": found.process, "error": found.error, "code": _code(found),
         "params": dict(found.params), "metrics": dict(found.metrics), "inputs": sides["input"],
         "outputs": sides["output"], "changed": changes(before, found) if before is not None else [],
         "href": path("runs", component=found.component, run=found.id),
     }  # fmt: skip
+
+
+def _code(found: Run) -> Plain:
+    """Which code ran; and whether the clock of its host is ahead, so that its times are not what it said."""
+    if not found.ahead:
+        return dict(found.code)
+    return {**found.code, CLOCK: f"{found.ahead / HOUR:,.1f} hours ahead: it said {iso(found.counted_at)}"}
 
 
 def changes(before: Run, after: Run) -> list[str]:

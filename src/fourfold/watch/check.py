@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from fourfold.errors import FourfoldError, StoreError
-from fourfold.model import DAY, Finding, Incident, IncidentState, Severity, Task
+from fourfold.model import DAY, Finding, Incident, IncidentState, Task
 from fourfold.model.records import RUN
 from fourfold.query.reader import Reader
 from fourfold.state import StateError, bulk, catalogue, incidents, runs
@@ -19,7 +19,7 @@ from fourfold.store import Store
 from fourfold.watch import constraints, lifecycle, notify
 from fourfold.watch import incidents as asked
 from fourfold.watch import runs as runs_now
-from fourfold.watch.grouping import SLACK, Book
+from fourfold.watch.grouping import Book
 from fourfold.watch.histories import DamagedMemoryError
 from fourfold.watch.lifecycle import News
 from fourfold.watch.lineage import Lineage, component_of
@@ -27,15 +27,12 @@ from fourfold.watch.memory import NAME, Memory, remembered
 from fourfold.watch.notify.outbox import enqueue
 from fourfold.watch.notify.protocol import Channel
 from fourfold.watch.objectives import findings as objective_findings
+from fourfold.watch.seen import Seen, SeenStep
 from fourfold.watch.settings import WatchSettings
 from fourfold.watch.signals.judging import judge
-from fourfold.watch.signals.steps import SOURCE
 
 logger = logging.getLogger("fourfold")
 _CONSTRAINTS = "constraints"
-_RECENT = 90 * DAY  # how long an ended incident may still matter
-_HARMLESS = 7 * DAY  # judged for so long without harm to any task, a drift is a notice
-_DRIFTS = ("drift", "share", "new_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +52,8 @@ def check(store: Store, settings: WatchSettings, now: float) -> Checked:
     """Judge all that is new in a store's project, and bring its incidents up to date.
 
     One process checks at a time; others wait for it. All that a check changes is written in one transaction, so that
-    one that dies has changed nothing, and the next one does its work.
+    one that dies has changed nothing, and the next one does its work. Nobody who decides about an incident waits for
+    a check: see ``Seen``.
 
     Raises:
         StoreError: the store cannot be written, so that nothing could be remembered.
@@ -84,39 +82,58 @@ def _check(reader: Reader, settings: WatchSettings, channels: Sequence[Channel],
     learned = reader.recall(_inferred).copy()
     inferred = learned.to_bytes()
     before = None if memory.checked is None else memory.standing()
-    lineage = _lineage(reader, memory, tasks)
-    recent = [i for i in known if i.state.is_active or max(i.resolved or 0, i.seen) >= now - _RECENT]
-    book = Book(recent, lineage, max((int(i.id) for i in known), default=0) + 1)
-    dismissed = asked.feedback(reader)
-    _accept_dismissed(known, memory)
-    for step in judge(reader, memory, settings, tasks, now, dismissed):
-        firing = _unmuted(memory.firing.values(), settings)
-        if firing or any(incident.state.is_active for incident in book.incidents):
-            book.advance([*firing, *_held(book, memory)], step.end, _told_at(step.end, now), step.settled)
-    others = [
-        _with_component(finding, memory.loggers)
-        for finding in _others(reader, settings, learned, _held(book, memory), now)
-    ]
-    midnight = now // DAY * DAY  # checks of one day count as one
-    book.advance(_unmuted([*memory.firing.values(), *others], settings), midnight, now)
-    for incident in book.incidents:
-        if incident.state.is_active:
-            book.decided(_weighed(incident, memory, lineage))
-    memory.checked, memory.held = now, {finding.series for finding in others}
-    changed = book.changed()
+    seen = _seen(reader, settings, now, memory, tasks, known, learned)
+    book = seen.brought_up(known, known)
+    _remember(memory, seen, book)
     moved, learns = memory.standing() != before, learned.to_bytes() != inferred
-    if changed or moved or learns:  # what nobody writes, everybody may go on to remember
+    if book.changed() or moved or learns:  # what nobody writes, everybody may go on to remember
         with reader.database.write() as connection:
-            for old, after in changed:
+            newest = incidents.load(connection, reader.project)
+            if newest != known:  # somebody has decided meanwhile
+                book = seen.brought_up(newest, known)
+                _remember(memory, seen, book)
+            for old, after in book.changed():
                 incidents.save(connection, reader.project, after)
                 enqueue(connection, reader.project, old, after, channels, now)
-            if moved:
+            if memory.standing() != before:
                 _save(connection, reader.project, memory)
             if learns:
                 memories.save(connection, reader.project, _CONSTRAINTS, learned.to_bytes())
-    news = [(after, event) for old, after in changed for event in lifecycle.events(old, after)]
+    news = [(after, event) for old, after in book.changed() for event in lifecycle.events(old, after)]
     active = sorted((incident for incident in book.incidents if incident.state.is_active), key=asked.urgency)
     return Checked(active, news, memory.learning)
+
+
+def _seen(
+    reader: Reader,
+    settings: WatchSettings,
+    now: float,
+    memory: Memory,
+    tasks: Sequence[Task],
+    known: Sequence[Incident],
+    learned: constraints.Learned,
+) -> Seen:
+    """Look at all that is new; what it says of the future is remembered, of the incidents nothing is changed."""
+    lineage = _lineage(reader, memory, tasks)
+    dismissed = asked.feedback(reader)
+    _accept_dismissed(known, memory)
+    steps = [
+        SeenStep(_unmuted(memory.firing.values(), settings), step.end, _told_at(step.end, now), step.settled)
+        for step in judge(reader, memory, settings, tasks, now, dismissed)
+    ]
+    found, unknown = _others(reader, settings, learned, now)
+    others = [_with_component(finding, memory.loggers) for finding in found]
+    midnight = now // DAY * DAY  # checks of one day count as one
+    last = SeenStep(_unmuted([*memory.firing.values(), *others], settings), midnight, now, ())
+    judged = {task.name: memory.last.get(f"task {task.name}", 0) for task in tasks}
+    held, memory.held = frozenset(memory.held), {finding.series for finding in others}
+    memory.checked = now
+    return Seen(steps, last, held, unknown, judged, lineage, now)
+
+
+def _remember(memory: Memory, seen: Seen, book: Book) -> None:
+    """What holds on because it could not be looked at."""
+    memory.held |= {finding.series for finding in seen.unlooked(book.incidents)}
 
 
 def _save(connection: sa.Connection, project: str, memory: Memory) -> None:
@@ -128,11 +145,11 @@ def _save(connection: sa.Connection, project: str, memory: Memory) -> None:
 
 
 def _others(
-    reader: Reader, settings: WatchSettings, learned: constraints.Learned, held: Sequence[Finding], now: float
-) -> list[Finding]:
-    """What is wrong now by all that is not judged bucket by bucket.
+    reader: Reader, settings: WatchSettings, learned: constraints.Learned, now: float
+) -> tuple[list[Finding], list[str]]:
+    """What is wrong now by all that is not judged bucket by bucket, and the sources that failed.
 
-    A source that fails is told of, and what it found before stays: the others go on.
+    One that fails is told of, and what it found before stays: the others go on.
     """
     sources: Mapping[str, Callable[[], list[Finding]]] = {
         "runs": lambda: runs_now.findings(reader, now, expects=settings.expects),
@@ -140,6 +157,7 @@ def _others(
         "objectives": lambda: objective_findings(reader, now),
     }
     found: list[Finding] = []
+    failed = []
     for source, look in sources.items():
         try:
             found += [dataclasses.replace(finding, source=source) for finding in look()]
@@ -147,8 +165,8 @@ def _others(
             raise
         except FourfoldError as error:
             logger.warning("watching %s: %s", source, error)
-            found += [finding for finding in held if finding.source == source]
-    return found
+            failed.append(source)
+    return found, failed
 
 
 def _with_component(finding: Finding, loggers: Mapping[str, str]) -> Finding:
@@ -169,17 +187,6 @@ def _accept_dismissed(known: Iterable[Incident], memory: Memory) -> None:
 
 def _inferred(connection: sa.Connection, project: str) -> constraints.Learned:
     return constraints.Learned.from_bytes(memories.load(connection, project, _CONSTRAINTS))
-
-
-def _held(book: Book, memory: Memory) -> list[Finding]:
-    """The findings that are not judged bucket by bucket and held at the newest check: they do until looked at again."""
-    return [
-        finding
-        for incident in book.incidents
-        if incident.state.is_active
-        for finding in incident.findings
-        if finding.source != SOURCE and finding.series in memory.held
-    ]
 
 
 def _told_at(end: float, now: float) -> float:
@@ -211,14 +218,3 @@ def _logger_of(reader: Reader, stream: str) -> str:
     with reader.database.read() as connection:
         found = runs.by_id(connection, reader.project, names[-1:])
     return next((run.component for run in found.values()), "")
-
-
-def _weighed(incident: Incident, memory: Memory, lineage: Lineage) -> Incident:
-    """An incident of drift alone is a notice once the tasks that it feeds have been judged after it without harm."""
-    if any(finding.kind not in _DRIFTS for finding in incident.findings):
-        return incident
-    fed = {task for finding in incident.findings for task in lineage.tasks_of(finding.where)}
-    judged = [memory.last.get(f"task {task}", 0) for task in fed]
-    if judged and min(judged) >= incident.began + max(_HARMLESS, SLACK):
-        return dataclasses.replace(incident, severity=Severity.NOTICE)
-    return incident

@@ -81,7 +81,7 @@ def _against_earlier(
     """What of the frame differs from earlier runs that succeeded: its columns, their types, and its signals."""
     with reader.database.read() as connection:
         found = [(o, s) for o, s in bulk.of_streams(connection, reader.project) if o == owner and s.slice == EVERYTHING]
-        good = {int(run.started * 1e6) for run in runs.recent(connection, reader.project, component, _READ)
+        good = {int(run.counted_at * 1e6) for run in runs.recent(connection, reader.project, component, _READ)
                 if run.status is RunStatus.SUCCEEDED and run.started < started}  # fmt: skip
         ids = {series.id for _, series in found}
         earlier = bulk.select(connection, reader.project, RUN, FIRST, int(started * 1e6), ids)

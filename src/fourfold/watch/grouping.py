@@ -29,12 +29,15 @@ class Book:
         incidents: all that may still matter: the active ones, and those that ended not long ago.
         lineage: what feeds what.
         next_number: of the next new incident.
+        resting: the numbers of those that stay as they are, with their findings.
     """
 
-    def __init__(self, incidents: Sequence[Incident], lineage: Lineage, next_number: int) -> None:
+    def __init__(
+        self, incidents: Sequence[Incident], lineage: Lineage, next_number: int, resting: frozenset[str] = frozenset()
+    ) -> None:
         self._before = {incident.id: incident for incident in incidents}
         self._now = dict(self._before)
-        self._lineage, self._next = lineage, next_number
+        self._lineage, self._next, self._resting = lineage, next_number, resting
 
     @property
     def incidents(self) -> list[Incident]:
@@ -56,7 +59,12 @@ class Book:
             settled: the series of findings that hold no more because what they found is the new normal.
         """
         waiting = {finding.series: finding for finding in firing}
+        for id_ in self._resting & self._now.keys():
+            for finding in self._now[id_].findings:
+                waiting.pop(finding.series, None)
         for incident in self.incidents:
+            if incident.id in self._resting:
+                continue
             if incident.state.is_active or incident.state is IncidentState.DISMISSED:
                 members = {finding.series: finding for finding in incident.findings}
                 here = {series: waiting.pop(series) for series in list(waiting) if series in members}

@@ -107,8 +107,7 @@ def decide(
         UnknownNameError: there is no such incident; the message lists those that there are.
         InputError: the decision means nothing in the incident's state.
     """
-    # not while a check goes on, which would write down what it read before
-    with database.lock("watch"), database.write() as connection:
+    with database.write() as connection:  # a check that goes on reads it again before it writes: see ``Seen``
         before = kept.one(connection, project, _number(id_))
         if before is None:
             raise _unknown(id_, kept.load(connection, project))

@@ -30,9 +30,10 @@ from fourfold.engine.planning import (
     share_of,
 )
 from fourfold.engine.protocol import WHOLE, Batch, ChangedLog, Discrepancy, Extent, Folded, Splits, Wanted
-from fourfold.fold import KeptSlices, Plan, labels_of
+from fourfold.fold import KeptSlices, Plan
 from fourfold.fold.tasks import unplanned_task
-from fourfold.model import ALL, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of
+from fourfold.model import ALL, LABEL_PREFIX, MOST_SLICES, Dimension, Task, label_of, slice_label
+from fourfold.model.names import slice_text
 from fourfold.model.records import EVENT_TIME, KEY
 
 __all__ = ["DuckDB", "labelled", "parts_of"]
@@ -190,10 +191,12 @@ class DuckDB(Engine):
             columns = sql.listed({KEY: KEY, **parts})
             bounds = sql.bounds(extent, EVENT_TIME)
             query = f"SELECT {columns} FROM log WHERE {KEY} IS NOT NULL{conditions}{bounds}"
-            table: pa.Table = connection.sql(query, params=list(value)).to_arrow_table().combine_chunks()
-        for name, text in zip(parts, value, strict=True):
-            if text is not None:
-                table = table.filter(pc.equal(labels_of(table[name].combine_chunks()), label_of(text)))
+            texts = [None if label is None else slice_text(label) for label in value]
+            table: pa.Table = connection.sql(query, params=texts).to_arrow_table().combine_chunks()
+        for name, label in zip(parts, value, strict=True):
+            if label is not None:
+                labels = [slice_label(text) for text in table[name].to_pylist()]
+                table = table.filter(pc.equal(pa.array(labels, pa.string()), label_of(label)))
         return pc.unique(table[KEY].combine_chunks())
 
 
@@ -247,4 +250,4 @@ def _heaviest(records: pa.Table, dimension: Dimension) -> list[tuple[str | None,
 
 def labelled(rows: Iterable[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
     """Values of a dimension as labels, each once."""
-    return list(dict.fromkeys(tuple(None if text is None else label_of(text) for text in row) for row in rows))
+    return list(dict.fromkeys(tuple(None if text is None else slice_label(text) for text in row) for row in rows))

@@ -21,6 +21,7 @@ from fourfold.query.reader import Reader
 from fourfold.reports.problems import problems
 from fourfold.serve.api.answers import THREADS, project_of
 from fourfold.serve.bodies import parsed_json
+from fourfold.serve.lookups import WRITTEN_WITHIN
 from fourfold.serve.routes import Call, answered
 from fourfold.state import tokens
 from fourfold.state.objectives import listed
@@ -34,7 +35,7 @@ from fourfold.watch.rows import iso
 from fourfold.watch.settings import watch_settings
 
 _LONGEST = 64 << 10  # bytes of a decision
-_DECIDING = CapacityLimiter(2)  # threads for decisions, of which channels are told
+_TELLING = CapacityLimiter(2)  # threads that tell channels of decisions
 _LENGTH = re.compile(r"\d{1,6}[smhdw]")
 
 
@@ -95,8 +96,19 @@ def _channels(declared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 async def decide(call: Call) -> Response:
     """Acknowledge, snooze, dismiss or confirm an incident; the body says why, and until when: {"reason", "until"}."""
-    decision = functools.partial(_decide, call, await project_of(call), _fields(await call.body()))
-    return await anyio.to_thread.run_sync(decision, limiter=_DECIDING)
+    now, service, project = time.time(), call.service, await project_of(call)
+    reason, until = _fields(await call.body())
+    action = incidents.action_of(call.request.path_params["action"])
+    ends = _end_of(until, now) if action is Action.SNOOZE and until else None
+    made, id_ = channels(service.settings.watch.get("notify", {})), call.request.path_params["id"]
+    decision = functools.partial(
+        incidents.decide, service.database, project, id_, action, reason, now, until=ends, channels=made
+    )
+    found = await service.lookups.ask(decision, WRITTEN_WITHIN)  # who does not hear of it may decide again
+    telling = functools.partial(deliver, service.database, project, made, now)
+    told = await anyio.to_thread.run_sync(telling, limiter=_TELLING)
+    untold = [f"{failure.channel}: {failure.error}" for failure in told.failed]
+    return answered({"data": {**decided(found), "untold": untold}, "charts": {}})
 
 
 def _fields(body: bytes) -> tuple[str, str]:
@@ -104,18 +116,6 @@ def _fields(body: bytes) -> tuple[str, str]:
     if not isinstance(found, dict) or any(not isinstance(found.get(name, ""), str) for name in ("reason", "until")):
         raise InputError('give an object such as {"reason": "a holiday", "until": "2d"}')
     return found.get("reason", ""), found.get("until", "")
-
-
-def _decide(call: Call, project: str, fields: tuple[str, str]) -> Response:
-    now = time.time()
-    reason, until = fields
-    action = incidents.action_of(call.request.path_params["action"])
-    ends = _end_of(until, now) if action is Action.SNOOZE and until else None
-    made = channels(call.service.settings.watch.get("notify", {}))
-    database, id_ = call.service.database, call.request.path_params["id"]
-    found = incidents.decide(database, project, id_, action, reason, now, until=ends, channels=made)
-    untold = [f"{f.channel}: {f.error}" for f in deliver(database, project, made, now).failed]
-    return answered({"data": {**decided(found), "untold": untold}, "charts": {}})
 
 
 def _end_of(until: str, now: float) -> float:

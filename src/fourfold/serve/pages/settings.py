@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fourfold.errors import suggest
-from fourfold.model import Group, Incident, IncidentState, Severity, Where
+from fourfold.model import Group, Incident, IncidentState, Severity, Where, limits
 from fourfold.model.access import Role, Token
 from fourfold.serve.access import Refused
 from fourfold.serve.lookups import WRITTEN_WITHIN
@@ -36,7 +36,7 @@ async def make(call: Call) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"name={str(name)[:60]!r}: give 1 to {_LONGEST} characters")
     if role not in list(Role):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"role={str(role)[:60]!r}: give one of {', '.join(Role)}")
-    if not isinstance(projects, list) or not all(isinstance(project, str) and project for project in projects):
+    if not isinstance(projects, list) or not all(isinstance(p, str) and 0 < len(p) <= limits.NAME for p in projects):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"projects={str(projects)[:60]!r}: give a list of names")
     if not all(map(call.grant.covers, projects or [""])):
         raise Refused(HTTPStatus.FORBIDDEN, "a token of some projects makes tokens of these only; name them")
