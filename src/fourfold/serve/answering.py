@@ -1,6 +1,6 @@
 """Works out what pages show, in processes of their own: no record that comes in waits for a page, nor the other way.
 
-Such a process is started when somebody looks, and again when it has died or stands still; it ends with the server,
+Such a process is started when somebody looks, and again when it has died or takes too long; it ends with the server,
 however that ends, since it waits for the end of a pipe whose other end only the server has.
 """
 
@@ -12,12 +12,11 @@ import logging
 import multiprocessing
 import os
 import pickle
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -37,7 +36,7 @@ View = Callable[[Reader, Asked, float], Page]
 _FORMULA = r"^[=+@\t\r\n＝＋＠－-]"  # spreadsheets take the full-width signs for the others
 _NUMBER = r"^[+-]?[0-9.]+(e[+-]?[0-9]+)?$"
 _PROCESSES = 2  # so that a page that takes long does not keep all others waiting
-_WITHIN = 120.0  # seconds for a page; where there was no answer at all for so long, the processes stand still
+_WITHIN = 120.0  # seconds for a page
 _readers: dict[str, Reader] = {}  # of such a process, by project
 
 
@@ -51,15 +50,16 @@ class Question(NamedTuple):
 
 
 class Answering:
-    """Processes that answer for a store."""
+    """Processes that answer for a store: each is asked by one thread at a time, which waits for the answer itself."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._pool: ProcessPoolExecutor | None = None
-        self._listening: Connection | None = None
-        self._held: Connection | None = None  # they end when it is closed
-        self._answered = 0.0  # when there was an answer last, or they were started
+        self._closed = False
+        self._all: set[_Worker] = set()
+        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # the last to answer first; None: one to come
+        for _ in range(_PROCESSES):
+            self._free.put(None)
 
     def answer(self, project: str, question: Question) -> bytes:
         """The answer to a question about a project.
@@ -67,55 +67,97 @@ class Answering:
         Raises:
             FourfoldError: what the page raises; or it took too long, or the process that worked on it has died twice.
         """
-        for _ in range(2):
-            pool = self._open()
-            try:
-                found = pool.submit(_work, self._settings, project, question).result(_WITHIN)
-            except BrokenProcessPool:
-                self._drop(pool)
-            except TimeoutError:
-                if time.monotonic() - self._answered > _WITHIN:
-                    self._drop(pool)
-                raise StoreError(
-                    f"the page was not worked out within {_WITHIN:g} seconds: ask for a shorter time, or try again"
-                ) from None
-            else:
-                self._answered = time.monotonic()
-                if isinstance(found, Exception):
-                    raise found
-                return found
+        until = time.monotonic() + _WITHIN
+        try:
+            worker = self._free.get(timeout=_WITHIN)
+        except queue.Empty:
+            raise _late() from None
+        try:
+            for _ in range(2):
+                worker = worker or self._new()
+                try:
+                    found = worker.ask(project, question, max(until - time.monotonic(), 0.0))
+                except TimeoutError:
+                    self._end(worker)
+                    worker = None
+                    raise _late() from None
+                except (EOFError, OSError):  # it is gone
+                    self._end(worker)
+                    worker = None
+                else:
+                    if isinstance(found, Exception):
+                        raise found
+                    return found
+        finally:
+            self._free.put(worker)
         raise StoreError("the process that works this page out has died twice; the server's log may say why")
 
     def begin(self) -> None:
         """Start a process, so that the first question finds it there."""
-        with contextlib.suppress(RuntimeError):  # the pool is broken or at its end: the next question makes another
-            self._open().submit(_begun)
+        with contextlib.suppress(queue.Empty, StoreError):
+            worker = self._free.get_nowait()
+            try:
+                worker = worker or self._new()
+            finally:
+                self._free.put(worker)
 
     def close(self) -> None:
         """End the processes, whatever they are at."""
-        if self._pool is not None:
-            self._drop(self._pool)
-
-    def _open(self) -> ProcessPoolExecutor:
         with self._lock:
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._listening, self._held = context.Pipe(duplex=False)
-                self._pool = ProcessPoolExecutor(_PROCESSES, context, _begin, (self._listening,))
-                self._answered = time.monotonic()
-            return self._pool
+            self._closed = True
+            workers = list(self._all)
+        for worker in workers:
+            self._end(worker)
 
-    def _drop(self, pool: ProcessPoolExecutor) -> None:
+    def _new(self) -> _Worker:
         with self._lock:
-            if self._pool is not pool:
-                return
-            assert self._listening is not None and self._held is not None
-            self._held.close()
-            self._listening.close()
-            self._pool = None
-            for process in multiprocessing.active_children():  # the server has no others
-                process.kill()  # one that stands still does not see that the pipe is closed
-        pool.shutdown(cancel_futures=True)
+            if self._closed:
+                raise StoreError("the server ends; ask again when it is there")
+            worker = _Worker(self._settings)
+            self._all.add(worker)
+            return worker
+
+    def _end(self, worker: _Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.end()
+
+
+class _Worker:
+    """A process that answers one question after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        listening, self._held = context.Pipe(duplex=False)  # it ends when this is closed
+        self._process = context.Process(target=_serve, args=(settings, theirs, listening), daemon=True)
+        self._process.start()
+        theirs.close()
+        listening.close()
+
+    def ask(self, project: str, question: Question, within: float) -> bytes | Exception:
+        """Its answer, or the error that the page raises.
+
+        Raises:
+            TimeoutError: there is none within so many seconds.
+            EOFError, OSError: it has died.
+        """
+        self._pipe.send((project, question))
+        if not self._pipe.poll(within):
+            raise TimeoutError
+        found: bytes | Exception = self._pipe.recv()
+        return found
+
+    def end(self) -> None:
+        """End it, whatever it is at: one that stands still does not see that its pipes are closed."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        self._held.close()
+
+
+def _late() -> StoreError:
+    return StoreError(f"the page was not worked out within {_WITHIN:g} seconds: ask for a shorter time, or try again")
 
 
 def answer(reader: Reader, question: Question) -> bytes:
@@ -146,15 +188,14 @@ def _inert(table: pa.Table) -> pa.Table:
     return table
 
 
-def _begin(held: Connection) -> None:
-    """What such a process does first."""
+def _serve(settings: Settings, pipe: Connection, held: Connection) -> None:
+    """What such a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server decides
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     threading.Thread(target=_end_with, args=(held,), name="fourfold-server", daemon=True).start()
-
-
-def _begun() -> None:
-    """Nothing: the process is there."""
+    with contextlib.suppress(EOFError, OSError):  # the server is gone
+        while True:
+            pipe.send(_work(settings, *pipe.recv()))
 
 
 def _end_with(held: Connection) -> None:
