@@ -94,7 +94,7 @@ class Answering:
 
     def begin(self) -> None:
         """Start a process, so that the first question finds it there."""
-        with contextlib.suppress(queue.Empty, StoreError):
+        with contextlib.suppress(queue.Empty, StoreError, OSError):  # the first question tells what is wrong
             worker = self._free.get_nowait()
             try:
                 worker = worker or self._new()
