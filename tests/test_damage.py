@@ -386,7 +386,7 @@ def test_a_declaration_that_the_state_refuses_is_kept_whole(
 ) -> None:  # fmt: skip
     declared = config.make_task("t", prediction="p.x", label="l.y")
     with monkeypatch.context() as patched:
-        patched.setattr("fourfold.ingest.collect.declare", lambda *_: 1 / 0)
+        patched.setattr("fourfold.ingest.applying._declare", lambda *_: 1 / 0)
         Sender(store).task(declared)
         store.writer.catch_up()
     (entry,) = store.reader.quarantine.entries()
