@@ -24,7 +24,7 @@ import fourfold as ff
 from fourfold.errors import ConfigError
 from fourfold.log.batches import check_writable
 from fourfold.model import Plausible
-from fourfold.model.records import EVENT_TIME, KEY
+from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, batch
 from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
@@ -122,6 +122,37 @@ def test_odd_values_make_few_batches_and_are_found_in_few_steps(
         if error is None:
             assert prepared.table["i"].to_pylist() == list(prepared.places)
     assert len(tried) < 20
+
+
+def test_optional_fields_and_one_odd_value_make_two_batches() -> None:
+    records = [
+        Record("s", {"v": i, **{f"f{bit}": 1 for bit in range(12) if i >> bit & 1}}, {}, f"k{i}", None, NOW, None)
+        for i in range(1_000)
+    ]
+    found = from_records([*records, Record("s", {"v": ["odd"]}, {}, "odd", None, NOW, None)])
+    assert [prepared.table.num_rows for prepared, _ in found] == [1_000, 1]
+
+
+def test_a_value_that_is_nested_deep_beside_another_is_parted_at_once() -> None:
+    deep: Any = 1
+    for _ in range(30):
+        deep = [deep, {"a": deep}] if len(str(deep)) < 1_000 else [deep]
+    found = from_records([Record("s", {"x": value}, {}, None, None, NOW, None) for value in (deep, ["a"], deep)])
+    assert sum(prepared.table.num_rows for prepared, _ in found) == 3
+
+
+def test_records_of_one_key_stay_in_order_in_few_batches_whatever_their_types() -> None:
+    values = [i if i % 3 else [i] for i in range(600)]
+    found = from_records([Record("s", None, {"v": v, "i": i}, "one", None, NOW, None) for i, v in enumerate(values)])
+    assert len(found) == 2
+    rows = [
+        (moment, number, place, i)
+        for number, (prepared, _) in enumerate(found)
+        for place, (moment, i) in enumerate(
+            zip(prepared.table[LOG_TIME].cast(pa.int64()).to_pylist(), prepared.table["i"].to_pylist(), strict=True)
+        )
+    ]
+    assert [i for *_, i in sorted(rows)] == list(range(600))  # as the log orders them: by time, batch and place
 
 
 MIXED = """

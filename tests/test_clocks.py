@@ -160,3 +160,13 @@ def test_the_frames_of_a_run_that_is_ahead_are_in_its_history(
     assert sorted(each.ahead > 0 for each in found.runs) == [False, False, True, True]
     newest = found.last(1)
     assert (newest.runs[0].ahead, [v.value for v in newest.column("x").each("mean")]) == (0.0, [3.0])
+
+
+@pytest.mark.parametrize("said", [{"ahead": 10**400}, {"ahead": float("inf"), "started": float("nan")}, "odd", None])
+def test_nobody_else_says_by_how_much_a_clock_is_ahead(store: Store, said: Any) -> None:
+    now = time.time()
+    assert Run("1", "train", RunStatus.SUCCEEDED, now, code={"clock": said, "commit": "a"}).as_of(now).code == {
+        "commit": "a"
+    }
+    stored = Run("1", "train", RunStatus.SUCCEEDED, now, code={"clock": said})
+    assert (stored.ahead, stored.counted_at) == (0.0, now)

@@ -263,6 +263,31 @@ def test_a_repeated_request_counts_once_whatever_comes_with_it() -> None:
     assert names(rows, [{"a": {"c": 1}}]) == alone and names(rows, rows[:1]) == alone
 
 
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, "x", [1]])), min_size=1, max_size=8), st.booleans())
+def test_what_counts_once_is_named_in_whichever_message_it_is(runs: list[tuple[int, Any]], torn: bool) -> None:
+    """Several records under one name, in parts: each record is named once, by its name and the first that is there."""
+    records, named = list[Record](), list[tuple[str, int, int]]()
+    for number, (rows, value) in enumerate(runs):
+        named.append((f"n{number}", len(records), rows))
+        for row in range(rows):
+            at = value if row != 1 else [value]
+            records.append(Record("s", None, {"v": at, "i": len(records)}, "k" if torn else None, None, 10**18, None))
+    given_ = Given("p", "s", records, 0, once=named, places=range(len(records)))
+    numbers = iter(range(1, 1_000))
+    covered = list[int]()
+    for id_, content in gather([given_], PLAUSIBLE, lambda: f"w-{next(numbers):012d}"):
+        message = parsed(id_, content, id_)
+        own = message.table["i"].to_pylist() if "i" in message.table.column_names else []
+        for name, first, rows in message.header.get("once", ()):
+            here = own[first : first + rows]
+            of, _, offset = name.partition("/")
+            start, whole = next((start, rows_) for each, start, rows_ in named if each == of)
+            assert here[0] == start + int(offset or 0) and set(here) <= set(range(start, start + whole))
+            assert offset or len(here) == whole
+            covered += here
+    assert sorted(covered) == list(range(len(records))) and next(numbers) <= 8
+
+
 def event(**changed: Any) -> dict[str, Any]:
     return {
         "specversion": "1.0", "id": "1", "source": "/app", "type": "predict", "subject": "AA1",

@@ -19,6 +19,7 @@ from fourfold.serve.connections import Connections
 from fourfold.serve.server import listening
 from tests.collectors import collector, is_up, wait_until
 
+LARGE = 24 << 20  # bytes
 HALF = b"PUT /v1/messages/a-000000000001 HTTP/1.1\r\nHost: 127.0.0.1\r\nX"
 
 
@@ -29,8 +30,10 @@ def served(connections: Connections) -> Iterator[int]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/never":
             await asyncio.Event().wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        body = bytes(LARGE) if scope["path"] == "/large" else b"ok"
+        length = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": body})
 
     with listening("127.0.0.1", 0) as bound:
         bound.listen()
@@ -104,6 +107,17 @@ def test_one_that_asks_again_and_again_is_kept() -> None:
             own = answer.extensions["network_stream"].get_extra_info("client_addr")
             first = first or own
             assert answer.text == "ok" and own == first
+
+
+def test_an_answer_that_is_read_slowly_comes_whole(opened: Opens) -> None:
+    with served(Connections(head_within=0.4)) as port:
+        slow = opened(port, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        size = 0
+        while size < LARGE:
+            if size < 20 << 16:
+                time.sleep(0.1)
+            size += len(content := slow.recv(1 << 16))
+            assert content
 
 
 def test_a_request_that_takes_for_ever_ends(opened: Opens) -> None:

@@ -199,7 +199,12 @@ def test_a_host_that_is_none_of_ours_is_refused(served: Served, host: str) -> No
 
 def test_a_page_elsewhere_changes_nothing(served: Served) -> None:
     name, content = message(served.folder / "made")
-    for origin, status in (("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:4404", 204)):
+    for origin, status in (
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("http://127.0.0.1:4404", 204),
+    ):
         answer = served.client.put(f"/v1/messages/{name}", content=content, headers={"Origin": origin})
         assert answer.status_code == status
 

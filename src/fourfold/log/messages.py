@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fourfold.counts.binning import Binning
     from fourfold.fold import Plan
 
-FORMAT = 1
+FORMAT = 2  # the newest that is understood
+_FORMATS = {"records": 2}  # of the kinds that were written otherwise before: in format 1, each record had its place
 _SHOWN = 100  # characters of a wrong value that an error shows
 _LARGEST = 2**1023  # of whole numbers that are to be floats
 Header = dict[str, Any]
@@ -226,7 +227,7 @@ def apart(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _header(kind: str, project: str, **fields: Any) -> Header:
-    return {"format": FORMAT, "kind": kind, "project": project, **fields}
+    return {"format": _FORMATS.get(kind, 1), "kind": kind, "project": project, **fields}
 
 
 def _text(header: Mapping[str, Any], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -101,8 +102,9 @@ class Run:
         to catch up, whatever else has run since.
         """
         newest = max(moment for moment in (self.started, self.ended, self.seen) if moment is not None)
+        code = {name: value for name, value in self.code.items() if name != CLOCK}  # nobody else says that
         if not newest > came + AHEAD:
-            return self
+            return self if CLOCK not in self.code else dataclasses.replace(self, code=code)
         by = newest - came
         moved = by if self.started > came + AHEAD and newest - self.started <= _LONGEST else 0.0
 
@@ -115,7 +117,7 @@ class Run:
             started=started,
             ended=None if self.ended is None else max(at(self.ended), started),
             seen=None if self.seen is None else max(at(self.seen), started),
-            code={**self.code, CLOCK: {"ahead": round(min(by, 1e12), 3), "started": self.started}},
+            code={**code, CLOCK: {"ahead": round(min(by, 1e12), 3), "started": self.started}},
         )
 
     @property
@@ -149,4 +151,4 @@ class Run:
 
 def _number(kept: object, name: str, otherwise: float) -> float:
     found = kept.get(name) if isinstance(kept, dict) else None
-    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else otherwise
+    return found if isinstance(found, float) and math.isfinite(found) else otherwise

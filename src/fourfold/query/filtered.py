@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -142,6 +143,8 @@ class Meant:
                 listed = [frozenset(value for (value,) in domain)]
             left = [values for own, values in self._where.without if own == name]
             each.append(frozenset.intersection(*listed).difference(*left))
+        if math.prod(map(len, each)) > max(map(len, self._known.values())):
+            return None  # more than any dimension has
         return list(itertools.product(*each))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import itertools
 import json
 import math
 import uuid
@@ -50,7 +49,11 @@ Found = list[tuple[Prepared, BaseException | None]]
 
 
 class _Row(NamedTuple):
-    """A record in plain values; ``place`` is its number among those that were given."""
+    """A record in plain values.
+
+    ``place`` is its number among those that were given; ``later`` says by how many microseconds it was logged later
+    than it says, so that those of its key stay in order.
+    """
 
     place: int
     record: Record
@@ -59,6 +62,7 @@ class _Row(NamedTuple):
     time: Any
     key_name: str | None
     time_name: str | None
+    later: int = 0
 
 
 def prepare(
@@ -118,24 +122,21 @@ def _batches(rows: Sequence[_Row], times: Plausible, aside: dict[int, BaseExcept
 
 def _parts(rows: Sequence[_Row], aside: dict[int, BaseException]) -> Sequence[Sequence[_Row]]:
     """Records that no batch holds together in parts that one may hold: those of the same types, or at last halves."""
-    for types in (_types, _types_within):
-        if len(alike := _alike(rows, types)) > 1:
+    names = dict.fromkeys(name for row in rows for name in row.values)
+    mixed = [name for name in names if _refusal([row.values.get(name) for row in rows]) is not None]
+    for kind in (_kind, _kind_within):
+        if len(alike := _alike(rows, mixed, kind)) > 1:
             return alike
-    if bad := _unfit(rows):
+    if bad := _unfit(rows, mixed):
         aside.update(bad)
         return [[row for row in rows if row.place not in bad]]
     return [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 
 
-def _unfit(rows: Sequence[_Row]) -> dict[int, BaseException]:
-    """The records with a value that Arrow cannot hold even alone, by their places, and why."""
-    bad: dict[int, BaseException] = {}
-    for name in dict.fromkeys(name for row in rows for name in row.values):
-        if _refusal([row.values.get(name) for row in rows]) is not None:
-            for row in rows:
-                if (error := _refusal([row.values.get(name)])) is not None:
-                    bad.setdefault(row.place, error)
-    return bad
+def _unfit(rows: Sequence[_Row], names: Sequence[str]) -> dict[int, BaseException]:
+    """The records with a value of some fields that Arrow cannot hold even alone, by their places, and why."""
+    found = ((row.place, _refusal([row.values.get(name)])) for name in names for row in rows)
+    return {place: error for place, error in found if error is not None}
 
 
 def _refusal(values: Sequence[Any]) -> BaseException | None:
@@ -148,42 +149,35 @@ def _refusal(values: Sequence[Any]) -> BaseException | None:
     return None
 
 
-def _alike(rows: Sequence[_Row], types: Callable[[_Row], Hashable]) -> list[list[_Row]]:
-    """Groups of records with the same types.
+def _alike(rows: Sequence[_Row], names: Sequence[str], kind: Callable[[Any], Hashable]) -> list[list[_Row]]:
+    """Groups of records with the same kinds of values in some fields.
 
-    The batch decides which of several records of a key logged at one moment came first: if those of a key are in
-    several groups, only consecutive ones stay together.
+    Which of several records of a key came first is told by their log times, and by their batch where these are the
+    same: so each that follows one of its key in another group was logged a microsecond later.
     """
     groups: dict[Hashable, list[_Row]] = {}
-    of_key: dict[str, Hashable] = {}
-    torn = set[str]()
+    newest: dict[str, tuple[Hashable, int]] = {}  # of each key: its group, and by how much it is later
     for row in rows:
-        own = types(row)
+        own = tuple(kind(row.values.get(name)) for name in names)
+        if row.key is not None:
+            before, later = newest.get(row.key, (own, 0))
+            newest[row.key] = own, later + (before != own)
+            row = row._replace(later=row.later + newest[row.key][1])
         groups.setdefault(own, []).append(row)
-        if row.key is not None and of_key.setdefault(row.key, own) != own:
-            torn.add(row.key)
-    if not torn:
-        return list(groups.values())
-    whole = ([row for row in group if row.key not in torn] for group in groups.values())
-    runs = itertools.groupby((row for row in rows if row.key in torn), types)
-    return [*filter(None, whole), *(list(run) for _, run in runs)]
+    return list(groups.values())
 
 
-def _types(row: _Row) -> Hashable:
-    return tuple(sorted((name, type(value).__name__) for name, value in row.values.items() if value is not None))
+def _kind(value: Any) -> Hashable:
+    return type(value).__name__
 
 
-def _types_within(row: _Row) -> Hashable:
-    return tuple(sorted((name, repr(_type_within(value))) for name, value in row.values.items() if value is not None))
-
-
-def _type_within(value: Any) -> Hashable:
+def _kind_within(value: Any) -> Hashable:
     """A value's type with those of what it contains, whatever their number and their names."""
     if isinstance(value, Mapping):
-        value = list(value.values())
-    elif not isinstance(value, list):
-        return type(value).__name__
-    return tuple(sorted({repr(_type_within(entry)) for entry in value if entry is not None}))
+        return "map", frozenset(_kind_within(entry) for entry in value.values())
+    if isinstance(value, list):
+        return "list", frozenset(_kind_within(entry) for entry in value)
+    return _kind(value)
 
 
 class _RunId(NamedTuple):
@@ -218,7 +212,7 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
     unreadable: list[str | None] = []
     broken = set[int]()  # whose times cannot be read
     for row in rows:
-        logged = row.record.logged // 1_000
+        logged = row.record.logged // 1_000 + row.later
         first, last = plausible_times.micros(logged)
         try:
             micros = micros_of(row.time)
@@ -237,7 +231,7 @@ def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
             for place, said in enumerate(unreadable)
             if said is not None
         ]
-    logged_at = [row.record.logged // 1_000 for row in rows]
+    logged_at = [row.record.logged // 1_000 + row.later for row in rows]
     meta = {
         KEY: texts([row.key for row in rows]),
         EVENT_TIME: numbers(np.array(times, np.int64), INSTANT),

@@ -233,7 +233,8 @@ class Spool:
         kept = [(other, _size(other)) for other in _files(aside) if other.name != path.name]
         with contextlib.suppress(FileNotFoundError):  # another process has set it aside
             path.replace(aside / path.name)
-            os.utime(aside / path.name)  # the order is that in which they were refused
+        with contextlib.suppress(OSError):  # the order is that in which they were refused; that of writing is near it
+            os.utime(aside / path.name)
         too_much = sum(size for _, size in kept) + _size(aside / path.name) - most
         made_room = too_much > 0
         for other, size in sorted(kept, key=lambda entry: _changed(entry[0])):

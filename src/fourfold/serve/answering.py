@@ -84,6 +84,10 @@ class Answering:
                 except (EOFError, OSError):  # it is gone
                     self._end(worker)
                     worker = None
+                except BaseException:  # what it was to answer may still come
+                    self._end(worker)
+                    worker = None
+                    raise
                 else:
                     if isinstance(found, Exception):
                         raise found
@@ -94,7 +98,7 @@ class Answering:
 
     def begin(self) -> None:
         """Start a process, so that the first question finds it there."""
-        with contextlib.suppress(queue.Empty, StoreError, OSError):  # the first question tells what is wrong
+        with contextlib.suppress(queue.Empty, StoreError):  # the first question tells what is wrong
             worker = self._free.get_nowait()
             try:
                 worker = worker or self._new()
@@ -113,7 +117,10 @@ class Answering:
         with self._lock:
             if self._closed:
                 raise StoreError("the server ends; ask again when it is there")
-            worker = _Worker(self._settings)
+            try:
+                worker = _Worker(self._settings)
+            except OSError as error:
+                raise StoreError(f"no process can be started that works pages out: {error}") from error
             self._all.add(worker)
             return worker
 

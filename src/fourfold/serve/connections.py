@@ -30,7 +30,7 @@ class Connections:
 
     def __init__(self, most: int = _MOST, head_within: float = HEAD_WITHIN, whole_within: float = WHOLE_WITHIN) -> None:
         self._most, self._head, self._whole = most, head_within, whole_within
-        self._open: dict[Connection, tuple[float, object]] = {}  # since when each has been as it is, and its request
+        self._open: dict[Connection, tuple[float, object]] = {}  # since when each has been as it is, and how that is
         self._looking: asyncio.TimerHandle | None = None
 
     def __call__(self, **given: Any) -> Connection:
@@ -43,7 +43,7 @@ class Connections:
             oldest = next((each for each in self._open if each.is_idle), connection)
             oldest.transport.abort()
             self._open.pop(oldest, None)
-        self._open[connection] = time.monotonic(), connection.cycle
+        self._open[connection] = time.monotonic(), connection.standing
         if self._looking is None:
             self._look()
 
@@ -54,9 +54,9 @@ class Connections:
     def _look(self) -> None:
         """Close those that have taken too long; look again as long as there are any."""
         now = time.monotonic()
-        for connection, (since, request) in [*self._open.items()]:
-            if connection.cycle is not request:
-                self._open[connection] = now, connection.cycle
+        for connection, (since, standing) in [*self._open.items()]:
+            if connection.standing != standing:
+                self._open[connection] = now, connection.standing
             elif now - since > (self._head if connection.is_idle else self._whole):
                 connection.transport.abort()
         again = min(self._head, self._whole) / 4
@@ -72,8 +72,14 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of 
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way: not one has begun, or the newest one was answered."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+        """Whether no request is under way: not one has begun, or the newest one's answer is on its way out."""
+        answered = self.cycle is None or bool(self.cycle.response_complete)
+        return answered and not self.transport.get_write_buffer_size()
+
+    @property
+    def standing(self) -> object:
+        """What is different once something has happened: another request began, or one was answered."""
+        return self.cycle, self.is_idle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""

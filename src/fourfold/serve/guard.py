@@ -67,7 +67,7 @@ class Guard:
                 f"this server is not known as {host[:200]!r}; name it with 'fourfold serve --allow-host NAME'"
             )
         origin = header(scope, b"origin")
-        if scope["method"] not in _READING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if scope["method"] not in _READING and origin is not None and _netloc(origin) != host.lower():
             return HTTPStatus.FORBIDDEN, f"a page of {origin[:200]!r} may not change anything here"
         return None
 
@@ -76,3 +76,11 @@ def _name(host: str) -> str:
     """The name in a Host header, without its port."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
+
+
+def _netloc(origin: str) -> str | None:
+    """The host of an Origin header, with its port; None where it cannot be read."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

@@ -53,6 +53,7 @@ class Service:
         self.committer = Committer(self.inbox, settings.times)
         self.database: Database = open_state(*state_at(settings.place))
         self.lookups = Lookups(self.database.name)
+        self.decisions = Lookups(self.database.name)  # who writes waits for others that do, and keeps no reader waiting
         self.known = Known(self.database, self.lookups)
         self.access = Access(self.known, open_to_all=reach.local)
         self.answers = Remembered()
@@ -122,6 +123,7 @@ class Service:
         if self.answering is not None:
             self.answering.close()
         self.lookups.close()
+        self.decisions.close()
         closing = threading.Thread(target=self._close_state, name="fourfold-close", daemon=True)
         closing.start()
         closing.join(_CLOSE_WITHIN)

@@ -104,7 +104,7 @@ async def decide(call: Call) -> Response:
     decision = functools.partial(
         incidents.decide, service.database, project, id_, action, reason, now, until=ends, channels=made
     )
-    found = await service.lookups.ask(decision, WRITTEN_WITHIN)  # who does not hear of it may decide again
+    found = await service.decisions.ask(decision, WRITTEN_WITHIN)  # who does not hear of it may decide again
     telling = functools.partial(deliver, service.database, project, made, now)
     told = await anyio.to_thread.run_sync(telling, limiter=_TELLING)
     untold = [f"{failure.channel}: {failure.error}" for failure in told.failed]

@@ -24,10 +24,11 @@ Message = tuple[str, bytes]  # its id, and its file's bytes
 class Given:
     """The records of one request to a stream.
 
-    ``size`` is about how many bytes they take. ``once`` names runs of them that count once, each by the first one's
-    number and how many they are. ``places`` are their places in the request, and ``spoiled`` says at which of these is
-    what is no record, as text and with the reason. Once they were prepared, ``rejected`` says which of the places go
-    to quarantine, and why, and ``mistakes`` how many times are wrong in which way, whose records count as of now.
+    ``size`` is about how many bytes they take. ``once`` names runs of them that count once, in their order, each by the
+    first one's number and how many they are. ``places`` are their places in the request, and ``spoiled`` says at which
+    of these is what is no record, as text and with the reason. Once they were prepared, ``rejected`` says which of the
+    places go to quarantine, and why, and ``mistakes`` how many times are wrong in which way, whose records count as of
+    now.
     """
 
     project: str
@@ -103,7 +104,7 @@ def _apart(given: Given, times: Plausible, new_id: Callable[[], str]) -> Iterato
     for prepared, error in from_records(given.records, times):
         if error is None:
             given.mistakes.update(how for _, how in prepared.mistakes)
-            yield _message(given, prepared, _named(given, prepared.places), new_id())
+            yield _message(given, prepared, list(_named(given, prepared.places)), new_id())
         else:
             places += [given.places[number] for number in prepared.places]
             aside.append(prepared.table)
@@ -114,19 +115,20 @@ def _apart(given: Given, times: Plausible, new_id: Callable[[], str]) -> Iterato
         yield new_id(), written(messages.rejected(given.project, given.stream, summary(reasons)), texts)
 
 
-def _named(given: Given, numbers: Sequence[int]) -> list[tuple[str, int, int]]:
+def _named(given: Given, numbers: Sequence[int]) -> Iterator[tuple[str, int, int]]:
     """What counts once of a request in a message that holds some of its records, in their order, by their numbers.
 
     Where others hold the rest of it, it is named by the first record that is here: a request that is sent again is
     parted in the same way.
     """
-    names = []
-    for name, first, rows in given.once:
-        start, end = bisect.bisect_left(numbers, first), bisect.bisect_left(numbers, first + rows)
-        if start < end:
-            part = name if rows == end - start else f"{name}/{numbers[start] - first}"
-            names.append((part, start, end - start))
-    return names
+    at = 0
+    while at < len(numbers):
+        place = bisect.bisect_right(given.once, numbers[at], key=lambda named: named[1]) - 1
+        name, first, rows = given.once[place] if place >= 0 else ("", 0, 0)
+        end = bisect.bisect_left(numbers, first + rows, at)
+        if end > at:
+            yield name if rows == end - at else f"{name}/{numbers[at] - first}", at, end - at
+        at = max(end, at + 1)
 
 
 def _message(given: Given, prepared: Prepared, once: Sequence[tuple[str, int, int]], message: str) -> Message:
