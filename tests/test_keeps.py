@@ -183,7 +183,9 @@ def test_a_run_as_an_older_fourfold_sends_it_is_taken(store: Store) -> None:
     assert messages.decode(messages.runs("test", [messages.run_text(run)])) == messages.Runs("test", (kept,))
 
 
-@pytest.mark.parametrize("header", [{"format": 1, "kind": "incident"}, {"format": messages.FORMAT + 1, "kind": "records"}])
+@pytest.mark.parametrize(
+    "header", [{"format": 1, "kind": "incident"}, {"format": messages.FORMAT + 1, "kind": "records"}]
+)
 def test_a_message_of_a_newer_version_stays_and_is_told_of_once(
     store: Store, header: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
