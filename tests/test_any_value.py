@@ -141,10 +141,13 @@ def test_a_value_that_is_nested_deep_beside_another_is_parted_at_once() -> None:
     assert sum(prepared.table.num_rows for prepared, _ in found) == 3
 
 
-def test_records_of_one_key_stay_in_order_in_few_batches_whatever_their_types() -> None:
-    values = [i if i % 3 else [i] for i in range(600)]
+@pytest.mark.parametrize(
+    ("kinds", "batches"), [((1, [1]), 2), (([1], ["a"], [1], 1), 3), ((1, [1], ["a"], "a", {"b": 1}, {"b": "x"}), 6)]
+)
+def test_records_of_one_key_stay_in_order_in_few_batches_whatever_their_types(kinds: tuple[Any], batches: int) -> None:
+    values = [kinds[i % len(kinds)] for i in range(600)]
     found = from_records([Record("s", None, {"v": v, "i": i}, "one", None, NOW, None) for i, v in enumerate(values)])
-    assert len(found) == 2
+    assert len(found) == batches
     rows = [
         (moment, number, place, i)
         for number, (prepared, _) in enumerate(found)

@@ -143,20 +143,36 @@ class Collector:
 
     def _keep(self, found: Found, reason: str, stream: str = "inbox", project: str = "") -> None:
         """Put a message into quarantine; if that cannot be written, it stays in the inbox."""
-        try:
+
+        def keep() -> None:
             if found.content is None:
                 self._quarantine.keep_file(found.path, reason, stream, project)
             else:
                 self._quarantine.keep_message(found.id, found.content, reason, stream, project)
+
+        if self._is_kept(found.id, keep, lambda: reason):
+            self._settled.add(found.id)
+            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
+
+    def _is_kept(self, message: str, keep: Callable[[], object], why: Callable[[], str]) -> bool:
+        """Whether something of a message could be put into quarantine; if not, the message stays in the inbox.
+
+        Raises:
+            StateError: ``keep`` needs the state, which cannot be used.
+        """
+        try:
+            keep()
+        except StateError:
+            raise
         except BucketError as error:
             self._missed = True
             self._warn(f"keeping {type(error)}", f"a message that goes to quarantine waits: {error}")
         except StoreError as error:
-            self._left.add(found.id)
-            self._warn(str(error), f"{reason} It stays there, because {error}")
+            self._left.add(message)
+            self._warn(str(error), f"{why()} It stays in the inbox: {error}")
         else:
-            self._settled.add(found.id)
-            self._warn(reason, f"{reason} It is kept in {self._quarantine.folder}.")
+            return True
+        return False
 
     def _take(self, paths: Sequence[StorePath]) -> None:
         """Take the messages in files, each once, whichever files it is in, and remove the files that are done with."""
@@ -246,17 +262,10 @@ class Collector:
             yield message, content
 
     def _keep_rejected(self, message: Message, content: messages.Rejected) -> None:
-        try:
-            self._quarantine.keep(
-                content.stream, message.id, message.table, content.reason, project=content.project
-            )  # fmt: skip
-        except BucketError as error:
-            self._missed = True
-            self._warn(f"keeping {type(error)}", f"a message that goes to quarantine waits: {error}")
-        except StoreError as error:
-            self._left.add(message.id)
-            self._warn(str(error), f"stream {content.stream!r}: {content.reason} It stays in the inbox: {error}")
-        else:
+        keep = functools.partial(
+            self._quarantine.keep, content.stream, message.id, message.table, content.reason, project=content.project
+        )
+        if self._is_kept(message.id, keep, lambda: f"stream {content.stream!r}: {content.reason}"):
             self._settle([message])
 
     def _append(self, named: messages.Records, batches: list[Message]) -> None:
@@ -358,29 +367,24 @@ class Collector:
         """Take those of a message's runs that can be taken; the others go to quarantine, as a message of their own."""
         parts, refused = messages.apart(message.header), list[apart.Refused]()
         project = messages.encodable(str(message.header.get("project") or ""))
-        try:
+
+        def take() -> None:
             with self._database.write() as connection:
-                refused = apart.save_each(self._database, connection, parts, came(message))
+                refused.extend(apart.save_each(self._database, connection, parts, came(message)))
                 if len(refused) < len(parts):
                     if refused:  # kept before the message counts as taken
                         name, content = apart.together(message, refused)
                         self._quarantine.keep_message(name, content, apart.told(refused), project=project)
                     taken.note(connection, [(message.writer, message.sequence)], time.time())
-        except StateError:
-            raise
-        except BucketError as error:
-            self._missed = True
-            self._warn(f"keeping {type(error)}", f"a run that goes to quarantine waits: {error}")
-        except StoreError as error:
-            self._left.add(message.id)
-            self._warn(str(error), f"{apart.told(refused)} Their message stays in the inbox: {error}")
-        else:
-            if len(refused) == len(parts):
-                self._keep(found, apart.told(refused), project=project)
-                return
-            self._settled.add(message.id)
-            if refused:
-                self._warn(f"runs{project}", f"{apart.told(refused)} They are kept in {self._quarantine.folder}.")
+
+        if not self._is_kept(message.id, take, lambda: apart.told(refused)):
+            return
+        if len(refused) == len(parts):
+            self._keep(found, apart.told(refused), project=project)
+            return
+        self._settled.add(message.id)
+        if refused:
+            self._warn(f"runs{project}", f"{apart.told(refused)} They are kept in {self._quarantine.folder}.")
 
     def _settle(self, done: Sequence[Message]) -> None:
         """Messages are in a log, or in quarantine as records: they are to be noted as taken."""

@@ -24,7 +24,7 @@ class Logs:
 
     def has(self, project: str, stream: str) -> bool:
         """Whether a stream has a log, though it may be one that cannot be read."""
-        return (self.get(project, stream).folder / "_delta_log").is_dir()
+        return self.get(project, stream).is_begun
 
     def project(self, project: str) -> StorePath:
         """The folder of a project's logs."""

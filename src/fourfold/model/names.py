@@ -35,8 +35,16 @@ def slice_label(text: str) -> str:
     >>> slice_label("AA"), slice_label("(other)"), slice_label('"(other)"')
     ('AA', '"(other)"', '""(other)""')
     """
-    label = label_of(text)
-    return f'"{label}"' if label.strip('"') == OTHER else label
+    return told_apart(label_of(text), OTHER)
+
+
+def told_apart(label: str, *taken: str) -> str:
+    """A label, in quotes where it reads like one that is taken.
+
+    >>> told_apart("AA", "none"), told_apart("none", "none"), told_apart('"none"', "none")
+    ('AA', '"none"', '""none""')
+    """
+    return f'"{label}"' if label.strip('"') in taken else label
 
 
 def slice_text(label: str) -> str:

@@ -12,6 +12,7 @@ from fourfold.counts import Counts
 from fourfold.counts.binning import Floats, Ints
 from fourfold.metrics import drift
 from fourfold.metrics.intervals import Z
+from fourfold.model.names import told_apart
 
 GROUPS = 10  # of a number: the tenths of the baseline, for the effect
 SHOWN = 20  # groups of a number that are drawn
@@ -111,14 +112,13 @@ def _present(counts: Counts) -> dict[str, float]:
 
 
 def _labels(counts: Counts) -> dict[str, float]:
-    found = {_name(label): float(n) for label, n in zip(counts.labels, counts.counts.tolist(), strict=True) if n > 0}
+    found = {
+        told_apart(label, REST, MISSING): float(n)
+        for label, n in zip(counts.labels, counts.counts.tolist(), strict=True)
+        if n > 0
+    }
     found |= {name: float(n) for name, n in ((REST, counts.tally("other")), (MISSING, counts.missing)) if n > 0}
     return found
-
-
-def _name(label: str) -> str:
-    """A label, in quotes where it reads like what is none."""
-    return f'"{label}"' if label.strip('"') in (REST, MISSING) else label
 
 
 def _together(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[list[str], list[Floats]]:

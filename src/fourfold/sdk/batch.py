@@ -7,7 +7,7 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,13 @@ from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
 from fourfold.fold.arrays import numbers, repeated, texts
-from fourfold.fold.frames import DEEPEST, column_of, name_text, unique_names
+from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
 from fourfold.model.given import check_named
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
+from fourfold.sdk.parting import Row, parted
 from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
@@ -46,23 +47,6 @@ class Prepared(NamedTuple):
 
 
 Found = list[tuple[Prepared, BaseException | None]]
-
-
-class _Row(NamedTuple):
-    """A record in plain values.
-
-    ``place`` is its number among those that were given; ``later`` says by how many microseconds it was logged later
-    than it says, so that those of its key stay in order.
-    """
-
-    place: int
-    record: Record
-    values: dict[str, Any]
-    key: str | None
-    time: Any
-    key_name: str | None
-    time_name: str | None
-    later: int = 0
 
 
 def prepare(
@@ -92,7 +76,7 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
     If the types of a column conflict, records of the same types become separate batches. Those that Arrow cannot hold
     come together as texts, each with its reason, and with an error. Records of one key stay in order.
     """
-    rows: list[_Row] = []
+    rows: list[Row] = []
     aside: dict[int, BaseException] = {}
     for place, record in enumerate(records):
         try:
@@ -100,91 +84,15 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
         except BaseException as error:
             let_end(error)
             aside[place] = error
-    found: Found = [(batch, None) for batch in _batches(rows, times, aside)]
+    found: Found = [(batch, None) for batch in parted(rows, lambda part: _batch(part, times), aside)]
     return [*found, _as_texts(records, aside)] if aside else found
-
-
-def _batches(rows: Sequence[_Row], times: Plausible, aside: dict[int, BaseException]) -> Iterator[Prepared]:
-    """Records in as few batches as hold them; what none can hold is put aside."""
-    if not rows:
-        return
-    try:
-        yield _batch(rows, times)
-        return
-    except BaseException as error:
-        let_end(error)
-        if len(rows) == 1:
-            aside[rows[0].place] = error
-            return
-    for part in _parts(rows, aside):
-        yield from _batches(part, times, aside)
-
-
-def _parts(rows: Sequence[_Row], aside: dict[int, BaseException]) -> Sequence[Sequence[_Row]]:
-    """Records that no batch holds together in parts that one may hold: those of the same types, or at last halves."""
-    names = dict.fromkeys(name for row in rows for name in row.values)
-    mixed = [name for name in names if _refusal([row.values.get(name) for row in rows]) is not None]
-    for kind in (_kind, _kind_within):
-        if len(alike := _alike(rows, mixed, kind)) > 1:
-            return alike
-    if bad := _unfit(rows, mixed):
-        aside.update(bad)
-        return [[row for row in rows if row.place not in bad]]
-    return [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
-
-
-def _unfit(rows: Sequence[_Row], names: Sequence[str]) -> dict[int, BaseException]:
-    """The records with a value of some fields that Arrow cannot hold even alone, by their places, and why."""
-    found = ((row.place, _refusal([row.values.get(name)])) for name in names for row in rows)
-    return {place: error for place, error in found if error is not None}
-
-
-def _refusal(values: Sequence[Any]) -> BaseException | None:
-    """Why Arrow cannot hold values as a column, if so."""
-    try:
-        column_of(values)
-    except BaseException as error:
-        let_end(error)
-        return error
-    return None
-
-
-def _alike(rows: Sequence[_Row], names: Sequence[str], kind: Callable[[Any], Hashable]) -> list[list[_Row]]:
-    """Groups of records with the same kinds of values in some fields.
-
-    Which of several records of a key came first is told by their log times, and by their batch where these are the
-    same: so each that follows one of its key in another group was logged a microsecond later.
-    """
-    groups: dict[Hashable, list[_Row]] = {}
-    newest: dict[str, tuple[Hashable, int]] = {}  # of each key: its group, and by how much it is later
-    for row in rows:
-        own = tuple(kind(row.values.get(name)) for name in names)
-        if row.key is not None:
-            before, later = newest.get(row.key, (own, 0))
-            newest[row.key] = own, later + (before != own)
-            row = row._replace(later=row.later + newest[row.key][1])
-        groups.setdefault(own, []).append(row)
-    return list(groups.values())
-
-
-def _kind(value: Any) -> Hashable:
-    return type(value).__name__
-
-
-def _kind_within(value: Any) -> Hashable:
-    """A value's type with those of what it contains, whatever their number and their names."""
-    if isinstance(value, Mapping):
-        return "map", frozenset(_kind_within(entry) for entry in value.values())
-    if isinstance(value, list):
-        return "list", frozenset(_kind_within(entry) for entry in value)
-    return _kind(value)
 
 
 class _RunId(NamedTuple):
     id: str
 
 
-def _plain_record(place: int, record: Record) -> _Row:
+def _plain_record(place: int, record: Record) -> Row:
     """A record's values in containers that are safe for Arrow.
 
     Raises:
@@ -204,10 +112,10 @@ def _plain_record(place: int, record: Record) -> _Row:
             time_name, time = time, row.pop(time)
     row.update((_name(name), value) for name, value in record.fields.items())
     values = {name: value if type(value) in _SCALARS else _plain(value) for name, value in row.items()}
-    return _Row(place, record, values, key_text(key), time, key_name, time_name)
+    return Row(place, record, values, key_text(key), time, key_name, time_name)
 
 
-def _batch(rows: Sequence[_Row], plausible_times: Plausible) -> Prepared:
+def _batch(rows: Sequence[Row], plausible_times: Plausible) -> Prepared:
     times: list[int] = []
     unreadable: list[str | None] = []
     broken = set[int]()  # whose times cannot be read

@@ -106,4 +106,4 @@ def most_possible() -> int:
             soft = wanted
     if soft == resource.RLIM_INFINITY:
         return _MOST
-    return max(1, min(_MOST, soft - _OTHER_FILES, soft // 2 if soft < 2 * _OTHER_FILES else _MOST))
+    return min(_MOST, max(soft - _OTHER_FILES, soft // 2))

@@ -98,9 +98,10 @@ def _joined(alike: Sequence[Given]) -> list[tuple[str, int, int]]:
 
 def _apart(given: Given, times: Plausible, new_id: Callable[[], str]) -> Iterator[Message]:
     """The messages of one request."""
-    places = list(given.spoiled)
-    spoiled = list(given.spoiled.values())
-    aside = [rejected([text for text, _ in spoiled], [None] * len(spoiled), [why for _, why in spoiled])]
+    places, aside = list(given.spoiled), list[pa.Table]()
+    if given.spoiled:
+        spoiled, reasons = zip(*given.spoiled.values(), strict=True)
+        aside.append(rejected(spoiled, [None] * len(spoiled), reasons))
     for prepared, error in from_records(given.records, times):
         if error is None:
             given.mistakes.update(how for _, how in prepared.mistakes)
