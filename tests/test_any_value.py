@@ -21,13 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fourfold as ff
-from fourfold.errors import ConfigError
+from fourfold.config import PLAUSIBLE
+from fourfold.errors import ConfigError, InputError
 from fourfold.log.batches import check_writable
 from fourfold.model import Plausible
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, batch
 from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
+from fourfold.sdk.columns import Columns
+from fourfold.sdk.plain import Plain
 from fourfold.sdk.record import Record
 
 NOW = 1_710_037_800_000_000_000
@@ -50,10 +53,18 @@ def cyclic() -> list[Any]:
     return found
 
 
+def nested(levels: int) -> Any:
+    found: Any = "x"
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
 ODD = [
     "a\ud800", 2**63,  2**70, -(2**2000), 1e300, float("nan"), float("inf"), None, pd.NA, pd.NaT, np.float32(0.1),
     np.array([1, 2]), np.array([[1, 2]]), np.datetime64("2024-03-10"), np.datetime64("NaT"), Decimal("1.5"),
     Decimal("NaN"), b"\xff", b"abc", uuid.UUID(int=5), Colour.RED, Rude(), [Rude()], cyclic(), {"a": cyclic()}, {},
+    nested(4), nested(30),
     [{}],
     {"a": {}}, {"a": 1, "A": 2}, {1: 2}, {"\ud800": 1}, (), [], set(), {1, "x"}, [1, "x"], object(), True, 1, 1.5, "x",
     dt.date(2024, 3, 10), dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31), dt.time(1), dt.timedelta(days=1), "tomorrow",
@@ -246,6 +257,24 @@ def test_a_key_has_the_same_text_in_a_record_and_in_a_frame() -> None:
         column = pa.array([value], pa.float32()) if isinstance(value, np.float32) else pa.array([value])
         framed = from_frame(pa.table({"id": column}), "id", None, NOW, None).table[KEY].to_pylist()
         assert framed == [key_text(value)], value
+
+
+@pytest.mark.parametrize("key", [cyclic(), nested(6), nested(900), (1, nested(5))], ids=["itself", "6", "900", "part"])
+def test_a_key_that_is_nested_deep_is_refused_before_it_grows(key: Any) -> None:
+    """Each level writes the one inside as a text, twice as long; and what else runs at the end of a stack fails."""
+    for form in (Columns(), Plain()):
+        [odd, good] = sorted(
+            form.of_records([Record("s", None, {"v": 1}, each, None, NOW, None) for each in (key, "good")], PLAUSIBLE),
+            key=lambda batch: batch.error is None,
+        )
+        assert good.error is None and "a key is nested more than 4 deep" in str(odd.error)
+    with pytest.raises(InputError, match="a key is nested"):
+        from_frame(pa.table({"id": pa.array([nested(6)])}), "id", None, NOW, None)
+
+
+def test_a_key_of_keys_is_their_texts() -> None:
+    assert key_text((("a", 1), 2.0)) == '["[\\"a\\", \\"1\\"]", "2"]'
+    assert key_text(nested(5)) is not None
 
 
 def test_unsigned_keys_of_64_bits_stay_apart_and_join() -> None:

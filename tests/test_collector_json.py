@@ -154,6 +154,14 @@ def test_a_record_that_cannot_be_logged_costs_no_other(served: Served) -> None:
     assert len(quarantined(served.folder)) == 1
 
 
+def test_a_key_that_is_nested_deep_costs_no_memory_and_no_other_record(served: Served) -> None:
+    deep = b"[" * 30 + b"1" + b"]" * 30  # as a key, a text of gigabytes
+    content = b'[{"id": "a", "v": 1}, {"id": ' + deep + b', "v": 2}, {"id": "b", "v": 3}]'
+    answer = served.client.post(f"{RECORDS}?key=id", content=content).json()
+    assert answer["taken"] == 2 and [bad["record"] for bad in answer["rejected"]] == [1]
+    assert "a key is nested more than 4 deep" in answer["rejected"][0]["reason"]
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [

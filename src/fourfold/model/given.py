@@ -9,6 +9,7 @@ from typing import Any
 from fourfold.errors import InputError
 
 DEEPEST = 32  # levels of a nested value
+DEEPEST_KEY = 4  # levels of a key: each writes the one inside as a text, with twice as many escapes
 
 
 def name_text(name: object) -> str:
@@ -39,6 +40,16 @@ def unique_names(names: Sequence[str]) -> list[str]:
         seen.add(candidate.casefold())
         out.append(candidate)
     return out
+
+
+def check_key(depth: int) -> None:
+    """Check that a part of a key is not too many levels inside of it.
+
+    Raises:
+        InputError: it is.
+    """
+    if depth > DEEPEST_KEY:
+        raise InputError(f"a key is nested more than {DEEPEST_KEY} deep, or contains itself; give a list of its parts")
 
 
 def is_record(data: Any, key: Any = None) -> bool:

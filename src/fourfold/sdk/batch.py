@@ -19,7 +19,7 @@ from fourfold.fold import to_arrow
 from fourfold.fold.arrays import numbers, repeated, texts
 from fourfold.fold.frames import DEEPEST, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.model.given import check_named
+from fourfold.model.given import check_key, check_named
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
@@ -254,7 +254,7 @@ def _beside(table: pa.Table, said: pa.Array) -> pa.Table:
     return pa.table([*table.columns, said], names=names)
 
 
-def key_text(key: Any) -> str | None:
+def key_text(key: Any, depth: int = 0) -> str | None:
     """A key as the log keeps it: its text; a whole float as an integer, null and NaN as None.
 
     A single record and a frame give the same text: a boolean as "true", a moment in ISO form in UTC (a date as its
@@ -264,9 +264,13 @@ def key_text(key: Any) -> str | None:
 
     >>> key_text(5.0), key_text("AA1"), key_text(float("nan")), key_text(("q1", 3))
     ('5', 'AA1', None, '["q1", "3"]')
+
+    Raises:
+        InputError: it is nested too deep, or contains itself.
     """
     if isinstance(key, (tuple, list)):
-        parts = [key_text(part) for part in key]
+        check_key(depth)
+        parts = [key_text(part, depth + 1) for part in key]
         return None if None in parts or not parts else json.dumps(parts, ensure_ascii=False)
     if type(key) is str:
         return key

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from fourfold.errors import InputError, let_end
 from fourfold.model import Artifact, Plausible, Run
-from fourfold.model.given import DEEPEST, check_named, is_record, name_text, unique_names
+from fourfold.model.given import DEEPEST, check_key, check_named, is_record, name_text, unique_names
 from fourfold.sdk.form import Batch, Frames
 from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.record import Record
@@ -219,10 +219,11 @@ _WRITTEN: dict[type, Callable[[Any], Any]] = {  # a subclass before its class
 }
 
 
-def _key(key: Any) -> Any:
+def _key(key: Any, depth: int = 0) -> Any:
     """A part of a key, which becomes text: what is no plain value is text already."""
     if isinstance(key, (tuple, list)):
-        return [_key(part) for part in key]
+        check_key(depth)
+        return [_key(part, depth + 1) for part in key]
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(key, numpy.ndarray):
         return str(key.tolist())
