@@ -25,6 +25,7 @@ from starlette.testclient import TestClient
 from fourfold import counts
 from fourfold.log import messages
 from fourfold.log.wire import _sealed
+from fourfold.log.writers import sent_id
 from fourfold.model import Run, RunStatus, limits
 from fourfold.model.records import BATCH, EVENT_TIME, KEY, META, PLACE, ROW, SET_ASIDE
 from fourfold.sdk.batch import prepare
@@ -188,7 +189,7 @@ def test_what_a_message_says_of_its_records_places_is_not_trusted(served: Served
     assert served.client.put(f"/v1/messages/{NAME}", content=as_message(sent)).status_code == 204
     store = Store(str(served.folder), "flights")
     found = store.caught_up().log("predict").whole().records(None).sort_by(ROW)
-    assert found[BATCH].to_pylist() == [NAME] * 3 and found[ROW].to_pylist() == [0, 1, 2]
+    assert found[BATCH].to_pylist() == [sent_id(NAME, "flights")] * 3 and found[ROW].to_pylist() == [0, 1, 2]
     assert found["score"].to_pylist() == [0.0, 0.25, 0.5]
     store.close()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fourfold.config.values import is_finite, is_text, length_of, seconds_of
+from fourfold.config.values import LONGEST, differing, is_finite, is_text, is_whole, length_of, seconds_of
 from fourfold.errors import ConfigError
+from fourfold.model import HOUR
 from fourfold.model.objective import CALENDAR, DURATION, FRESHNESS, OF_RUNS, OPERATORS, Objective
 
 _EXAMPLE = "write it as 'recall(late) >= 0.9': metric(target[, parameters]) op number, where op is >=, >, <= or <"
@@ -66,6 +68,28 @@ def make_objective(
         name, found.target, found.metric, found.op, found.bound, length, calendar, names, share, owner,
         runbook, estimates, description,
     )  # fmt: skip
+
+
+def check_objective(objective: Objective) -> None:
+    """Check that an objective from elsewhere is one that ``make_objective`` could have made.
+
+    Raises:
+        ConfigError: a field is of another type, or not possible.
+    """
+    what = f"objective {objective.name!r}"
+    if not is_finite(objective.bound):
+        raise ConfigError(f"{what}: bound={objective.bound!r} is not a finite number")
+    made = make_objective(
+        objective.name, objective.expression, window=objective.calendar or "30d", by=objective.by, goal=objective.goal,
+        owner=objective.owner, runbook=objective.runbook, estimates=objective.estimates,
+        description=objective.description,
+    )  # fmt: skip
+    if not objective.calendar:
+        if not is_whole(objective.window, HOUR, LONGEST) or objective.window % HOUR:
+            raise ConfigError(f"{what}: window={objective.window!r} is no number of seconds, of whole hours")
+        made = dataclasses.replace(made, window=objective.window)
+    if wrong := differing(objective, dataclasses.replace(made, bound=objective.bound)):
+        raise ConfigError(f"{what}: {wrong} is not as declarations have it")
 
 
 def parse(expression: str, what: str = "objective") -> Expression:

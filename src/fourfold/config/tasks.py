@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fourfold.config.values import is_finite, is_text, is_whole, seconds_of
+from fourfold.config.values import LONGEST, differing, is_finite, is_text, is_whole, seconds_of
 from fourfold.errors import ConfigError
-from fourfold.model import Dimension, Part, StreamColumn, Sums, Task
+from fourfold.model import HOUR, Dimension, Part, StreamColumn, Sums, Task
 
 CUTOFFS = (1, 5, 10)
+MOST_DIMENSIONS = 1_000  # ways in which a task is split
 CELLS = {  # the names of a binary task's cells in values=: decided, actual
     "true_positive": ("1", "1"), "false_positive": ("1", "0"), "false_negative": ("0", "1"),
     "true_negative": ("0", "0"),
@@ -80,6 +82,9 @@ def make_task(
     for cutoff in cutoffs or ():
         if not is_whole(cutoff, 1, 2**31):
             raise ConfigError(f"{what}: cutoffs={list(cutoffs or ())!r}: {cutoff!r} is not a rank from 1 up")
+    dimensions = tuple(_dimension(what, entry) for entry in slices)
+    if len(dimensions) > MOST_DIMENSIONS:
+        raise ConfigError(f"{what}: slices: {len(dimensions):,} ways to split it; {MOST_DIMENSIONS:,} are possible")
     predicted = _source(what, "prediction", prediction)
     columns = {
         field: _column(what, field, value, predicted.stream)
@@ -87,13 +92,45 @@ def make_task(
     }
     return Task(
         name, predicted, _source(what, "label", label), kind,
-        _threshold(kind, threshold), tuple(_dimension(what, entry) for entry in slices),
+        _threshold(kind, threshold), dimensions,
         seconds_of(horizon, f"{what}: horizon"), **columns,
         classes=_classes(what, classes or ()),
         cutoffs=tuple(sorted(set(map(int, cutoffs or CUTOFFS)))) if kind == "ranking" else (),
         outcome=_source(what, "outcome", outcome) if outcome is not None else None,
         values=_values(what, kind, values or {}), sums=tuple(sums), positive=_positive(what, positive),
     )  # fmt: skip
+
+
+def check_task(task: Task) -> None:
+    """Check that a task from elsewhere is one that ``make_task`` could have made, but for its custom metrics.
+
+    Raises:
+        ConfigError: a field is of another type, or not possible.
+    """
+    named = {pair: name for name, pair in CELLS.items()} if task.kind == "binary" else {}
+    values: dict[Any, Any] = {}
+    for predicted, actual, worth in task.values:
+        if name := named.get((predicted, actual)):
+            values[name] = worth
+        else:
+            values.setdefault(predicted, {})[actual] = worth
+    made = make_task(
+        task.name, prediction=str(task.prediction), label=str(task.label), kind=task.kind, threshold=task.threshold,
+        slices=[[_declared(part) for part in dimension.parts] for dimension in task.slices],
+        version=task.version or None, probabilities=task.probabilities or None, classes=task.classes or None,
+        query=task.query or None, cutoffs=task.cutoffs or None, values=values or None, positive=task.positive,
+        outcome=None if task.outcome is None else str(task.outcome),
+    )  # fmt: skip
+    if not is_whole(task.horizon, HOUR, LONGEST) or task.horizon % HOUR:
+        raise ConfigError(f"task {task.name!r}: horizon={task.horizon!r} is no number of seconds, of whole hours")
+    if wrong := differing(task, dataclasses.replace(made, horizon=task.horizon, sums=task.sums)):
+        raise ConfigError(f"task {task.name!r}: {wrong} is not as declarations have it")
+
+
+def _declared(part: Part) -> Slicing:
+    if part.sql:
+        return {"name": part.name, "sql": part.sql}
+    return {"column": part.name, "buckets": part.buckets} if part.buckets else part.name
 
 
 def _positive(what: str, given: Any) -> str | None:

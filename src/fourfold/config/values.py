@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 import re
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from fourfold.errors import ConfigError
 from fourfold.model import DAY, HOUR
+
+LONGEST = 999_999 * 7 * DAY  # seconds of a length of time
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -30,6 +33,15 @@ def is_finite(value: object) -> bool:
 def is_whole(value: object, low: int, high: int) -> bool:
     """Whether a value is a whole number, of Python or NumPy, from ``low`` to ``high``."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= int(value) <= high
+
+
+def differing(found: Any, expected: Any) -> str | None:
+    """The first field in which two of a dataclass differ, and the value that the first one has there."""
+    for field in dataclasses.fields(found):
+        value = getattr(found, field.name)
+        if value != getattr(expected, field.name):
+            return f"{field.name}={value!r}"
+    return None
 
 
 def seconds_of(length: str, what: str) -> int:

@@ -27,6 +27,9 @@ TOKEN, TOKEN_FILE = "FOURFOLD_TOKEN", "FOURFOLD_TOKEN_FILE"
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 10.0  # how long a connection, and each part of an answer, may take
 LONGEST_PAUSE = 60.0  # seconds that a collector may ask to be left alone
 _LONGEST_ANSWER = 16 << 20  # bytes
+_PUT = {  # where a message goes, and as what, by how its file's name ends
+    ".arrow": ("/v1/messages", "application/vnd.apache.arrow.file"), ".json": ("/v1/plain", "application/json"),
+}  # fmt: skip
 _SMALL = 1_400  # bytes of a message that goes in one packet as it is
 _NEVER = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -51,36 +54,34 @@ class NeverTakenError(StoreError):
 
 
 class CollectorInbox:
-    """What takes messages at an address; they are put beneath ``path``, as ``content_type``.
-
-    To another machine they go compressed, by ``compressed``, as HTTP calls ``encoding``.
+    """What takes messages at an address. To another machine they go ``compressed``, as HTTP calls ``encoding``.
 
     Raises:
         ConfigError: the token cannot be read, or cannot be one.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, path: str, content_type: str, encoding: str, compressed: Callable[[bytes], bytes]
-    ) -> None:
-        self.endpoint, self.folder, self._content_type = endpoint, str(endpoint), content_type
+    def __init__(self, endpoint: Endpoint, encoding: str, compressed: Callable[[bytes], bytes]) -> None:
+        self.endpoint, self.folder = endpoint, str(endpoint)
         self._encoding, self._compressed = encoding, compressed
-        self._path = path
         self._resolving = threading.Lock()  # held while names are looked up, when a fork would break that
         self._is_held = False
         self._kept = threading.local()
         self.sends_openly = bool(token()) and not endpoint.secure and not endpoint.is_local
 
-    def deliver(self, message: str, content: bytes) -> None:
-        """Send a message's file; when this returns, it is stored.
+    def deliver(self, message: str, content: bytes, suffix: str) -> None:
+        """Send a message's file, whose name ends with ``suffix``; when this returns, it is stored.
+
+        It may be one that another process has left, of fourfold or of its client: each goes where its kind is taken.
 
         Raises:
             NeverTakenError: it will never be taken.
             NotTakenError: it was not taken now, or it is not known whether it was; to try again does no harm.
         """
-        headers = {"Content-Type": self._content_type}
+        path, content_type = _PUT[suffix]
+        headers = {"Content-Type": content_type}
         if len(content) >= _SMALL and not self.endpoint.is_local:
             content, headers["Content-Encoding"] = self._compressed(content), self._encoding
-        status, answered, body = self._ask("PUT", f"{self._path}/{quote(message, safe='')}", content, headers)
+        status, answered, body = self._ask("PUT", f"{path}/{quote(message, safe='')}", content, headers)
         if status == HTTPStatus.NO_CONTENT:
             return
         said = _said(status, body)

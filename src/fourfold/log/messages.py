@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fourfold.errors import FourfoldError
+from fourfold.config.objectives import check_objective
+from fourfold.config.tasks import check_task
+from fourfold.errors import ConfigError, FourfoldError
 from fourfold.model import Artifact, Objective, Run, RunStatus, Task
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ FORMAT = 2  # the newest that is understood
 _FORMATS = {"records": 2}  # of the kinds that were written otherwise before: in format 1, each record had its place
 _SHOWN = 100  # characters of a wrong value that an error shows
 _LARGEST = 2**1023  # of whole numbers that are to be floats
+_MOST_BITS = 20  # of a binning
 Header = dict[str, Any]
 
 
@@ -212,7 +215,7 @@ def decode(header: Mapping[str, Any]) -> Content:
         raise NewerMessageError(f"a message of kind {kind!r} in format {number} is unknown; upgrade fourfold")
     try:
         return _DECODERS[kind](clean)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableMessageError(f"a message of kind {kind!r}: {type(error).__name__}: {error}") from error
 
 
@@ -306,12 +309,23 @@ def _rejected(header: Mapping[str, Any]) -> Rejected | Dropped:
 def _counted(header: Mapping[str, Any]) -> Counted:
     from fourfold.counts.binning import Binning  # who only sends does without
 
-    binnings = {name: Binning(*fields) for name, fields in header["binnings"].items()}
+    binnings = {name: _binning(Binning(*fields), name) for name, fields in header["binnings"].items()}
     small = frozenset(map(str, header["small"]))
     identifiers = {name: int(start) for name, start in header.get("identifiers", {}).items()}  # none in the first ones
     return Counted(
         _text(header, "project"), _text(header, "stream"), _number(header, "started"), binnings, small, identifiers
     )  # fmt: skip
+
+
+def _binning(found: Binning, name: str) -> Binning:
+    """The same, if it can be used."""
+    fields = dataclasses.asdict(found)
+    _number(fields, "centre")
+    if _number(fields, "scale") <= 0:
+        raise ValueError(f"binnings: {_shown(name)} has a scale that is not positive")
+    _whole(fields, "bits", _MOST_BITS)
+    _whole(fields, "version")
+    return found
 
 
 def _runs(header: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Runs:
@@ -329,12 +343,18 @@ def _artifact(written: Mapping[str, Any]) -> Artifact:
 
 
 def _task(text: str) -> Task:
-    return Task.from_json(json.dumps(encodable(json.loads(text))))
+    found = Task.from_json(json.dumps(encodable(json.loads(text))))
+    check_task(found)
+    return found
 
 
 def _aimed(header: Mapping[str, Any]) -> Aimed:
     text = header["objective"]
     found = None if text is None else Objective.from_json(json.dumps(encodable(json.loads(text))))
+    if found is not None:
+        check_objective(found)
+        if found.name != header["name"]:
+            raise ValueError(f"name={_shown(header['name'])} is not that of its objective, {_shown(found.name)}")
     return Aimed(_text(header, "project"), _text(header, "name"), found, bool(header.get("in_file")))
 
 

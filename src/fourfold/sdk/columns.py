@@ -21,7 +21,6 @@ class Columns:
     """See ``Form``."""
 
     suffix = ".arrow"
-    content_type, path = "application/vnd.apache.arrow.file", "/v1/messages"
     encoding = "zstd"
     together = 20_000
 

@@ -6,7 +6,7 @@ the collector makes the same tables of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -56,8 +56,6 @@ class Form(Protocol):
     """Makes payloads of what ``ff.log`` is given, and messages of payloads."""
 
     suffix: str  # of a message's file
-    content_type: str  # of a message, where it is sent over HTTP
-    path: str  # where it is put then
     encoding: str  # how HTTP calls the way in which it is compressed
     together: int  # how many records that wait wake the sender at once; also the most in a message
 
@@ -89,6 +87,23 @@ class Form(Protocol):
 
     def compressed(self, content: bytes) -> bytes:
         """A message's bytes, compressed."""
+
+
+def in_parts(texts: Iterable[str], most: int) -> list[list[str]]:
+    """Texts in parts of so many characters at most, or of one text that has more.
+
+    >>> in_parts(["a", "bc", "d", "efgh"], 3)
+    [['a', 'bc'], ['d'], ['efgh']]
+    """
+    parts: list[list[str]] = []
+    size = 0
+    for text in texts:
+        size += len(text)
+        if not parts or size > most:
+            parts.append([])
+            size = len(text)
+        parts[-1].append(text)
+    return parts
 
 
 def usual() -> Form:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from fourfold.errors import InputError, let_end
 from fourfold.model import Artifact, Plausible, Run
 from fourfold.model.given import DEEPEST, check_key, check_named, is_record, name_text, unique_names
-from fourfold.sdk.form import Batch, Frames
+from fourfold.sdk.form import Batch, Frames, in_parts
 from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.record import Record
 
@@ -52,7 +52,6 @@ class Plain:
     """See ``Form``."""
 
     suffix = ".json"
-    content_type, path = "application/json", "/v1/plain"
     encoding = "gzip"
     together = 1_000  # few, as what waits are Python's objects, and a message is one text
 
@@ -98,10 +97,7 @@ class Plain:
 
     def parts(self, payload: Rows, nbytes: int) -> Sequence[Rows]:
         """See ``Form``."""
-        rows = max(1, payload.num_rows * nbytes // max(payload.nbytes, 1))
-        return [
-            dataclasses.replace(payload, texts=payload.texts[at : at + rows]) for at in range(0, payload.num_rows, rows)
-        ]
+        return [dataclasses.replace(payload, texts=tuple(part)) for part in in_parts(payload.texts, nbytes)]
 
     def write(self, file: BinaryIO, header: Mapping[str, Any], payload: Rows | None) -> None:
         """See ``Form``."""

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from fourfold.errors import ConfigError, InputError
 from fourfold.log import messages
 from fourfold.log.collector import CollectorInbox
-from fourfold.model import Plausible, Run
+from fourfold.model import Plausible, Run, limits
 from fourfold.sdk import buffer, ending, runs
 from fourfold.sdk.buffer import Buffer
-from fourfold.sdk.form import Batch, Form, Payload
+from fourfold.sdk.form import Batch, Form, Payload, in_parts
 from fourfold.sdk.host import Host, error_text, is_cluster_frame, logger, shown
 from fourfold.sdk.outbox import Outbox
 from fourfold.sdk.record import Record
@@ -40,7 +40,8 @@ END_WITHIN = 1.5  # seconds that the end of a process waits for a sender without
 LONGEST_END = 30.0  # seconds that it waits for one with progress
 END_SHIPPING = 5.0  # seconds that it waits for the next message to arrive in a bucket
 END_SENDING, LONGEST_SENDING = 1.0, 2.0  # seconds that it waits for the next to arrive at a collector, and for all
-PART = 16 << 20  # bytes of the records of a message to a collector
+PART = limits.JSON // 2  # bytes of the records of a message to a collector
+_RUNS = limits.JSON // 4  # characters of the runs of a message, whose quotes are escaped where it is JSON
 PARTS = 16  # into which the spool's room is divided at least
 _SHOWN = 5  # reasons for which records were dropped that a text names
 
@@ -336,8 +337,8 @@ class Sender:
 
         for run in several:
             self._host.never_raise("recording a run", functools.partial(write, run))
-        if texts:
-            self.outbox.post(messages.runs(self.project, texts))
+        for part in in_parts(texts, _RUNS):
+            self.outbox.post(messages.runs(self.project, part))
 
     def _tell_dropped(self, *, last: bool = False) -> None:
         """Report dropped records to the store, and to the host when their number has doubled, and at the end."""

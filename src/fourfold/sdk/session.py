@@ -69,9 +69,7 @@ class Session(Host):
             self._close_at_exit()
 
     def _sender_to_collector(self, form: Form, durability: str, wait: float) -> Sender:
-        self.collector = target = CollectorInbox(
-            Endpoint.of(self.settings.store), form.path, form.content_type, form.encoding, form.compressed
-        )
+        self.collector = target = CollectorInbox(Endpoint.of(self.settings.store), form.encoding, form.compressed)
         if target.sends_openly:
             self.warn(f"the token for {target.folder} goes over http, which others can read; use https")
         spool = spool_folder(target.folder, project=self.project)

@@ -193,7 +193,10 @@ class Shipper:
         except OSError as error:
             return StoreError(f"{message.path} cannot be read: {error}")
         try:
-            self._target.deliver(message.path.stem, content)
+            if isinstance(self._target, CollectorInbox):
+                self._target.deliver(message.path.stem, content, message.path.suffix)
+            else:
+                self._target.deliver(message.path.stem, content)
         except Exception as error:
             return error
         return None

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from fourfold.errors import ConfigError, StoreError
@@ -33,6 +34,8 @@ except ImportError:  # Windows: there, processes may send each other's messages 
 
 LIMIT = 256 << 20  # bytes of all processes' messages; FOURFOLD_SPOOL_BYTES
 RESERVE = 8  # declarations and runs may use one part of so many more than that
+LOOKS = 128  # times that a process which fills the limit alone looks how much the others hold
+_LOOK_AGAIN = 1.0  # seconds after which it looks again where there is no room
 _LOCK = ".lock"
 _REFUSED = "refused"
 _MOST_REFUSED = 8  # what is kept aside may take one part of so many of the limit
@@ -85,6 +88,7 @@ class Spool:
         self._left: collections.deque[Waiting] = collections.deque()  # by dead processes
         self._left_by: collections.Counter[str] = collections.Counter()  # how many, by their writers
         self._bytes = self._of_others = self._count = 0
+        self._unseen, self._looked = self.limit, 0.0  # bytes put since it was looked how much others hold; and when
         self._writer = ""
         self.refused: collections.Counter[str] = collections.Counter()  # records, by what became of them, and why
         self._held: dict[str, int] = {}  # the locks of this process's folder and of those it has taken over
@@ -103,8 +107,9 @@ class Spool:
             OSError: the file could not be written.
             StoreError: the folder cannot be made.
         """
+        small = payload is None
+        self._look_at_others(small)
         with self.changed:
-            small = payload is None
             if not self.changed.wait_for(lambda: self.has_room(small), 0 if small else self._wait):
                 raise SpoolFullError
         if writer != self._writer:
@@ -122,12 +127,21 @@ class Spool:
             self._own.append(added)
             self.unsent[added.number] = added
             self._bytes += added.size
+            self._unseen += added.size
             self.changed.notify_all()
         return message
 
     def has_room(self, small: bool = False) -> bool:
         """Whether another message may be kept; a ``small`` one, without records, may use the reserve."""
         return self._bytes + self._of_others < self.limit + (self.limit // RESERVE if small else 0)
+
+    def _look_at_others(self, small: bool) -> None:
+        """Find how much the others hold, if it may have changed by much since."""
+        full = not self.has_room(small) and monotonic() - self._looked >= _LOOK_AGAIN
+        if full or self._unseen >= self.limit // LOOKS:
+            writers = {name for name in _names(self.folder) if not name.endswith(_LOCK)} - {_REFUSED, *self._held}
+            self._of_others = sum(_size(path) for writer in writers for path in _files(self.folder / writer))
+            self._unseen, self._looked = 0, monotonic()
 
     def take(self) -> Waiting | None:
         """The next message to be sent: this process's before others', and the oldest first."""

@@ -8,9 +8,12 @@ from http import HTTPStatus
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from fourfold.engine import check_slices
+from fourfold.errors import ConfigError
 from fourfold.log import DamagedMessageError, messages
 from fourfold.log.checking import check_sent
 from fourfold.log.wire import opened
+from fourfold.log.writers import sent_id
 from fourfold.model.access import Role
 from fourfold.serve.access import Refused
 from fourfold.serve.routes import Call, Endpoint
@@ -25,18 +28,28 @@ async def put(call: Call) -> Response:
     if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.body()
-    named = await run_in_threadpool(read, content) if len(content) > _LARGE else read(content)
-    await call.project(named.project)
-    await call.service.committer.commit([(message, content)])
+    named = await checked(content)
+    project = await call.project(named.project)
+    await call.service.committer.commit([(sent_id(message, project), content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def read(content: bytes) -> messages.Content:
+async def checked(content: bytes) -> messages.Content:
     """What a message says, if it can be taken.
 
     Raises:
-        Refused: it is none, or one that would harm its stream.
+        Refused: it is none, or one that would harm its stream, or its project.
     """
+    said = await run_in_threadpool(_read, content) if len(content) > _LARGE else _read(content)
+    if isinstance(said, messages.Declared):
+        try:
+            await run_in_threadpool(check_slices, said.task, f"task {said.task.name!r}")
+        except ConfigError as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    return said
+
+
+def _read(content: bytes) -> messages.Content:
     try:
         opening, table = opened(content, "the body")
         said = opening.content

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
-import json
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -21,13 +20,14 @@ from starlette.responses import Response
 
 from fourfold.log import messages
 from fourfold.log.wire import written
-from fourfold.log.writers import message_id
+from fourfold.log.writers import message_id, sent_id
 from fourfold.model import Plausible
 from fourfold.model.access import Role
 from fourfold.sdk.batch import from_records
 from fourfold.sdk.host import error_text
 from fourfold.sdk.record import Record
 from fourfold.serve.access import Refused
+from fourfold.serve.bodies import parsed_json
 from fourfold.serve.collector import batches
 from fourfold.serve.routes import Call, Endpoint
 
@@ -41,9 +41,11 @@ async def put(call: Call) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.body()
     several = await run_in_threadpool(_several, message, content)
-    for _, made in several:
-        await call.project((await run_in_threadpool(batches.read, made)).project)
-    await call.service.committer.commit(several)
+    taken = []
+    for name, made in several:
+        project = await call.project((await batches.checked(made)).project)
+        taken.append((sent_id(name, project), made))
+    await call.service.committer.commit(taken)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -51,11 +53,12 @@ def _several(message: str, content: bytes) -> list[tuple[str, bytes]]:
     """The messages, as an inbox keeps them, that a message becomes.
 
     Raises:
-        Refused: it is none.
+        InputError: it is no JSON.
+        Refused: it is too large, or no message.
     """
     found = []
     try:
-        for name, header, table in made_of(message, json.loads(content)):
+        for name, header, table in made_of(message, parsed_json(content)):
             found.append((name, written(header, table)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"this is no message of fourfold-client: {error}") from error
