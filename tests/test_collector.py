@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from fourfold import counts
+from fourfold.config import make_task
 from fourfold.log import messages
 from fourfold.log.wire import _sealed
 from fourfold.log.writers import sent_id
@@ -378,3 +379,45 @@ def test_what_comes_after_the_end_of_the_committer_is_stored_too(served: Served)
     name, content = message(served.folder / "made")
     assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
     assert rows_of(served) == 3
+
+
+def test_a_message_belongs_to_its_project_whatever_id_another_sends_it_under(served: Served) -> None:
+    """An id that is known, as of a file in quarantine, cannot be claimed for what another project will send."""
+    own = served.service.committer.new_id().rpartition("-")[0]
+    for writer in (own, f"{own}_", "writer"):
+        for number in range(1, 30):
+            content = as_message(pa.table({}), {**of_run(), "project": "trains"})
+            assert served.client.put(f"/v1/messages/{writer}-{number:012d}", content=content).status_code == 204
+    for _ in range(10):
+        assert served.client.post("/v1/streams/predict/records?project=flights", json={"x": 1.0}).status_code == 200
+    name, content = message(served.folder / "made", 5)
+    for _ in range(2):
+        assert served.client.put(f"/v1/messages/{name}", content=content).status_code == 204
+        assert rows_of(served) == 13
+
+
+def test_a_message_of_the_client_has_the_limit_of_json_however_small_it_is_compressed(served: Served) -> None:
+    bomb = gzip.compress(b'{"header":{"kind":"records"},"records":[' + b"{}," * (limits.JSON // 3) + b"{}]}")
+    assert len(bomb) < 100_000
+    answer = served.client.put(f"/v1/plain/{NAME}", content=bomb, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413 and "16,777,216" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"name": "c", "buckets": 10**9, "sql": ""}, "2 to 100"),
+        ({"name": "c", "buckets": 0, "sql": "(SELECT count(*) FROM read_csv('/etc/passwd'))"}, "subquery"),
+        ({"name": "c", "buckets": 0, "sql": "1) FROM log; DROP TABLE log; SELECT (1"}, "SQL expression"),
+        ({"name": "c", "buckets": 0, "sql": "repeat('x', 1000000000)"}, "any size"),
+    ],
+    ids=["buckets", "query", "statements", "size"],
+)
+def test_a_declaration_that_no_process_could_make_is_refused(served: Served, part: dict[str, Any], told: str) -> None:
+    header = messages.task("flights", make_task("t", prediction="predict.score", label="arrivals.late"))
+    header["task"] = json.dumps({**json.loads(header["task"]), "slices": [{"parts": [part]}]})
+    plain = json.dumps({"header": header}).encode()
+    for path, content in (("messages", as_message(pa.table({}), header)), ("plain", plain)):
+        answer = served.client.put(f"/v1/{path}/{NAME}", content=content)
+        assert answer.status_code == 422 and told in answer.json()["error"]["message"]
+    assert not served.service.inbox.files()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold import config
+from fourfold.config.tasks import check_task
 from fourfold.errors import ConfigError, StoreError
-from fourfold.log import store_folder
+from fourfold.log import messages, store_folder
 from fourfold.metrics import parse, register
 from fourfold.model import DAY, Place, Task
 
@@ -104,6 +108,70 @@ GIVEN: dict[str, Any] = {"prediction": "predict.score", "label": "arrivals.late"
 def test_what_no_store_can_keep_is_refused_where_it_is_declared(changed: dict[str, Any]) -> None:
     with pytest.raises(ff.ConfigError, match="task 't'"):
         config.make_task("t", **{**GIVEN, **changed})
+
+
+COLUMN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1)
+PART = st.one_of(
+    COLUMN,
+    st.fixed_dictionaries({"column": COLUMN, "buckets": st.integers(2, 100)}),
+    st.fixed_dictionaries({"name": COLUMN, "sql": COLUMN}),
+)
+OF_KIND: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "binary": {
+        "threshold": st.floats(-9, 9), "version": COLUMN, "positive": st.sampled_from(["yes", 1, 2.5, True]),
+        "values": st.dictionaries(st.sampled_from(sorted(config.CELLS)), st.floats(-9, 9)),
+    },
+    "multiclass": {
+        "probabilities": COLUMN, "classes": st.lists(COLUMN), "version": COLUMN,
+        "values": st.dictionaries(COLUMN, st.dictionaries(COLUMN, st.floats(-9, 9))),
+    },
+    "multilabel": {"version": COLUMN}, "regression": {"version": COLUMN},
+    "ranking": {"cutoffs": st.lists(st.integers(1, 100), min_size=1)},
+    "decision": {"threshold": st.floats(-9, 9), "outcome": st.builds("{}.{}".format, COLUMN, COLUMN)},
+}  # fmt: skip
+
+
+@given(st.data(), st.sampled_from(sorted(OF_KIND)))
+def test_every_task_that_is_declared_may_also_be_sent(data: st.DataObject, kind: str) -> None:
+    distinct = st.lists(
+        PART, min_size=1, max_size=3, unique_by=lambda p: p if isinstance(p, str) else min(p.items())[1]
+    )
+    given_ = {
+        "slices": data.draw(st.lists(st.one_of(PART, distinct), max_size=3)),
+        "horizon": data.draw(st.sampled_from(["1h", "30d", "999999w"])),
+        **data.draw(st.fixed_dictionaries({}, optional=OF_KIND[kind])),
+        **({"query": data.draw(COLUMN)} if kind == "ranking" else {}),
+    }
+    try:
+        made = config.make_task(data.draw(COLUMN), prediction="a.b.score", label="l.y", kind=kind, **given_)
+    except ff.ConfigError:
+        return
+    check_task(Task.from_json(made.to_json()))
+    assert messages.decode(messages.task("p", made)) == messages.Declared("p", made)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"name": 5}, "name 5"), ({"name": "a.b"}, "no dot"), ({"kind": "nope"}, "kind='nope'"), ({"kind": []}, "kind=[]"),
+    ({"horizon": 10**20}, "horizon=1"), ({"horizon": "30d"}, "horizon='30d'"), ({"horizon": 5}, "horizon=5"),
+    ({"horizon": -3600}, "horizon=-3600"), ({"version": 5}, "version=5"), ({"threshold": "0.5"}, "threshold='0.5'"),
+    ({"threshold": None}, "threshold=None"), ({"cutoffs": [1]}, "cutoffs="), ({"query": "q"}, "query='q'"),
+    ({"prediction": {"stream": 5, "column": "x"}}, "prediction="), ({"label": {"stream": "a", "column": ""}}, "label="),
+    ({"slices": [{"parts": [{"name": "c", "buckets": 10**9, "sql": ""}]}]}, "buckets"),
+    ({"slices": [{"parts": [{"name": "c", "buckets": 1, "sql": ""}]}]}, "buckets"),
+    ({"slices": [{"parts": [{"name": "c", "buckets": 4, "sql": "x"}]}]}, "slices="),
+    ({"slices": [{"parts": [{"name": "c"}, {"name": "c"}]}]}, "one twice"), ({"slices": [{"parts": []}]}, "no column"),
+    ({"slices": [{"parts": [{"name": f"c{i}"}]} for i in range(1_001)]}, "1,000 are possible"),
+    ({"values": [["1", "1", "much"]]}, "'much'"), ({"positive": 5}, "positive=5"), ({"classes": ["a"]}, "classes="),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "told"), WRONG, ids=[str(changed)[:40] for changed, _ in WRONG])
+def test_a_task_from_elsewhere_is_one_that_can_be_declared(changed: dict[str, Any], told: str) -> None:
+    header = messages.task("p", config.make_task("t", **GIVEN))
+    header["task"] = json.dumps({**json.loads(header["task"]), **changed})
+    with pytest.raises(messages.UnreadableMessageError) as error:
+        messages.decode(header)
+    assert told in str(error.value)
 
 
 @pytest.mark.parametrize("name", [LONE, "\ud800", 5, None, b"t", ""], ids=ascii)

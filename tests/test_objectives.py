@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold import config
-from fourfold.config.objectives import parse
+from fourfold.config.objectives import check_objective, parse
 from fourfold.errors import ConfigError
 from fourfold.log import messages
 from fourfold.model import DAY, HOUR, Group, Objective, ObjectiveStatus, Run, RunStatus, Severity, Task, Where
@@ -70,8 +72,9 @@ def test_an_expression_is_metric_target_and_bound(expression: str, parts: tuple[
 @given(NAMES, st.sampled_from(["recall", "recall(threshold=0.3)", "freshness"]), st.floats(0.001, 1e6))
 def test_an_objective_reads_its_own_expression(target: str, metric: str, bound: float) -> None:
     op = "<=" if metric == "freshness" else ">="
-    made = Objective("o", target, metric, op, bound)
+    made = Objective("o", target, metric, op, bound, 7 * DAY)
     assert Objective.from_json(made.to_json()) == made
+    check_objective(made)
     found = parse(made.expression)
     assert (found.target, found.metric, found.op) == (target, metric, op)
     assert math.isclose(found.bound, bound, rel_tol=1e-12)
@@ -137,6 +140,26 @@ def test_fourfold_toml_declares_objectives(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ConfigError, match="objective"):
             config.load(file=file)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"window": 0}, "window=0"), ({"window": 3601}, "window=3601"), ({"window": "30d"}, "window='30d'"),
+        ({"window": 10**15}, "window=1"), ({"calendar": "fortnight"}, "fortnight"), ({"bound": "0.9"}, "bound='0.9'"),
+        ({"bound": math.inf}, "bound=inf"), ({"bound": True}, "bound=True"), ({"op": "=="}, "=="),
+        ({"goal": 2.0}, "goal=2.0"), ({"by": ("a", 5)}, "by="), ({"by": ("b", "a")}, "by="), ({"name": 5}, "name 5"),
+        ({"target": ""}, "no target"), ({"owner": 5}, "owner=5"), ({"estimates": "yes"}, "estimates='yes'"),
+        ({"metric": "recall) >= 0 or (x"}, "is no objective"), ({"window": True}, "window=True"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_objective_from_elsewhere_is_one_that_can_be_declared(changed: dict[str, Any], told: str) -> None:
+    made = Objective("o", "late", "recall", ">=", 0.9, 7 * DAY, by=("a", "b"))
+    check_objective(made)
+    with pytest.raises(ConfigError) as error:
+        check_objective(dataclasses.replace(made, **changed))
+    assert told in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["late-recall", "a b\n'\"; drop table objective; --", "\x1b[31mred", "ñ" * 500])

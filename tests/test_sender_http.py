@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dt
 import ipaddress
+import json
 import logging
 import os
 import subprocess
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import fourfold as ff
 from fourfold import config
+from fourfold.config import PLAUSIBLE
 from fourfold.log import messages, store_folder
 from fourfold.log.collector import CollectorInbox
 from fourfold.log.writers import message_id
@@ -32,8 +35,9 @@ from fourfold.sdk import Session, plans, sender, shipping
 from fourfold.sdk import session as session_module
 from fourfold.sdk.columns import Columns
 from fourfold.sdk.form import Form
-from fourfold.sdk.plain import Plain
-from fourfold.sdk.spool import Spool, spool_folder
+from fourfold.sdk.plain import Plain, Rows
+from fourfold.sdk.record import Record
+from fourfold.sdk.spool import Spool, SpoolFullError, spool_folder
 from fourfold.state import tokens
 from fourfold.store import Store
 from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, scripted, wait_until
@@ -41,6 +45,7 @@ from tests.collectors import TAKEN, Asked, Says, Scripted, keys_in, real, script
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 processes = pytest.mark.services  # one after the other, they take long
 ELSEWHERE = "0.0.0.0"  # another name of this machine, which does not say so
+NOW = 1_710_037_800_000_000_000  # nanoseconds since 1970
 SECRET = "ff_a-secret-that-nobody-may-see"
 
 
@@ -105,6 +110,44 @@ def test_what_was_flushed_is_in_the_store_behind_the_collector_once(tmp_path: Pa
     assert store.metric("late", "recall")[0].value.value == 1
     assert store.metric("train.x.score", "mean")[0].value.value == pytest.approx(0.5, abs=0.02)
     store.close()
+
+
+@pytest.mark.parametrize("forms", [(Columns, Plain), (Plain, Columns)])
+def test_what_fourfold_and_its_client_leave_in_one_spool_either_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forms: tuple[type[Form], type[Form]]
+) -> None:
+    with real(tmp_path / "store") as (address, _):
+        folder = spool_folder(address, project="test")
+        first, form = Spool(folder, forms[0]()), forms[0]()
+        [batch] = form.of_records([Record("predict", None, {"v": 1.0}, "left", None, NOW, None)], PLAUSIBLE)
+        first.put("writer", 1, messages.records("test", "predict", None, None), batch.payload)
+        first.close()
+        monkeypatch.setattr(session_module, "usual", forms[1])
+        session = ff.init(address, "test")
+        ff.log("predict", key="own", v=2.0)
+        ff.flush()
+        wait_until(lambda: keys_in(tmp_path / "store") == ["left", "own"])
+        session.close()
+        assert list(folder.glob("*/*")) == []
+
+
+def test_many_runs_travel_in_parts(collector: Scripted, session: Session) -> None:
+    text = "x" * 90_000
+    for number in range(100):
+        with ff.run("train", params={"text": f"{number} {text}"}):
+            pass
+    ff.flush()
+    sizes = [len(content) for content in collector.taken.values()]
+    assert max(sizes) < 10_000_000 and sum(sizes) > 9_000_000
+    runs = {json.loads(text)["id"] for m in collector.messages() for text in m.header.get("runs", ())}
+    assert len(runs) == 100
+
+
+def test_records_of_the_client_travel_in_parts_that_a_collector_takes() -> None:
+    sizes = [1, 1, 90, 10, 200, 1, 99, 1]
+    parts = Plain().parts(Rows(tuple("x" * size for size in sizes)), 100)
+    assert [len(text) for part in parts for text in part.texts] == sizes
+    assert [part.num_rows for part in parts] == [3, 1, 1, 2, 1]
 
 
 @pytest.mark.parametrize(("form", "encoding"), [(Columns, "zstd"), (Plain, "gzip")])
@@ -406,6 +449,37 @@ def test_the_spool_holds_no_more_than_it_may(nobody: str, monkeypatch: pytest.Mo
     assert 100_000 < held < 250_000 and "(200 kB at most)" in caplog.text
     assert session.sender.dropped > 10_000
     session.close()
+
+
+@forks
+def test_processes_together_hold_no_more_than_the_spool_may(tmp_path: Path) -> None:
+    several = [Spool(tmp_path, Columns(), limit=400_000) for _ in range(4)]
+    header = messages.records("test", "predict", None, None)
+    payload = pa.table({"x": range(500)})
+
+    def fill() -> int:
+        put = 0
+        for number in range(1, 200):
+            for writer, spool in enumerate(several):
+                with contextlib.suppress(SpoolFullError):
+                    spool.put(f"w{writer}", number, header, payload)
+                    put += 1
+        return put
+
+    def held() -> int:
+        return sum(path.stat().st_size for path in tmp_path.glob("*/*.arrow"))
+
+    fill()
+    assert 390_000 < held() < 440_000
+    for message in iter(several[0].take, None):
+        several[0].sent(message)
+    before = held()
+    assert before < 350_000
+    for spool in several:
+        spool._looked -= 5.0  # as after some seconds
+    assert fill() > 0 and 390_000 < held() < 440_000, "what one has sent is room for all"
+    for spool in several:
+        spool.close()
 
 
 # while it is away ---------------------------------------------------------------------------------------------------
