@@ -196,6 +196,18 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(served: Served, path: s
     assert not served.service.inbox.files()
 
 
+def test_events_of_one_request_are_of_so_many_streams_and_columns(served: Served) -> None:
+    kind = {"Content-Type": "application/cloudevents-batch+json"}
+    event = {"specversion": "1.0", "source": "shop", "datacontenttype": "application/json"}
+    events = [{**event, "id": str(n), "type": f"order.{n}", "data": {"v": 1}} for n in range(limits.STREAMS + 1)]
+    answer = served.client.post("/v1/events", json=events, headers=kind)
+    assert answer.status_code == 422 and "?stream=" in answer.json()["error"]["message"]
+    assert served.client.post("/v1/events?stream=orders", json=events, headers=kind).json()["taken"] == len(events)
+    events = [{**event, "id": str(n), "type": "wide", "data": {f"v{n}": 1}} for n in range(limits.COLUMNS + 1)]
+    answer = served.client.post("/v1/events", json=events, headers=kind)
+    assert answer.status_code == 422 and "10,001 columns" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", [RECORDS, "/v1/runs", "/v1/events", "/api/v1/lineage"])
 def test_a_project_may_have_any_name_that_is_no_longer_than_others(served: Served, path: str) -> None:
     run = {"id": "1", "component": "train"}

@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 import fourfold as ff
+from fourfold.ingest import counting, writer
 from fourfold.metrics.custom import REGISTERED
 from fourfold.model import Owner
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session
+from fourfold.state import catalogue
 from fourfold.store import Store
 from tests.services import place
-from tests.support import close, comparable, in_pieces_of, stored
+from tests.support import Sender, close, comparable, in_pieces_of, stored
 
 N = 1_200
 RANDOM = np.random.default_rng(12)
@@ -54,6 +56,7 @@ def test_slices_of_every_form_are_counted_from_the_start_in_pieces(
     declare()
     assert ff.metric("t", "predictions").value.value == N
     in_pieces_of(300, monkeypatch)
+    monkeypatch.setattr(writer, "_AT_A_TIME", 0.0)
     slices = ["city", {"column": "amount", "buckets": 4}, {"name": "dear", "sql": "amount > 100"},
               ["city", {"name": "dear", "sql": "amount > 100"}]]  # fmt: skip
     declare(slices=slices)
@@ -318,3 +321,21 @@ def test_the_fold_command_counts_and_reports(
     assert row["key"] == "k1" and [step["stream"] for step in row["steps"]] == ["predict", "labels"]
     trace.command(["k1"], str(tmp_path / "store"), "test", False)
     assert "prediction of t" in capsys.readouterr().out
+
+
+def test_very_many_new_streams_keep_other_projects_waiting_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(place(tmp_path / "store"), "test")
+    sender = Sender(store)
+    for number in range(20):
+        sender.records(f"order.{number}", [{"key": "a", "time": START.timestamp(), "log_time": 0, "v": 1.0}])
+    monkeypatch.setattr(store.writer, "_fold_in_background", lambda: None)
+    monkeypatch.setattr(counting, "OVERTIME", 0.0)
+    for most in (1, 2, 3):
+        store.writer.catch_up(0.0)
+        assert len(store.reader.database.recall(catalogue.cursors, "test")) == most
+    monkeypatch.undo()
+    store.writer.catch_up()
+    assert all(store.metric(f"order.{n}", "rows")[0].value.value == 1 for n in range(20))
+    store.close()

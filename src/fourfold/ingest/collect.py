@@ -31,6 +31,7 @@ from fourfold.log import (
 )
 from fourfold.log.checking import check
 from fourfold.log.inbox import Found
+from fourfold.model import limits
 from fourfold.model.records import META
 from fourfold.state import Database, StateError, catalogue, taken
 
@@ -273,13 +274,14 @@ class Collector:
         log = self._logs.get(named.project, named.stream)
         self._check_counted(log)
         waiting: list[Message] = []
-        rows = 0
+        rows, names = 0, set[str]()
         for message in batches:
-            if waiting and rows + message.table.num_rows > _ROWS_AT_ONCE:
-                self._commit(log, waiting)
-                waiting, rows = [], 0
-            waiting.append(message)
             rows += message.table.num_rows
+            names.update(message.table.column_names)
+            if waiting and (rows > _ROWS_AT_ONCE or rows * len(names) > limits.CELLS):
+                self._commit(log, waiting)
+                waiting, rows, names = [], message.table.num_rows, set(message.table.column_names)
+            waiting.append(message)
         self._commit(log, waiting)
         log.compact()
 

@@ -20,6 +20,7 @@ from fourfold.ingest.progress import (
     Counted,
     Known,
     Position,
+    few,
     is_behind,
     positions,
     versions_of,
@@ -30,6 +31,7 @@ from fourfold.state import Database, StateError, adding, catalogue, series
 from fourfold.state.catalogue import Backfill
 from fourfold.state.jobs import Job, Workload, workloads
 
+OVERTIME = 1.0  # seconds in which each owner gets its first piece, however little time there is for more
 ROWS_AT_ONCE = 20_000  # of counts, that are written in one transaction where several owners have some
 
 
@@ -111,7 +113,7 @@ class Counter:
     def _count_new(self, wanted: Sequence[Workload]) -> None:
         """Count new records for the jobs that have counted before; several owners' counts are written together."""
         newest = self._versions(wanted)
-        cursors = self._database.recall(catalogue.cursors, self._project)
+        cursors = self._database.recall(catalogue.cursors, self._project, few(wanted))
         behind = [work for work in wanted if is_behind(work, cursors, newest)]
         if not behind:
             return
@@ -172,7 +174,7 @@ class Counter:
     def _begin(self, work: Workload) -> None:
         """Prepare the first count of the new jobs: the versions of the logs, and the number of pieces."""
         newest = self._versions([work])
-        begun = self._jobs(catalogue.cursors, catalogue.backfills)
+        begun = self._jobs(catalogue.cursors, catalogue.backfills, of=few([work]))
         fresh = dataclasses.replace(work, jobs=tuple(job for job in work.jobs if job.key not in begun))
         if not newest or not fresh.jobs:
             return
@@ -191,16 +193,21 @@ class Counter:
     def _go_on_with_first_counts(self, wanted: Sequence[Workload], go_on: Callable[[], bool]) -> bool:
         """Count a piece of an owner and, as long as ``go_on`` says so, further ones; then the next owner's.
 
+        First come those that have the fewest pieces left, and where owners are very many, not each has its turn.
         Returns whether that was all.
         """
-        for work in wanted:
+        under_way = self._database.recall(catalogue.backfills, self._project)
+        left = {key: progress.pieces - progress.piece for key, progress in under_way.items()}
+        begun = [work for work in wanted if any(job.key in left for job in work.jobs)]
+        until, any_counted = time.monotonic() + OVERTIME, False
+        for work in sorted(begun, key=lambda work: sum(left.get(job.key, 0) for job in work.jobs)):
             counted = False
             while (following := self._next_piece(work)) is not None:
-                if counted and not go_on():
+                if (counted or (any_counted and time.monotonic() > until)) and not go_on():
                     return False
                 progress, part = following
                 self._failures.guard(part, functools.partial(self._count_piece, progress))
-                counted = True
+                any_counted = counted = True
             if counted:  # records may have come meanwhile
                 self._count_new([work])
         return True
@@ -209,7 +216,7 @@ class Counter:
         """How far an owner's first counts have come, and the owner with the jobs that are as far, if any."""
         if work.owner in self._failures.damaged:
             return None
-        under_way = self._database.recall(catalogue.backfills, self._project)
+        under_way = self._database.recall(catalogue.backfills, self._project, few([work]))
         jobs = [job for job in work.jobs if job.key in under_way and not self._failures.rests(job.key)]
         if not jobs:
             return None
@@ -321,9 +328,9 @@ class Counter:
         with self._database.read() as connection:
             return Known.read(connection, self._project, wanted)
 
-    def _jobs(self, *parts: Callable[[sa.Connection, str], Mapping[str, object]]) -> set[str]:
-        """The jobs that some parts of the catalogue know."""
-        return {key for part in parts for key in self._database.recall(part, self._project)}
+    def _jobs(self, *parts: Callable[..., Mapping[str, object]], of: tuple[str, ...] | None = None) -> set[str]:
+        """The jobs that some parts of the catalogue know, or those of some."""
+        return {key for part in parts for key in self._database.recall(part, self._project, *([of] if of else []))}
 
     def _versions(self, entries: Iterable[Workload | Position]) -> dict[str, int]:
         """The newest versions of the logs of all their streams."""

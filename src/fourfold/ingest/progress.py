@@ -16,6 +16,8 @@ from fourfold.state import catalogue
 from fourfold.state.catalogue import Failure
 from fourfold.state.jobs import Job, Workload, workloads
 
+_FEW = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Position:
@@ -66,7 +68,7 @@ class Known:
     def read(connection: sa.Connection, project: str, workloads: Sequence[Workload]) -> Known:
         """As the state is now."""
         return Known(
-            dict(catalogue.cursors(connection, project)),
+            dict(catalogue.cursors(connection, project, few(workloads))),
             catalogue.plans(connection, project, [work.owner for work in workloads]),
             catalogue.kept_slices_of(connection, project, list(dict.fromkeys(work.streams[0] for work in workloads))),
             catalogue.closed_streams(connection, project),
@@ -113,6 +115,12 @@ def positions(connection: sa.Connection, project: str) -> Positions:
     )
     unwanted = (cursors.keys() | failures.keys()) - {position.key for position in wanted}
     return Positions(frozenset({*catalogue.backfills(connection, project), *unwanted}), wanted, failures)
+
+
+def few(several: Sequence[Workload]) -> tuple[str, ...] | None:
+    """The jobs of some workloads, where they are so few that to look for them alone is quicker; else None."""
+    jobs = tuple(job.key for work in several[:_FEW] for job in work.jobs)
+    return jobs if max(len(several), len(jobs)) < _FEW else None
 
 
 def is_behind(work: Workload, cursors: Mapping[str, Mapping[str, int]], newest: Mapping[str, int]) -> bool:

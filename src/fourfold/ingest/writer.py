@@ -39,6 +39,7 @@ from fourfold.state import LostLockError, catalogue, jobs, open_state
 
 logger = logging.getLogger("fourfold")
 TOLD_AFTER = 60.0  # seconds of waiting for another process that counts
+_AT_A_TIME = 0.5  # seconds of counting, after which others that wait for the lock get it
 
 
 class Writer:
@@ -151,7 +152,7 @@ class Writer:
 
     def fold(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Count everything, however long it takes; ``report`` is told what share of the first counts is done."""
-        while self.writable and not self._fold(0.0, math.inf):
+        while self.writable and not self._fold(_AT_A_TIME, math.inf):
             shares = self.database.recall(jobs.progress, self.project).values()
             report(sum(shares) / len(shares) if shares else 1.0)
         report(1.0)
@@ -207,7 +208,7 @@ class Writer:
 
     def _fold_in_background(self) -> None:
         try:
-            while not self._closed and not self._fold(0.0, math.inf):
+            while not self._closed and not self._fold(_AT_A_TIME, math.inf):
                 pass
         except Exception as error:
             if not self._closed:

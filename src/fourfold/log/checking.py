@@ -75,6 +75,11 @@ def check_sent(content: Content, table: pa.Table, nested: Sequence[int]) -> None
     """
     if table.num_rows > limits.RECORDS:
         raise UnreadableMessageError(f"it has {table.num_rows:,} records; send at most {limits.RECORDS:,} at once")
+    if (cells := table.num_rows * table.num_columns) > limits.CELLS:
+        raise UnreadableMessageError(
+            f"it has {table.num_rows:,} records of {table.num_columns:,} columns, so {cells:,} values; send at most "
+            f"{limits.CELLS:,} at once"
+        )
     try:
         table.validate(full=True)  # that each column is as long as it claims, and its texts are texts
     except pa.ArrowException as error:

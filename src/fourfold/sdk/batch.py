@@ -23,7 +23,7 @@ from fourfold.model.given import check_key, check_named
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
-from fourfold.sdk.parting import Row, parted
+from fourfold.sdk.parting import Row, of_moderate_size, parted
 from fourfold.sdk.record import Record
 from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
 
@@ -84,7 +84,9 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
         except BaseException as error:
             let_end(error)
             aside[place] = error
-    found: Found = [(batch, None) for batch in parted(rows, lambda part: _batch(part, times), aside)]
+    found: Found = []
+    for some in of_moderate_size(rows):
+        found += [(batch, None) for batch in parted(some, lambda part: _batch(part, times), aside)]
     return [*found, _as_texts(records, aside)] if aside else found
 
 

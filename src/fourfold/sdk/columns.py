@@ -10,7 +10,7 @@ import pyarrow as pa
 from fourfold.errors import let_end
 from fourfold.fold import to_arrow
 from fourfold.log.wire import write_message
-from fourfold.model import Plausible
+from fourfold.model import Plausible, limits
 from fourfold.sdk.batch import Found, from_records, prepare
 from fourfold.sdk.form import Batch, Frames
 from fourfold.sdk.host import shown
@@ -53,6 +53,7 @@ class Columns:
     def parts(self, payload: pa.Table, nbytes: int) -> Sequence[pa.Table]:
         """See ``Form``."""
         rows = max(1, payload.num_rows * nbytes // max(payload.nbytes, 1))
+        rows = min(rows, max(1, limits.CELLS // max(payload.num_columns, 1)))
         if rows >= payload.num_rows:
             return [payload]
         return [payload.slice(at, rows) for at in range(0, payload.num_rows, rows)]

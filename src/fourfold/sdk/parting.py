@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fourfold.errors import let_end
 from fourfold.fold.frames import column_of
+from fourfold.model import limits
 from fourfold.sdk.record import Record
 
 T = TypeVar("T")
@@ -58,6 +59,21 @@ def parted(
         return
     for part in _parts(_one_after_the_other(rows) if whole else rows, aside):
         yield from parted(part, hold, aside, whole=False)
+
+
+def of_moderate_size(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
+    """Records in parts that are not too large as columns: many records with many names are mostly nulls."""
+    if len(rows) * sum(len(row.values) for row in rows) <= limits.CELLS:
+        return [rows]
+    parts: list[list[Row]] = []
+    names: set[str] = set()
+    for row in rows:
+        names.update(row.values)
+        if not parts or (len(parts[-1]) + 1) * len(names) > limits.CELLS:
+            parts.append([])
+            names = set(row.values)
+        parts[-1].append(row)
+    return parts
 
 
 def _one_after_the_other(rows: Sequence[Row]) -> list[Row]:

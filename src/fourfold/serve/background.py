@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ CHECK_EVERY = 300.0  # seconds from one check to the next
 _YIELDING = 10  # of Unix's niceness, from 0 to 19
 _AT_ONCE = 1.0  # seconds of counting for one project, before it is the next one's turn
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds after something has failed
+_FORESEEN = (FourfoldError, OSError, pa.ArrowException, sa.exc.SQLAlchemyError)
 _END_WITHIN = 5.0  # seconds for what is under way when the server ends; what is killed loses nothing
 
 
@@ -65,13 +66,16 @@ def count(settings: Settings, signs: Signs) -> None:
     """Take and count whatever arrives, for all projects, until the server ends."""
     writers: dict[str, Writer] = {}
     in_bucket = isinstance(store_folder(settings.store), BucketPath)
+    each = _Each("counting")
+
+    def one(project: str) -> None:
+        if project not in writers:
+            own = settings.retention if project == settings.project else {}
+            writers[project] = Writer(settings.place, project, own)
+        writers[project].catch_up(_AT_ONCE)
 
     def work() -> None:
-        for project in _projects(settings, writers):
-            if project not in writers:
-                own = settings.retention if project == settings.project else {}
-                writers[project] = Writer(settings.place, project, own)
-            writers[project].catch_up(_AT_ONCE)
+        each.of(_projects(settings, writers), one)
 
     _repeat("counting", work, signs, LOOK_EVERY_IN_BUCKET if in_bucket else LOOK_EVERY, GATHER)
     for writer in writers.values():
@@ -87,22 +91,50 @@ def watch(settings: Settings, signs: Signs) -> None:
 
     told = watch_settings(settings.watch)
     made = channels(told.notify)
+    each = _Each("watching")
+
+    def one(project: str) -> None:
+        with contextlib.closing(Store(settings.place, project)) as store:
+            now = time.time()
+            for incident, event in check(store, told, now).news:
+                logger.warning("%s %s: %s", incident.id, event.value, incident.title)
+            for failure in deliver(store.reader.database, project, made, now).failed:
+                logger.warning("%s has not been told of %s: %s", failure.channel, failure.incident, failure.error)
 
     def work() -> None:
         with contextlib.closing(Store(settings.place, settings.project)) as store:
             known = store.reader.database.recall(catalogue.projects)
-        for project in [settings.project] if settings.named_by else known:
-            with contextlib.closing(Store(settings.place, project)) as store:
-                now = time.time()
-                for incident, event in check(store, told, now).news:
-                    logger.warning("%s %s: %s", incident.id, event.value, incident.title)
-                for failure in deliver(store.reader.database, project, made, now).failed:
-                    logger.warning("%s has not been told of %s: %s", failure.channel, failure.incident, failure.error)
+        each.of([settings.project] if settings.named_by else known, one)
 
     _repeat("watching", work, signs, CHECK_EVERY, 0.0)
 
 
 WORK: dict[str, Callable[[Settings, Signs], None]] = {"count": count, "watch": watch}
+
+
+class _Each:
+    """Does something for each project; one that fails costs the others nothing, and is tried again later and later."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._failed: dict[str, tuple[str, float, float]] = {}  # why, when it is tried again, and the pause after that
+
+    def of(self, projects: Sequence[str], work: Callable[[str], None]) -> None:
+        """Do it for all projects whose time it is."""
+        for project in projects:
+            told, again, pause = self._failed.get(project, ("", 0.0, _PAUSE))
+            if time.monotonic() < again:
+                continue
+            try:
+                work(project)
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"
+                if why != told:
+                    unforeseen = not isinstance(error, _FORESEEN)
+                    logger.warning("%s, project %r: %s", self._what, project, why, exc_info=unforeseen)
+                self._failed[project] = why, time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._failed.pop(project, None)
 
 
 def _projects(settings: Settings, writers: dict[str, Writer]) -> list[str]:
@@ -118,7 +150,7 @@ def _repeat(what: str, work: Callable[[], None], signs: Signs, every: float, gat
     while going:
         try:
             work()
-        except (FourfoldError, OSError, pa.ArrowException, sa.exc.SQLAlchemyError) as error:
+        except _FORESEEN as error:
             if str(error) != told:
                 logger.warning("%s: %s: %s", what, type(error).__name__, error)
             told = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,8 +56,11 @@ _BINNINGS = _of_owners(binning, "column", "version", "from_bucket", "centre", "s
 _SMALL_INTEGERS = _of_owners(small_integer, "column")
 _TEXT_COLUMNS = _of_owners(text_column, "column", "identifier_from")
 _CLOSED = _of_project(closed, "stream", "before")
+_JOBS: sa.BindParameter[Any] = sa.bindparam("jobs", expanding=True)
 _CURSORS = _of_project(cursor, "job", "stream", "version")
+_SOME_CURSORS = _CURSORS.where(cursor.c.job.in_(_JOBS))
 _BACKFILLS = _of_project(backfill, "job", "versions", "piece", "pieces")
+_SOME_BACKFILLS = _BACKFILLS.where(backfill.c.job.in_(_JOBS))
 _FAILURES = _of_project(failure, "job", "reason", "tries", "again")
 _PROJECTS = sa.union(*(sa.select(table.c.project) for table in (stream, task, tables.run, tables.objective)))
 
@@ -230,11 +233,11 @@ def close_before(connection: Connection, project: str, stream_name: str, moment:
     upsert(connection, closed, row)
 
 
-def cursors(connection: Connection, project: str) -> dict[str, dict[str, int]]:
-    """Up to which version of each stream each job of a project has counted."""
+def cursors(connection: Connection, project: str, jobs: Collection[str] | None = None) -> dict[str, dict[str, int]]:
+    """Up to which version of each stream each job of a project has counted; or some of its jobs."""
     found: dict[str, dict[str, int]] = {}
-    for job, name, version in connection.execute(_CURSORS, {"project": project}):
-        found.setdefault(job, {})[name] = version
+    for row in _of_jobs(connection, _CURSORS, _SOME_CURSORS, project, jobs):
+        found.setdefault(row.job, {})[row.stream] = row.version
     return found
 
 
@@ -246,6 +249,17 @@ def counted_to(connection: Connection, project: str) -> dict[str, int]:
         for name, version in positions.items():
             found[name] = max(version, found.get(name, -1))
     return found
+
+
+def _of_jobs(
+    connection: Connection, query: sa.Select[Any], some: sa.Select[Any], project: str, jobs: Collection[str] | None
+) -> Iterator[sa.Row[Any]]:
+    """The rows of all jobs of a project, by ``query``; or of some, which are few of many, by another."""
+    if jobs is None:
+        yield from connection.execute(query, {"project": project})
+        return
+    for batch in chunked(sorted(jobs)):
+        yield from connection.execute(some, {"project": project, "jobs": batch})
 
 
 def count_anew(connection: Connection, project: str, stream_name: str) -> None:
@@ -269,12 +283,12 @@ class Backfill:
     pieces: int
 
 
-def backfills(connection: Connection, project: str) -> dict[str, Backfill]:
-    """The first counts that are under way, by job."""
+def backfills(connection: Connection, project: str, jobs: Collection[str] | None = None) -> dict[str, Backfill]:
+    """The first counts that are under way, by job; or those of some jobs."""
     with readable("how far a first count has come"):
         return {
             row.job: Backfill(tuple((name, v) for name, v in json.loads(row.versions)), row.piece, row.pieces)
-            for row in connection.execute(_BACKFILLS, {"project": project})
+            for row in _of_jobs(connection, _BACKFILLS, _SOME_BACKFILLS, project, jobs)
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import duckdb
@@ -13,7 +14,7 @@ from fourfold.engine.duckdb.connection import BATCH_ROWS
 from fourfold.engine.duckdb.sql import literal
 from fourfold.engine.expressions import columns_of_slice
 from fourfold.engine.protocol import ChangedLog, Extent, Splits
-from fourfold.model import Dimension
+from fourfold.model import Dimension, limits
 from fourfold.model.records import EVENT_TIME, LOG_TIME, META
 
 SMALL = 1 << 17  # records, up to which files are read at once
@@ -33,7 +34,7 @@ def sliced(schema: pa.Schema, dimensions: Iterable[Dimension]) -> set[str]:
 
 def read(log: ChangedLog, files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
     """Some columns of the records of some files of a log in memory; None where they are too many for that."""
-    table = log.read(files, columns, SMALL)
+    table = log.read(files, columns, min(SMALL, _at_once(columns)))
     return None if table is None else table.combine_chunks()
 
 
@@ -51,29 +52,42 @@ def tables(
             yield from [table] if table.num_rows else []
             return
     waiting: list[pa.RecordBatch] = []
+    rows = min(BATCH_ROWS, _at_once(columns))
     for batch in log.dataset(files).to_batches(
-        columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=2, filter=_within(extent)
+        columns=columns, batch_size=rows, batch_readahead=2, fragment_readahead=2, filter=_within(extent)
     ):
         stopping.check()
         if batch.num_rows:
             waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= BATCH_ROWS:
+        if sum(b.num_rows for b in waiting) >= rows:
             yield pa.Table.from_batches(waiting).combine_chunks()
             waiting = []
     if waiting:
         yield pa.Table.from_batches(waiting).combine_chunks()
 
 
+def _at_once(columns: Sequence[str]) -> int:
+    """Of how many records so many columns may be in memory at once."""
+    return limits.CELLS // max(len(columns), 1)
+
+
 def last(log: ChangedLog, files: Sequence[str], extent: Extent) -> pa.Table:
-    """The last records of some files: all of them where they are few, else at least ``SMALL``."""
+    """The last records of some files: all of them where they are few, else at least so many as are read at once."""
     found: list[pa.Table] = []
+    most = min(SMALL, _at_once(log.schema.names))
     if extent.as_of is None and extent.closed is None and (table := read(log, files, log.schema.names)) is not None:
         return table
     for fragment in reversed(list(log.dataset(files).get_fragments())):
         for part in reversed(fragment.split_by_row_group()):
             stopping.check()
-            found.insert(0, part.to_table(schema=log.schema, filter=_within(extent)))
-            if sum(table.num_rows for table in found) >= SMALL:
+            kept, rows = collections.deque[pa.RecordBatch](), 0
+            for batch in part.to_batches(schema=log.schema, filter=_within(extent), batch_size=max(most, 1)):
+                kept.append(batch)
+                rows += batch.num_rows
+                while rows - kept[0].num_rows >= most > 0:
+                    rows -= kept.popleft().num_rows
+            found.insert(0, pa.Table.from_batches(kept, log.schema))
+            if sum(table.num_rows for table in found) >= most:
                 return pa.concat_tables(found).combine_chunks()
     return pa.concat_tables([log.schema.empty_table(), *found]).combine_chunks()
 

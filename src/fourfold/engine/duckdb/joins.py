@@ -199,7 +199,8 @@ class Join:
         closed = self._extent.closed
         if closed is None or self._task.query:
             return ""
-        return f" AND coalesce(epoch_us(p.time), epoch_us(l.time) - {self._task.horizon * 1_000_000}) >= {int(closed)}"
+        lone = f"epoch_us(l.time) - {int(self._task.horizon) * 1_000_000}"
+        return f" AND coalesce(epoch_us(p.time), {lone}) >= {int(closed)}"
 
     def _prepare(self) -> None:
         """The first two stages: all records of touched keys, and which of them are chosen."""
@@ -294,6 +295,6 @@ def _in_order(task: Task, extent: Extent, items: str) -> str:
     since = ""
     if extent.closed is not None:
         newest = "max(epoch_us(time)) FILTER (NOT orphan) OVER (PARTITION BY query)"
-        lone = f"epoch_us(time) - {task.horizon * 1_000_000}"
+        lone = f"epoch_us(time) - {int(task.horizon) * 1_000_000}"
         since = f" QUALIFY coalesce({newest}, {lone}) >= {int(extent.closed)}"
     return f"SELECT * FROM {items}{since} ORDER BY query"

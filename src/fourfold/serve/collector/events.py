@@ -38,8 +38,14 @@ async def post(call: Call) -> Response:
     project, named, logged = await call.project(), call.request.query_params.get("stream"), time_ns()
     by_stream: dict[str, list[tuple[int, Event]]] = {}
     for place, event in enumerate(events):
-        check_names(list(event.fields))
         by_stream.setdefault(check_stream(named or event.type), []).append((place, event))
+    if len(by_stream) > limits.STREAMS:
+        raise InputError(
+            f"events of {len(by_stream):,} types, which are streams; send those of {limits.STREAMS:,} at once at most, "
+            "or name one stream for all by ?stream="
+        )
+    for placed in by_stream.values():
+        check_names(list({name: None for _, event in placed for name in event.fields}))
     several = [
         Given(
             project, stream,
