@@ -228,9 +228,9 @@ def test_incidents_are_listed_and_one_shows_its_findings_in_order_with_the_range
     page = get(client, worst["href"].removeprefix("/"))
     findings = page["data"]["findings"]
     assert len(findings) == worst["findings"] > 1
-    assert [f["began_low"][:10] for f in findings] == sorted(f["began_low"][:10] for f in findings)
-    for same_day in {f["began_low"][:10] for f in findings}:
-        depths = [f["depth"] for f in findings if f["began_low"][:10] == same_day]
+    assert [f["began"][:10] for f in findings] == sorted(f["began"][:10] for f in findings)
+    for same_day in {f["began"][:10] for f in findings}:
+        depths = [f["depth"] for f in findings if f["began"][:10] == same_day]
         assert depths == sorted(depths)
     drawn = [page["charts"][f["chart"]] for f in findings if f["chart"]]
     assert any(s["id"] == "expected:width" for chart in drawn for s in chart["option"]["series"])

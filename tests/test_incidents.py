@@ -13,10 +13,12 @@ import pytest
 
 from fourfold.cli import main
 from fourfold.errors import InputError, UnknownNameError
-from fourfold.model import DAY, Finding, Group, Incident, IncidentState, Severity, Where
+from fourfold.model import DAY, Artifact, Finding, Group, Incident, IncidentState, Run, RunStatus, Severity, Where
 from fourfold.state import incidents as kept
-from fourfold.state import notices
+from fourfold.state import notices, runs
 from fourfold.store import Store
+from fourfold.views.asking import Asked
+from fourfold.views.incident import page
 from fourfold.watch.incidents import Action, action_of, decide, feedback, incident, incidents, record
 from fourfold.watch.lifecycle import PASSED, IllegalEventError
 from fourfold.watch.notify.outbox import enqueue
@@ -49,6 +51,11 @@ def save(store: Store, *found: Incident) -> None:
     with store.reader.database.write() as connection:
         for each in found:
             kept.save(connection, store.project, each)
+
+
+def ran(store: Store, component: str, *artifacts: Artifact) -> None:
+    with store.reader.database.write() as connection:
+        runs.save(connection, store.project, Run(component, component, RunStatus.SUCCEEDED, NOW, artifacts=artifacts))
 
 
 @pytest.fixture
@@ -146,6 +153,26 @@ def test_the_record_counts_what_people_were_told(store: Store) -> None:
     assert found.delay == 1.5 * DAY
     assert record([], 0.0) == dataclasses.replace(found, told=0, confirmed=0, dismissed=0, weekly=None, delay=None)
     assert record([], 0.0).precision is None
+
+
+# the page -----------------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_in_the_order_in_which_they_began_then_along_the_lineage_the_strongest_first(
+    filled: Store,
+) -> None:
+    ran(filled, "score", Artifact("output", "output", "frame", "f"))
+    ran(filled, "report", Artifact("scores", "input", "frame", "f"))
+    score, report = Where("score", "predict", "age"), Where("report", "report.output", "age")
+    found = [
+        finding("blurred", where=score, began_low=NOW - 2 * DAY, weight=2.0),
+        finding("the next day", where=score, began=NOW + DAY, began_low=NOW - 3 * DAY, weight=90.0),
+        finding("downstream", where=report, began_low=NOW - DAY, weight=50.0),
+        finding("sure", where=score, began_low=NOW, weight=9.0),
+    ]
+    save(filled, an_incident("2", findings=tuple(found)))
+    shown = page(filled.reader, Asked.of([("id", "2")]), NOW).data["findings"]
+    assert [row["series"] for row in shown] == ["sure", "blurred", "downstream", "the next day"]
 
 
 # the command --------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     lineage = lineage_of(reader)
     charts: dict[str, Chart] = {}
     # in the order in which it went through the pipeline: by the day of the onset, then from upstream to downstream
-    in_order = sorted(found.findings, key=lambda f: (f.began_low // DAY, lineage.depth(f.where), f.began, f.series))
+    in_order = sorted(found.findings, key=lambda f: (f.began // DAY, lineage.depth(f.where), -f.weight, f.series))
     rows = []
     for i, each in enumerate(in_order):
         drawn = _drawn(reader, each, found, now) if i < _DRAWN else None
