@@ -429,7 +429,7 @@ def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
 
 def test_of_a_large_pipeline_what_is_wrong_is_shown_with_what_it_touches(client: TestClient) -> None:
     places = [("component", f"c{i}") for i in range(9)]
-    lineage = Lineage.of([("c7", "c3"), ("c3", "c5")], {}, [])
+    lineage = Lineage.of([("c7", "c3", "x"), ("c3", "c5", "y")], [], {}, [])
     assert _shown(places, {("component", "c3")}, lineage, 3) == {("component", name) for name in ("c3", "c5", "c7")}
     assert _shown(places, set(), lineage, 9) == set(places)
     data = get(client, "pipeline", limit=1)["data"]

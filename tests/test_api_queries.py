@@ -289,7 +289,8 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     def at(stream: str, name: str, value: float, kind: str = "column") -> Difference:
         return Difference(kind, stream, name, Effect(value, value - 0.05, value + 0.05), None, 1, 1)
 
-    lineage = Lineage.of([("ingest", "join")], {"joined": "join", "flights": "ingest"}, [])
+    streams = {"joined": "join", "flights": "ingest", "clean.raw": "clean", "clean.output": "clean"}
+    lineage = Lineage.of([("ingest", "join", "rows")], [("clean", "raw")], streams, [])
     found = [
         at("joined", "hour", 0.5),
         at("flights", "hour", 0.48),
@@ -298,6 +299,8 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     ]
     several = [[(one.where, one.name) for one in group] for group in gathered(found, lineage)]
     assert several == [[("flights", "hour"), ("joined", "hour")], [("flights", "day")], [("joined", "day")]]
+    read = [at("clean.output", "amount", 0.5), at("clean.raw", "amount", 0.48)]
+    assert [[one.where for one in group] for group in gathered(read, lineage)] == [["clean.raw", "clean.output"]]
     apart = [at("joined", "hour", 0.5), at("another", "hour", 0.5)]  # by name alone it is not the same
     assert len(gathered(apart, lineage)) == 2
     runs = [at("train", "code", 0.5, "parameter"), at("publish", "code", 0.5, "parameter")]

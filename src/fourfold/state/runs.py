@@ -147,6 +147,16 @@ def _each_edge() -> sa.Select[Any]:
     )  # fmt: skip
 
 
+def _each_input() -> sa.Select[Any]:
+    """The components of a project that have read something, and what."""
+    return (
+        sa.select(run.c.component, artifact.c.name)
+        .distinct()
+        .join_from(artifact, run, (run.c.project == artifact.c.project) & (run.c.id == artifact.c.run_id))
+        .where(artifact.c.project == sa.bindparam("project"), artifact.c.direction == "input")
+    )
+
+
 # made once: building a statement takes longer than many a small answer
 _NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
 _RECENT = (
@@ -165,7 +175,7 @@ _COMPONENTS = (
     .group_by(run.c.component)
     .order_by(sa.func.min(run.c.started))
 )
-_EDGES = _each_edge()
+_EDGES, _INPUTS = _each_edge(), _each_input()
 _ARTIFACTS = (
     sa.select(artifact)
     .where(artifact.c.project == sa.bindparam("project"), artifact.c.run_id.in_(sa.bindparam("ids", expanding=True)))
@@ -201,6 +211,11 @@ def components(connection: Connection, project: str) -> dict[str, int]:
 def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
     """Which component feeds which: (upstream, downstream, artifact), where an output was later an input."""
     return sorted((row[0], row[1], row[2]) for row in connection.execute(_EDGES, {"project": project}))
+
+
+def inputs(connection: Connection, project: str) -> list[tuple[str, str]]:
+    """What each component reads: (component, artifact)."""
+    return sorted((row[0], row[1]) for row in connection.execute(_INPUTS, {"project": project}))
 
 
 def running(connection: Connection, host: str) -> dict[tuple[str, str], int]:

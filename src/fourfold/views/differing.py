@@ -18,13 +18,13 @@ _LARGE, _MEDIUM, _SMALL = 0.35, 0.2, 0.1  # Hellinger distances, about Cohen's h
 def gathered(found: Sequence[Difference], lineage: Lineage) -> list[list[Difference]]:
     """Differences, those of a column that passes through several streams in one: where it first is leads.
 
-    Two are of the same column if they have its name, the same component feeds both, and the effect of one lies in the
-    interval of the other.
+    Two are of the same column if they have its name, one feeds the other or something feeds both, and the effect of one
+    lies in the interval of the other.
     """
     groups: list[list[Difference]] = []
     through: dict[tuple[str, Node], list[list[Difference]]] = {}
     for one in found:
-        fed = [place for place in lineage.upstream(("stream", one.where)) if place[0] == "component"]
+        fed = lineage.upstream(("stream", one.where))
         near = [group for place in fed for group in through.get((one.name, place), ())] if one.kind == "column" else []
         group = next((g for g in near if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
         if group is None:

@@ -59,13 +59,14 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     charts: dict[str, Chart] = {}
     # in the order in which it went through the pipeline: by the day of the onset, then from upstream to downstream
     in_order = sorted(found.findings, key=lambda f: (f.began // DAY, lineage.depth(f.where), -f.weight, f.series))
+    depths = sorted({lineage.depth(each.where) for each in in_order})
     rows = []
     for i, each in enumerate(in_order):
         drawn = _drawn(reader, each, found, now) if i < _DRAWN else None
         if drawn is not None:
             charts[f"finding:{i}"] = drawn
         name = None if drawn is None else f"finding:{i}"
-        rows.append({**forms.finding(each, name), "depth": lineage.depth(each.where)})
+        rows.append({**forms.finding(each, name), "depth": depths.index(lineage.depth(each.where))})
     objectives = reader.recall(listed)
     charts["time_line"] = found.chart
     data = {
@@ -93,8 +94,8 @@ def lineage_of(reader: Reader) -> Lineage:
     components = list(reader.recall(runs.components))
     loggers = remembered(reader).loggers
     streams = {name: loggers.get(name) or component_of(name, components) for name in forms.known_streams(reader)}
-    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
-    return Lineage.of(edges, streams, reader.recall(catalogue.tasks).values())
+    tasks = reader.recall(catalogue.tasks).values()
+    return Lineage.of(reader.recall(runs.edges), reader.recall(runs.inputs), streams, tasks)
 
 
 def _drawn(reader: Reader, finding: Finding, incident: Incident, now: float) -> Chart | None:
