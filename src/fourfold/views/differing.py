@@ -61,12 +61,13 @@ def row(one: Difference) -> Plain:
     text = chosen(one.name, one.value if one.value != "(none)" else None)
     column = one.kind == "column"
     inside, baseline = one.words
+    low, high = (None, None) if one.kind == "parameter" else (one.effect.low, one.effect.high)  # runs are no sample
     href = path("columns", one.where, one.name) if column else path("streams", one.where) if slices else \
         path("runs", component=one.where)  # fmt: skip
     return {
         "kind": one.kind, "stream": one.where if column or slices else "", "where": one.where,
         "column": one.name if column else "", "name": one.name, "value": one.value, "effect": one.effect.value,
-        "low": one.effect.low, "high": one.effect.high, "size": _size(one.sure),
+        "low": low, "high": high, "size": _size(one.sure) if one.is_known else "cannot be told yet",
         "usual": one.usual, "inside": {"n": one.inside, "words": inside},
         "baseline": {"n": one.baseline, "words": baseline}, "href": href,
         "only": text if slices else None, "without": text if slices else None,
