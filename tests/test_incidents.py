@@ -175,6 +175,38 @@ def test_findings_are_in_the_order_in_which_they_began_then_along_the_lineage_th
     assert [row["series"] for row in shown] == ["sure", "blurred", "downstream", "the next day"]
 
 
+def test_where_it_began_is_always_drawn_and_what_is_not_drawn_says_why(filled: Store) -> None:
+    where = Where(stream="predict", column="age")
+    root = finding("constraint:predict.age:max", kind="out_of_range", where=where, began=NOW + DAY, high=0.5, low=None)
+    others = [finding(f"gone {i}", weight=float(i)) for i in range(30)]
+    late = finding("run:score:failed_run", kind="failed_run", where=Where("score"), began=NOW + DAY, weight=0.0)
+    save(filled, an_incident("2", findings=(root, *others, late)))
+    shown = page(filled.reader, Asked.of([("id", "2")]), NOW)
+    first, *_, last, run = shown.data["findings"]
+    assert (last["series"], last["undrawn"], run["series"]) == (root.series, None, late.series)
+    (limit,) = shown.charts[last["chart"]].limits
+    assert limit.value == 0.5 and 1.0 in shown.charts[last["chart"]].curves[0].values
+    assert first["chart"] is None and first["undrawn"] == "no series is kept of it"
+    assert run["undrawn"] == "only the first 24 are drawn"
+    save(filled, an_incident("2", findings=(late,)))
+    (run,) = page(filled.reader, Asked.of([("id", "2")]), NOW).data["findings"]
+    assert run["undrawn"] == "it is about runs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "metric"),
+    [("negative_values", 0.0, "min"), ("out_of_range", 0.0, "min"), ("nulls", None, "null_rate"),
+     ("wrong_type", None, "null_rate")],
+)  # fmt: skip
+def test_what_violates_a_constraint_is_drawn_with_its_limit(
+    filled: Store, kind: str, low: float | None, metric: str
+) -> None:
+    where = Where(stream="predict", column="age")
+    save(filled, an_incident("2", findings=(finding("constraint", kind=kind, where=where, low=low, high=None),)))
+    (drawn,) = (each for name, each in page(filled.reader, Asked.of([("id", "2")]), NOW).charts.items() if ":" in name)
+    assert (drawn.curves[0].name, [limit.value for limit in drawn.limits]) == (metric, [] if low is None else [low])
+
+
 # the command --------------------------------------------------------------------------------------------------------
 
 
