@@ -228,9 +228,9 @@ def test_incidents_are_listed_and_one_shows_its_findings_in_order_with_the_range
     page = get(client, worst["href"].removeprefix("/"))
     findings = page["data"]["findings"]
     assert len(findings) == worst["findings"] > 1
-    assert [f["began_low"][:10] for f in findings] == sorted(f["began_low"][:10] for f in findings)
-    for same_day in {f["began_low"][:10] for f in findings}:
-        depths = [f["depth"] for f in findings if f["began_low"][:10] == same_day]
+    assert [f["began"][:10] for f in findings] == sorted(f["began"][:10] for f in findings)
+    for same_day in {f["began"][:10] for f in findings}:
+        depths = [f["depth"] for f in findings if f["began"][:10] == same_day]
         assert depths == sorted(depths)
     drawn = [page["charts"][f["chart"]] for f in findings if f["chart"]]
     assert any(s["id"] == "expected:width" for chart in drawn for s in chart["option"]["series"])
@@ -429,7 +429,7 @@ def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
 
 def test_of_a_large_pipeline_what_is_wrong_is_shown_with_what_it_touches(client: TestClient) -> None:
     places = [("component", f"c{i}") for i in range(9)]
-    lineage = Lineage.of([("c7", "c3"), ("c3", "c5")], {}, [])
+    lineage = Lineage.of([("c7", "c3", "x"), ("c3", "c5", "y")], [], {}, [])
     assert _shown(places, {("component", "c3")}, lineage, 3) == {("component", name) for name in ("c3", "c5", "c7")}
     assert _shown(places, set(), lineage, 9) == set(places)
     data = get(client, "pipeline", limit=1)["data"]
