@@ -428,3 +428,34 @@ def test_streams_and_columns_of_dots_are_reached(tmp_path: Path, opened: Any) ->
             assert tab.page.locator("h1").inner_text() == f"{stream}..."
         tab.right()
         tab.close()
+
+
+def test_two_sides_are_compared_by_a_task_that_is_named_and_can_be_chosen(tmp_path: Path, opened: Any) -> None:
+    session = ff.init(tmp_path / "store", "shop")
+    ff.task("arrival", prediction="predict.minutes", label="orders.took", kind="regression", slices=["country"])
+    ff.task("buys", prediction="predict.score", label="orders.bought", slices=["country", "device"])
+    rows = [{"id": f"k{i}", "at": 1_700_006_400 + 1_800 * i, "score": i % 10 / 10, "minutes": i % 7,
+             "country": ["DE", "FR"][i % 2], "device": ["ios", "web"][i % 3 % 2]} for i in range(480)]  # fmt: skip
+    ff.log("predict", rows, key="id", time="at")
+    ff.log("orders", [{"id": row["id"], "at": row["at"], "bought": i % 4 == 0, "took": i % 5} for i, row in
+                      enumerate(rows)], key="id", time="at")  # fmt: skip
+    ff.flush()
+    session.store.caught_up()
+    session.close()
+    with served(tmp_path / "store", "shop") as (home, _):
+        tab = Tab(opened, home)
+        tab.go("/compare")
+        assert {"arrival: country=DE and country=FR", "buys: country=DE and country=FR"} <= set(tab.text().splitlines())
+        tab.page.get_by_label("Of").fill("country=DE")
+        tab.page.get_by_label("and", exact=True).fill("country=FR")
+        tab.page.get_by_role("button", name="Compare").click()
+        tab.drawn()
+        assert "Metrics of arrival" in tab.text() and "MAE" in tab.text()
+        tab.page.get_by_label("by the task").select_option("buys")
+        tab.drawn()
+        assert "Metrics of buys" in tab.text() and "240 records" in tab.text() and "target=buys" in tab.at()
+        assert "2023-11-" in tab.page.locator(".range-words").inner_text()
+        tab.go("/compare?a=device%3Dios&b=device%3Dweb&start=2023-11-20")
+        assert "Metrics of buys" in tab.text()
+        tab.right()
+        tab.close()
