@@ -459,3 +459,16 @@ def test_two_sides_are_compared_by_a_task_that_is_named_and_can_be_chosen(tmp_pa
         assert "Metrics of buys" in tab.text()
         tab.right()
         tab.close()
+
+
+def test_a_heat_map_has_the_times_of_the_readers_zone_as_all_charts_have(opened: Any, flights: str) -> None:
+    tab = Tab(opened, flights, zone="America/New_York")
+    tab.go("/tasks/late?start=2013-11-10&end=2013-12-10")
+    for title in (re.compile("of late$"), re.compile(" by carrier$")):
+        chart = tab.page.locator("figure.chart", has=tab.page.locator(".chart-title", has_text=title)).first
+        chart.locator(".chart-area").hover(position={"x": 80, "y": 30})
+        told = chart.locator(".tip strong")
+        told.wait_for()
+        assert told.inner_text().endswith("19:00"), title  # where a day of UTC begins
+    tab.right()
+    tab.close()
