@@ -64,7 +64,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 
 
 def get(client: TestClient, path: str, **query: Any) -> dict[str, Any]:
-    answer = client.get(f"/api/{path}", params=query)
+    answer = client.get(f"/api/{path}", params=query or None)  # without any, those of the path stay
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     assert set(found) == {"data", "charts"}
@@ -79,7 +79,9 @@ def test_home_says_what_is_wrong_first(client: TestClient) -> None:
     [objective] = data["objectives"]
     assert objective["status"] == "missed" and objective["value"]["value"] < 0.9
     assert objective["budget"]["remaining"] < 0 and objective["owner"] == "shop team"
-    assert objective["chart"] in page["charts"] and objective["href"].startswith("/tasks/buys?metric=accuracy")
+    assert objective["chart"] in page["charts"] and objective["href"] == "/tasks/buys?metric=accuracy&start=-14d"
+    task = get(client, objective["href"].removeprefix("/"))["data"]  # of the same time
+    assert {**task["value"], "status": ""} == {**objective["value"], "status": ""}
     assert data["state"] == "broken" and data["incidents_total"] == len(data["incidents"]) > 0
     assert "objective missed" in data["headline"]
     assert [g["group"] for g in data["groups"]] == [

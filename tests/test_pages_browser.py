@@ -472,3 +472,36 @@ def test_a_heat_map_has_the_times_of_the_readers_zone_as_all_charts_have(opened:
         assert told.inner_text().endswith("19:00"), title  # where a day of UTC begins
     tab.right()
     tab.close()
+
+
+def test_it_can_be_read_for_whom_an_objective_is_missed_and_on_a_phone_what_is_wrong(
+    tmp_path: Path, opened: Any
+) -> None:
+    session = ff.init(tmp_path / "store", "shop")
+    ff.task("conversion", prediction="predict.score", label="orders.bought", slices=["country"], horizon="1d")
+    ff.objective("conversion-accuracy", "accuracy(conversion) >= 0.9", window="14d", by="country",
+                 owner="the shop's team", runbook="https://wiki.example/shop/conversion-accuracy")  # fmt: skip
+    rows = [{"id": f"k{i}", "at": 1_700_006_400 + 1_800 * i, "score": 0.9, "country": ["Deutschland", "Italia"][i % 2],
+             "bought": i % 2 == 0} for i in range(960)]  # fmt: skip
+    for stream, column in (("predict", "score"), ("orders", "bought")):
+        records = [{name: row[name] for name in ("id", "at", "country", column)} for row in rows]
+        ff.log(stream, records, key="id", time="at")
+    ff.flush()
+    assert ff.check()
+    session.close()
+    with served(tmp_path / "store", "shop") as (home, _):
+        tab = Tab(opened, home)
+        tab.go("/")
+        for name in ("country=Deutschland", "country=Italia"):
+            row = tab.page.get_by_role("table", name="objectives").locator("tr", has_text=name)
+            cell, slice_ = row.locator("td").nth(1).bounding_box(), row.get_by_text(name).bounding_box()
+            assert slice_["x"] + slice_["width"] < cell["x"] + cell["width"]
+        href = tab.page.get_by_role("table", name="incidents").locator("a").first.get_attribute("href")
+        tab.close()
+        phone = Tab(opened, home, wide=390)
+        phone.go(href)
+        heading = phone.page.locator("h1")
+        assert heading.bounding_box()["width"] > 250
+        assert heading.evaluate("h1 => h1.scrollHeight - h1.clientHeight") < 12  # half a line
+        phone.right()
+        phone.close()
