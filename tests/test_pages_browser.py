@@ -505,3 +505,15 @@ def test_it_can_be_read_for_whom_an_objective_is_missed_and_on_a_phone_what_is_w
         assert heading.evaluate("h1 => h1.scrollHeight - h1.clientHeight") < 12  # half a line
         phone.right()
         phone.close()
+
+
+def test_a_mistyped_address_is_a_page_from_which_others_are_reached(tmp_path: Path, opened: Any) -> None:
+    with served(tmp_path / "store", "new") as (home, _):
+        tab = Tab(opened, home)
+        for path in ("/nope", "/compare/x", "/tasks/a/b"):
+            tab.go(path)
+            assert tab.page.locator("h1").inner_text() == "There is no such page"
+        tab.page.get_by_role("navigation").get_by_text("Settings").click()
+        tab.page.wait_for_url("**/settings")
+        assert {text.partition(":")[0] for text in tab.wrong} <= {"404", "console"}  # the browser tells it, too
+        tab.close()
