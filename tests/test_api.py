@@ -153,6 +153,26 @@ def test_a_task_shows_its_metric_volume_and_for_whom_it_is_bad(client: TestClien
                for limit in series.get("markLine", {}).get("data", []))  # fmt: skip
 
 
+def test_the_bounds_of_a_chart_are_those_of_objectives_of_the_same_records(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    ff.task("buys", prediction="predict.score", label="orders.bought", slices=["country"])
+    ff.objective("all", "accuracy(buys) >= 0.8", window="14d")
+    ff.objective("each", "accuracy(buys) >= 0.7", window="14d", by="country")
+    for i in range(40):
+        ff.log("predict", key=i, score=0.9, country=["DE", "FR"][i % 2])
+        ff.log("orders", key=i, bought=i % 3 == 0)
+    ff.metric("buys", "accuracy")  # counts
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        for where, bounds in (
+            ({}, [0.8]), ({"only": "country=DE"}, [0.7]), ({"without": "country=DE"}, []),
+            ({"only": ["country=DE", "country=FR"]}, []),
+        ):  # fmt: skip
+            series = get(client, "tasks/buys", metric="accuracy", **where)["charts"]["metric"]["option"]["series"]
+            limits = [limit["yAxis"] for one in series for limit in one.get("markLine", {}).get("data", [])]
+            assert limits == bounds, where
+
+
 def test_only_and_without_a_slice_are_the_metric_of_these_records(client: TestClient) -> None:
     only = get(client, "tasks/buys", metric="accuracy", only="country=DE", start="-5d")["data"]
     without = get(client, "tasks/buys", metric="accuracy", without="country=DE", start="-5d")["data"]

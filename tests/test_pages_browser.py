@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -376,12 +377,18 @@ def test_a_new_record_changes_the_task_page(opened: Any, tmp_path: Path) -> None
 
 def test_a_chart_is_saved_as_svg_and_png_and_a_table_as_csv(opened: Any, flights: str) -> None:
     tab = Tab(opened, flights)
-    tab.go("/tasks/late")
+    tab.go("/tasks/late?metric=recall&only=carrier%3DUA&start=2013-10-02&end=2013-12-10")
     for choice, begin in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         tab.page.locator("figcaption summary").first.click()
         with tab.page.expect_download() as saved:
             tab.page.locator(".menu[open]").get_by_text(choice).click()
-        assert Path(saved.value.path()).read_bytes().startswith(begin)
+        content = Path(saved.value.path()).read_bytes()
+        assert content.startswith(begin)
+        if choice == "SVG":  # it says by itself what it is of, of whom and when
+            texts = [text for text in ET.fromstring(content).itertext() if text.strip()]
+            assert texts[0] == "recall of late (only carrier=UA)"
+            assert texts[1] == "late, only carrier=UA, 2013-10-02 to 2013-12-10, UTC"
+            assert "Dec 2" in texts and not any("recall(late)" in text for text in texts)
     tab.page.locator(".page-title summary", has_text="Export").click()
     with tab.page.expect_download() as saved:
         tab.page.locator(".menu[open]").get_by_text("CSV").click()

@@ -136,7 +136,8 @@ function extent(option: Option): [number, number] {
   return [low, high];
 }
 
-function timesOf(option: Option): [number, number] | null {
+/** From when to when there are values, in milliseconds. */
+export function timesOf(option: Option): [number, number] | null {
   let [from, to] = [Infinity, -Infinity];
   for (const series of seriesOf(option)) {
     for (const entry of series.data ?? []) {
@@ -170,8 +171,10 @@ function timeLabels(ends: [number, number] | null, width: number): Option {
 
 /** Each round moment at the column that holds it. */
 function columnLabels(times: readonly number[], width: number): Option {
-  const [from = 0, to = 0] = [times[0], times[times.length - 1]];
-  const round = moments(from, to, Math.max(Math.floor(width / EACH), 2));
+  const [from = 0, next = from] = times;
+  const to = from + (next - from) * times.length - 1;
+  const most = Math.min(Math.max(Math.floor(width / EACH), 2), times.length); // at most one in a column
+  const round = moments(from, to, most);
   const told = new Map(round.map((at) => [times.filter((time) => time <= at).length - 1, tickWords(at, to - from)]));
   if (told.size === 0) told.set(0, moment(new Date(from)));
   return { interval: (index: number) => told.has(index), formatter: (_: unknown, index: number) => told.get(index) ?? "" };
