@@ -160,6 +160,8 @@ def test_a_filter_that_cannot_be_held_is_refused_with_the_reason(client: TestCli
     assert "colour × country" in refused(client, a="country=DE", b="country=FR", without="colour=red")
     assert "colour × model" in refused(client, a="version:v1", b="version:v2", without="colour=red")
     assert "no record" in refused(client, target="buys", a="country=DE", b="country=FR", only="country=DE")
+    told = refused(client, a="country=DE", b="country=ES", start="2023-05-14", end="2023-05-29")
+    assert "'country=ES'" in told and "from 2023-05-14T00:00:00Z to 2023-05-29T00:00:00Z" in told
     assert "device" in refused(client, a="stream:orders", b="stream:orders", only="device=ios")
 
 

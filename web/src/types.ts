@@ -337,7 +337,7 @@ export interface Side {
   text: string;
   n: number;
   window: { start: string; end: string } | null;
-  href: string;
+  href: string | null;
 }
 
 export interface ComparePage {

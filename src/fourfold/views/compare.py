@@ -179,8 +179,11 @@ def _differences(
     for side in sides:
         counted = together(reader, [side.stream] if side.stream else known, Stretch.of(side.window), side.where)
         if not counted:
-            by = f"; declare {' × '.join(sorted(side.where.names))} as a slice of a task" if side.where else ""
-            raise InputError(f"{side.text!r}: no records are counted by this{by}")
+            start, end = forms.time(side.window.start), forms.time(side.window.end)
+            when = "" if side.window == _EVER else f" from {start} to {end}"
+            names = " × ".join(sorted(side.where.names)) if task is None and not side.stream else ""
+            undeclared = f"; no task declares {names}" if names else ""
+            raise InputError(f"{side.text!r}: there are no such records{when}{undeclared}")
         of = task.prediction.stream if task is not None else side.stream
         sizes.append(max((c.tally("rows") for (name, _, _), c in counted.items() if name == of or not of), default=0))
         if side.stream:  # the same columns, in another stream
@@ -234,7 +237,7 @@ def _plain(task: Task | None, side: Side, n: int) -> Plain:
         kind: [chosen(name, value) for name, values in pairs for value in values]
         for kind, pairs in (("only", side.where.only), ("without", side.where.without))
     }
-    of_task = path("") if task is None else path("tasks", task.name, **filters, **window)
+    of_task = None if task is None else path("tasks", task.name, **filters, **window)
     return {
         "text": side.text, "n": n, "window": None if side.window == _EVER else window,
         "href": path("streams", side.stream) if side.stream else of_task,

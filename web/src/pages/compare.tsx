@@ -74,9 +74,10 @@ const isWindow = (text: string): boolean => !isStream(text) && !text.startsWith(
 
 /** A side's name, or from when to when it is, and its number of records. */
 function Told({ side }: { side: Side }) {
+  const name = isWindow(side.text) ? <Between window={side.window} /> : <Name text={side.text} />;
   return (
     <>
-      {isWindow(side.text) ? <Between window={side.window} /> : <Name text={side.text} />}
+      {side.href ? <A href={side.href}>{name}</A> : name}
       <span class="sub">{count(side.n)} records{!side.window && ", of all times"}</span>
     </>
   );
