@@ -366,6 +366,17 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     assert len(gathered(runs, lineage)) == 2
 
 
+def test_a_difference_leads_to_where_it_is() -> None:
+    def shown(kind: str, name: str, value: str | None = None) -> tuple[str, str | None]:
+        found = row(Difference(kind, "predict", name, Effect(0.5, 0.4, 0.6), None, 1, 1, value))
+        return found["href"], found["only"]
+
+    assert shown("column", "hour") == ("/columns/predict/hour", None)
+    assert shown("slice", "hour", "7") == ("/streams/predict", "hour=7")
+    assert shown("slice", "hour × day") == ("/streams/predict", None)
+    assert shown("parameter", "params: depth", "6") == ("/runs?component=predict", None)
+
+
 def test_a_parameter_that_says_which_day_a_run_is_about_is_no_change() -> None:
     runs = [
         Run(str(i), "predict", RunStatus.SUCCEEDED, 0.0, at=START + DAY * i, params={"day": day, "depth": i})

@@ -57,9 +57,8 @@ def listed(
 
 def row(one: Difference) -> Plain:
     """One difference."""
-    slices = one.kind in ("slice", "version") and one.value is not None
-    text = chosen(one.name, one.value if one.value != "(none)" else None)
-    column = one.kind == "column"
+    column, slices = one.kind == "column", one.kind in ("slice", "version")
+    text = chosen(one.name, one.value if one.value != "(none)" else None) if slices and one.value is not None else None
     inside, baseline = one.words
     low, high = (None, None) if one.kind == "parameter" else (one.effect.low, one.effect.high)  # runs are no sample
     href = path("columns", one.where, one.name) if column else path("streams", one.where) if slices else \
@@ -70,7 +69,7 @@ def row(one: Difference) -> Plain:
         "low": low, "high": high, "size": _size(one.sure) if one.is_known else "cannot be told yet",
         "usual": one.usual, "inside": {"n": one.inside, "words": inside},
         "baseline": {"n": one.baseline, "words": baseline}, "href": href,
-        "only": text if slices else None, "without": text if slices else None,
+        "only": text, "without": text,
     }  # fmt: skip
 
 
