@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fourfold.charts import Line
 from fourfold.cli import main
 from fourfold.errors import InputError, UnknownNameError
 from fourfold.model import DAY, Artifact, Finding, Group, Incident, IncidentState, Run, RunStatus, Severity, Where
@@ -184,8 +185,10 @@ def test_where_it_began_is_always_drawn_and_what_is_not_drawn_says_why(filled: S
     shown = page(filled.reader, Asked.of([("id", "2")]), NOW)
     first, *_, last, run = shown.data["findings"]
     assert (last["series"], last["undrawn"], run["series"]) == (root.series, None, late.series)
-    (limit,) = shown.charts[last["chart"]].limits
-    assert limit.value == 0.5 and 1.0 in shown.charts[last["chart"]].curves[0].values
+    line = shown.charts[last["chart"]]
+    assert isinstance(line, Line)
+    (limit,) = line.limits
+    assert limit.value == 0.5 and 1.0 in line.curves[0].values
     assert first["chart"] is None and first["undrawn"] == "no series is kept of it"
     assert run["undrawn"] == "only the first 24 are drawn"
     save(filled, an_incident("2", findings=(late,)))
@@ -204,6 +207,7 @@ def test_what_violates_a_constraint_is_drawn_with_its_limit(
     where = Where(stream="predict", column="age")
     save(filled, an_incident("2", findings=(finding("constraint", kind=kind, where=where, low=low, high=None),)))
     (drawn,) = (each for name, each in page(filled.reader, Asked.of([("id", "2")]), NOW).charts.items() if ":" in name)
+    assert isinstance(drawn, Line)
     assert (drawn.curves[0].name, [limit.value for limit in drawn.limits]) == (metric, [] if low is None else [low])
 
 

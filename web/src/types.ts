@@ -90,6 +90,7 @@ export interface Finding {
   runbook: string;
   chart: string | null;
   depth?: number;
+  undrawn?: string | null; // why it has no chart
 }
 
 export interface Objective {

@@ -226,8 +226,8 @@ def _runs(reader: Reader, chosen: Sides) -> list[Difference]:
         there = [_facts(run) for run in several if any(_is_in(run, half) for half in chosen.baseline)]
         for name in dict.fromkeys(name for facts in (*here, *there) for name in facts):
             inside, baseline = _values(here, name), _values(there, name)
-            number = len({*inside, *baseline})
-            if not inside or not baseline or not 1 < number <= _VALUES or number > max(_OWN * len(inside + baseline), 2):
+            number, most = len({*inside, *baseline}), max(_OWN * len(inside + baseline), 2)
+            if not inside or not baseline or not 1 < number <= min(_VALUES, most):
                 continue
             value, usual = apart(inside, baseline)
             counted = collections.Counter(inside), collections.Counter(baseline)

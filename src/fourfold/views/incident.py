@@ -71,7 +71,9 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         if drawn is not None:
             charts[f"finding:{i}"] = drawn
         name = None if drawn is None else f"finding:{i}"
-        undrawn = None if drawn is not None else _why_undrawn(each) if is_asked else f"only the first {_DRAWN} are drawn"
+        undrawn = None
+        if drawn is None:
+            undrawn = _why_undrawn(each) if is_asked else f"only the first {_DRAWN} are drawn"
         rows.append({**forms.finding(each, name), "undrawn": undrawn, "depth": depths.index(lineage.depth(each.where))})
     objectives = reader.recall(listed)
     charts["time_line"] = found.chart
@@ -114,11 +116,12 @@ def _drawn(reader: Reader, finding: Finding, now: float) -> Chart | None:
             f"{finding.where}: {name}", [float(at) for at in known.times],
             [Curve(name, known.values)], unit, Band(known.low, known.high), spans=[span],
         )  # fmt: skip
+    metric = _measured(finding)
     objective = reader.recall(listed).get(finding.where.objective) if finding.kind == OBJECTIVE else None
     if objective is not None:
         title, target, metric = objective.expression, objective.target, objective.metric
         limits = [Limit(objective.bound, f"{objective.op} {objective.bound:g}", "broken")]
-    elif (metric := _measured(finding)) is not None:
+    elif metric is not None:
         title, target = f"{finding.where}: {metric.replace('_', ' ')}", str(finding.where)
         sides = ((finding.low, "at least"), (finding.high, "at most"))
         limits = [Limit(bound, f"{words} {bound:g}", "broken") for bound, words in sides if bound is not None]
