@@ -6,7 +6,7 @@ import { Ready, Section } from "../parts/ready";
 import { Table, type Column } from "../parts/table";
 import { Ago, Onset, Time } from "../parts/time";
 import { Bar, Coverage, Interval, Number_, Settled } from "../parts/value";
-import { count, inUnit, length, ofMetric, sliceWords, words } from "../format";
+import { count, inUnit, length, ofMetric, share, sliceWords, words } from "../format";
 import { usePageApi } from "../api";
 import type { ChartSpec, Group, Home as Data, Objective, TaskRow } from "../types";
 
@@ -111,6 +111,7 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
         <>
           <A href={row.href}><Name text={row.name} /></A> <span class="quiet"><Name text={row.expression} />, {row.window}</span>
           {Object.keys(row.slice).length > 0 && <span class="sub">for <Name text={sliceWords(row.slice)} /></span>}
+          {BY_TIME.has(row.unit) && <span class="sub">{count(row.good)} of {count(row.total)} {row.unit}, asked {share(row.goal, 0)}</span>}
           {row.reason && row.status !== "met" && <span class="sub"><Name text={row.reason} /></span>}
         </>
       ),
@@ -124,6 +125,8 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
     { head: "Owner", class: "fit", cell: (row) => <>{row.owner ? <Name text={row.owner} /> : <span class="none">–</span>}{row.runbook && <> <Outside href={row.runbook} /></>}</> },
   ];
 }
+
+const BY_TIME = new Set(["days", "hours"]); // by which what is no rate is judged
 
 const ASKED: Record<string, string> = { ">=": "≥", "<=": "≤" };
 
