@@ -131,6 +131,31 @@ def test_what_fourfold_and_its_client_leave_in_one_spool_either_sends(
         assert list(folder.glob("*/*")) == []
 
 
+@forks
+def test_a_process_that_cannot_send_leaves_what_others_left_to_one_that_can(
+    collector: Scripted, session: Session
+) -> None:
+    folder = spool_folder(collector.address, project="test")
+    dead = Spool(folder, Columns())
+    dead.put("dead", 1, messages.records("test", "predict", None, None), pa.table({"x": range(500)}))
+    collector.script = lambda _: Says(401)
+    ff.log("predict", key="a", v=1.0)  # this process begins to send; at its start it takes over what it finds
+    dead.close()
+    session.sender._shipper._look_at = 0.0  # type: ignore[union-attr]
+    other = Spool(folder, Columns())
+
+    def taken() -> bool:
+        other.take_over()
+        return bool(other._left)
+
+    wait_until(taken)
+    assert (found := other.take()) is not None and found.path.stem == message_id("dead", 1)
+    other.close()
+    collector.script = lambda _: TAKEN
+    wait_until(lambda: len(collector.taken) >= 2)
+    wait_until(lambda: kept(collector.address) == [])
+
+
 def test_many_runs_travel_in_parts(collector: Scripted, session: Session) -> None:
     text = "x" * 90_000
     for number in range(100):

@@ -194,10 +194,10 @@ class Spool:
         with self.changed:
             self._bytes -= message.size
             self.unsent.pop(message.number, None)
-            if not message.number:
-                self._left_by[message.path.parent.name] -= 1
-                if not self._left_by[message.path.parent.name]:
-                    self._discard(message.path.parent.name)
+            if (writer := message.path.parent.name) in self._left_by:
+                self._left_by[writer] -= 1
+                if not self._left_by[writer]:
+                    self._discard(writer)
             self.changed.notify_all()
 
     def take_over(self) -> None:
@@ -223,6 +223,15 @@ class Spool:
                     self._discard(writer)
                 self.changed.notify_all()
         self._of_others = of_others
+
+    def leave_others(self) -> None:
+        """Leave what dead processes have left to another one, which may be able to send it."""
+        with self.changed:
+            self._bytes -= sum(message.size for message in self._left)
+            self._left.clear()
+            for writer in list(self._left_by):
+                del self._left_by[writer]
+                self._discard(writer)
 
     def close(self) -> None:
         """Leave what is left to other processes."""
