@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fourfold as ff
-from fourfold.errors import InputError
+from fourfold.errors import InputError, UnknownNameError
 from fourfold.model import DAY, Owner, Run, RunStatus, Value, Window
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
@@ -25,8 +25,10 @@ from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
 from fourfold.reports.shapes import Effect, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
+from fourfold.state import runs
 from fourfold.store import Store
 from fourfold.views import column as column_view
+from fourfold.views import run as run_view
 from fourfold.views import stream as stream_view
 from fourfold.views import task as task_view
 from fourfold.views.asking import Asked
@@ -312,3 +314,34 @@ def test_a_parameter_that_says_which_day_a_run_is_about_is_no_change() -> None:
     assert changes(*runs) == ["params: depth"]
     other = dataclasses.replace(runs[1], at=runs[0].at)  # about the same day, which it names otherwise
     assert changes(runs[0], other) == ["params: day", "params: depth"]
+
+
+def many_runs(store: Store, n: int, changed: int) -> Reader:
+    """Runs of a component, ten minutes apart: ten of the first failed, and from one on they have another parameter."""
+    with store.reader.database.write() as connection:
+        for i in range(n):
+            status = RunStatus.FAILED if 100 <= i < 110 else RunStatus.SUCCEEDED
+            started = float(START + 600 * i)
+            params = {"depth": 6 if i < changed else 9}
+            runs.save(connection, store.project, Run(f"r{i}", "score", status, started, started + 5, params=params))
+    return store.caught_up()
+
+
+def test_runs_are_listed_by_status_however_old_they_are(store: Store) -> None:
+    reader = many_runs(store, 1_300, 1_250)
+
+    def listed(limit: int = 100, offset: int = 0, **more: str) -> tuple[int, list[str]]:
+        data = run_view.page(reader, Asked(limit=limit, offset=offset, more=more), 0.0).data
+        return data["total"], [row["id"] for row in data["rows"]]
+
+    assert listed(component="score", status="failed") == (10, [f"r{i}" for i in range(109, 99, -1)])
+    assert listed(status="failed", limit=2, offset=9) == (10, ["r100"])
+    assert listed(run="r3") == listed(run="r3", component="score", status="succeeded") == (1, ["r3"])
+    assert listed(limit=3, offset=1_298) == (1_300, ["r1", "r0"])
+    assert listed(run="r3", status="failed") == (0, [])
+    with pytest.raises(UnknownNameError, match="r1299"):
+        listed(run="r1299x")
+    one, failed = (
+        run_view.page(reader, Asked(more=more), 0.0).data["rows"][0] for more in ({"run": "r1250"}, {"run": "r100"})
+    )
+    assert (one["changed"], failed["changed"]) == (["params: depth"], [])
