@@ -15,12 +15,26 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold.errors import InputError, UnknownNameError
-from fourfold.model import DAY, Owner, Run, RunStatus, Value, Window
+from fourfold.model import (
+    DAY,
+    HOUR,
+    Group,
+    Incident,
+    IncidentState,
+    Owner,
+    Run,
+    RunStatus,
+    Severity,
+    Value,
+    Where,
+    Window,
+)
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, together
-from fourfold.reports.box import Difference, sides
+from fourfold.reports import box
+from fourfold.reports.box import Difference, differences, sides
 from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
 from fourfold.reports.shapes import Effect, effect, of_names
@@ -28,6 +42,7 @@ from fourfold.serve.remembered import Answer, Remembered
 from fourfold.state import runs
 from fourfold.store import Store
 from fourfold.views import column as column_view
+from fourfold.views import incident as incident_view
 from fourfold.views import run as run_view
 from fourfold.views import stream as stream_view
 from fourfold.views import task as task_view
@@ -345,3 +360,27 @@ def test_runs_are_listed_by_status_however_old_they_are(store: Store) -> None:
         run_view.page(reader, Asked(more=more), 0.0).data["rows"][0] for more in ({"run": "r1250"}, {"run": "r100"})
     )
     assert (one["changed"], failed["changed"]) == (["params: depth"], [])
+
+
+def test_runs_of_older_stretches_are_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = many_runs(store, 2_600, 300)
+    then = START + 600 * 300 // HOUR * HOUR
+
+    def told() -> list[tuple[str, int, int, str]]:
+        found = differences(reader, sides(Window(then, then + DAY), Window(then - DAY, then)), [])
+        return [(d.name, d.inside, d.baseline, d.words[0]) for d in found if d.name == "params: depth"]
+
+    assert told() == [("params: depth", 144, 144, "9 100.0 %, 6 0.0 %")]
+    monkeypatch.setattr(box, "_RUNS", 50)
+    assert told() == [("params: depth", 50, 100, "9 100.0 %, 6 0.0 %; of the newest 50 runs")]
+
+
+def test_the_time_line_has_the_runs_about_the_onset_however_many_came_later(store: Store) -> None:
+    reader = many_runs(store, 1_000, 300)
+    began = float(START + 600 * 300)
+    incident = Incident(
+        id="1", state=IncidentState.OPEN, severity=Severity.TICKET, title="", kind="drift", group=Group.STATEFUL_SINGLE,
+        began=began, began_low=began, began_high=began, opened=began, where=Where("score"),
+    )  # fmt: skip
+    told = [(at, what) for at, what, _, _ in incident_view._changes(reader, incident)]
+    assert told == [(began, "score: params: depth"), (START + 60_000.0, "score: failed: no error message was reported")]

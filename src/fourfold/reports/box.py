@@ -27,7 +27,7 @@ from fourfold.reports.shapes import Effect, Groups, between, drawn, of_names
 from fourfold.state import catalogue, runs
 
 Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
-_RUNS = 2_000  # of a component that are looked at
+_RUNS = 10_000  # of a component that are looked at, in each stretch
 _VALUES = 60  # values of a parameter
 
 
@@ -71,6 +71,8 @@ class Difference:
         inside, baseline = (
             dict(zip(shown.labels, side.tolist(), strict=True)) for side in (shown.inside, shown.baseline)
         )
+        if self.kind == "parameter":
+            return _heavy(inside) + _cut(self.inside), _heavy(baseline) + _cut(self.baseline)
         return _heavy(inside), _heavy(baseline)
 
 
@@ -209,12 +211,17 @@ def _heavy(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {percent(shares[name] / total)}" for name in heavy) or "none"
 
 
+def _cut(n: int) -> str:
+    return f"; of the newest {n:,} runs" if n >= _RUNS else ""
+
+
 def _runs(reader: Reader, chosen: Sides) -> list[Difference]:
     """What the runs of each component had: parameters, code, versions of packages, and whether they succeeded."""
     found = []
+    windows = [(part.start, part.end) for part in (chosen.inside, *chosen.baseline)]
     with reader.database.read() as connection:
-        newest = runs.newest(connection, reader.project, _RUNS)
-    for component, several in newest.items():
+        during = runs.during(connection, reader.project, windows, _RUNS)
+    for component, several in during.items():
         here = [run for run in several if _is_in(run, chosen.inside)]
         halves = [[run for run in several if _is_in(run, half)] for half in chosen.baseline]
         there = [run for half in halves for run in half]

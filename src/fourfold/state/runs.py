@@ -98,6 +98,24 @@ def newest(connection: Connection, project: str, limit: int) -> dict[str, list[R
     return found
 
 
+def during(
+    connection: Connection, project: str, windows: Collection[tuple[float, float]], limit: int
+) -> dict[str, list[Run]]:
+    """The runs of each component that are of [start, end) of some windows, by their logical times, the oldest first.
+
+    Of each window the newest ones; without their artifacts.
+    """
+    found = {}
+    for name in _names(connection, project):
+        inside: dict[str, Run] = {}
+        for start, end in windows:
+            asked = {"project": project, "name": name, "most": limit, "start": start, "end": end}
+            inside |= {each.id: each for each in _read(connection, _DURING, asked, artifacts=False)}
+        if inside:
+            found[name] = sorted(inside.values(), key=lambda each: (each.started, each.id))
+    return found
+
+
 def newest_starts(connection: Connection, project: str, limit: int) -> dict[str, list[tuple[float, float | None]]]:
     """When each component's newest runs started, and their logical times, the oldest first."""
     found = {}
@@ -195,6 +213,8 @@ def _each_edge() -> sa.Select[Any]:
 
 # made once: building a statement takes longer than many a small answer
 _NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
+_LOGICAL = sa.func.coalesce(run.c.at, run.c.started)
+_DURING = _NEWEST.where(sa.bindparam("start") <= _LOGICAL, sa.bindparam("end") > _LOGICAL)
 _RECENT = (
     sa.select(run)
     .where(run.c.project == sa.bindparam("project"))
@@ -220,19 +240,22 @@ _ARTIFACTS = (
 )
 
 
-def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, Any]) -> list[Run]:
-    """The runs that a query finds in the project that ``values`` name."""
+def _read(
+    connection: Connection, query: sa.Select[Any], values: Mapping[str, Any], *, artifacts: bool = True
+) -> list[Run]:
+    """The runs that a query finds in the project that ``values`` name, with their artifacts or without."""
     rows = connection.execute(query, values).fetchall()
-    artifacts: dict[str, list[Artifact]] = {}
+    passed: dict[str, list[Artifact]] = {}
+    ids = [row.id for row in rows] if artifacts else []
     with readable("a run"):
-        for row in connection.execute(_ARTIFACTS, {"project": values["project"], "ids": [row.id for row in rows]}):
+        for row in connection.execute(_ARTIFACTS, {"project": values["project"], "ids": ids}):
             entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
-            artifacts.setdefault(row.run_id, []).append(entry)
+            passed.setdefault(row.run_id, []).append(entry)
         codes = {text: _loaded(text) for text in {row.code for row in rows}}  # most runs have the same
         return [
             Run(
                 id_, component, RunStatus(status), started, ended, at, parent, host, process, error, codes[code],
-                _loaded(params), _loaded(metrics), tuple(artifacts.get(id_, ())), seen,
+                _loaded(params), _loaded(metrics), tuple(passed.get(id_, ())), seen,
             )
             for (
                 _, id_, component, status, started, ended, at, parent, host, process, seen, error, code, params, metrics

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fourfold.charts import Band, Chart, Curve, Limit, Line, Span
 from fourfold.errors import FourfoldError, InputError
-from fourfold.model import DAY, Finding, Incident, IncidentState, RunStatus, Where
+from fourfold.model import DAY, Finding, Incident, IncidentState, Run, RunStatus, Where
 from fourfold.model.records import EVENT_TIME, KEY
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
@@ -29,6 +29,7 @@ from fourfold.watch.rows import iso
 
 _DRAWN = 24  # findings
 _AROUND = 3 * DAY  # of the onset, in which runs that changed something are told
+_RUNS = 10_000  # of a component, about the onset, that are looked at
 _NOTED = 20  # runs of the time line
 
 
@@ -140,21 +141,27 @@ def _time_line(reader: Reader, incident: Incident, now: float) -> list[Plain]:
 
 def _changes(reader: Reader, incident: Incident) -> list[tuple[float, str, str, Plain | None]]:
     """The runs about the onset that failed, or had other code, parameters or packages than the run before them."""
+    about = (incident.began_low - _AROUND, incident.began_high + _AROUND)
     with reader.database.read() as connection:
-        newest = runs.newest(connection, reader.project, 500)
+        during = runs.during(connection, reader.project, [about], _RUNS)
+        older = runs.before(connection, reader.project, [several[0].id for several in during.values()])
     found: list[tuple[float, str, str, Plain | None]] = []
-    for component, several in newest.items():
-        for before, run in itertools.pairwise(several):
-            at = run.started if run.at is None else run.at
-            if not incident.began_low - _AROUND <= at <= incident.began_high + _AROUND:
-                continue
+    for component, several in during.items():
+        where = forms.where(Where(component=component))
+        first = [older[several[0].id]] if several[0].id in older else []
+        for before, run in itertools.pairwise([*first, *several]):
             changed = forms.changes(before, run)
             if run.status in (RunStatus.FAILED, RunStatus.LOST) and before.status is RunStatus.SUCCEEDED:
                 changed.append(run.outcome)
             if changed:
-                where = forms.where(Where(component=component))
-                found.append((at, f"{component}: {', '.join(changed)}", "run", where))
+                found.append((_at(run), f"{component}: {', '.join(changed)}", "run", where))
+        if len(several) >= _RUNS:
+            found.append((_at(several[0]), f"{component}: of its runs, the newest {_RUNS:,} are told", "run", where))
     return sorted(found, key=lambda e: abs(e[0] - incident.began))[:_NOTED]
+
+
+def _at(run: Run) -> float:
+    return run.started if run.at is None else run.at
 
 
 def _example(reader: Reader, incident: Incident, lineage: Lineage) -> Plain | None:
