@@ -32,6 +32,7 @@ from fourfold.model import (
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
+from fourfold.query.result import Result
 from fourfold.query.together import Stretch, together
 from fourfold.reports import box
 from fourfold.reports.box import Difference, differences, sides
@@ -238,6 +239,24 @@ def test_the_loss_of_slices_adds_up_to_the_whole(reader: Reader) -> None:
     found = losses(metric(reader, "buys", "accuracy", by="group"), "accuracy")
     assert sum(one.loss or 0.0 for one in found) == pytest.approx(1) and sum(one.share or 0.0 for one in found) == 1
     assert all(one.loss is None for one in losses(metric(reader, "buys", "roc_auc", by="group"), "roc_auc"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_value"),
+    [
+        ("bias", [30.0, -10.0, -0.5, 0.0, None]),
+        ("residual_quantile(0.9)", [-10.0, 3.0, None]),
+        ("false_positives", [9.0, 2.0, 0.0]),
+        ("orphan_labels", [5.0, 1.0]),
+        ("recall", [0.2, 0.7]),
+        ("median_absolute_error", [3.0, 1.0]),
+    ],
+)
+def test_the_worst_slice_is_first_whatever_is_good_in_its_metric(asked: str, by_value: list[float | None]) -> None:
+    values = [Value.no_data("none") if value is None else Value(value, n=5) for value in reversed(by_value)]
+    slices = [{"g": str(i)} for i in range(len(values))]
+    found = losses(Result(asked, ["g"], [Window(0, DAY)] * len(values), slices, values), asked)
+    assert [one.value.value for one in found] == by_value
 
 
 def test_a_difference_is_sure_only_where_the_intervals_say_so() -> None:
