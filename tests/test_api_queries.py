@@ -42,6 +42,7 @@ from fourfold.reports.shapes import Effect, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
 from fourfold.state import runs
 from fourfold.store import Store
+from fourfold.views import box as box_view
 from fourfold.views import column as column_view
 from fourfold.views import incident as incident_view
 from fourfold.views import run as run_view
@@ -52,6 +53,8 @@ from fourfold.views.compare import difference
 from fourfold.views.differing import gathered
 from fourfold.views.forms import changes
 from fourfold.watch.lineage import Lineage
+from fourfold.watch.rows import iso
+from tests.support import Sender
 
 START = 1_700_006_400
 
@@ -199,6 +202,9 @@ def test_a_baseline_leaves_out_what_is_inside() -> None:
     assert hours.inside.level == 3_600 and hours.baseline[0].without == Window(10 * DAY, 11 * DAY)
     with pytest.raises(InputError, match="nothing is left"):
         sides(Window(0, 20 * DAY), Window(DAY, 2 * DAY))
+    before = sides(Window(10 * DAY + 3_600, 10 * DAY + 7_200), Window(0, 10 * DAY + 3_600), kept=8 * DAY)
+    assert before.compared_with == Window(0, 10 * DAY)
+    assert {half.level for half in before.baseline} == {DAY}
 
 
 @pytest.mark.parametrize(("p", "q"), [((0.5, 0.5), (0.5, 0.5)), ((0.2, 0.8), (0.4, 0.6)), ((1.0, 0.0), (0.0, 1.0))])
@@ -403,3 +409,40 @@ def test_the_time_line_has_the_runs_about_the_onset_however_many_came_later(stor
     )  # fmt: skip
     told = [(at, what) for at, what, _, _ in incident_view._changes(reader, incident)]
     assert told == [(began, "score: params: depth"), (START + 60_000.0, "score: failed: no error message was reported")]
+
+
+def test_a_baseline_is_whole_although_its_hours_are_no_more_kept(store: Store) -> None:
+    sender = Sender(store)
+    days, each = 100, 12
+    times = [START + day * DAY + 7_000 * i for day in range(days) for i in range(each)]
+    rows = [{"key": f"{i}", "time": at, "log_time": at, "x": float(i % 5)} for i, at in enumerate(times)]
+    first = START // DAY * DAY
+    sender.records("p", rows)
+    reader = store.caught_up()
+
+    def boxed(start: int, end: int, against: str = "") -> tuple[dict[str, str], int, int]:
+        asked = Asked(start=iso(start), end=iso(end), against=against, more={"target": "p"})
+        data = box_view.page(reader, asked, 0.0).data
+        (row,) = (row for row in data["rows"] if row["column"] == "x")
+        assert data["window"]["inside"] == {"start": iso(start), "end": iso(end)}
+        return data["window"]["baseline"], row["inside"]["n"], row["baseline"]["n"]
+
+    start = first + 50 * DAY + 5 * HOUR
+    window, inside, n = boxed(start, start + 7 * HOUR)
+    assert window == {"start": iso(first + 22 * DAY), "end": iso(first + 50 * DAY)}
+    inside_and_before = [(start, start + 7 * HOUR), (first + 22 * DAY, first + 50 * DAY)]
+    assert (inside, n) == tuple(sum(a <= at < b for at in times) for a, b in inside_and_before)
+    (a, b) = (first + 10 * DAY + 4 * HOUR, first + 14 * DAY + 4 * HOUR)
+    window, _, n = boxed(start, start + 7 * HOUR, f"{iso(a)}/{iso(b)}")
+    assert window == {"start": iso(first + 10 * DAY), "end": iso(first + 15 * DAY)}
+    assert n == sum(first + 10 * DAY <= at < first + 15 * DAY for at in times)
+
+    def seen(against: str) -> tuple[int, int]:
+        more = {"stream": "p", "column": "x"}
+        asked = Asked(start=iso(start), end=iso(start + 7 * HOUR), more=more, against=against)
+        data = column_view.page(reader, asked, 0.0).data
+        mean = next(row for row in data["values"] if row["metric"] == "mean")
+        return mean["now"]["n"], mean["then"]["n"]
+
+    assert seen(f"{iso(a)}/{iso(b)}") == (inside, n)
+    assert seen("") == (inside, sum(at < first + 50 * DAY for at in times))

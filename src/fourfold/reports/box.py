@@ -18,13 +18,14 @@ import numpy as np
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
-from fourfold.model import DAY, HOUR, Owner, Run, Window, percent
+from fourfold.model import HOUR, Owner, Run, Window, percent
 from fourfold.query.counts import pooled
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, slices_of, together
 from fourfold.reports.shapes import Effect, Groups, between, drawn, of_names
 from fourfold.state import catalogue, runs
+from fourfold.state.series import FIRST
 
 Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
 _RUNS = 10_000  # of a component that are looked at, in each stretch
@@ -84,27 +85,24 @@ class Sides:
     baseline: tuple[Stretch, ...]
     where: Filter = ALL_RECORDS
 
+    @property
+    def compared_with(self) -> Window:
+        """From when to when the baseline is counted."""
+        return Window(self.baseline[0].start, self.baseline[-1].end)
 
-def sides(inside: Window, baseline: Window, where: Filter = ALL_RECORDS) -> Sides:
-    """Two stretches of time; the baseline leaves out what is inside.
+
+def sides(inside: Window, baseline: Window, where: Filter = ALL_RECORDS, kept: int = FIRST) -> Sides:
+    """Two stretches of time; the baseline leaves out what is inside, and is in days if its hours are no more kept.
 
     Raises:
         InputError: nothing is left of the baseline.
     """
-    first, other = Stretch.of(inside), Stretch.of(baseline)
-    touches = baseline.start < inside.end and inside.start < baseline.end
-    other = dataclasses.replace(other, without=inside if touches else None)
-    if touches and baseline.start >= inside.start and baseline.end <= inside.end:
+    other = Stretch.of(baseline, kept).beside(inside) or Stretch(baseline.start, baseline.end, HOUR).beside(inside)
+    if other is None:
         raise InputError("nothing is left to compare with: the baseline lies inside; give another with against=")
-    if first.level == HOUR and other.level == DAY and touches:  # the day that holds it has other hours, too
-        day = Window(inside.start // DAY * DAY, -(-inside.end // DAY) * DAY)
-        if day.start > baseline.start or day.end < baseline.end:
-            other = dataclasses.replace(other, without=day)
-        else:
-            other = dataclasses.replace(other, level=HOUR)
     middle = (other.start + other.end) // 2 // other.level * other.level
     halves = (dataclasses.replace(other, end=middle), dataclasses.replace(other, start=middle))
-    return Sides(first, tuple(half for half in halves if half.start < half.end), where)
+    return Sides(Stretch.of(inside), tuple(half for half in halves if half.start < half.end), where)
 
 
 def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[Difference]:

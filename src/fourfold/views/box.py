@@ -9,6 +9,7 @@ from fourfold.errors import InputError
 from fourfold.model import DAY, HOUR, Owner, Window, seconds
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target, resolve
+from fourfold.query.together import kept_hours
 from fourfold.reports import box
 from fourfold.state import bulk, catalogue
 from fourfold.views import differing, forms
@@ -26,14 +27,15 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     target = resolve(reader, name)
     shown = asked.window(reader, target.owner, now, default="-7d")
     inside = _whole(shown.window)
+    streams = _streams(reader, target, asked.more.get("stream", ""))
     baseline = baseline_of(asked.against, inside, shown)
-    chosen = box.sides(inside, baseline, asked.where)
-    found = box.differences(reader, chosen, _streams(reader, target, asked.more.get("stream", "")))
+    chosen = box.sides(inside, baseline, asked.where, kept_hours(reader, streams))
+    found = box.differences(reader, chosen, streams)
     charts: dict[str, Chart] = {}
     several = differing.gathered(found, lineage_of(reader))
     rows = differing.listed(several, asked, "box", ("inside", "baseline"), charts)
     data = {
-        "target": name, "window": {"inside": _plain(inside), "baseline": _plain(baseline)},
+        "target": name, "window": {"inside": _plain(inside), "baseline": _plain(chosen.compared_with)},
         "against": asked.against or "before", **forms.where_of(asked.where), "rows": rows, "total": len(several),
         "took": time.perf_counter() - began,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from fourfold.query.counts import CurrentCounts, OwnerCounts, Place, by_window, 
 from fourfold.query.filtered import FilteredCounts
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target, column_of
+from fourfold.query.together import Stretch, kept_hours
 from fourfold.reports import shapes
 from fourfold.views import curves, forms
 from fourfold.views.asking import Asked, Shown, path
@@ -73,7 +74,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         source = FilteredCounts(source, str(target.owner), asked.where)
     shown = asked.window(reader, target.owner, now, default=_BACK)
     kinds = tuple(dict.fromkeys(entry.kind for entry in source.series() if entry.column == column))
-    recent, before = _windows(asked, shown)
+    recent, before = _windows(asked, shown, kept_hours(reader, [stream]))
     about = _Asked(reader, target, kinds, source, shown, recent, before)
     wrong = [each for each in incidents(reader, active=False) if _is_about(each, stream, column)]
     charts: dict[str, Chart] = {}
@@ -100,23 +101,25 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
 _NO_CATEGORIES: Plain = {"new_categories": [], "gone_categories": [], "frequent": []}
 
 
-def _windows(asked: Asked, shown: Shown) -> tuple[Window, Window]:
-    """Now: the window, if it was asked for, else the last of its parts (a day at least); then: before that."""
+def _windows(asked: Asked, shown: Shown, kept: int) -> tuple[Window, Window]:
+    """Now: the window, if it was asked for, else the last of its parts (a day at least); then: before that.
+
+    What begins before the first ``kept`` hour is in days.
+    """
     start, end = shown.window.start, shown.window.end
     if not asked.start and not asked.end:
         start = max(start, end - max(7 * DAY, shown.step))
     recent = Window(start, end)
     if "/" in asked.against:
         first, _, last = asked.against.partition("/")
-        unit = DAY if start % DAY == 0 and end % DAY == 0 else HOUR
-        then = Window(seconds(first, "against") // unit * unit, -(-seconds(last, "against") // unit) * unit)
+        then = Stretch.of(Window(seconds(first, "against"), seconds(last, "against")), kept)
         if then.start >= then.end:
             raise InputError(f"against={asked.against!r}: the start is not before the end")
-        return recent, then
+        return recent, then.window
     if asked.against not in ("", "before"):
         raise InputError(f"against={asked.against!r}: give before, or START/END")
-    days = shown.data_start // DAY * DAY
-    return recent, Window(min(days, start - DAY), start)
+    before = Window(min(shown.data_start // DAY * DAY, start - DAY), start)
+    return recent, (Stretch.of(before, kept).beside(recent) or Stretch.of(before)).window
 
 
 def _words(asked: Asked) -> str:
