@@ -116,6 +116,17 @@ def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[D
     return ranked(found)
 
 
+def records(reader: Reader, chosen: Sides, stream: str) -> tuple[int, int]:
+    """How many records of a stream are inside, and how many they are compared with."""
+    name = (stream, "", "stream")
+    inside, baseline = (
+        [together(reader, [stream], part, chosen.where, [""]) for part in side]
+        for side in ([chosen.inside], chosen.baseline)
+    )
+    n, m = (sum(part[name].tally("rows") for part in side if name in part) for side in (inside, baseline))
+    return n, m
+
+
 def ranked(found: Iterable[Difference]) -> list[Difference]:
     """Differences, the largest that is sure and unusual first."""
     return sorted(found, key=lambda d: (-d.sure, -d.effect.value, d.where, d.name, d.kind))

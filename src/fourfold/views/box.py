@@ -34,12 +34,32 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     charts: dict[str, Chart] = {}
     several = differing.gathered(found, lineage_of(reader))
     rows = differing.listed(several, asked, "box", ("inside", "baseline"), charts)
+    n, compared_with = box.records(reader, chosen, target.stream)
     data = {
-        "target": name, "window": {"inside": _plain(inside), "baseline": _plain(chosen.compared_with)},
+        "target": name, "n": {"inside": n, "baseline": compared_with},
+        "reason": _reason(reader, target.stream, chosen, shown, n, compared_with),
+        "window": {"inside": _plain(inside), "baseline": _plain(chosen.compared_with)},
         "against": asked.against or "before", **forms.where_of(asked.where), "rows": rows, "total": len(several),
         "took": time.perf_counter() - began,
     }  # fmt: skip
     return Page(data, charts, lambda: [differing.row(one) for one in found])
+
+
+def _reason(reader: Reader, stream: str, chosen: box.Sides, shown: Shown, n: int, compared_with: int) -> str:
+    """Why there is nothing to compare; "" if there is."""
+    if n and compared_with:
+        return ""
+    names = sorted(chosen.where.names)
+    if names and all(sorted(entry.names) != names for entry in forms.series_of(reader, stream)):
+        return f"the records of {stream} are not counted by {' × '.join(names)}; declare it as a slice"
+    if n:
+        start, end = _plain(chosen.compared_with).values()
+        return f"{stream} has no such records from {start} to {end}, to compare with"
+    if chosen.inside.start >= shown.data_end:
+        return f"{stream} has no records inside: the newest are of before {forms.time(shown.data_end)}"
+    if chosen.inside.end <= shown.data_start:
+        return f"{stream} has no records inside: the first are of {forms.time(shown.data_start)} or later"
+    return f"{stream} has no such records inside"
 
 
 def baseline_of(against: str, inside: Window, shown: Shown) -> Window:
