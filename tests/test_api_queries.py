@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ from fourfold.state import runs
 from fourfold.store import Store
 from fourfold.views import box as box_view
 from fourfold.views import column as column_view
+from fourfold.views import compare as compare_view
 from fourfold.views import incident as incident_view
 from fourfold.views import run as run_view
 from fourfold.views import stream as stream_view
@@ -395,9 +397,9 @@ def test_runs_of_older_stretches_are_compared(store: Store, monkeypatch: pytest.
         found = differences(reader, sides(Window(then, then + DAY), Window(then - DAY, then)), [])
         return [(d.name, d.inside, d.baseline, d.words[0]) for d in found if d.name == "params: depth"]
 
-    assert told() == [("params: depth", 144, 144, "9 100.0 %, 6 0.0 %")]
+    assert told() == [("params: depth", 144, 144, "9 100.0 %")]
     monkeypatch.setattr(box, "_RUNS", 50)
-    assert told() == [("params: depth", 50, 100, "9 100.0 %, 6 0.0 %; of the newest 50 runs")]
+    assert told() == [("params: depth", 50, 100, "9 100.0 %; of the newest 50 runs")]
 
 
 def test_the_time_line_has_the_runs_about_the_onset_however_many_came_later(store: Store) -> None:
@@ -446,3 +448,73 @@ def test_a_baseline_is_whole_although_its_hours_are_no_more_kept(store: Store) -
 
     assert seen(f"{iso(a)}/{iso(b)}") == (inside, n)
     assert seen("") == (inside, sum(at < first + 50 * DAY for at in times))
+
+
+RENAMED = 15  # the day from which on a frame's column has another name
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """What a component passes on: daily frames, whose column "speed" is called "velocity" from a day on."""
+    folder = tmp_path_factory.mktemp("renamed") / "store"
+    session = ff.init(str(folder), "shop")
+    rng = np.random.default_rng(5)
+
+    @ff.component(time="at")
+    def clean(raw: pd.DataFrame) -> pd.DataFrame:
+        return raw.assign(z=1.0)
+
+    for day in range(20):
+        at = pd.to_datetime(START // DAY * DAY + day * DAY + 800 * np.arange(100), unit="s", utc=True)
+        frame = pd.DataFrame({"at": at, "score": rng.random(100), "speed": rng.normal(50, 5, 100)})
+        clean(frame.rename(columns={"speed": "velocity"}) if day >= RENAMED else frame)
+    ff.flush()
+    ff.check()
+    session.close()
+    store = Store(str(folder), "shop")
+    yield store.caught_up()
+    store.close()
+
+
+def day_of(day: int) -> str:
+    return iso(START // DAY * DAY + day * DAY)
+
+
+def test_a_column_that_is_gone_or_new_is_the_first_difference(renamed: Reader) -> None:
+    asked = Asked(start=day_of(RENAMED), end=day_of(RENAMED + 5), more={"target": "clean.raw"})
+    rows = box_view.page(renamed, asked, 0.0).data["rows"]
+    told = [row for row in rows if row["presence"]]
+    assert told == rows[: len(told)]
+    places = {
+        (stream, row["column"], row["presence"])
+        for row in told
+        for stream in (row["stream"], *(other["stream"] for other in row["also"]))
+    }
+    assert places == {
+        (stream, *what) for stream in ("clean.raw", "clean.output") for what in (("speed", "gone"), ("velocity", "new"))
+    }
+    assert (rows[0]["inside"]["words"], rows[0]["baseline"]["words"]) == ("not there 100.0 %", "there 100.0 %")
+    assert {row["effect"] for row in told} == {1.0}
+    partly = Asked(start=day_of(RENAMED - 2), end=day_of(RENAMED + 2), more={"target": "clean.raw"})
+    first = box_view.page(renamed, partly, 0.0).data["rows"][0]
+    assert (first["column"], first["presence"], first["inside"]["n"]) == ("speed", "gone", 400)
+    assert first["inside"]["words"] == "not there 50.0 %, there 50.0 %"
+    sides_ = {"a": f"{day_of(RENAMED)}/{day_of(20)}", "b": f"{day_of(0)}/{day_of(RENAMED)}"}
+    rows = compare_view.page(renamed, Asked(more=sides_), 0.0).data["rows"]
+    assert {(row["column"], row["presence"]) for row in rows[: len(told)]} == {("speed", "gone"), ("velocity", "new")}
+
+
+def test_a_column_that_is_gone_or_new_says_since_when(renamed: Reader) -> None:
+    def said(column: str) -> dict[str, str | None]:
+        found: dict[str, str | None] = column_view.page(
+            renamed, Asked(more={"stream": "clean.raw", "column": column}), 0.0
+        ).data["always"]
+        return found
+
+    assert said("speed") == {
+        "broken_since": iso(START // DAY * DAY + RENAMED * DAY - HOUR), "words": said("speed")["words"]
+    }  # fmt: skip
+    assert "gone: no record has it since 2023-11-29T23:00:00Z" in str(said("speed")["words"])
+    assert said("velocity")["broken_since"] is None
+    assert f"the first records that have it are of {day_of(RENAMED)}" in str(said("velocity")["words"])
+    assert said("score")["words"] == "nothing was found to be wrong with it"

@@ -39,7 +39,8 @@ class Difference:
     ``kind`` is "column", "slice", "version", "parameter" or "records"; ``where`` the stream, or the component;
     ``name`` the column, dimension or parameter; ``value`` the slice's value that differs most, if it is one's.
     ``usual`` is by how much the halves of the baseline differ; ``inside`` and ``baseline`` are the numbers of records
-    (or runs), ``counts`` those of a column, and ``drawn`` others in groups.
+    (or runs), ``counts`` those of a column, and ``drawn`` others in groups. ``presence`` is of whether records have the
+    column at all: it is "gone" or "new", wholly or from some of them.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Difference:
     value: str | None = None
     usual: float = 0.0
     counts: tuple[Counts, Counts] | None = None
+    presence: str = ""
 
     @property
     def sure(self) -> float:
@@ -133,8 +135,11 @@ def ranked(found: Iterable[Difference]) -> list[Difference]:
 
 
 def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) -> list[Difference]:
-    """The columns that both sets of records have, the second in parts; one counted in two ways as a number."""
-    found = []
+    """The columns that both sets of records have, the second in parts; one counted in two ways as a number.
+
+    Before them those that other shares of the records have: a frame's column may vanish, or appear.
+    """
+    found = _presences(here, parts)
     numeric = {(stream, column) for stream, column, kind in here if kind == "numeric"}
     owners = tuple(Owner.of_stream(stream) for stream in sorted({stream for stream, _, _ in here}))
     plans = reader.recall(catalogue.plans, owners)
@@ -157,6 +162,46 @@ def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) ->
             )
         )  # fmt: skip
     return found
+
+
+def _presences(here: Together, parts: Sequence[Together]) -> list[Difference]:
+    inside, several = _with_column(here), [_with_column(part) for part in parts]
+    found = []
+    for place in dict.fromkeys(place for side in (inside, *several) for place in side):
+        stream, column = place
+        rows, *others = (_rows(side, stream) for side in (here, *parts))
+        if not column or not rows or not sum(others):
+            continue
+        a, *shares = (
+            {"there": float(side.get(place, 0)), "not there": float(n - side.get(place, 0))}
+            for side, n in zip((inside, *several), (rows, *others), strict=True)
+        )
+        b = {name: sum(share[name] for share in shares) for name in a}
+        effect, groups = of_names(a, b)
+        if sorted((a["there"] / rows, b["there"] / sum(others))) == [0, 1]:
+            effect = Effect(1.0, 1.0, 1.0)  # no matter of chance
+        if effect.low > 0:
+            usual = of_names(*shares)[0].value if len(shares) == 2 and all(others) else 0.0
+            is_gone = a["there"] / rows < b["there"] / sum(others)
+            found.append(
+                Difference(
+                    "column", stream, column, effect, groups, rows, sum(others), usual=usual,
+                    presence="gone" if is_gone else "new",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _with_column(side: Together) -> dict[tuple[str, str], int]:
+    """How many records of a stream have each column, however it is counted."""
+    found: dict[tuple[str, str], int] = {}
+    for (stream, column, _), counted in side.items():
+        found[stream, column] = max(found.get((stream, column), 0), counted.tally("rows"))
+    return found
+
+
+def _rows(side: Together, stream: str) -> int:
+    return side[stream, "", "stream"].tally("rows") if (stream, "", "stream") in side else 0
 
 
 def words(found: Counts) -> str:
@@ -216,7 +261,7 @@ def _most_different(inside: Mapping[str, float], baseline: Mapping[str, float]) 
 
 def _heavy(shares: Mapping[str, float]) -> str:
     total = sum(shares.values()) or 1.0
-    heavy = sorted(shares, key=lambda name: (-shares[name], name))[:3]
+    heavy = sorted((name for name in shares if shares[name]), key=lambda name: (-shares[name], name))[:3]
     return ", ".join(f"{name} {percent(shares[name] / total)}" for name in heavy) or "none"
 
 

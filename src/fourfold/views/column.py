@@ -16,6 +16,7 @@ from fourfold.query.reader import Reader
 from fourfold.query.target import Target, column_of
 from fourfold.query.together import Stretch, kept_hours
 from fourfold.reports import shapes
+from fourfold.state import series
 from fourfold.views import curves, forms
 from fourfold.views.asking import Asked, Shown, path
 from fourfold.views.page import Page, Plain
@@ -264,6 +265,9 @@ def _shares(counted: Counts | None) -> dict[str, float]:
 
 def _always(about: _Asked, history: Sequence[Plain], wrong: Sequence[Incident]) -> Plain:
     """Did it just break, or has it always been broken?"""
+    gone, since = _gone_or_new(about)
+    if gone:
+        return {"broken_since": forms.time(gone), "words": f"it is gone: no record has it since {forms.time(gone)}"}
     active = [each for each in wrong if each.state.is_active]
     if active:
         first = min(active, key=lambda each: each.began)
@@ -274,7 +278,21 @@ def _always(about: _Asked, history: Sequence[Plain], wrong: Sequence[Incident]) 
     if wrong:
         last = max(wrong, key=lambda each: each.began)
         return {"broken_since": None, "words": f"it is as usual; the last incident was: {last.title}"}
-    return {"broken_since": None, "words": "nothing was found to be wrong with it"}
+    new = f"; it is new: the first records that have it are of {forms.time(since)}" if since else ""
+    return {"broken_since": None, "words": f"nothing was found to be wrong with it{new}"}
+
+
+def _gone_or_new(about: _Asked) -> tuple[int | None, int | None]:
+    """From when on no record of the stream has the column, and from which day on some have, if the first had not."""
+    gone, since = None, None
+    owner, column = about.target.owner, about.target.column
+    for level in (DAY, HOUR):  # hours tell it better, as long as they are kept
+        records, own = (about.reader.recall(series.span_of, owner, name, level) for name in ("", column))
+        if records is not None and own is not None:
+            gone = own[1] + level if own[1] < records[1] else None
+            if level == DAY and records[0] < own[0]:
+                since = own[0]
+    return gone, since
 
 
 def href(reader: Reader, stream: str, column: str) -> str:
