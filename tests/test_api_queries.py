@@ -19,6 +19,7 @@ from fourfold.errors import InputError, UnknownNameError
 from fourfold.model import (
     DAY,
     HOUR,
+    Finding,
     Group,
     Incident,
     IncidentState,
@@ -400,6 +401,43 @@ def test_runs_of_older_stretches_are_compared(store: Store, monkeypatch: pytest.
     assert told() == [("params: depth", 144, 144, "9 100.0 %")]
     monkeypatch.setattr(box, "_RUNS", 50)
     assert told() == [("params: depth", 50, 100, "9 100.0 %; of the newest 50 runs")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "more", "shown"),
+    [
+        ("out_of_range", "x", {"high": 100.0}, "k7"),
+        ("negative_values", "x", {"low": 0.0}, "k8"),
+        ("nulls", "x", {}, "k9"),
+        ("missing_rate", "x", {"value": 0.3, "expected": 0.0}, "k9"),
+        ("missing_rate", "x", {"value": 0.0, "expected": 0.3}, "k0"),
+        ("drift", "x", {"low": 0.2, "high": 0.4}, "k0"),
+        ("out_of_range", "x", {"high": 1e9}, "k0"),  # it was, and is no longer there
+        ("out_of_range", "region", {"high": 1.0}, "k0"),
+    ],
+)
+def test_the_example_of_an_incident_shows_what_is_wrong(
+    store: Store, kind: str, column: str, more: dict[str, float], shown: str
+) -> None:
+    values = [*range(1, 7), 24.0, 2_000.0, -3.0, None, 3_000.0, -4.0, None]
+    rows: list[dict[str, object]] = [
+        {"key": f"k{i}", "time": START + 60 * i, "log_time": START, "x": x, "region": "south" if i > 9 else "north"}
+        for i, x in enumerate(values)
+    ]
+    Sender(store).records("p", rows)
+    reader = store.caught_up()
+
+    def example(where: Where) -> str | None:
+        found = Finding("s", kind, "", Group.STATELESS_SINGLE, Severity.PAGE, where, *[float(START)] * 4, **more)  # type: ignore[arg-type]
+        incident = Incident(
+            id="1", state=IncidentState.OPEN, severity=Severity.PAGE, title="", kind=kind, group=found.group,
+            began=float(START), began_low=START, began_high=START, opened=START, where=where, findings=(found,),
+        )  # fmt: skip
+        return incident_view._first_key(reader, "p", incident)
+
+    assert example(Where(stream="p", column=column)) == shown
+    south = {"k7": "k10", "k8": "k11", "k9": "k12", "k0": "k10"}
+    assert example(Where(stream="p", column=column, slice='{"region": "south", "fold": "a"}')) == south[shown]
 
 
 def test_the_time_line_has_the_runs_about_the_onset_however_many_came_later(store: Store) -> None:
