@@ -70,8 +70,9 @@ def served(store: Path, project: str, reach: Reach = _HERE) -> Iterator[tuple[st
 class Tab:
     """A page of a browser, and what went wrong in it."""
 
-    def __init__(self, opened: Any, home: str, theme: str = "light") -> None:
-        self.context = opened.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme)
+    def __init__(self, opened: Any, home: str, theme: str = "light", *, zone: str = "UTC", wide: int = 1280) -> None:
+        size = {"width": wide, "height": 900}
+        self.context = opened.new_context(viewport=size, color_scheme=theme, timezone_id=zone)
         self.context.add_init_script(_TELL)
         self.page, self.home = self.context.new_page(), home
         self.wrong: list[str] = []

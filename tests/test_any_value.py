@@ -24,7 +24,7 @@ import fourfold as ff
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import ConfigError, InputError
 from fourfold.log.batches import check_writable
-from fourfold.model import Plausible
+from fourfold.model import Plausible, limits
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, batch
@@ -133,6 +133,79 @@ def test_odd_values_make_few_batches_and_are_found_in_few_steps(
         if error is None:
             assert prepared.table["i"].to_pylist() == list(prepared.places)
     assert len(tried) < 20
+
+
+def test_records_of_ever_other_names_come_in_parts_that_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CELLS", 100)
+    records = [Record("s", {f"user{i}": 1, "i": i}, {}, "one", None, NOW, None) for i in range(60)]
+    found = good(from_records([*records, Record("s", {f"v{i}": 1 for i in range(200)}, {}, "wide", None, NOW, None)]))
+    assert [i for table in found[:-1] for i in table["i"].to_pylist()] == list(range(60))
+    assert all(table.num_rows * (table.num_columns - 4) <= 100 for table in found[:-1]) and len(found) < 12
+    assert found[-1].num_rows == 1 and found[-1].num_columns == 204
+    alike = [Record("s", {"a": 1, "b": i}, {}, None, None, NOW, None) for i in range(50)]
+    assert len(from_records(alike)) == 1, "as columns they are few values"
+
+
+def test_wide_records_are_taken_and_counted_a_few_at_a_time(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CELLS", 2_000)
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(500, 20)), columns=[f"c{i}" for i in range(20)])
+    for part in np.array_split(np.arange(500), 10):
+        ff.log("wide", frame.iloc[part])
+    assert ff.metric("wide", "rows").value.value == 500
+    assert (session.store.reader.log("wide").version or 0) > 3, "several commits"
+    for name in ("c0", "c19"):
+        assert ff.metric(f"wide.{name}", "mean").value.value == pytest.approx(frame[name].mean(), abs=1e-9)
+        assert ff.metric(f"wide.{name}", "null_rate").value.value == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kind", "kept"),
+    [
+        ([], [0.1, 0.9], "list<element: double>", None), ([None], [0.5], "list<element: double>", None),
+        ([[]], [[1]], "list<element: list<element: int64>>", None), ({"a": None}, {"a": 1}, "struct<a: int64>", None),
+        ({"a": []}, {"a": ["x"]}, "struct<a: list<element: string>>", None),
+        ({"a": {"b": None}}, {"a": {"b": 2}}, "struct<a: struct<b: int64>>", None),
+        ({"a": None, "b": 1}, {"a": 2, "b": 3}, "struct<b: int64, a: int64>", {"b": 1, "a": None}),
+        ([{"a": None}], [{"a": 1}], "list<element: struct<a: int64>>", None),
+        (["x"], [], "list<element: string>", ["x"]),
+        ([1], [None], "list<element: int64>", [1]), ({"a": 1}, {"a": None}, "struct<a: int64>", {"a": 1}),
+        ({"a": 1}, {"b": []}, "struct<a: int64>", {"a": 1}), ([], 5, "int64", None), ({"a": None}, "x", "string", None),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_empty_has_no_type_until_a_value_comes(
+    session: Session, first: Any, then: Any, kind: str, kept: Any
+) -> None:
+    ff.log("p", key="first", v=first)
+    assert ff.metric("p", "rows").value.value == 1.0
+    ff.log("p", key="then", v=then)
+    assert ff.metric("p", "rows").value.value == 2.0
+    assert list(session.store.reader.quarantine.entries()) == []
+    records = session.store.reader.log("p").whole().records(None)
+    assert str(records.schema.field("v").type) == kind
+    by_key = dict(zip(records[KEY].to_pylist(), records["v"].to_pylist(), strict=True))
+    assert by_key["first"] == kept
+    if then != {"b": []}:
+        assert by_key["then"] == then
+
+
+@pytest.mark.parametrize("odd", ["n/a", [1], {"p": 0.5}])
+def test_of_what_comes_together_the_many_decide_a_new_columns_type(session: Session, odd: Any) -> None:
+    ff.log("p", [{"id": i, "score": odd if i == 0 else 0.5, "i": i} for i in range(100)], key="id")
+    assert ff.metric("p.score", "mean").value.value == pytest.approx(0.5)
+    assert ff.metric("p", "rows").value.value == 100.0
+    [aside] = session.store.reader.quarantine.entries()
+    assert aside.rows == 1
+    ff.log("p", [{"id": i, "score": 0.5, "more": odd if i == 100 else 2} for i in range(100, 200)], key="id")
+    assert ff.metric("p.more", "mean").value.value == 2.0
+
+
+def test_what_is_always_empty_is_no_column(session: Session) -> None:
+    empty: list[Any] = [[], [None], {"a": []}, {}]
+    for value in empty:
+        ff.log("p", key="k", v=value, w=1)
+    assert ff.metric("p", "rows").value.value == 4.0
+    assert "v" not in session.store.reader.log("p").whole().records(None).column_names
 
 
 def test_optional_fields_and_one_odd_value_make_two_batches() -> None:

@@ -64,7 +64,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 
 
 def get(client: TestClient, path: str, **query: Any) -> dict[str, Any]:
-    answer = client.get(f"/api/{path}", params=query)
+    answer = client.get(f"/api/{path}", params=query or None)  # without any, those of the path stay
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     assert set(found) == {"data", "charts"}
@@ -79,7 +79,9 @@ def test_home_says_what_is_wrong_first(client: TestClient) -> None:
     [objective] = data["objectives"]
     assert objective["status"] == "missed" and objective["value"]["value"] < 0.9
     assert objective["budget"]["remaining"] < 0 and objective["owner"] == "shop team"
-    assert objective["chart"] in page["charts"] and objective["href"].startswith("/tasks/buys?metric=accuracy")
+    assert objective["chart"] in page["charts"] and objective["href"] == "/tasks/buys?metric=accuracy&start=-14d"
+    task = get(client, objective["href"].removeprefix("/"))["data"]  # of the same time
+    assert {**task["value"], "status": ""} == {**objective["value"], "status": ""}
     assert data["state"] == "broken" and data["incidents_total"] == len(data["incidents"]) > 0
     assert "objective missed" in data["headline"]
     assert [g["group"] for g in data["groups"]] == [
@@ -149,6 +151,26 @@ def test_a_task_shows_its_metric_volume_and_for_whom_it_is_bad(client: TestClien
     assert drawn <= set(page["charts"])
     assert any(limit["yAxis"] == 0.9 for series in page["charts"]["metric"]["option"]["series"]
                for limit in series.get("markLine", {}).get("data", []))  # fmt: skip
+
+
+def test_the_bounds_of_a_chart_are_those_of_objectives_of_the_same_records(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    ff.task("buys", prediction="predict.score", label="orders.bought", slices=["country"])
+    ff.objective("all", "accuracy(buys) >= 0.8", window="14d")
+    ff.objective("each", "accuracy(buys) >= 0.7", window="14d", by="country")
+    for i in range(40):
+        ff.log("predict", key=i, score=0.9, country=["DE", "FR"][i % 2])
+        ff.log("orders", key=i, bought=i % 3 == 0)
+    ff.metric("buys", "accuracy")  # counts
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        for where, bounds in (
+            ({}, [0.8]), ({"only": "country=DE"}, [0.7]), ({"without": "country=DE"}, []),
+            ({"only": ["country=DE", "country=FR"]}, []),
+        ):  # fmt: skip
+            series = get(client, "tasks/buys", metric="accuracy", **where)["charts"]["metric"]["option"]["series"]
+            limits = [limit["yAxis"] for one in series for limit in one.get("markLine", {}).get("data", [])]
+            assert limits == bounds, where
 
 
 def test_only_and_without_a_slice_are_the_metric_of_these_records(client: TestClient) -> None:
@@ -228,9 +250,9 @@ def test_incidents_are_listed_and_one_shows_its_findings_in_order_with_the_range
     page = get(client, worst["href"].removeprefix("/"))
     findings = page["data"]["findings"]
     assert len(findings) == worst["findings"] > 1
-    assert [f["began_low"][:10] for f in findings] == sorted(f["began_low"][:10] for f in findings)
-    for same_day in {f["began_low"][:10] for f in findings}:
-        depths = [f["depth"] for f in findings if f["began_low"][:10] == same_day]
+    assert [f["began"][:10] for f in findings] == sorted(f["began"][:10] for f in findings)
+    for same_day in {f["began"][:10] for f in findings}:
+        depths = [f["depth"] for f in findings if f["began"][:10] == same_day]
         assert depths == sorted(depths)
     drawn = [page["charts"][f["chart"]] for f in findings if f["chart"]]
     assert any(s["id"] == "expected:width" for chart in drawn for s in chart["option"]["series"])
@@ -449,7 +471,7 @@ def test_of_many_tasks_a_part_is_shown(tmp_path: Path) -> None:
 
 def test_of_a_large_pipeline_what_is_wrong_is_shown_with_what_it_touches(client: TestClient) -> None:
     places = [("component", f"c{i}") for i in range(9)]
-    lineage = Lineage.of([("c7", "c3"), ("c3", "c5")], {}, [])
+    lineage = Lineage.of([("c7", "c3", "x"), ("c3", "c5", "y")], [], {}, [])
     assert _shown(places, {("component", "c3")}, lineage, 3) == {("component", name) for name in ("c3", "c5", "c7")}
     assert _shown(places, set(), lineage, 9) == set(places)
     data = get(client, "pipeline", limit=1)["data"]

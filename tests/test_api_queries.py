@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from fourfold.reports import box
 from fourfold.reports.box import Difference, differences, sides
 from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
-from fourfold.reports.shapes import Effect, effect, of_names
+from fourfold.reports.shapes import Effect, apart, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
 from fourfold.state import runs
 from fourfold.store import Store
@@ -53,7 +53,7 @@ from fourfold.views import stream as stream_view
 from fourfold.views import task as task_view
 from fourfold.views.asking import Asked
 from fourfold.views.compare import difference
-from fourfold.views.differing import gathered
+from fourfold.views.differing import gathered, row
 from fourfold.views.forms import changes
 from fourfold.watch.lineage import Lineage
 from fourfold.watch.rows import iso
@@ -244,6 +244,64 @@ def test_an_effect_is_a_share_whatever_the_counts(a: dict[str, int], b: dict[str
     assert sum(groups.inside.tolist()) == sum(a.values()) and len(groups.labels) <= 13
 
 
+def of_runs(tmp_path: Path, several: Iterable[Run], inside: int, days: int = 28) -> list[dict[str, object]]:
+    """What differs between so many last days and those before, as a page shows it."""
+    with contextlib.closing(Store(str(tmp_path / "store"), "shop")) as store:
+        with store.reader.database.write() as connection:
+            for run in several:
+                runs.save(connection, "shop", run)
+        first = START // DAY * DAY
+        middle, end = first + DAY * days, first + DAY * (days + inside)
+        found = differences(store.caught_up(), sides(Window(middle, end), Window(first, middle)), [])
+        return [row(one) for one in found]
+
+
+def daily(days: int, **more: Callable[[int], object]) -> list[Run]:
+    return [
+        Run(str(i), "predict", RunStatus.SUCCEEDED, 2e9 + i, 2e9 + i + 0.5, at=START // DAY * DAY + DAY * i + 60.0,
+            params={name: of(i) for name, of in more.items()})
+        for i in range(days)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [1, 2, 3, 6, 7, 20])
+def test_a_parameter_that_changed_leads_however_few_runs_are_inside(tmp_path: Path, inside: int) -> None:
+    depth = {"depth": lambda i: 6 if i < 28 else 9}
+    varied = {"seed": lambda i: 17 * i, "day": lambda i: f"day {i}", "shard": lambda i: i % 2, "trees": lambda i: 100}
+    found = of_runs(tmp_path, daily(28 + inside, **depth, **varied), inside)
+    assert [(found[0]["name"], found[0]["effect"], found[0]["size"])] == [("params: depth", 1.0, "large")]
+    assert (found[0]["low"], found[0]["high"]) == (None, None), "the runs are no sample"
+    assert {one["name"] for one in found} <= {"params: depth", "params: shard"}
+    assert all(one["size"] in ("none", "small") for one in found[1:])
+
+
+@pytest.mark.parametrize("before", [1, 2, 4])
+def test_of_few_runs_before_nobody_can_tell_yet_what_is_usual(tmp_path: Path, before: int) -> None:
+    several = daily(before + 1, depth=lambda i: 6 if i < before else 9, seed=lambda i: 17 * i)
+    found = of_runs(tmp_path, several, 1, before)
+    assert (found[0]["name"], found[0]["size"], found[0]["effect"]) == ("params: depth", "cannot be told yet", 1.0)
+
+
+def test_what_a_run_that_lasts_will_come_to_is_no_difference(tmp_path: Path) -> None:
+    several = daily(29, depth=lambda i: 6)
+    several[-1] = dataclasses.replace(several[-1], status=RunStatus.RUNNING, ended=None)
+    assert of_runs(tmp_path, several, 1) == []
+    several[-1] = dataclasses.replace(several[-1], status=RunStatus.FAILED, ended=2e9 + 60)
+    assert [(one["name"], one["size"]) for one in of_runs(tmp_path, several, 1)] == [("status", "large")]
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=1, max_size=30), st.lists(st.sampled_from("abc"), max_size=30))
+def test_the_distance_of_runs_is_a_share_and_so_is_what_is_usual(baseline: list[str], inside: list[str]) -> None:
+    for value in apart([*inside, "a"], baseline):
+        assert 0 <= value <= 1 + 1e-12
+    assert apart(baseline, baseline)[0] == pytest.approx(0)
+    assert apart(["new"], baseline)[0] == pytest.approx(1)
+    assert apart(["a"], ["b"]) == (1, 1)
+    assert apart(["a"], ["b"] * 9) == (1, 0)
+    numbers = list(map(str, range(20)))
+    assert apart(numbers[:3], numbers[3:]) == pytest.approx((1, 1))
+
+
 def test_the_loss_of_slices_adds_up_to_the_whole(reader: Reader) -> None:
     found = losses(metric(reader, "buys", "accuracy", by="group"), "accuracy")
     assert sum(one.loss or 0.0 for one in found) == pytest.approx(1) and sum(one.share or 0.0 for one in found) == 1
@@ -334,7 +392,8 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     def at(stream: str, name: str, value: float, kind: str = "column") -> Difference:
         return Difference(kind, stream, name, Effect(value, value - 0.05, value + 0.05), None, 1, 1)
 
-    lineage = Lineage.of([("ingest", "join")], {"joined": "join", "flights": "ingest"}, [])
+    streams = {"joined": "join", "flights": "ingest", "clean.raw": "clean", "clean.output": "clean"}
+    lineage = Lineage.of([("ingest", "join", "rows")], [("clean", "raw")], streams, [])
     found = [
         at("joined", "hour", 0.5),
         at("flights", "hour", 0.48),
@@ -343,10 +402,23 @@ def test_a_column_that_passes_through_several_streams_is_one_difference() -> Non
     ]
     several = [[(one.where, one.name) for one in group] for group in gathered(found, lineage)]
     assert several == [[("flights", "hour"), ("joined", "hour")], [("flights", "day")], [("joined", "day")]]
+    read = [at("clean.output", "amount", 0.5), at("clean.raw", "amount", 0.48)]
+    assert [[one.where for one in group] for group in gathered(read, lineage)] == [["clean.raw", "clean.output"]]
     apart = [at("joined", "hour", 0.5), at("another", "hour", 0.5)]  # by name alone it is not the same
     assert len(gathered(apart, lineage)) == 2
     runs = [at("train", "code", 0.5, "parameter"), at("publish", "code", 0.5, "parameter")]
     assert len(gathered(runs, lineage)) == 2
+
+
+def test_a_difference_leads_to_where_it_is() -> None:
+    def shown(kind: str, name: str, value: str | None = None) -> tuple[str, str | None]:
+        found = row(Difference(kind, "predict", name, Effect(0.5, 0.4, 0.6), None, 1, 1, value))
+        return found["href"], found["only"]
+
+    assert shown("column", "hour") == ("/columns/predict/hour", None)
+    assert shown("slice", "hour", "7") == ("/streams/predict", "hour=7")
+    assert shown("slice", "hour × day") == ("/streams/predict", None)
+    assert shown("parameter", "params: depth", "6") == ("/runs?component=predict", None)
 
 
 def test_a_parameter_that_says_which_day_a_run_is_about_is_no_change() -> None:

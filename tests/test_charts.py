@@ -146,3 +146,4 @@ def test_a_heat_map_colours_what_surely_differs_from_the_whole_at_that_time() ->
     assert list(chart.ends) == pytest.approx([-0.4, 0.4])
     cells = chart.echarts()["series"][0]["data"]
     assert [cell[:3] for cell in cells] == [[0, 0, 0.5], [1, 0, 0.1], [2, 0, 0.9], [3, 0, 0.2]]
+    assert chart.echarts()["xAxis"]["data"] == [0, 1_000, 2_000, 3_000, 4_000]  # for the reader's zone

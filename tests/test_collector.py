@@ -71,7 +71,7 @@ def small(**allowed: Any) -> TestClient:
         except Refused as refused:
             return failure(refused.status, str(refused), refused.headers)
 
-    app = Starlette(routes=[Route("/", count, methods=["POST"])])
+    app = Starlette(routes=[Route(path, count, methods=["POST"]) for path in ("/", "/v1/messages/")])
     return TestClient(Limited(app, Limits(**allowed)), base_url="http://127.0.0.1")
 
 
@@ -121,12 +121,28 @@ def test_a_body_that_stalls_is_cut_off() -> None:
 
 
 def test_bodies_that_are_here_at_once_are_bounded_and_room_is_given_back() -> None:
-    client = small(held=1_500)
-    for _ in range(3):
-        assert client.post("/", content=b"x" * 1_500).text == "1500"
-    refused = client.post("/", content=b"x" * 1_501)
-    assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
-    assert client.post("/", content=b"x" * 1_500).status_code == 200
+    client = small(held=1_600)
+    for path, most in (("/v1/messages/", 1_600), ("/", 200)):  # what is read as JSON takes more as values
+        for _ in range(3):
+            assert client.post(path, content=b"x" * most).text == str(most)
+        refused = client.post(path, content=b"x" * (most + 1))
+        assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+        assert client.post(path, content=b"x" * most).status_code == 200
+
+
+def test_a_large_body_of_json_is_refused_for_its_size_and_not_for_the_room_it_needs(served: Served) -> None:
+    answer = served.client.post("/v1/streams/s/records", content=b" " * 40_000_000)
+    assert answer.status_code == 413 and "16,777,216" in answer.json()["error"]["message"]
+    answer = served.client.post("/v1/streams/s/records", content=b"[" + b"{}," * limits.PARTS + b"{}]")
+    assert answer.status_code == 413 and "2,000,002 objects and lists" in answer.json()["error"]["message"]
+
+
+def test_many_records_of_many_columns_are_refused_however_few_bytes_their_nulls_take(served: Served) -> None:
+    table = batch(1_000_000)
+    for number in range(40):
+        table = table.append_column(f"c{number}", pa.nulls(table.num_rows))
+    answer = served.client.put(f"/v1/messages/{NAME}", content=as_message(table))
+    assert answer.status_code == 422 and "33,554,432 at once" in answer.json()["error"]["message"]
 
 
 def without(name: str) -> pa.Table:

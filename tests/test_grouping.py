@@ -17,9 +17,12 @@ from fourfold.watch.lineage import Lineage
 START = 1_767_225_600
 TASK = Task("late", StreamColumn("predict", "score"), StreamColumn("arrivals", "late"))
 LINEAGE = Lineage.of(
-    [("ingest", "join"), ("join", "train"), ("train", "predict"), ("bill", "mail")],
+    [("ingest", "join", "flights"), ("join", "train", "rows"), ("train", "predict", "model"), ("bill", "mail", "x")],
+    [("ingest", "flights"), ("join", "flights"), ("train", "rows"), ("predict", "model"), ("mail", "x")],
     {
         "ingest.flights": "ingest",
+        "ingest.output": "ingest",
+        "join.flights": "join",
         "join.output": "join",
         "predict": "predict",
         "arrivals": "arrivals",
@@ -29,6 +32,8 @@ LINEAGE = Lineage.of(
 )
 WHERE = {
     "ingest": Where("ingest", "ingest.flights", "hour"),
+    "ingested": Where("ingest", "ingest.output", "hour"),
+    "joining": Where("join", "join.flights", "hour"),
     "join": Where("join", "join.output", "hour"),
     "predict": Where("predict", "predict", "score"),
     "task": Where(task="late"),
@@ -62,6 +67,24 @@ def test_what_flows_downstream_is_one_incident_named_by_where_it_began() -> None
     assert incident.where == WHERE["ingest"]
     assert incident.title.startswith("ingest.flights.hour: drift of ingest since 2026-01-11")
     assert len(incident.findings) == 3
+
+
+def test_what_a_component_reads_is_upstream_of_what_it_puts_out() -> None:
+    along = ["ingest", "ingested", "joining", "join", "predict", "task"]
+    depths = [LINEAGE.depth(WHERE[place]) for place in along]
+    assert depths == sorted(set(depths))
+    for i, first in enumerate(along):
+        found = book()
+        broken = [finding(place, 10, weight=1.0 + j) for j, place in enumerate(along[i:])]
+        found.advance(reversed(broken), at(12), at(12))
+        assert [incident.where for incident in found.incidents] == [WHERE[first]]
+
+
+def test_a_run_that_is_missing_is_the_cause_of_records_that_are() -> None:
+    found = book()
+    missing = dataclasses.replace(finding("run", 10, "missing_run"), group=Group.STATELESS_SINGLE)
+    found.advance([finding(place, 10, "rows", weight=9.0) for place in ("joining", "join")] + [missing], at(12), at(12))
+    assert [incident.kind for incident in found.incidents] == ["missing_run"]
 
 
 def test_what_does_not_touch_is_another_incident() -> None:

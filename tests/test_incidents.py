@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from fourfold.charts import Line
 from fourfold.cli import main
 from fourfold.errors import InputError, UnknownNameError
-from fourfold.model import DAY, Finding, Group, Incident, IncidentState, Severity, Where
+from fourfold.model import DAY, Artifact, Finding, Group, Incident, IncidentState, Run, RunStatus, Severity, Where
 from fourfold.state import incidents as kept
-from fourfold.state import notices
+from fourfold.state import notices, runs
 from fourfold.store import Store
+from fourfold.views.asking import Asked
+from fourfold.views.incident import page
 from fourfold.watch.incidents import Action, action_of, decide, feedback, incident, incidents, record
 from fourfold.watch.lifecycle import PASSED, IllegalEventError
 from fourfold.watch.notify.outbox import enqueue
@@ -49,6 +52,11 @@ def save(store: Store, *found: Incident) -> None:
     with store.reader.database.write() as connection:
         for each in found:
             kept.save(connection, store.project, each)
+
+
+def ran(store: Store, component: str, *artifacts: Artifact) -> None:
+    with store.reader.database.write() as connection:
+        runs.save(connection, store.project, Run(component, component, RunStatus.SUCCEEDED, NOW, artifacts=artifacts))
 
 
 @pytest.fixture
@@ -146,6 +154,61 @@ def test_the_record_counts_what_people_were_told(store: Store) -> None:
     assert found.delay == 1.5 * DAY
     assert record([], 0.0) == dataclasses.replace(found, told=0, confirmed=0, dismissed=0, weekly=None, delay=None)
     assert record([], 0.0).precision is None
+
+
+# the page -----------------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_in_the_order_in_which_they_began_then_along_the_lineage_the_strongest_first(
+    filled: Store,
+) -> None:
+    ran(filled, "score", Artifact("output", "output", "frame", "f"))
+    ran(filled, "report", Artifact("scores", "input", "frame", "f"))
+    score, report = Where("score", "predict", "age"), Where("report", "report.output", "age")
+    found = [
+        finding("blurred", where=score, began_low=NOW - 2 * DAY, weight=2.0),
+        finding("the next day", where=score, began=NOW + DAY, began_low=NOW - 3 * DAY, weight=90.0),
+        finding("downstream", where=report, began_low=NOW - DAY, weight=50.0),
+        finding("sure", where=score, began_low=NOW, weight=9.0),
+    ]
+    save(filled, an_incident("2", findings=tuple(found)))
+    shown = page(filled.reader, Asked.of([("id", "2")]), NOW).data["findings"]
+    assert [row["series"] for row in shown] == ["sure", "blurred", "downstream", "the next day"]
+
+
+def test_where_it_began_is_always_drawn_and_what_is_not_drawn_says_why(filled: Store) -> None:
+    where = Where(stream="predict", column="age")
+    root = finding("constraint:predict.age:max", kind="out_of_range", where=where, began=NOW + DAY, high=0.5, low=None)
+    others = [finding(f"gone {i}", weight=float(i)) for i in range(30)]
+    late = finding("run:score:failed_run", kind="failed_run", where=Where("score"), began=NOW + DAY, weight=0.0)
+    save(filled, an_incident("2", findings=(root, *others, late)))
+    shown = page(filled.reader, Asked.of([("id", "2")]), NOW)
+    first, *_, last, run = shown.data["findings"]
+    assert (last["series"], last["undrawn"], run["series"]) == (root.series, None, late.series)
+    line = shown.charts[last["chart"]]
+    assert isinstance(line, Line)
+    (limit,) = line.limits
+    assert limit.value == 0.5 and 1.0 in line.curves[0].values
+    assert first["chart"] is None and first["undrawn"] == "no series is kept of it"
+    assert run["undrawn"] == "only the first 24 are drawn"
+    save(filled, an_incident("2", findings=(late,)))
+    (run,) = page(filled.reader, Asked.of([("id", "2")]), NOW).data["findings"]
+    assert run["undrawn"] == "it is about runs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "metric"),
+    [("negative_values", 0.0, "min"), ("out_of_range", 0.0, "min"), ("nulls", None, "null_rate"),
+     ("wrong_type", None, "null_rate")],
+)  # fmt: skip
+def test_what_violates_a_constraint_is_drawn_with_its_limit(
+    filled: Store, kind: str, low: float | None, metric: str
+) -> None:
+    where = Where(stream="predict", column="age")
+    save(filled, an_incident("2", findings=(finding("constraint", kind=kind, where=where, low=low, high=None),)))
+    (drawn,) = (each for name, each in page(filled.reader, Asked.of([("id", "2")]), NOW).charts.items() if ":" in name)
+    assert isinstance(drawn, Line)
+    assert (drawn.curves[0].name, [limit.value for limit in drawn.limits]) == (metric, [] if low is None else [low])
 
 
 # the command --------------------------------------------------------------------------------------------------------

@@ -581,6 +581,31 @@ def test_a_pool_that_is_left_sends_what_its_workers_logged(
     session.close()
 
 
+TERMINATED = """
+import os, signal, sys, time
+import fourfold as ff
+ff.init(sys.argv[1], "test")
+for _ in range(30):
+    child = os.fork()
+    if child == 0:
+        time.sleep(20)
+        os._exit(7)
+    os.kill(child, signal.SIGTERM)
+    ended = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGTERM, ended
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_ended_in_its_first_moment_ends(tmp_path: Path) -> None:
+    """Python forgets a signal that comes before a child's first bytecode; a pool that is left would wait for ever."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TERMINATED, str(tmp_path / "store")], capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 ENDING = """
 import os, sys, threading, time
 import fourfold as ff

@@ -42,6 +42,16 @@ def test_each_page_has_the_shell_and_the_shell_holds_no_data(public: Served) -> 
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", html)
 
 
+@pytest.mark.parametrize("path", ["/nope", "/compare/x", "/incidents/1/2", "/healthz/x"])
+def test_a_page_that_is_not_there_is_a_page_to_a_browser_and_json_to_programs(public: Served, path: str) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = public.client.get(path, headers=browser)
+    assert answer.status_code == 404 and answer.text == public.client.get("/", headers=browser).text
+    api = [public.client.get(place, headers=browser) for place in ("/api/nope", "/api", "/static/nope")]
+    for found in (public.client.get(path), public.client.post("/nope", headers=browser), *api):
+        assert found.status_code == 404 and found.json()["error"]["status"] == 404
+
+
 def test_each_page_of_the_source_has_an_address() -> None:
     cases = set(re.findall(r'case "([a-z-]+)":', (WEB / "src" / "app.tsx").read_text()))
     assert cases | {"", "sign-in"} == {path.split("/")[1] for path in PATHS}

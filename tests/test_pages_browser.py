@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -376,12 +377,18 @@ def test_a_new_record_changes_the_task_page(opened: Any, tmp_path: Path) -> None
 
 def test_a_chart_is_saved_as_svg_and_png_and_a_table_as_csv(opened: Any, flights: str) -> None:
     tab = Tab(opened, flights)
-    tab.go("/tasks/late")
+    tab.go("/tasks/late?metric=recall&only=carrier%3DUA&start=2013-10-02&end=2013-12-10")
     for choice, begin in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         tab.page.locator("figcaption summary").first.click()
         with tab.page.expect_download() as saved:
             tab.page.locator(".menu[open]").get_by_text(choice).click()
-        assert Path(saved.value.path()).read_bytes().startswith(begin)
+        content = Path(saved.value.path()).read_bytes()
+        assert content.startswith(begin)
+        if choice == "SVG":  # it says by itself what it is of, of whom and when
+            texts = [text for text in ET.fromstring(content).itertext() if text.strip()]
+            assert texts[0] == "recall of late (only carrier=UA)"
+            assert texts[1] == "late, only carrier=UA, 2013-10-02 to 2013-12-10, UTC"
+            assert "Dec 2" in texts and not any("recall(late)" in text for text in texts)
     tab.page.locator(".page-title summary", has_text="Export").click()
     with tab.page.expect_download() as saved:
         tab.page.locator(".menu[open]").get_by_text("CSV").click()
@@ -427,4 +434,93 @@ def test_streams_and_columns_of_dots_are_reached(tmp_path: Path, opened: Any) ->
             tab.drawn()
             assert tab.page.locator("h1").inner_text() == f"{stream}..."
         tab.right()
+        tab.close()
+
+
+def test_two_sides_are_compared_by_a_task_that_is_named_and_can_be_chosen(tmp_path: Path, opened: Any) -> None:
+    session = ff.init(tmp_path / "store", "shop")
+    ff.task("arrival", prediction="predict.minutes", label="orders.took", kind="regression", slices=["country"])
+    ff.task("buys", prediction="predict.score", label="orders.bought", slices=["country", "device"])
+    rows = [{"id": f"k{i}", "at": 1_700_006_400 + 1_800 * i, "score": i % 10 / 10, "minutes": i % 7,
+             "country": ["DE", "FR"][i % 2], "device": ["ios", "web"][i % 3 % 2]} for i in range(480)]  # fmt: skip
+    ff.log("predict", rows, key="id", time="at")
+    ff.log("orders", [{"id": row["id"], "at": row["at"], "bought": i % 4 == 0, "took": i % 5} for i, row in
+                      enumerate(rows)], key="id", time="at")  # fmt: skip
+    ff.flush()
+    session.store.caught_up()
+    session.close()
+    with served(tmp_path / "store", "shop") as (home, _):
+        tab = Tab(opened, home)
+        tab.go("/compare")
+        assert {"arrival: country=DE and country=FR", "buys: country=DE and country=FR"} <= set(tab.text().splitlines())
+        tab.page.get_by_label("Of").fill("country=DE")
+        tab.page.get_by_label("and", exact=True).fill("country=FR")
+        tab.page.get_by_role("button", name="Compare").click()
+        tab.drawn()
+        assert "Metrics of arrival" in tab.text() and "MAE" in tab.text()
+        tab.page.get_by_label("by the task").select_option("buys")
+        tab.drawn()
+        assert "Metrics of buys" in tab.text() and "240 records" in tab.text() and "target=buys" in tab.at()
+        assert "2023-11-" in tab.page.locator(".range-words").inner_text()
+        tab.go("/compare?a=device%3Dios&b=device%3Dweb&start=2023-11-20")
+        assert "Metrics of buys" in tab.text()
+        tab.right()
+        tab.close()
+
+
+def test_a_heat_map_has_the_times_of_the_readers_zone_as_all_charts_have(opened: Any, flights: str) -> None:
+    tab = Tab(opened, flights, zone="America/New_York")
+    tab.go("/tasks/late?start=2013-11-10&end=2013-12-10")
+    for title in (re.compile("of late$"), re.compile(" by carrier$")):
+        chart = tab.page.locator("figure.chart", has=tab.page.locator(".chart-title", has_text=title)).first
+        chart.locator(".chart-area").hover(position={"x": 80, "y": 30})
+        told = chart.locator(".tip strong")
+        told.wait_for()
+        assert told.inner_text().endswith("19:00"), title  # where a day of UTC begins
+    tab.right()
+    tab.close()
+
+
+def test_it_can_be_read_for_whom_an_objective_is_missed_and_on_a_phone_what_is_wrong(
+    tmp_path: Path, opened: Any
+) -> None:
+    session = ff.init(tmp_path / "store", "shop")
+    ff.task("conversion", prediction="predict.score", label="orders.bought", slices=["country"], horizon="1d")
+    ff.objective("conversion-accuracy", "accuracy(conversion) >= 0.9", window="14d", by="country",
+                 owner="the shop's team", runbook="https://wiki.example/shop/conversion-accuracy")  # fmt: skip
+    rows = [{"id": f"k{i}", "at": 1_700_006_400 + 1_800 * i, "score": 0.9, "country": ["Deutschland", "Italia"][i % 2],
+             "bought": i % 2 == 0} for i in range(960)]  # fmt: skip
+    for stream, column in (("predict", "score"), ("orders", "bought")):
+        records = [{name: row[name] for name in ("id", "at", "country", column)} for row in rows]
+        ff.log(stream, records, key="id", time="at")
+    ff.flush()
+    assert ff.check()
+    session.close()
+    with served(tmp_path / "store", "shop") as (home, _):
+        tab = Tab(opened, home)
+        tab.go("/")
+        for name in ("country=Deutschland", "country=Italia"):
+            row = tab.page.get_by_role("table", name="objectives").locator("tr", has_text=name)
+            cell, slice_ = row.locator("td").nth(1).bounding_box(), row.get_by_text(name).bounding_box()
+            assert slice_["x"] + slice_["width"] < cell["x"] + cell["width"]
+        href = tab.page.get_by_role("table", name="incidents").locator("a").first.get_attribute("href")
+        tab.close()
+        phone = Tab(opened, home, wide=390)
+        phone.go(href)
+        heading = phone.page.locator("h1")
+        assert heading.bounding_box()["width"] > 250
+        assert heading.evaluate("h1 => h1.scrollHeight - h1.clientHeight") < 12  # half a line
+        phone.right()
+        phone.close()
+
+
+def test_a_mistyped_address_is_a_page_from_which_others_are_reached(tmp_path: Path, opened: Any) -> None:
+    with served(tmp_path / "store", "new") as (home, _):
+        tab = Tab(opened, home)
+        for path in ("/nope", "/compare/x", "/tasks/a/b"):
+            tab.go(path)
+            assert tab.page.locator("h1").inner_text() == "There is no such page"
+        tab.page.get_by_role("navigation").get_by_text("Settings").click()
+        tab.page.wait_for_url("**/settings")
+        assert {text.partition(":")[0] for text in tab.wrong} <= {"404", "console"}  # the browser tells it, too
         tab.close()

@@ -13,6 +13,7 @@ import fourfold as ff
 from fourfold import config
 from fourfold.model import DAY, HOUR, Status
 from fourfold.query.target import resolve
+from fourfold.reports.streams import spans
 from fourfold.store import Store
 from fourfold.views.asking import Asked
 from tests.support import START, Sender
@@ -67,6 +68,16 @@ def test_one_record_ahead_of_now_moves_no_window_that_ends_with_the_data(filled:
     assert ends[True] == ends[False]
     assert filled.metric("predict", "rows").value.value == 201
     assert Asked(end=str(int(now) + 400 * DAY)).window(filled.reader, owner, now).window.end > now
+
+
+def test_what_has_come_in_this_hour_or_is_ahead_of_now_does_not_end_after_now(store: Store) -> None:
+    now = time.time()
+    for stream, at in (("live", now - 1), ("ahead", now + DAY), ("over", now - 2 * DAY)):
+        Sender(store).records(stream, [{"key": "1", "time": at, "log_time": now, "score": 0.5}])
+    store.writer.catch_up()
+    ends = {stream: end for stream, (_, end) in spans(store.reader).items()}
+    assert now - 1 < ends["live"] <= time.time() and ends["ahead"] <= time.time()
+    assert ends["over"] == (now - 2 * DAY) // HOUR * HOUR + HOUR
 
 
 @pytest.mark.parametrize(("target", "name"), [("late", "recall"), ("predict", "rows"), ("predict.score", "mean")])

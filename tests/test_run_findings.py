@@ -91,6 +91,20 @@ def test_a_failed_run_is_found_with_its_exception_and_the_place_where_it_was_rai
     assert (finding.began, finding.began_low, finding.severity) == (bad.started, good[-1].started, Severity.PAGE)
 
 
+def test_a_run_of_the_past_that_fails_began_in_the_past() -> None:
+    today = MONDAY + 4_000 * DAY
+    good = [run("predict", today + 90 * i, at=MONDAY + DAY * i) for i in range(10)]
+    bad = run("predict", today + 900, error=TRACE, at=MONDAY + 10 * DAY)
+    (finding,) = found(history(good, [bad]), bad.started + 60, "failed_run")
+    assert (finding.began_low, finding.began, finding.began_high) == tuple(MONDAY + day * DAY for day in (9, 10, 11))
+    (first,) = found(history([bad]), bad.started + 60, "failed_run")
+    assert first.began_low == first.began == first.began_high == MONDAY + 10 * DAY
+    live = [run("predict", MONDAY + DAY * i + 1.1 * DAY, at=MONDAY + DAY * i) for i in range(10)]
+    late = run("predict", MONDAY + 10.9 * DAY, error=TRACE, at=MONDAY + 10 * DAY)  # of the day, which is not over
+    (finding,) = found(history(live, [late]), late.started + 60, "failed_run")
+    assert finding.began_high == late.started
+
+
 def test_a_failed_run_is_no_finding_once_a_later_one_has_succeeded() -> None:
     bad, good = run("predict", MONDAY + 20 * DAY, error=TRACE), run("predict", MONDAY + 20 * DAY + HOUR)
     of = history(daily("predict", 20), [bad], [good])

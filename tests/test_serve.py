@@ -15,11 +15,13 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from fourfold.config import Settings
+from fourfold.errors import StoreError
 from fourfold.log import Inbox, Quarantine, messages
 from fourfold.log.quarantine import Unnamed
 from fourfold.model.access import Role
 from fourfold.reports.problems import Problem, problems
 from fourfold.sdk.batch import prepare
+from fourfold.serve import background, routes
 from fourfold.serve.app import ENDPOINTS, application
 from fourfold.serve.known import AGAIN_AFTER
 from fourfold.serve.service import LOOPBACK, Reach, Service
@@ -152,6 +154,47 @@ def test_a_revoked_token_is_refused_within_a_moment(public: Served) -> None:
         assert tokens.revoke(connection, tokens.listed(connection)[0].id, time.time())
     time.sleep(AGAIN_AFTER)
     assert public.client.put(f"/v1/messages/{name}", content=content, headers=public.as_(secret)).status_code == 401
+
+
+def test_a_project_that_cannot_be_counted_or_checked_costs_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_PAUSE", 0.05)
+    each, done = background._Each("checking"), list[str]()
+
+    def work(project: str) -> None:
+        if project != "good":
+            raise {"odd": TypeError("'>' not supported"), "full": StoreError("no room")}[project]
+        done.append(project)
+
+    for _ in range(3):
+        each.of(["odd", "full", "good"], work)
+    assert done == ["good"] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "checking, project 'odd': TypeError: '>' not supported", "checking, project 'full': StoreError: no room",
+    ]  # fmt: skip
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False]
+    time.sleep(0.1)
+    each.of(["odd", "good"], lambda project: done.append(project))
+    each.of(["odd"], lambda project: done.append(project))
+    assert done[3:] == ["odd", "good", "odd"], "it is tried again, and then as the others"
+
+
+def test_a_token_that_is_revoked_while_a_body_comes_is_refused(public: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_SLOW", 0.1)
+    headers = public.as_(public.token(Role.INGEST))
+
+    def slowly(revoked: bool) -> Iterator[bytes]:
+        yield b'{"x":'
+        if revoked:
+            with public.service.database.write() as connection:
+                assert tokens.revoke(connection, tokens.listed(connection)[0].id, time.time())
+        time.sleep(2 * AGAIN_AFTER)
+        yield b" 1}"
+
+    for revoked, status in ((False, 200), (True, 401)):
+        answer = public.client.post("/v1/streams/s/records", content=slowly(revoked), headers=headers)
+        assert answer.status_code == status
 
 
 def test_a_token_is_good_for_its_projects_only(public: Served) -> None:

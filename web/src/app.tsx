@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 import { ask, send } from "./api";
 import { A } from "./parts/link";
+import { Head } from "./parts/ready";
 import { BoxPage } from "./pages/box";
 import { Column } from "./pages/column";
 import { Compare } from "./pages/compare";
@@ -25,8 +26,12 @@ import { useWho, WhoContext } from "./who";
 
 const PAGES = [["/", "Home"], ["/incidents", "Incidents"], ["/pipeline", "Pipeline"], ["/tasks", "Tasks"], ["/streams", "Streams"], ["/runs", "Runs"], ["/trace", "Trace"], ["/compare", "Compare"], ["/settings", "Settings"]] as const;
 
+/** How many names an address has after the kind of its page, at most. */
+const NAMES: Record<string, number> = { incidents: 1, tasks: 1, streams: 1, columns: 2 };
+
 function page({ parts }: Place): ComponentChildren {
   const [kind, first, second] = parts;
+  if (parts.length - 1 > (NAMES[kind ?? ""] ?? 0)) return <Nowhere />;
   switch (kind) {
     case undefined: return <Home />;
     case "incidents": return first ? <Incident key={first} id={first} /> : <IncidentList />;
@@ -40,8 +45,12 @@ function page({ parts }: Place): ComponentChildren {
     case "compare": return <Compare />;
     case "search": return <Search />;
     case "settings": return <Settings />;
-    default: return <p class="empty">There is no such page.</p>;
+    default: return <Nowhere />;
   }
+}
+
+function Nowhere() {
+  return <><Head title="There is no such page" /><p class="empty">No page has this address. Go to <A href="/">Home</A>, or to one of those above.</p></>;
 }
 
 export function App() {

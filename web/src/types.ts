@@ -90,6 +90,7 @@ export interface Finding {
   runbook: string;
   chart: string | null;
   depth?: number;
+  undrawn?: string | null; // why it has no chart
 }
 
 export interface Objective {
@@ -332,13 +333,25 @@ export interface StreamList {
   total: number;
 }
 
+/** One of two sides: a stretch of time; null: of all that there is. */
+export interface Side {
+  text: string;
+  n: number;
+  window: { start: string; end: string } | null;
+  href: string | null;
+}
+
 export interface ComparePage {
-  a?: { text: string; n: number };
-  b?: { text: string; n: number };
+  /** The task whose metrics are compared; empty: of none, or of none yet. */
+  target: string;
+  window?: Window;
+  a?: Side;
+  b?: Side;
   metrics?: { metric: string; title: string; unit: string; a: Value; b: Value; difference: Value | null }[];
   rows?: BoxRow[];
   /** What could be compared, while nothing is. */
-  suggested?: { title: string; a: string; b: string }[];
+  suggested?: { title: string; target: string; a: string; b: string }[];
+  tasks?: string[];
   slices?: string[];
   versions?: string[];
   streams?: string[];

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fourfold.charts.drawing import Canvas
-from fourfold.charts.spec import AXIS, GRID, Values, named_axis, number, span_of, words
+from fourfold.charts.spec import AXIS, GRID, Values, milliseconds, named_axis, number, span_of, words
 from fourfold.charts.time import moment
 from fourfold.charts.tokens import DIVERGING, RAMP, token
 
@@ -65,7 +65,7 @@ class Heat:
         return f"{self.title}: {len(self.rows)} rows; {'; '.join(parts)}"
 
     def echarts(self) -> dict[str, Any]:
-        """As an option of Apache ECharts; a cell without a value is left out, the others have their shade last."""
+        """As an option of Apache ECharts: columns in milliseconds, cells that have a value, with their shade last."""
         low, high = self.ends
         cells = [
             [x, y, v, shade]
@@ -75,7 +75,7 @@ class Heat:
         ]
         return {
             "grid": {**GRID, "bottom": 40},
-            "xAxis": {"type": "category", "data": [moment(t) for t in self.times], **AXIS},
+            "xAxis": {"type": "category", "data": [milliseconds(t) for t in self.times], **AXIS},
             "yAxis": named_axis(self.rows, inverse=True),
             "visualMap": {**_colours(low, high, DIVERGING if self.whole else RAMP), "dimension": 3},
             "series": [{"type": "heatmap", "id": "heat", "name": self.title, "data": cells}],

@@ -38,6 +38,8 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
         SchemaError: a batch cannot be held by the log at all.
     """
     batches, conflicts = [], []
+    if len(messages) > 1:
+        known = _by_most(messages, known)
     plain: pa.Schema | None = None  # the columns of a batch that fitted as it was: those like it do, too
     for message in messages:
         batch = message.table
@@ -61,6 +63,15 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
     assert known is not None
     tables = [in_schema(batch, known) for batch in batches]
     return Fitted(pa.concat_tables(tables, promote_options="default").combine_chunks(), known, conflicts)
+
+
+def _by_most(messages: Sequence[Message], known: pa.Schema | None) -> pa.Schema | None:
+    """The columns that a stream has, and the new ones of several batches as the one with the most records has them."""
+    fields = {} if known is None else {field.name.casefold(): field for field in known}
+    for message in sorted(messages, key=lambda message: -message.table.num_rows):
+        for field in undecided(message.table.slice(0, 0), None).schema:
+            fields.setdefault(field.name.casefold(), field)
+    return pa.schema(list(fields.values())) if fields else known
 
 
 def check_writable(table: pa.Table, stream: str, *, plain: bool = False) -> None:

@@ -83,25 +83,31 @@ def cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def undecided(table: pa.Table, known: pa.Schema | None) -> pa.Table:
-    """Without columns that are all null and new: they have no type yet, and a missing column reads as null.
+    """Without what is new and all null: it has no type yet, and what is missing reads as null.
 
-    Lists that are all empty are lists of text, which anything that comes later can be cast to.
+    So are the entries of lists that are all empty, and fields within structs: such a list is null, and such a field
+    is added once a value comes.
     """
-    known_names = set(known.names) if known is not None else set()
-    table = table.select([f.name for f in table.schema if not types.is_null(f.type) or f.name in known_names])
-    for i, field in enumerate(table.schema):
+    known_types = {} if known is None else {field.name: field.type for field in known}
+    names, columns = [], []
+    for field, column in zip(table.schema, table.columns, strict=True):
         decided = _decided(field.type)
-        if decided != field.type:
-            table = table.set_column(i, field.name, cast(table[i], decided))
-    return table
+        if types.is_null(decided) and field.name not in known_types:
+            continue
+        names.append(field.name)
+        columns.append(column if decided == field.type else cast(column, decided))
+    return pa.table(columns, names=names)
 
 
 def _decided(kind: pa.DataType) -> pa.DataType:
     """A type without nulls' own type inside it, which no Parquet file can hold."""
     if types.is_list(kind):
-        return pa.list_(pa.string() if types.is_null(kind.value_type) else _decided(kind.value_type))
+        inner = _decided(kind.value_type)
+        return pa.null() if types.is_null(inner) else pa.list_(inner)
     if types.is_struct(kind):
-        return pa.struct([(f.name, pa.string() if types.is_null(f.type) else _decided(f.type)) for f in kind])
+        fields = [(field.name, _decided(field.type)) for field in kind]
+        decided = [(name, inner) for name, inner in fields if not types.is_null(inner)]
+        return pa.struct(decided) if decided else pa.null()
     return kind
 
 

@@ -144,7 +144,7 @@ class Incident:
     @property
     def chart(self) -> Timeline:
         """When each of its findings began, and how long it was seen."""
-        rows = sorted(self.findings, key=lambda finding: (finding.began_low, finding.series))
+        rows = sorted(self.findings, key=lambda finding: (finding.began, -finding.weight, finding.series))
         from fourfold.charts import Stretch, Timeline  # who only sends does without
 
         return Timeline(

@@ -2,6 +2,8 @@
 
 BODY = 64 << 20  # bytes of a request's body, as it comes
 JSON = 16 << 20  # bytes of JSON, which as values takes many times as much
+PARTS = 2_000_000  # objects and lists of JSON: an empty one takes 3 bytes, and 70 as a value
+AS_VALUES = 8  # times as much memory as its text, or more, that JSON takes as values
 UNPACKED = 128 << 20  # bytes of the same without its compression
 RECORDS = 1_000_000  # of a message
 COLUMNS = 10_000

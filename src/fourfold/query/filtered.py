@@ -46,6 +46,21 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.only or self.without)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record can be meant: a name is to have a value and none of those that it may have."""
+        left = dict(self.without)
+        return any(values <= left.get(name, frozenset()) for name, values in self.only)
+
+    def __and__(self, other: Filter) -> Filter:
+        """The records that both mean."""
+        only, without = dict(self.only), dict(self.without)
+        for name, values in other.only:
+            only[name] = only.get(name, values) & values
+        for name, values in other.without:
+            without[name] = without.get(name, values) | values
+        return Filter(tuple(sorted(only.items())), tuple(sorted(without.items())))
+
     def __str__(self) -> str:
         return ", ".join([*_words("only", self.only), *_words("without", self.without)])
 

@@ -3,7 +3,7 @@
 The measure of a difference is an effect, ``shapes.effect``, which more records make surer but not larger. The order is
 by the lower end of its interval, so that neither few records nor many lead, less what is usual: by how much one half of
 the baseline differs from the other, so that what is never the same, such as a date, does not lead either. All of it is
-read off counts.
+read off counts. Runs are few, and all there are: what they differ in is exact, ``shapes.apart``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import numpy as np
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
-from fourfold.model import HOUR, Owner, Run, Window, percent
+from fourfold.model import HOUR, Owner, Run, RunStatus, Window, percent
 from fourfold.query.counts import pooled
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, slices_of, together
-from fourfold.reports.shapes import Effect, Groups, between, drawn, of_names
+from fourfold.reports.shapes import Effect, Groups, apart, between, drawn, names, of_names
 from fourfold.state import catalogue, runs
 from fourfold.state.series import FIRST
 
 Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
 _RUNS = 10_000  # of a component that are looked at, in each stretch
 _VALUES = 60  # values of a parameter
+_FEW = 5  # runs of the baseline, below which nobody can tell what is usual
+_OWN = 0.9  # of the runs have a value of their own: it names them, as an identifier does
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Difference:
     def sure(self) -> float:
         """By how much they differ for sure, beyond what is usual."""
         return self.effect.low - self.usual
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be told yet what is usual."""
+        return self.kind != "parameter" or self.baseline >= _FEW
 
     @property
     def groups(self) -> Groups:
@@ -276,25 +283,27 @@ def _runs(reader: Reader, chosen: Sides) -> list[Difference]:
     with reader.database.read() as connection:
         during = runs.during(connection, reader.project, windows, _RUNS)
     for component, several in during.items():
-        here = [run for run in several if _is_in(run, chosen.inside)]
-        halves = [[run for run in several if _is_in(run, half)] for half in chosen.baseline]
-        there = [run for half in halves for run in half]
-        if not here or not there:
-            continue
-        for name in dict.fromkeys(name for run in (*here, *there) for name in _facts(run)):
-            inside, baseline, *parts = (
-                collections.Counter(_facts(run).get(name, "(none)") for run in side) for side in (here, there, *halves)
-            )
-            if len({*inside, *baseline}) > 1 and len({*inside, *baseline}) <= _VALUES:
-                effect, groups = of_names(inside, baseline)
-                usual = of_names(*parts)[0].value if len(parts) == 2 and all(parts) else 0.0
-                found.append(
-                    Difference(
-                        "parameter", component, name, effect, groups, len(here), len(there),
-                        _most_different(inside, baseline), usual,
-                    )
-                )  # fmt: skip
+        here = [_facts(run) for run in several if _is_in(run, chosen.inside)]
+        there = [_facts(run) for run in several if any(_is_in(run, half) for half in chosen.baseline)]
+        for name in dict.fromkeys(name for facts in (*here, *there) for name in facts):
+            inside, baseline = _values(here, name), _values(there, name)
+            number, most = len({*inside, *baseline}), max(_OWN * len(inside + baseline), 2)
+            if not inside or not baseline or not 1 < number <= min(_VALUES, most):
+                continue
+            value, usual = apart(inside, baseline)
+            counted = collections.Counter(inside), collections.Counter(baseline)
+            found.append(
+                Difference(
+                    "parameter", component, name, Effect(value, value, value), names(*counted), len(inside),
+                    len(baseline), _most_different(*counted), usual,
+                )
+            )  # fmt: skip
     return found
+
+
+def _values(several: Sequence[Mapping[str, str]], name: str) -> list[str]:
+    """A fact's values in some runs; how one that lasts will end is no fact yet."""
+    return [facts.get(name, "(none)") for facts in several if name != "status" or name in facts]
 
 
 def _is_in(run: Run, stretch: Stretch) -> bool:
@@ -307,6 +316,7 @@ def _is_in(run: Run, stretch: Stretch) -> bool:
 def _facts(run: Run) -> dict[str, str]:
     code = run.code.get("source_hash") or run.code.get("commit")
     packages = run.code.get("packages")
-    found = {"status": run.status.value, **{f"params: {name}": str(value) for name, value in run.params.items()}}
+    found = {f"params: {name}": str(value) for name, value in run.params.items()}
+    found |= {"status": run.status.value} if run.status is not RunStatus.RUNNING else {}
     found |= {"code": str(code)[:12]} if code else {}
     return found | ({f"version: {n}": str(v) for n, v in packages.items()} if isinstance(packages, dict) else {})

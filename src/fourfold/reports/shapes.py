@@ -91,12 +91,36 @@ def drawn(inside: Counts, baseline: Counts) -> Groups:
     """Two samples of a column in the groups in which they are drawn."""
     if inside.kind == "numeric":
         return _numbers(inside, baseline)
-    return _names(_named(inside) or {}, _named(baseline) or {})
+    return names(_named(inside) or {}, _named(baseline) or {})
 
 
 def of_names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tuple[Effect, Groups]:
-    """The same of numbers by name: slices, versions, values of a parameter."""
-    return effect(*_together(inside, baseline)[1]), _names(inside, baseline)
+    """The same of numbers by name: slices, versions."""
+    return effect(*_together(inside, baseline)[1]), names(inside, baseline)
+
+
+def apart(inside: Sequence[str], baseline: Sequence[str]) -> tuple[float, float]:
+    """The Hellinger distance of two series of values, and by how much the second usually differs from itself.
+
+    Both are all there are, and no samples: the distance is exact, however few they are. What is usual is the mean
+    distance of as many values in a row, or of half of them, from the others; of a single value nobody knows (1).
+    """
+    places = {value: i for i, value in enumerate(dict.fromkeys((*inside, *baseline)))}
+    here, there = (np.eye(len(places))[[places[value] for value in side]] for side in (inside, baseline))
+    value = float(_distances(here.sum(axis=0), there.sum(axis=0)))
+    length = min(len(here), len(there) // 2)
+    if not length:
+        return value, 1.0
+    reached = np.cumsum(np.vstack([np.zeros_like(there[:1]), there]), axis=0)
+    rows = reached[length:] - reached[:-length]
+    return value, float(_distances(rows, reached[-1] - rows).mean())
+
+
+def _distances(a: Floats, b: Floats) -> Floats:
+    """The Hellinger distance of each row of numbers from that of another table."""
+    p, q = (side / side.sum(axis=-1, keepdims=True) for side in (a, b))
+    found: Floats = np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1) / 2)
+    return found
 
 
 def _named(counts: Counts) -> dict[str, float] | None:
@@ -127,7 +151,8 @@ def _together(inside: Mapping[str, float], baseline: Mapping[str, float]) -> tup
     return labels, [np.array([side.get(name, 0.0) for name in labels]) for side in (inside, baseline)]
 
 
-def _names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> Groups:
+def names(inside: Mapping[str, float], baseline: Mapping[str, float]) -> Groups:
+    """Numbers by name in the groups in which they are drawn."""
     labels, sides = _together(inside, baseline)
     order = sorted(range(len(labels)), key=lambda i: (-(sides[0][i] + sides[1][i]), labels[i]))
     labels, sides = [labels[i] for i in order], [side[order] for side in sides]

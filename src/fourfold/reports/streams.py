@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 from fourfold.metrics import parse
 from fourfold.model import DAY, EVERYTHING, HOUR, Owner, Value, percent
@@ -68,11 +69,15 @@ def streams(reader: Reader) -> Table[StreamView]:
 
 
 def spans(reader: Reader) -> dict[str, tuple[int, int]]:
-    """From when to when each stream has records, in event time: to the hour, the start of what is kept by days only."""
+    """From when to when each stream has records, in event time: to the hour, the start of what is kept by days only.
+
+    The newest hour may go on: none ends after now.
+    """
+    now = int(time.time())
     with reader.database.read() as connection:
         days, hours = (bulk.spans(connection, reader.project, level) for level in (DAY, HOUR))
     return {
-        owner.name: (first, hours[owner][1] + HOUR if owner in hours else last + DAY)
+        owner.name: (first, min(hours[owner][1] + HOUR if owner in hours else last + DAY, now))
         for owner, (first, last) in days.items()
     }
 

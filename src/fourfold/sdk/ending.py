@@ -29,6 +29,7 @@ _first: Callable[[int], None] | None = None
 _pipe: tuple[int, int] | None = None
 _identity: tuple[int, int] | None = None  # of the pipe's reading end, in case the host has closed it
 _noted: float | None = None  # when a signal was seen in the pipe
+_forking = threading.local()  # the signals that this thread had blocked before a fork that is under way
 _begun = False  # whether somebody is ending the process
 
 
@@ -65,7 +66,9 @@ def attend() -> None:
 
 
 def before_fork() -> None:
-    """A signal in a child's first moments must not reach the parent's pipe."""
+    """A signal in a child's first moments must wait: Python forgets it then, and it would reach the parent's pipe."""
+    if _first is not None and signal.getsignal(signal.SIGTERM) is _handle:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     if _pipe is not None and threading.current_thread() is threading.main_thread():
         signal.set_wakeup_fd(-1)
 
@@ -88,6 +91,13 @@ def after_fork_in_child() -> None:
         _close(_pipe)
     _pipe, _noted, _begun = None, None, False
     _listen()
+
+
+def after_fork() -> None:
+    """In either, once all is in order: what came meanwhile arrives now."""
+    mask, _forking.mask = getattr(_forking, "mask", None), None
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def wait() -> None:

@@ -360,12 +360,14 @@ def _after_fork_in_parent() -> None:
     if _session is not None:
         ending.after_fork_in_parent()
         _session.release()
+        ending.after_fork()
 
 
 def _after_fork_in_child() -> None:
     if _session is not None:
         ending.after_fork_in_child()
         _session.forked()
+        ending.after_fork()
 
 
 atexit.register(_at_exit)

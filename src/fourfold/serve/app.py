@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -16,6 +17,7 @@ from fourfold.serve import api, health, openapi, pages
 from fourfold.serve.collector import endpoints as collector
 from fourfold.serve.guard import Guard
 from fourfold.serve.limits import Limited
+from fourfold.serve.pages import shell
 from fourfold.serve.routes import Endpoint, failure, routes
 from fourfold.serve.service import Service
 
@@ -41,5 +43,8 @@ def application(service: Service) -> Router:
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request for what is not there."""
-    answer = failure(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase) if scope["type"] == "http" else WebSocketClose()
+    if scope["type"] != "http":
+        await WebSocketClose()(scope, receive, send)
+        return
+    answer = shell.nowhere(Request(scope)) or failure(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase)
     await answer(scope, receive, send)

@@ -25,6 +25,7 @@ from fourfold.serve.routes import failure
 ENCODINGS = ("zstd", "gzip")
 _PIECE = 1 << 20  # bytes that are decompressed at once
 _INLINE = 1 << 16  # bytes of a compressed body, up to which another thread costs more than it saves
+_AS_IT_IS = "/v1/messages/"  # where what comes is written to the disk as it is
 _CLOSE = {"Connection": "close"}  # the rest of the body is not read
 
 
@@ -58,7 +59,8 @@ class Limited:
             refused = _too_large(self._allowed.body)
             await failure(refused.status, str(refused), refused.headers)(scope, receive, send)
             return
-        body = _Body(self, receive, (header(scope, b"content-encoding") or "").strip().lower())
+        weight = 1 if scope["path"].startswith(_AS_IT_IS) else limits.AS_VALUES
+        body = _Body(self, receive, (header(scope, b"content-encoding") or "").strip().lower(), weight)
         try:
             await self._app(scope, body.receive, send)
         finally:
@@ -85,10 +87,10 @@ class Limited:
 
 
 class _Body:
-    """The body of one request."""
+    """The body of one request; without its compression, what it is made of takes ``weight`` times as much memory."""
 
-    def __init__(self, limited: Limited, receive: Receive, encoding: str) -> None:
-        self._limited, self._receive, self._encoding = limited, receive, encoding
+    def __init__(self, limited: Limited, receive: Receive, encoding: str, weight: int) -> None:
+        self._limited, self._receive, self._encoding, self._weight = limited, receive, encoding, weight
         self._read = False
         self.held = 0
 
@@ -115,6 +117,7 @@ class _Body:
                 content = await run_in_threadpool(self._unpacked, content)
             else:
                 content = self._unpacked(content)
+        self._hold((self._weight - 1) * min(len(content), limits.JSON))
         return {"type": "http.request", "body": content, "more_body": False}
 
     async def _whole(self) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +26,7 @@ from fourfold.serve.service import Service
 logger = logging.getLogger("fourfold")
 AGAIN = {"Retry-After": "2"}  # seconds
 FAULT = "a mistake of fourfold's; the server's log has it"
+_SLOW = 1.0  # seconds that a body may take before its token is looked at again
 UNUSABLE = "the store cannot be used now; the server's log says why"
 _STATUS: Mapping[type[FourfoldError], HTTPStatus] = {
     UnknownNameError: HTTPStatus.NOT_FOUND,
@@ -59,19 +61,22 @@ class Call:
     request: Request
     grant: Grant
     service: Service
-    sends: bool = False  # whether it brings something
+    role: Role | None  # that it needs
 
     async def body(self) -> bytes:
         """What it carries, whole (see ``Limited``).
 
         Raises:
-            Refused: it is too large, too slow, or cannot be decompressed.
+            Refused: it is too large, too slow, or cannot be decompressed; or its token was revoked as it came.
             ClientDisconnect: who sends it is gone.
         """
+        begun = time.monotonic()
         message = await self.request.receive()
         if message["type"] != "http.request":
             raise ClientDisconnect
         content: bytes = message["body"]
+        if self.role is not None and time.monotonic() - begun > _SLOW:
+            await self.service.access.grant(self.request, self.role)
         return content
 
     async def project(self, named: str | None = None) -> str:
@@ -100,7 +105,7 @@ class Call:
         else:
             known = await self.service.projects() or [default.project]
         if len(known) > 1:
-            if self.sends:
+            if self.role is Role.INGEST:
                 self.service.unnamed.note(self.request, token)
             listed = ", ".join(sorted(known)[:30])
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"name the project, as in ?project=NAME; known: {listed}")
@@ -166,7 +171,7 @@ class Served(Route):
             return failure(HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.METHOD_NOT_ALLOWED.phrase, allowed)
         try:
             grant = Grant() if endpoint.role is None else await self._service.access.grant(request, endpoint.role)
-            return await endpoint.handler(Call(request, grant, self._service, endpoint.role is Role.INGEST))
+            return await endpoint.handler(Call(request, grant, self._service, endpoint.role))
         except Refused as refused:
             return failure(refused.status, str(refused), refused.headers)
         except FourfoldError as error:

@@ -193,22 +193,28 @@ def _each_name() -> sa.Select[Any]:
     return sa.select(known.c.name).where(known.c.name.is_not(None))
 
 
+def _passed(direction: str, *columns: Any) -> sa.Select[Any]:
+    """The components of a project with these columns of what they wrote ("output") or read ("input"), each once."""
+    groups = run.c.component, *columns
+    query = sa.select(*groups, sa.func.min(run.c.started).label("first"), sa.func.max(run.c.started).label("last"))
+    return (
+        query.join_from(artifact, run, (run.c.project == artifact.c.project) & (run.c.id == artifact.c.run_id))
+        .where(artifact.c.project == sa.bindparam("project"), artifact.c.direction == direction)
+        .group_by(*groups)
+    )
+
+
 def _each_edge() -> sa.Select[Any]:
     """The components of a project where an output of one was later an input of the other, and what it was."""
-    made, used = artifact.alias("made"), artifact.alias("used")
-    maker, user = run.alias("maker"), run.alias("user_run")
+    made = _passed("output", artifact.c.fingerprint).subquery("made")
+    used = _passed("input", artifact.c.name, artifact.c.fingerprint).subquery("used")
     return (
-        sa.select(maker.c.component, user.c.component, used.c.name)
+        sa.select(made.c.component, used.c.component, used.c.name)
         .distinct()
         .select_from(made)
-        .join(maker, (maker.c.project == made.c.project) & (maker.c.id == made.c.run_id))
-        .join(used, (used.c.project == made.c.project) & (used.c.fingerprint == made.c.fingerprint))
-        .join(user, (user.c.project == used.c.project) & (user.c.id == used.c.run_id))
-        .where(
-            made.c.project == sa.bindparam("project"), made.c.direction == "output", used.c.direction == "input",
-            maker.c.component != user.c.component, maker.c.started <= user.c.started,
-        )
-    )  # fmt: skip
+        .join(used, used.c.fingerprint == made.c.fingerprint)
+        .where(made.c.component != used.c.component, made.c.first <= used.c.last)
+    )
 
 
 # made once: building a statement takes longer than many a small answer
@@ -232,7 +238,7 @@ _COMPONENTS = (
     .group_by(run.c.component)
     .order_by(sa.func.min(run.c.started))
 )
-_EDGES = _each_edge()
+_EDGES, _INPUTS = _each_edge(), _passed("input", artifact.c.name)
 _ARTIFACTS = (
     sa.select(artifact)
     .where(artifact.c.project == sa.bindparam("project"), artifact.c.run_id.in_(sa.bindparam("ids", expanding=True)))
@@ -271,6 +277,11 @@ def components(connection: Connection, project: str) -> dict[str, int]:
 def edges(connection: Connection, project: str) -> list[tuple[str, str, str]]:
     """Which component feeds which: (upstream, downstream, artifact), where an output was later an input."""
     return sorted((row[0], row[1], row[2]) for row in connection.execute(_EDGES, {"project": project}))
+
+
+def inputs(connection: Connection, project: str) -> list[tuple[str, str]]:
+    """What each component reads: (component, artifact)."""
+    return sorted((row[0], row[1]) for row in connection.execute(_INPUTS, {"project": project}))
 
 
 def running(connection: Connection, host: str) -> dict[tuple[str, str], int]:

@@ -18,7 +18,7 @@ from fourfold.state.database import readable
 from fourfold.state.statements import chunked, insert_missing, upsert
 from fourfold.state.tables import once, taken
 
-LASTING = 7 * 86_400.0  # seconds for which it is noted: then no request that was made again can still arrive
+LASTING = 31 * 86_400.0  # seconds for which it is noted: what a spool kept for longer, and was taken, counts again
 ONCE_LASTING = 86_400.0  # seconds for which what a sender named counts once
 MOST_ONCE = 1_000_000  # of these, the newest that are noted
 Connection = sa.Connection

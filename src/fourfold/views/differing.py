@@ -18,13 +18,13 @@ _LARGE, _MEDIUM, _SMALL = 0.35, 0.2, 0.1  # Hellinger distances, about Cohen's h
 def gathered(found: Sequence[Difference], lineage: Lineage) -> list[list[Difference]]:
     """Differences, those of a column that passes through several streams in one: where it first is leads.
 
-    Two are of the same column if they have its name, the same component feeds both, and the effect of one lies in the
-    interval of the other.
+    Two are of the same column if they have its name, one feeds the other or something feeds both, and the effect of one
+    lies in the interval of the other.
     """
     groups: list[list[Difference]] = []
     through: dict[tuple[str, str, Node], list[list[Difference]]] = {}
     for one in found:
-        fed = [place for place in lineage.upstream(("stream", one.where)) if place[0] == "component"]
+        fed = lineage.upstream(("stream", one.where))
         keys = [(one.name, one.presence, place) for place in fed] if one.kind == "column" else []
         near = [group for key in keys for group in through.get(key, ())]
         group = next((g for g in near if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
@@ -57,20 +57,20 @@ def listed(
 
 def row(one: Difference) -> Plain:
     """One difference."""
-    slices = one.kind in ("slice", "version") and one.value is not None
-    text = chosen(one.name, one.value if one.value != "(none)" else None)
-    column = one.kind == "column"
+    column, slices = one.kind == "column", one.kind in ("slice", "version")
+    text = chosen(one.name, one.value if one.value != "(none)" else None) if slices and one.value is not None else None
     inside, baseline = one.words
+    low, high = (None, None) if one.kind == "parameter" else (one.effect.low, one.effect.high)  # runs are no sample
     href = path("columns", one.where, one.name) if column else path("streams", one.where) if slices else \
         path("runs", component=one.where)  # fmt: skip
     return {
         "kind": one.kind, "stream": one.where if column or slices else "", "where": one.where,
         "column": one.name if column else "", "name": one.name, "value": one.value, "presence": one.presence,
-        "effect": one.effect.value,
-        "low": one.effect.low, "high": one.effect.high, "size": _size(one.sure),
+        "effect": one.effect.value, "low": low, "high": high,
+        "size": _size(one.sure) if one.is_known else "cannot be told yet",
         "usual": one.usual, "inside": {"n": one.inside, "words": inside},
         "baseline": {"n": one.baseline, "words": baseline}, "href": href,
-        "only": text if slices else None, "without": text if slices else None,
+        "only": text, "without": text,
     }  # fmt: skip
 
 

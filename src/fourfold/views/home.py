@@ -150,6 +150,7 @@ def _unit(view: ObjectiveView) -> str:
 
 
 def _href(reader: Reader, view: ObjectiveView) -> str:
+    """The page about what is asked for, in the objective's window."""
     objective = view.objective
     if objective.name_of_metric in OF_RUNS:
         return path("runs", component=objective.target)
@@ -157,12 +158,16 @@ def _href(reader: Reader, view: ObjectiveView) -> str:
         found = resolve(reader, objective.target)
     except FourfoldError:  # of a task that is not declared yet
         return path("")
-    only = [chosen(name, text) for name, text in view.slice.items()]
+    start, end = (iso(view.start), iso(view.end)) if objective.calendar else (f"-{objective.window_text}", "")
+    asked = {
+        "metric": objective.metric, "only": [chosen(name, text) for name, text in view.slice.items()],
+        "start": start, "end": end,
+    }  # fmt: skip
     if found.kind == "task":
-        return path("tasks", found.owner.name, metric=objective.metric, only=only)
+        return path("tasks", found.owner.name, **asked)
     if found.column:
-        return path("columns", found.owner.name, found.column, metric=objective.metric, only=only)
-    return path("streams", found.owner.name)
+        return path("columns", found.owner.name, found.column, **asked)
+    return path("streams", found.owner.name, start=start, end=end)
 
 
 def _drawn(reader: Reader, view: ObjectiveView, now: float) -> Chart | None:

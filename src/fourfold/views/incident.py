@@ -32,6 +32,10 @@ from fourfold.watch.memory import remembered
 from fourfold.watch.rows import iso
 
 _DRAWN = 24  # findings
+_METRICS = {
+    "negative_values": "min", "nulls": "null_rate", "wrong_type": "null_rate", "new_category": "distinct",
+    "duplicates": "duplicate_keys",
+}  # fmt: skip
 _AROUND = 3 * DAY  # of the onset, in which runs that changed something are told
 _RUNS = 10_000  # of a component, about the onset, that are looked at
 _NOTED = 20  # runs of the time line
@@ -63,14 +67,19 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     lineage = lineage_of(reader)
     charts: dict[str, Chart] = {}
     # in the order in which it went through the pipeline: by the day of the onset, then from upstream to downstream
-    in_order = sorted(found.findings, key=lambda f: (f.began_low // DAY, lineage.depth(f.where), f.began, f.series))
+    in_order = sorted(found.findings, key=lambda f: (f.began // DAY, lineage.depth(f.where), -f.weight, f.series))
+    depths = sorted({lineage.depth(each.where) for each in in_order})
     rows = []
     for i, each in enumerate(in_order):
-        drawn = _drawn(reader, each, found, now) if i < _DRAWN else None
+        is_asked = i < _DRAWN or each is found.findings[0]  # where it began
+        drawn = _drawn(reader, each, now) if is_asked else None
         if drawn is not None:
             charts[f"finding:{i}"] = drawn
         name = None if drawn is None else f"finding:{i}"
-        rows.append({**forms.finding(each, name), "depth": lineage.depth(each.where)})
+        undrawn = None
+        if drawn is None:
+            undrawn = _why_undrawn(each) if is_asked else f"only the first {_DRAWN} are drawn"
+        rows.append({**forms.finding(each, name), "undrawn": undrawn, "depth": depths.index(lineage.depth(each.where))})
     objectives = reader.recall(listed)
     charts["time_line"] = found.chart
     data = {
@@ -98,11 +107,11 @@ def lineage_of(reader: Reader) -> Lineage:
     components = list(reader.recall(runs.components))
     loggers = remembered(reader).loggers
     streams = {name: loggers.get(name) or component_of(name, components) for name in forms.known_streams(reader)}
-    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
-    return Lineage.of(edges, streams, reader.recall(catalogue.tasks).values())
+    tasks = reader.recall(catalogue.tasks).values()
+    return Lineage.of(reader.recall(runs.edges), reader.recall(runs.inputs), streams, tasks)
 
 
-def _drawn(reader: Reader, finding: Finding, incident: Incident, now: float) -> Chart | None:
+def _drawn(reader: Reader, finding: Finding, now: float) -> Chart | None:
     span = Span(finding.began, max(finding.seen, finding.began), "since it began", "warning")
     known = expected(reader, finding.series)
     if known is not None:
@@ -112,16 +121,34 @@ def _drawn(reader: Reader, finding: Finding, incident: Incident, now: float) -> 
             f"{finding.where}: {name}", [float(at) for at in known.times],
             [Curve(name, known.values)], unit, Band(known.low, known.high), spans=[span],
         )  # fmt: skip
+    metric = _measured(finding)
     objective = reader.recall(listed).get(finding.where.objective) if finding.kind == OBJECTIVE else None
-    if objective is None:
+    if objective is not None:
+        title, target, metric = objective.expression, objective.target, objective.metric
+        limits = [Limit(objective.bound, f"{objective.op} {objective.bound:g}", "broken")]
+    elif metric is not None:
+        title, target = f"{finding.where}: {metric.replace('_', ' ')}", str(finding.where)
+        sides = ((finding.low, "at least"), (finding.high, "at most"))
+        limits = [Limit(bound, f"{words} {bound:g}", "broken") for bound, words in sides if bound is not None]
+    else:
         return None
     try:
-        shown = Asked().window(reader, resolve(reader, objective.target).owner, now, default="-90d")
-        result = shown.metric(reader, objective.target, objective.metric)
+        shown = Asked().window(reader, resolve(reader, target).owner, now, default="-90d")
+        result = shown.metric(reader, target, metric)
     except FourfoldError:  # of runs, or of what is not there any more
         return None
-    limit = Limit(objective.bound, f"{objective.op} {objective.bound:g}", "broken")
-    return curves.line(objective.expression, result, objective.metric, limits=[limit], spans=[span])
+    return curves.line(title, result, metric, limits=limits, spans=[span])
+
+
+def _measured(finding: Finding) -> str | None:
+    """The metric in which a violation of a constraint shows."""
+    if finding.kind == "out_of_range":
+        return "min" if finding.high is None else "max"
+    return _METRICS.get(finding.kind)
+
+
+def _why_undrawn(finding: Finding) -> str:
+    return "no series is kept of it" if finding.where.stream or finding.where.task else "it is about runs"
 
 
 def _time_line(reader: Reader, incident: Incident, now: float) -> list[Plain]:

@@ -126,7 +126,7 @@ def _history(
     expected = Band([b and b[0] for b in band], [b and b[2] for b in band]) if any(band) else None
     charts["metric"] = Line(
         f"{wanted} of {task.name}{f' ({asked.where})' if asked.where else ''}", list(map(float, times)), values,
-        curves.unit_of(wanted), expected, _limits(reader, task, wanted), curves.spans(about),
+        curves.unit_of(wanted), expected, _limits(reader, task, wanted, asked.where), curves.spans(about),
     )  # fmt: skip
     return [
         {
@@ -172,13 +172,15 @@ def _unsettled(task: Task, result: Result) -> list[int]:
     return [r.window.start for r in result if r.value.status is not Status.SETTLED and r.value.coverage is not None]
 
 
-def _limits(reader: Reader, task: Task, wanted: str) -> list[Limit]:
-    """The bounds of the objectives for this metric."""
+def _limits(reader: Reader, task: Task, wanted: str, where: Filter) -> list[Limit]:
+    """The bounds of the objectives for this metric of these records: all of them, or one slice."""
+    if where.without or any(len(values) > 1 for _, values in where.only):
+        return []
     known = reader.recall(listed).values()
     return [
         Limit(o.bound, f"{o.name}: {o.expression}", "broken")
         for o in known
-        if o.target == task.name and o.metric == wanted
+        if o.target == task.name and o.metric == wanted and set(o.by) == where.names
     ]
 
 

@@ -202,12 +202,12 @@ def _unmuted(findings: Iterable[Finding], settings: WatchSettings) -> list[Findi
 
 def _lineage(reader: Reader, memory: Memory, tasks: Sequence[Task]) -> Lineage:
     components = list(reader.recall(runs.components))
-    edges = {(up, down) for up, down, _ in reader.recall(runs.edges)}
     streams = sorted({owner.name for owner, _ in reader.recall(bulk.of_streams)})
     for stream in streams:
         if not memory.loggers.get(stream):
             memory.loggers[stream] = component_of(stream, components) or _logger_of(reader, stream)
-    return Lineage.of(edges, {stream: memory.loggers[stream] for stream in streams}, tasks)
+    loggers = {stream: memory.loggers[stream] for stream in streams}
+    return Lineage.of(reader.recall(runs.edges), reader.recall(runs.inputs), loggers, tasks)
 
 
 def _logger_of(reader: Reader, stream: str) -> str:

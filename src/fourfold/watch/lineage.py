@@ -13,22 +13,34 @@ Node = tuple[str, str]  # "component", "stream" or "task", and its name
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """The edges, by upstream node."""
+    """The edges, by upstream node: what is read feeds the component that reads it, and this what it puts out."""
 
     feeds: Mapping[Node, frozenset[Node]]
 
     @staticmethod
     def of(
-        edges: Iterable[tuple[str, str]], streams: Mapping[str, str], tasks: Iterable[Task], parents: Iterable[str] = ()
+        edges: Iterable[tuple[str, str, str]],
+        inputs: Iterable[tuple[str, str]],
+        streams: Mapping[str, str],
+        tasks: Iterable[Task],
     ) -> Lineage:
-        """From the edges between components, each stream's component ("": unknown), and the tasks."""
-        pairs: list[tuple[Node, Node]] = [(("component", up), ("component", down)) for up, down in edges]
-        pairs += [(("component", name), ("stream", stream)) for stream, name in streams.items() if name]
+        """From what components pass on, and read (see ``state.runs``), streams' components ("": unknown), and tasks."""
+        read = {f"{component}.{name}": component for component, name in inputs}
+        pairs: list[tuple[Node, Node]] = []
+        for up, down, name in edges:
+            pairs += [(("component", up), ("component", down))]
+            if f"{down}.{name}" in streams:
+                pairs += [(("component", up), ("stream", f"{down}.{name}"))]
+        for stream, name in streams.items():
+            if stream in read:
+                pairs += [(("stream", stream), ("component", read[stream]))]
+            elif name:
+                pairs += [(("component", name), ("stream", stream))]
         for task in tasks:
             pairs += [(("stream", stream), ("task", task.name)) for stream in task.streams]
         feeds: dict[Node, set[Node]] = {}
-        for up, down in pairs:
-            feeds.setdefault(up, set()).add(down)
+        for up_node, down_node in pairs:
+            feeds.setdefault(up_node, set()).add(down_node)
         return Lineage({up: frozenset(downs) for up, downs in feeds.items()})
 
     @functools.cached_property
@@ -65,8 +77,15 @@ class Lineage:
         return any(kind == "task" for kind, _ in shared)
 
     def depth(self, where: Where) -> int:
-        """How much feeds a place: the fewer, the further upstream it is."""
-        return len(self.upstream(_node(where)))
+        """How much feeds a place: the fewer, the further upstream it is.
+
+        What a component reads is where the component itself is, and what it puts out comes after both.
+        """
+        near = {_node(where)}
+        if where.stream:
+            stream = "stream", where.stream
+            near |= {stream, *(node for node in self.feeds.get(stream, ()) if node[0] == "component")}
+        return len(frozenset[Node]().union(*map(self.upstream, near)))
 
     def tasks_of(self, where: Where) -> Sequence[str]:
         """The tasks that a place feeds, or is."""

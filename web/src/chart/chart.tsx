@@ -1,11 +1,11 @@
 // A chart of the server's, drawn as SVG: its name and legend as text, bands that can be switched off, a stretch to drag over.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { inUnit } from "../format";
+import { inUnit, moment } from "../format";
 import { Menu } from "../parts/menu";
 import { currentTheme, onSystemTheme } from "../theme";
 import type { ChartSpec } from "../types";
-import { usePlace } from "../route";
-import { colour, drawn, isOverTime, seriesOf, type Option, type Series } from "./option";
+import { place, usePlace, type Place } from "../route";
+import { colour, drawn, isOverTime, seriesOf, timesOf, type Option, type Series } from "./option";
 import { save, type Format } from "./save";
 import { onStretch } from "./stretch";
 
@@ -26,6 +26,7 @@ interface Props {
 }
 
 const none: readonly string[] = [];
+const TIMES = 18; // pixels for the times beneath it
 
 export function Chart({ spec, height = 180, group, hidden = none, span = null, heading = true, bare = false, stretch, pick }: Props) {
   const box = useRef<HTMLDivElement>(null);
@@ -73,9 +74,16 @@ export function Chart({ spec, height = 180, group, hidden = none, span = null, h
     chart.current?.setOption(option.current(), { notMerge: true });
   }, [spec, theme, hidden.join(), span?.join()]);
 
-  const keep = (format: Format): void => {
-    const drawing = box.current?.querySelector("svg");
-    if (drawing) void save(drawing, colour("surface"), spec.title, format);
+  const keep = async (format: Format): Promise<void> => {
+    const { init } = await import("./echarts");
+    const size = { width: box.current?.clientWidth ?? 600, height: bare ? height + TIMES : height };
+    const away = document.createElement("div");
+    const made = init(away, null, { renderer: "svg", ...size });
+    made.setOption(drawn(spec, { hidden, span, small: false, ...size, times: true }));
+    const several = linesOf(spec.option).map((series) => ({ name: String(series.name ?? ""), colour: colour(token(series)) }));
+    const heading = { title: spec.title, about: about(place(), span ?? timesOf(spec.option)), keys: several.length > 1 ? several : [] };
+    await save(away.querySelector("svg")!, heading, colour("surface"), colour("text"), format);
+    made.dispose();
   };
 
   return (
@@ -85,8 +93,8 @@ export function Chart({ spec, height = 180, group, hidden = none, span = null, h
           <span class="chart-title">{spec.title}</span>
           {spec.kind !== "reliability" && <Legend option={spec.option} unit={spec.unit} hidden={hidden} />}
           <Menu label="Save" quiet>
-            <button type="button" onClick={() => keep("svg")}>SVG</button>
-            <button type="button" onClick={() => keep("png")}>PNG</button>
+            <button type="button" onClick={() => void keep("svg")}>SVG</button>
+            <button type="button" onClick={() => void keep("png")}>PNG</button>
           </Menu>
         </figcaption>
       )}
@@ -94,6 +102,13 @@ export function Chart({ spec, height = 180, group, hidden = none, span = null, h
       <div ref={box} class={`chart-area${stretch ? " chart-drag" : ""}`} style={{ height: `${height}px` }} role="img" aria-label={spec.summary} />
     </figure>
   );
+}
+
+/** What a page's chart is of: its subject, its filters, from when to when. */
+function about({ parts, query }: Place, ends: [number, number] | null): string {
+  const filters = ["only", "without"].flatMap((kind) => query.getAll(kind).map((text) => `${kind} ${text}`));
+  const when = ends ? [`${moment(new Date(ends[0]))} to ${moment(new Date(ends[1]))}`, Intl.DateTimeFormat().resolvedOptions().timeZone] : [];
+  return [parts.slice(1).join("."), ...filters, ...when].filter(Boolean).join(", ");
 }
 
 /** A chart without axes, for a table's cell. */
@@ -131,7 +146,7 @@ function useTheme(): string {
 
 function Legend({ option, unit, hidden }: { option: Option; unit: string; hidden: readonly string[] }) {
   const all = seriesOf(option);
-  const lines = all.filter((series) => (series.type === "line" || series.type === "bar" || series.type === "scatter") && !isBand(series));
+  const lines = linesOf(option);
   const expected = all.some((series) => String(series.id) === "expected:width") && !hidden.includes("expected");
   const within = all.some((series) => /^interval.*width$/.test(String(series.id))) && !hidden.includes("interval");
   const spans = [...new Set(all.flatMap(spanNames))];
@@ -171,6 +186,11 @@ function rampOf(option: Option): { min: number; max: number; colours: string[] }
   const colours = (map?.["inRange"] as { color?: string[] } | undefined)?.color;
   if (!map || !colours || map["show"] === false) return null;
   return { min: Number(map["min"]), max: Number(map["max"]), colours: colours.map((one) => one.replace("token:", "")) };
+}
+
+/** The series that a legend names. */
+function linesOf(option: Option): Series[] {
+  return seriesOf(option).filter((series) => (series.type === "line" || series.type === "bar" || series.type === "scatter") && !isBand(series));
 }
 
 function isBand(series: Series): boolean {

@@ -1,5 +1,5 @@
 // From the server's option to the one that is drawn: its colours by the theme, our type, margins, axes and tooltip.
-import { count, onAxis, share } from "../format";
+import { count, moment, onAxis, share } from "../format";
 import type { ChartSpec } from "../types";
 import { moments, scaleOf, tickWords } from "./ticks";
 import { tooltip } from "./tooltip";
@@ -92,24 +92,23 @@ function grid(option: Option, overTime: boolean): Option {
   return { ...(axes(option["grid"])[0] ?? {}), left: 8, right: 16, top: 8, bottom: 4, containLabel: true };
 }
 
-function isHeat(option: Option): boolean {
+export function isHeat(option: Option): boolean {
   return seriesOf(option).some((series) => series.id === "heat");
 }
 
 /** A heat map's columns from one end of the span to the other, so that they stand beneath the times above. */
 function filled(option: Option, [from, to]: [number, number]): Option {
   const axis = axes(option["xAxis"])[0]!;
-  const names = (axis["data"] ?? []) as string[];
-  const times = names.map((name) => Date.parse(name.length > 10 ? `${name.replace(" ", "T")}Z` : name));
+  const times = (axis["data"] ?? []) as number[];
   const step = times.length > 1 ? times[1]! - times[0]! : 0;
-  if (!(step > 0) || !times.every(Number.isFinite)) return option;
+  if (!(step > 0)) return option;
   const before = Math.max(Math.round((times[0]! - from) / step), 0);
   const after = Math.max(Math.round((to - times[times.length - 1]!) / step) - 1, 0);
   if (before + after > 2_000) return option;
-  const more = (start: number, n: number): string[] => Array.from({ length: n }, (_, i) => new Date(start + i * step).toISOString().slice(0, 10));
+  const more = (start: number, n: number): number[] => Array.from({ length: n }, (_, i) => start + i * step);
   return {
     ...option,
-    xAxis: { ...axis, data: [...more(from, before), ...names, ...more(times[times.length - 1]! + step, after)] },
+    xAxis: { ...axis, data: [...more(times[0]! - before * step, before), ...times, ...more(times[times.length - 1]! + step, after)] },
     series: seriesOf(option).map((series) => ({ ...series, data: (series.data ?? []).map((cell) => (Array.isArray(cell) ? [Number(cell[0]) + before, ...cell.slice(1)] : cell)) })),
   };
 }
@@ -137,7 +136,8 @@ function extent(option: Option): [number, number] {
   return [low, high];
 }
 
-function timesOf(option: Option): [number, number] | null {
+/** From when to when there are values, in milliseconds. */
+export function timesOf(option: Option): [number, number] | null {
   let [from, to] = [Infinity, -Infinity];
   for (const series of seriesOf(option)) {
     for (const entry of series.data ?? []) {
@@ -150,7 +150,7 @@ function timesOf(option: Option): [number, number] | null {
 
 function horizontal(axis: Option, { span, small, width, times }: Drawing, option: Option): Option {
   const shared = { ...axis, ...(small ? { show: false } : {}), axisTick: { show: false }, nameTextStyle: { color: colour("muted") } };
-  if (axis["type"] !== "time") return { ...shared, axisLabel: { ...labels(axis), hideOverlap: true } };
+  if (axis["type"] !== "time") return { ...shared, axisLabel: { ...labels(axis), hideOverlap: true, ...(isHeat(option) ? columnLabels(axis["data"] as number[], width) : {}) } };
   return {
     ...shared,
     ...(span ? { min: span[0], max: span[1] } : {}),
@@ -167,6 +167,17 @@ function timeLabels(ends: [number, number] | null, width: number): Option {
   if (!ends) return {};
   const values = moments(ends[0], ends[1], Math.max(Math.floor(width / EACH), 2));
   return { customValues: values, formatter: (value: number) => tickWords(value, ends[1] - ends[0]) };
+}
+
+/** Each round moment at the column that holds it. */
+function columnLabels(times: readonly number[], width: number): Option {
+  const [from = 0, next = from] = times;
+  const to = from + (next - from) * times.length - 1;
+  const most = Math.min(Math.max(Math.floor(width / EACH), 2), times.length); // at most one in a column
+  const round = moments(from, to, most);
+  const told = new Map(round.map((at) => [times.filter((time) => time <= at).length - 1, tickWords(at, to - from)]));
+  if (told.size === 0) told.set(0, moment(new Date(from)));
+  return { interval: (index: number) => told.has(index), formatter: (_: unknown, index: number) => told.get(index) ?? "" };
 }
 
 function vertical(axis: Option, unit: string, small: boolean, parts: number, option: Option): Option {

@@ -1,7 +1,7 @@
 // What the pointer is over, in words. Built from text nodes: a name that holds markup stays a name.
 import { inUnit, moment, number, short, utc } from "../format";
 import type { ChartSpec } from "../types";
-import { colour, isOfNumbers, isOverTime, seriesOf, type Option, type Series } from "./option";
+import { colour, isHeat, isOfNumbers, isOverTime, seriesOf, type Option, type Series } from "./option";
 
 interface Hit {
   seriesId?: string;
@@ -39,8 +39,8 @@ function told(spec: ChartSpec, option: Option, hits: Hit[]): HTMLElement {
   const box = element("div", "tip");
   const first = hits[0];
   if (!first) return box;
-  if (isOverTime(option) && Array.isArray(first.value)) {
-    const at = new Date(Number(first.value[0]));
+  if ((isOverTime(option) || isHeat(option)) && Array.isArray(first.value)) {
+    const at = new Date(Number(isHeat(option) ? first.name : first.value[0]));
     if (Number.isFinite(at.getTime())) box.append(element("strong", "", moment(at)), element("span", "tip-utc", utc(at)));
   } else if (first.axisValue !== undefined || first.name) {
     box.append(element("strong", "", short(String(first.axisValue ?? first.name), 80)));
@@ -60,9 +60,8 @@ function row(spec: ChartSpec, option: Option, series: Series | undefined, hit: H
   if (series?.type === "heatmap") {
     const [x, y, level] = value as [number, number, number | null];
     const counted = (hit.data as { count?: number } | undefined)?.count;
-    if (counted !== undefined) return [...pair(`${category(option["yAxis"], y).text} as ${category(option["xAxis"], x).text}`, number(counted))];
-    const at = category(option["xAxis"], x);
-    return [...pair(at.text, category(option["yAxis"], y).text), ...pair(series.name ?? spec.title, inUnit(level, spec.unit))];
+    if (counted !== undefined) return pair(`${category(option["yAxis"], y)} as ${category(option["xAxis"], x)}`, number(counted));
+    return pair(category(option["yAxis"], y), inUnit(level, spec.unit));
   }
   const last = value[value.length - 1];
   const shown = typeof last === "number" ? inUnit(last, spec.unit) : last === null || last === undefined ? "no data" : short(String(last), 80);
@@ -86,13 +85,9 @@ function band(option: Option, id: string, index: number, unit: string): string |
   return low === null || width === null ? null : `${inUnit(low, unit)} to ${inUnit(low + width, unit)}`;
 }
 
-function category(axis: unknown, index: unknown): { text: string } {
-  const one = (Array.isArray(axis) ? axis[0] : axis) as { data?: unknown[]; type?: string } | undefined;
-  const entry = typeof index === "number" ? one?.data?.[index] : index;
-  if (one?.type === "time" && typeof index === "number") return { text: moment(new Date(index)) };
-  const text = entry !== null && typeof entry === "object" ? String((entry as { value?: unknown }).value ?? "") : String(entry ?? number(Number(index)));
-  const day = /^\d{4}-\d\d-\d\dT/.test(text) ? moment(new Date(text)) : text;
-  return { text: short(day, 80) };
+function category(axis: unknown, index: number): string {
+  const one = (Array.isArray(axis) ? axis[0] : axis) as { data?: unknown[] } | undefined;
+  return short(String(one?.data?.[index] ?? ""), 80);
 }
 
 function pair(name: string, value: string, mark?: string): HTMLElement[] {

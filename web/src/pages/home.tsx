@@ -109,7 +109,8 @@ function objectives(charts: Record<string, ChartSpec>): Column<Objective>[] {
       class: "wide",
       cell: (row) => (
         <>
-          <A href={row.href}><Name text={row.name} /></A> <span class="quiet"><Name text={row.expression} />{Object.keys(row.slice).length > 0 && <> for <Name text={sliceWords(row.slice)} /></>}, {row.window}</span>
+          <A href={row.href}><Name text={row.name} /></A> <span class="quiet"><Name text={row.expression} />, {row.window}</span>
+          {Object.keys(row.slice).length > 0 && <span class="sub">for <Name text={sliceWords(row.slice)} /></span>}
           {row.reason && row.status !== "met" && <span class="sub"><Name text={row.reason} /></span>}
         </>
       ),

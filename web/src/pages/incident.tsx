@@ -188,7 +188,7 @@ function Findings({ rows, charts }: { rows: readonly Finding[]; charts: Record<s
         { head: "Value", number: true, class: "fit", cell: (row) => number(row.value) },
         { head: "Expected", number: true, class: "fit", cell: (row: Finding) => expected(row) },
         { head: "Records", number: true, class: "fit", cell: (row) => number(row.n) },
-        { head: "Over time", class: "fit", cell: (row) => row.chart && charts[row.chart] && <Small spec={charts[row.chart]!} width={180} height={36} /> },
+        { head: "Over time", class: "fit", cell: (row) => row.chart && charts[row.chart] ? <Small spec={charts[row.chart]!} width={180} height={36} /> : <span class="quiet">{row.undrawn}</span> },
       ]}
     />
   );

@@ -84,7 +84,7 @@ function Shown({ answer: { data, charts: given = {} }, name }: { answer: Answer<
       {data.incidents.length > 0 && <Section title="Incidents"><Incidents rows={data.incidents} /></Section>}
       {data.slices && <Slices data={data} chart={charts["slices"] && <Chart spec={charts["slices"]} height={heat(charts["slices"].option)} span={span} group="task" />} />}
       <div class="columns">
-        {["reliability", "scores", "confusion"].map((one) => charts[one] && <div key={one} class="section"><Chart spec={charts[one]!} height={220} /></div>)}
+        {["reliability", "scores", "confusion"].map((one) => charts[one] && <div key={one} class="section"><Chart spec={charts[one]!} height={220} span={span} /></div>)}
       </div>
       {data.versions.length > 0 && (
         <Section title="Versions">

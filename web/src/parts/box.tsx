@@ -1,4 +1,5 @@
 // What differs between a stretch that was dragged over, or a group, and the rest: ranked, each with two small distributions.
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { useApi } from "../api";
 import { Small } from "../chart/chart";
@@ -61,7 +62,7 @@ export function Box({ target, stretch, close }: { target: string; stretch: strin
   );
 }
 
-export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; charts: Record<string, ChartSpec>; names: [string, string] }) {
+export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; charts: Record<string, ChartSpec>; names: [ComponentChildren, ComponentChildren] }) {
   const at = usePlace();
   const columns: Column<BoxRow>[] = [
     { head: "", class: "fit quiet", cell: (row) => words(row.kind) },

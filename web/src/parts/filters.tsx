@@ -29,7 +29,7 @@ export function Range({ window }: { window: Window | null | undefined }) {
   );
 }
 
-function Between({ window }: { window: Window | null | undefined }) {
+export function Between({ window }: { window: Pick<Window, "start" | "end"> | null | undefined }) {
   return window ? <><Time at={window.start} /> to <Time at={window.end} /></> : <>chosen</>;
 }
 

@@ -73,15 +73,15 @@ def part_sql(part: Part, schema: pa.Schema, kept_slices: KeptSlices) -> str:
 
 def number_sql(column: str, schema: pa.Schema) -> str:
     """A column as a float; null where it is none."""
-    return f"TRY_CAST({quoted(column)} AS DOUBLE)" if column in schema.names else "NULL::DOUBLE"
+    return "NULL::DOUBLE" if (field := _field(column, schema)) is None else f"TRY_CAST({quoted(field.name)} AS DOUBLE)"
 
 
 def text_sql(column: str, schema: pa.Schema) -> str:
     """A column as text; a whole number that came as a float is written as one."""
-    if column not in schema.names:
+    if (field := _field(column, schema)) is None:
         return "NULL::VARCHAR"
-    name = quoted(column)
-    if pa.types.is_floating(schema.field(column).type):
+    name = quoted(field.name)
+    if pa.types.is_floating(field.type):
         return (
             f"CASE WHEN isnan({name}) THEN NULL WHEN {name} = trunc({name}) AND abs({name}) < 1e15 "
             f"THEN CAST({name}::BIGINT AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
@@ -102,7 +102,8 @@ def value_sql(task: Task, column: str, schema: pa.Schema) -> str:
         case "decision" if task.threshold is None:
             return text_sql(column, schema)
         case "multilabel":
-            return f"TRY_CAST({quoted(column)} AS VARCHAR[])" if column in schema.names else "NULL::VARCHAR[]"
+            field = _field(column, schema)
+            return "NULL::VARCHAR[]" if field is None else f"TRY_CAST({quoted(field.name)} AS VARCHAR[])"
     return number_sql(column, schema)
 
 
@@ -138,7 +139,7 @@ def _truth_sql(column: str, schema: pa.Schema, positive: str | None) -> str:
     """
     text, number = text_sql(column, schema), number_sql(column, schema)
     if positive is None:
-        is_text = column in schema.names and pa.types.is_string(schema.field(column).type)
+        is_text = (field := _field(column, schema)) is not None and pa.types.is_string(field.type)
         words = "WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0"
         return f"(CASE lower(trim({text})) {words} ELSE {number} END)" if is_text else number
     same = f"{text} = {literal(positive)}"
@@ -158,12 +159,20 @@ def literal(text: str) -> str:
 
 def missing_sql(column: str, schema: pa.Schema) -> str:
     """Whether a value is missing: null or NaN."""
-    if column not in schema.names:
+    if (field := _field(column, schema)) is None:
         return "true"
-    nan = f" OR isnan({quoted(column)})" if pa.types.is_floating(schema.field(column).type) else ""
-    return f"{quoted(column)} IS NULL{nan}"
+    nan = f" OR isnan({quoted(field.name)})" if pa.types.is_floating(field.type) else ""
+    return f"{quoted(field.name)} IS NULL{nan}"
 
 
 def raw_sql(column: str, schema: pa.Schema) -> str:
     """A column of lists of numbers as it is."""
-    return quoted(column) if column in schema.names else "NULL::DOUBLE[]"
+    return "NULL::DOUBLE[]" if (field := _field(column, schema)) is None else quoted(field.name)
+
+
+def _field(column: str, schema: pa.Schema) -> pa.Field | None:
+    """A column of a log, whichever case it is written in: for the log, it is one."""
+    if (place := schema.get_field_index(column)) >= 0:
+        return schema.field(place)
+    same = (field for field in schema if field.name.casefold() == column.casefold())
+    return next(same, None)

@@ -71,7 +71,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     page_endpoint(
         "/api/compare", compare.page, "Two windows, slices, versions or streams side by side",
         wanted("a", "START/END, carrier=AA, version:NAME or stream:NAME."), wanted("b", "Likewise."),
-        wanted("target", "The task."), *WINDOW, *WHERE, listed=True,
+        wanted("target", "The task; left out, the first that declares what is compared."), *WINDOW, *WHERE, listed=True,
     ),
     page_endpoint(
         "/api/trace", trace.page, "The path of one record", wanted("key", "Its key."), listed=True, remembered=False,

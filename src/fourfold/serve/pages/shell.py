@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from fourfold.serve.routes import Call, Endpoint
@@ -37,6 +40,14 @@ async def shell(call: Call) -> Response:
     """The document; the page that its address names is drawn in the browser."""
     call.service.expect_questions()
     return HTMLResponse(_SHELL)
+
+
+def nowhere(request: Request) -> Response | None:
+    """The document, which says that there is no such page, to a browser; None to programs, and under ``/api``."""
+    is_api = request.url.path == "/api" or request.url.path.startswith("/api/")
+    if request.method not in ("GET", "HEAD") or is_api or "text/html" not in request.headers.get("accept", ""):
+        return None
+    return HTMLResponse(_SHELL, HTTPStatus.NOT_FOUND)
 
 
 ENDPOINTS = tuple(Endpoint("GET", path, shell, None) for path in PATHS)

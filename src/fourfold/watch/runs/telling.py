@@ -32,6 +32,7 @@ def about(
     component, moments = runs[-1].component, [moment(run) for run in runs]
     first = min(runs, key=moment)
     began = moment(first)
+    low = min(began, moment(before)) if before is not None else began
     return Finding(
         series=":".join(filter(None, ("run", component, kind, series))),
         kind=kind,
@@ -40,8 +41,8 @@ def about(
         severity=severity,
         where=Where(component=component),
         began=began,
-        began_low=min(began, moment(before)) if before is not None else began,
-        began_high=max(began, first.started),  # the run of a day is made after it
+        began_low=low,
+        began_high=max(began, min(first.started, 2 * began - low)),  # the run of a day may be made much later than it
         seen=max(moments),
         value=value,
         expected=expected,
