@@ -612,6 +612,8 @@ def test_a_column_that_is_gone_or_new_is_the_first_difference(renamed: Reader) -
     sides_ = {"a": f"{day_of(RENAMED)}/{day_of(20)}", "b": f"{day_of(0)}/{day_of(RENAMED)}"}
     rows = compare_view.page(renamed, Asked(more=sides_), 0.0).data["rows"]
     assert {(row["column"], row["presence"]) for row in rows[: len(told)]} == {("speed", "gone"), ("velocity", "new")}
+    streams = Asked(more={"a": "stream:clean.raw", "b": "stream:clean.output"})
+    assert not any(row["presence"] for row in compare_view.page(renamed, streams, 0.0).data["rows"])
 
 
 def test_a_column_that_is_gone_or_new_says_since_when(renamed: Reader) -> None:

@@ -118,7 +118,7 @@ def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[D
     """All differences, the largest that is sure first."""
     here = together(reader, streams, chosen.inside, chosen.where)
     halves = [together(reader, streams, half, chosen.where) for half in chosen.baseline]
-    found = ranked_columns(reader, here, halves)
+    found = [*presences(here, halves), *ranked_columns(reader, here, halves)]
     if not chosen.where:
         found += _slices(reader, streams, chosen)
     found += _runs(reader, chosen)
@@ -142,11 +142,8 @@ def ranked(found: Iterable[Difference]) -> list[Difference]:
 
 
 def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) -> list[Difference]:
-    """The columns that both sets of records have, the second in parts; one counted in two ways as a number.
-
-    Before them those that other shares of the records have: a frame's column may vanish, or appear.
-    """
-    found = _presences(here, parts)
+    """The columns that both sets of records have, the second in parts; one counted in two ways as a number."""
+    found = []
     numeric = {(stream, column) for stream, column, kind in here if kind == "numeric"}
     owners = tuple(Owner.of_stream(stream) for stream in sorted({stream for stream, _, _ in here}))
     plans = reader.recall(catalogue.plans, owners)
@@ -171,31 +168,31 @@ def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) ->
     return found
 
 
-def _presences(here: Together, parts: Sequence[Together]) -> list[Difference]:
+def presences(here: Together, parts: Sequence[Together]) -> list[Difference]:
+    """The columns that other shares of the records have, the second in parts: a frame's may vanish, or appear."""
     inside, several = _with_column(here), [_with_column(part) for part in parts]
     found = []
     for place in dict.fromkeys(place for side in (inside, *several) for place in side):
         stream, column = place
         rows, *others = (_rows(side, stream) for side in (here, *parts))
-        if not column or not rows or not sum(others):
+        m = sum(others)
+        if not column or not rows or not m:
             continue
-        a, *shares = (
-            {"there": float(side.get(place, 0)), "not there": float(n - side.get(place, 0))}
-            for side, n in zip((inside, *several), (rows, *others), strict=True)
+        n, *with_it = (side.get(place, 0) for side in (inside, *several))
+        share, usual_share = n / rows, sum(with_it) / m
+        if share == usual_share:
+            continue
+        a, b, *halves = (
+            {"there": float(k), "not there": float(of - k)}
+            for k, of in zip((n, sum(with_it), *with_it), (rows, m, *others), strict=True)
         )
-        b = {name: sum(share[name] for share in shares) for name in a}
         effect, groups = of_names(a, b)
-        if sorted((a["there"] / rows, b["there"] / sum(others))) == [0, 1]:
+        if {share, usual_share} == {0.0, 1.0}:
             effect = Effect(1.0, 1.0, 1.0)  # no matter of chance
         if effect.low > 0:
-            usual = of_names(*shares)[0].value if len(shares) == 2 and all(others) else 0.0
-            is_gone = a["there"] / rows < b["there"] / sum(others)
-            found.append(
-                Difference(
-                    "column", stream, column, effect, groups, rows, sum(others), usual=usual,
-                    presence="gone" if is_gone else "new",
-                )
-            )  # fmt: skip
+            usual = of_names(*halves)[0].value if len(halves) == 2 and all(others) else 0.0
+            presence = "gone" if share < usual_share else "new"
+            found.append(Difference("column", stream, column, effect, groups, rows, m, usual=usual, presence=presence))
     return found
 
 
