@@ -345,6 +345,26 @@ def test_the_box_ranks_what_is_different_inside_first(client: TestClient) -> Non
     assert "missing" not in age["inside"]["words"] and age["low"] < first["low"]
 
 
+@pytest.mark.parametrize(
+    ("query", "n", "reason"),
+    [
+        ({"start": "2023-12-15", "end": "2023-12-20"}, (5 * EACH, 28 * EACH), ""),
+        ({"start": "2030-01-01", "end": "2030-01-08"}, (0, 0), "the newest are of before 2023-12-24T"),
+        ({"start": "2023-11-15", "end": "2023-11-16", "against": "2023-01-01/2023-02-01"}, (EACH, 0),
+         "no such records from 2023-01-01T00:00:00Z to 2023-02-01T00:00:00Z"),
+        ({"start": "2023-12-15", "end": "2023-12-20", "only": "country=XX"}, (0, 0), "no such records inside"),
+        ({"start": "2023-12-15", "end": "2023-12-20", "only": "age=3"}, (0, 0), "not counted by age"),
+    ],
+)  # fmt: skip
+def test_where_there_is_nothing_to_compare_the_reason_is_told(
+    client: TestClient, query: dict[str, str], n: tuple[int, int], reason: str
+) -> None:
+    data = get(client, "box", target="buys", **query)["data"]
+    assert (data["n"]["inside"], data["n"]["baseline"]) == n
+    assert reason in data["reason"]
+    assert bool(data["reason"]) == (0 in n)
+
+
 def test_two_slices_windows_and_streams_can_be_compared(client: TestClient) -> None:
     page = get(client, "compare", a="country=DE", b="country=FR", start="2023-12-15")["data"]
     accuracy = next(m for m in page["metrics"] if m["metric"] == "recall")

@@ -9,17 +9,34 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fourfold as ff
-from fourfold.errors import InputError
-from fourfold.model import DAY, Owner, Run, RunStatus, Value, Window
+from fourfold.errors import InputError, UnknownNameError
+from fourfold.model import (
+    DAY,
+    HOUR,
+    Finding,
+    Group,
+    Incident,
+    IncidentState,
+    Owner,
+    Run,
+    RunStatus,
+    Severity,
+    Value,
+    Where,
+    Window,
+)
 from fourfold.query.filtered import Filter, chosen
 from fourfold.query.metric import metric
 from fourfold.query.reader import Reader
+from fourfold.query.result import Result
 from fourfold.query.together import Stretch, together
+from fourfold.reports import box
 from fourfold.reports.box import Difference, differences, sides
 from fourfold.reports.columns import overview, summaries
 from fourfold.reports.losses import losses
@@ -27,7 +44,11 @@ from fourfold.reports.shapes import Effect, apart, effect, of_names
 from fourfold.serve.remembered import Answer, Remembered
 from fourfold.state import runs
 from fourfold.store import Store
+from fourfold.views import box as box_view
 from fourfold.views import column as column_view
+from fourfold.views import compare as compare_view
+from fourfold.views import incident as incident_view
+from fourfold.views import run as run_view
 from fourfold.views import stream as stream_view
 from fourfold.views import task as task_view
 from fourfold.views.asking import Asked
@@ -35,6 +56,8 @@ from fourfold.views.compare import difference
 from fourfold.views.differing import gathered, row
 from fourfold.views.forms import changes
 from fourfold.watch.lineage import Lineage
+from fourfold.watch.rows import iso
+from tests.support import Sender
 
 START = 1_700_006_400
 
@@ -182,6 +205,9 @@ def test_a_baseline_leaves_out_what_is_inside() -> None:
     assert hours.inside.level == 3_600 and hours.baseline[0].without == Window(10 * DAY, 11 * DAY)
     with pytest.raises(InputError, match="nothing is left"):
         sides(Window(0, 20 * DAY), Window(DAY, 2 * DAY))
+    before = sides(Window(10 * DAY + 3_600, 10 * DAY + 7_200), Window(0, 10 * DAY + 3_600), kept=8 * DAY)
+    assert before.compared_with == Window(0, 10 * DAY)
+    assert {half.level for half in before.baseline} == {DAY}
 
 
 @pytest.mark.parametrize(("p", "q"), [((0.5, 0.5), (0.5, 0.5)), ((0.2, 0.8), (0.4, 0.6)), ((1.0, 0.0), (0.0, 1.0))])
@@ -280,6 +306,24 @@ def test_the_loss_of_slices_adds_up_to_the_whole(reader: Reader) -> None:
     found = losses(metric(reader, "buys", "accuracy", by="group"), "accuracy")
     assert sum(one.loss or 0.0 for one in found) == pytest.approx(1) and sum(one.share or 0.0 for one in found) == 1
     assert all(one.loss is None for one in losses(metric(reader, "buys", "roc_auc", by="group"), "roc_auc"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_value"),
+    [
+        ("bias", [30.0, -10.0, -0.5, 0.0, None]),
+        ("residual_quantile(0.9)", [-10.0, 3.0, None]),
+        ("false_positives", [9.0, 2.0, 0.0]),
+        ("orphan_labels", [5.0, 1.0]),
+        ("recall", [0.2, 0.7]),
+        ("median_absolute_error", [3.0, 1.0]),
+    ],
+)
+def test_the_worst_slice_is_first_whatever_is_good_in_its_metric(asked: str, by_value: list[float | None]) -> None:
+    values = [Value.no_data("none") if value is None else Value(value, n=5) for value in reversed(by_value)]
+    slices = [{"g": str(i)} for i in range(len(values))]
+    found = losses(Result(asked, ["g"], [Window(0, DAY)] * len(values), slices, values), asked)
+    assert [one.value.value for one in found] == by_value
 
 
 def test_a_difference_is_sure_only_where_the_intervals_say_so() -> None:
@@ -385,3 +429,204 @@ def test_a_parameter_that_says_which_day_a_run_is_about_is_no_change() -> None:
     assert changes(*runs) == ["params: depth"]
     other = dataclasses.replace(runs[1], at=runs[0].at)  # about the same day, which it names otherwise
     assert changes(runs[0], other) == ["params: day", "params: depth"]
+
+
+def many_runs(store: Store, n: int, changed: int) -> Reader:
+    """Runs of a component, ten minutes apart: ten of the first failed, and from one on they have another parameter."""
+    with store.reader.database.write() as connection:
+        for i in range(n):
+            status = RunStatus.FAILED if 100 <= i < 110 else RunStatus.SUCCEEDED
+            started = float(START + 600 * i)
+            params = {"depth": 6 if i < changed else 9}
+            runs.save(connection, store.project, Run(f"r{i}", "score", status, started, started + 5, params=params))
+    return store.caught_up()
+
+
+def test_runs_are_listed_by_status_however_old_they_are(store: Store) -> None:
+    reader = many_runs(store, 1_300, 1_250)
+
+    def listed(limit: int = 100, offset: int = 0, **more: str) -> tuple[int, list[str]]:
+        data = run_view.page(reader, Asked(limit=limit, offset=offset, more=more), 0.0).data
+        return data["total"], [row["id"] for row in data["rows"]]
+
+    assert listed(component="score", status="failed") == (10, [f"r{i}" for i in range(109, 99, -1)])
+    assert listed(status="failed", limit=2, offset=9) == (10, ["r100"])
+    assert listed(run="r3") == listed(run="r3", component="score", status="succeeded") == (1, ["r3"])
+    assert listed(limit=3, offset=1_298) == (1_300, ["r1", "r0"])
+    assert listed(run="r3", status="failed") == (0, [])
+    with pytest.raises(UnknownNameError, match="r1299"):
+        listed(run="r1299x")
+    one, failed = (
+        run_view.page(reader, Asked(more=more), 0.0).data["rows"][0] for more in ({"run": "r1250"}, {"run": "r100"})
+    )
+    assert (one["changed"], failed["changed"]) == (["params: depth"], [])
+
+
+def test_runs_of_older_stretches_are_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = many_runs(store, 2_600, 300)
+    then = START + 600 * 300 // HOUR * HOUR
+
+    def told() -> list[tuple[str, int, int, str]]:
+        found = differences(reader, sides(Window(then, then + DAY), Window(then - DAY, then)), [])
+        return [(d.name, d.inside, d.baseline, d.words[0]) for d in found if d.name == "params: depth"]
+
+    assert told() == [("params: depth", 144, 144, "9 100.0 %")]
+    monkeypatch.setattr(box, "_RUNS", 50)
+    assert told() == [("params: depth", 50, 100, "9 100.0 %; of the newest 50 runs")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "more", "shown"),
+    [
+        ("out_of_range", "x", {"high": 100.0}, "k7"),
+        ("negative_values", "x", {"low": 0.0}, "k8"),
+        ("nulls", "x", {}, "k9"),
+        ("missing_rate", "x", {"value": 0.3, "expected": 0.0}, "k9"),
+        ("missing_rate", "x", {"value": 0.0, "expected": 0.3}, "k0"),
+        ("drift", "x", {"low": 0.2, "high": 0.4}, "k0"),
+        ("out_of_range", "x", {"high": 1e9}, "k0"),  # it was, and is no longer there
+        ("out_of_range", "region", {"high": 1.0}, "k0"),
+    ],
+)
+def test_the_example_of_an_incident_shows_what_is_wrong(
+    store: Store, kind: str, column: str, more: dict[str, float], shown: str
+) -> None:
+    values = [*range(1, 7), 24.0, 2_000.0, -3.0, None, 3_000.0, -4.0, None]
+    rows: list[dict[str, object]] = [
+        {"key": f"k{i}", "time": START + 60 * i, "log_time": START, "x": x, "region": "south" if i > 9 else "north"}
+        for i, x in enumerate(values)
+    ]
+    Sender(store).records("p", rows)
+    reader = store.caught_up()
+
+    def example(where: Where) -> str | None:
+        found = Finding("s", kind, "", Group.STATELESS_SINGLE, Severity.PAGE, where, *[float(START)] * 4, **more)  # type: ignore[arg-type]
+        incident = Incident(
+            id="1", state=IncidentState.OPEN, severity=Severity.PAGE, title="", kind=kind, group=found.group,
+            began=float(START), began_low=START, began_high=START, opened=START, where=where, findings=(found,),
+        )  # fmt: skip
+        return incident_view._first_key(reader, "p", incident)
+
+    assert example(Where(stream="p", column=column)) == shown
+    south = {"k7": "k10", "k8": "k11", "k9": "k12", "k0": "k10"}
+    assert example(Where(stream="p", column=column, slice='{"region": "south", "fold": "a"}')) == south[shown]
+
+
+def test_the_time_line_has_the_runs_about_the_onset_however_many_came_later(store: Store) -> None:
+    reader = many_runs(store, 1_000, 300)
+    began = float(START + 600 * 300)
+    incident = Incident(
+        id="1", state=IncidentState.OPEN, severity=Severity.TICKET, title="", kind="drift", group=Group.STATEFUL_SINGLE,
+        began=began, began_low=began, began_high=began, opened=began, where=Where("score"),
+    )  # fmt: skip
+    told = [(at, what) for at, what, _, _ in incident_view._changes(reader, incident)]
+    assert told == [(began, "score: params: depth"), (START + 60_000.0, "score: failed: no error message was reported")]
+
+
+def test_a_baseline_is_whole_although_its_hours_are_no_more_kept(store: Store) -> None:
+    sender = Sender(store)
+    days, each = 100, 12
+    times = [START + day * DAY + 7_000 * i for day in range(days) for i in range(each)]
+    rows = [{"key": f"{i}", "time": at, "log_time": at, "x": float(i % 5)} for i, at in enumerate(times)]
+    first = START // DAY * DAY
+    sender.records("p", rows)
+    reader = store.caught_up()
+
+    def boxed(start: int, end: int, against: str = "") -> tuple[dict[str, str], int, int]:
+        asked = Asked(start=iso(start), end=iso(end), against=against, more={"target": "p"})
+        data = box_view.page(reader, asked, 0.0).data
+        (row,) = (row for row in data["rows"] if row["column"] == "x")
+        assert data["window"]["inside"] == {"start": iso(start), "end": iso(end)}
+        return data["window"]["baseline"], row["inside"]["n"], row["baseline"]["n"]
+
+    start = first + 50 * DAY + 5 * HOUR
+    window, inside, n = boxed(start, start + 7 * HOUR)
+    assert window == {"start": iso(first + 22 * DAY), "end": iso(first + 50 * DAY)}
+    inside_and_before = [(start, start + 7 * HOUR), (first + 22 * DAY, first + 50 * DAY)]
+    assert (inside, n) == tuple(sum(a <= at < b for at in times) for a, b in inside_and_before)
+    (a, b) = (first + 10 * DAY + 4 * HOUR, first + 14 * DAY + 4 * HOUR)
+    window, _, n = boxed(start, start + 7 * HOUR, f"{iso(a)}/{iso(b)}")
+    assert window == {"start": iso(first + 10 * DAY), "end": iso(first + 15 * DAY)}
+    assert n == sum(first + 10 * DAY <= at < first + 15 * DAY for at in times)
+
+    def seen(against: str) -> tuple[int, int]:
+        more = {"stream": "p", "column": "x"}
+        asked = Asked(start=iso(start), end=iso(start + 7 * HOUR), more=more, against=against)
+        data = column_view.page(reader, asked, 0.0).data
+        mean = next(row for row in data["values"] if row["metric"] == "mean")
+        return mean["now"]["n"], mean["then"]["n"]
+
+    assert seen(f"{iso(a)}/{iso(b)}") == (inside, n)
+    assert seen("") == (inside, sum(at < first + 50 * DAY for at in times))
+
+
+RENAMED = 15  # the day from which on a frame's column has another name
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """What a component passes on: daily frames, whose column "speed" is called "velocity" from a day on."""
+    folder = tmp_path_factory.mktemp("renamed") / "store"
+    session = ff.init(str(folder), "shop")
+    rng = np.random.default_rng(5)
+
+    @ff.component(time="at")
+    def clean(raw: pd.DataFrame) -> pd.DataFrame:
+        return raw.assign(z=1.0)
+
+    for day in range(20):
+        at = pd.to_datetime(START // DAY * DAY + day * DAY + 800 * np.arange(100), unit="s", utc=True)
+        frame = pd.DataFrame({"at": at, "score": rng.random(100), "speed": rng.normal(50, 5, 100)})
+        clean(frame.rename(columns={"speed": "velocity"}) if day >= RENAMED else frame)
+    ff.flush()
+    ff.check()
+    session.close()
+    store = Store(str(folder), "shop")
+    yield store.caught_up()
+    store.close()
+
+
+def day_of(day: int) -> str:
+    return iso(START // DAY * DAY + day * DAY)
+
+
+def test_a_column_that_is_gone_or_new_is_the_first_difference(renamed: Reader) -> None:
+    asked = Asked(start=day_of(RENAMED), end=day_of(RENAMED + 5), more={"target": "clean.raw"})
+    rows = box_view.page(renamed, asked, 0.0).data["rows"]
+    told = [row for row in rows if row["presence"]]
+    assert told == rows[: len(told)]
+    places = {
+        (stream, row["column"], row["presence"])
+        for row in told
+        for stream in (row["stream"], *(other["stream"] for other in row["also"]))
+    }
+    assert places == {
+        (stream, *what) for stream in ("clean.raw", "clean.output") for what in (("speed", "gone"), ("velocity", "new"))
+    }
+    assert (rows[0]["inside"]["words"], rows[0]["baseline"]["words"]) == ("not there 100.0 %", "there 100.0 %")
+    assert {row["effect"] for row in told} == {1.0}
+    partly = Asked(start=day_of(RENAMED - 2), end=day_of(RENAMED + 2), more={"target": "clean.raw"})
+    first = box_view.page(renamed, partly, 0.0).data["rows"][0]
+    assert (first["column"], first["presence"], first["inside"]["n"]) == ("speed", "gone", 400)
+    assert first["inside"]["words"] == "not there 50.0 %, there 50.0 %"
+    sides_ = {"a": f"{day_of(RENAMED)}/{day_of(20)}", "b": f"{day_of(0)}/{day_of(RENAMED)}"}
+    rows = compare_view.page(renamed, Asked(more=sides_), 0.0).data["rows"]
+    assert {(row["column"], row["presence"]) for row in rows[: len(told)]} == {("speed", "gone"), ("velocity", "new")}
+    streams = Asked(more={"a": "stream:clean.raw", "b": "stream:clean.output"})
+    assert not any(row["presence"] for row in compare_view.page(renamed, streams, 0.0).data["rows"])
+
+
+def test_a_column_that_is_gone_or_new_says_since_when(renamed: Reader) -> None:
+    def said(column: str) -> dict[str, str | None]:
+        found: dict[str, str | None] = column_view.page(
+            renamed, Asked(more={"stream": "clean.raw", "column": column}), 0.0
+        ).data["always"]
+        return found
+
+    assert said("speed") == {
+        "broken_since": iso(START // DAY * DAY + RENAMED * DAY - HOUR), "words": said("speed")["words"]
+    }  # fmt: skip
+    assert "gone: no record has it since 2023-11-29T23:00:00Z" in str(said("speed")["words"])
+    assert said("velocity")["broken_since"] is None
+    assert f"the first records that have it are of {day_of(RENAMED)}" in str(said("velocity")["words"])
+    assert said("score")["words"] == "nothing was found to be wrong with it"

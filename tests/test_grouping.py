@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourfold.model import DAY, Finding, Group, Incident, IncidentState, Severity, StreamColumn, Task, Where
+from fourfold.watch import lifecycle
 from fourfold.watch.grouping import Book
 from fourfold.watch.lineage import Lineage
 
@@ -132,6 +133,22 @@ def test_what_is_over_resolves_after_two_buckets_and_flaps_into_the_same_inciden
     (incident,) = found.incidents
     assert (incident.state, incident.reopened) == (IncidentState.OPEN, 1)
     assert incident.began == at(10), "it began when it first did"
+
+
+def test_what_is_known_goes_back_to_its_own_incident_and_not_into_another_open_one() -> None:
+    found = book()
+    firing = [finding("ingest", 10), finding("join", 10)]
+    found.advance(firing, at(12), at(12))
+    later = finding("ingest", 20, "null_rate", group=Group.STATEFUL_CROSS)
+    firing = [dataclasses.replace(one, seen=at(14)) for one in firing]
+    found.advance(firing, at(14), at(14))
+    found.advance([*firing, later], at(22), at(22))
+    first, second = found.incidents
+    found.decided(lifecycle.advance(first, lifecycle.Event.RESOLVE, at(22)))
+    found.advance([*firing, later], at(22), at(22))
+    again, other = found.incidents
+    assert other == second
+    assert (again.state, again.findings, again.reopened) == (IncidentState.OPEN, first.findings, 1)
 
 
 def test_a_lasting_change_ends_as_a_level_shift() -> None:

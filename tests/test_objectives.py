@@ -378,7 +378,10 @@ def test_an_onset_lies_within_the_buckets_whatever_they_hold(tallies: list[Tally
         (Standing(Tally(80, 20), 0.9, True, True, elapsed=0.1), ObjectiveStatus.AT_RISK),
         (Standing(Tally(800, 200), 0.9, True, True, elapsed=0.6), ObjectiveStatus.MISSED),
         (Standing(Tally(999, 1), 0.9, True, True, elapsed=0.6), ObjectiveStatus.MET),
-        (Standing(Tally(25, 5, 4), 0.9, False, True, awaited=0), ObjectiveStatus.MISSED),
+        (Standing(Tally(40, 60), 0.9, True, False, awaited=100), ObjectiveStatus.MISSED),  # at best 0.7
+        (Standing(Tally(40, 60), 0.9, True, False, awaited=math.inf), ObjectiveStatus.AT_RISK),
+        (Standing(Tally(25, 5, 1), 0.9, False, True), ObjectiveStatus.MISSED),
+        (Standing(Tally(25, 5, 4), 0.9, False, True), ObjectiveStatus.TOO_EARLY),  # four of the five may be by chance
         (Standing(Tally(28, 2, 1), 0.9, False, True), ObjectiveStatus.MET),
     ],
 )
@@ -495,6 +498,19 @@ def test_labels_that_are_still_to_come_are_no_finding(flights: Flights) -> None:
     flights.send()
     assert findings(flights.store.caught_up(), START + 400 * DAY) == []
     assert flights.view().settled_until <= START + (DAYS + 1) * DAY
+
+
+def test_what_is_lost_whatever_the_labels_say_that_are_still_to_come_is_missed(flights: Flights) -> None:
+    flights.aim("o", "accuracy(late) >= 0.9", window="7d")
+    flights.aim("covered", "coverage(late) >= 0.9", window="7d")
+    for hour in range(DAYS * 24):
+        flights.hour(hour, 2, 8, delay=DAY if hour < (DAYS - 1) * 24 else None)
+    flights.send()
+    lost = {view.name: view for view in flights.views()}
+    assert lost["o"].value.coverage is not None
+    assert lost["o"].value.coverage < 0.9
+    assert lost["o"].status is ObjectiveStatus.MISSED  # 6 of 7 days are known, and a fifth of them is right
+    assert lost["covered"].status is not ObjectiveStatus.MISSED  # it may still become what it should
 
 
 @pytest.mark.parametrize("hours", [30 * 24 + 5, 20 * 24, 3 * 24 + 1, 24, 7])
@@ -642,6 +658,7 @@ def test_a_day_with_few_records_is_bad_within_noise_and_no_finding(store: Store)
         flights.sender.records("predict", rows)
     view = flights.view()
     assert (view.good, view.total) == (29, 30)
+    assert view.status is ObjectiveStatus.TOO_EARLY
     assert findings(flights.store.reader, START + 400 * DAY) == []
 
 

@@ -198,6 +198,27 @@ def test_a_frame_of_the_day_is_judged_the_next_morning(session: Session) -> None
     assert found[0].began == START + 32 * DAY
 
 
+@pytest.mark.parametrize("daily", [True, False])
+def test_a_column_that_is_gone_from_what_a_component_passes_on_is_found(session: Session, daily: bool) -> None:
+    @ff.component("load", time="time")
+    def load(number: int) -> pd.DataFrame:
+        frame = day(number)
+        return frame.rename(columns={"age": "years", "city": "town"}) if number >= 30 else frame
+
+    found = []
+    for number in range(34):
+        load(number)
+        ff.flush()
+        if daily and number > 20:
+            found += checked(session, number + 1)
+            assert not found or number >= 30
+    told = [f for each in found or checked(session, 34) for f in each.findings]
+    assert {f.where.column for f in told} == {"age", "city"}
+    assert {f.kind for f in told} == {"missing_rate"}
+    assert {f.began for f in told} == {START + 30 * DAY}
+    assert all("100.0 % are null, NaN or not there instead of" in f.what for f in told)
+
+
 def with_new_column(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(height=np.random.default_rng(len(frame)).normal(170, 10, len(frame)))
 

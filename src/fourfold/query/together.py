@@ -18,6 +18,7 @@ from fourfold.query.reader import Reader
 from fourfold.state import bulk, catalogue, series
 from fourfold.state.bulk import StoredCounts
 from fourfold.state.packing import unpack_all, unpack_labels
+from fourfold.state.series import FIRST, LAST
 
 Name = tuple[str, str, str]  # stream, column, kind
 _NOTHING = np.zeros(0, np.int64)
@@ -33,11 +34,28 @@ class Stretch:
     level: int
     without: Window | None = None
 
+    @property
+    def window(self) -> Window:
+        """From when to when it is."""
+        return Window(self.start, self.end)
+
     @staticmethod
-    def of(window: Window) -> Stretch:
-        """A window, in days if it is whole days, else in hours."""
-        whole = window.start % DAY == 0 and window.end % DAY == 0
-        return Stretch(window.start, window.end, DAY if whole else HOUR)
+    def of(window: Window, kept: int = FIRST) -> Stretch:
+        """A window, in days if it is whole days or begins before the first ``kept`` hour, else in hours."""
+        unit = DAY if window.start < kept or (window.start % DAY == 0 and window.end % DAY == 0) else HOUR
+        return Stretch(window.start // unit * unit, -(-window.end // unit) * unit, unit)
+
+    def beside(self, window: Window) -> Stretch | None:
+        """What is left of it without the buckets that a window touches; None if nothing is."""
+        out = Window(window.start // self.level * self.level, -(-window.end // self.level) * self.level)
+        if out.end <= self.start or self.end <= out.start:
+            return self
+        if self.start < out.start and out.end < self.end:
+            return dataclasses.replace(self, without=out)
+        if out.start <= self.start and self.end <= out.end:
+            return None
+        start, end = (out.end, self.end) if out.start <= self.start else (self.start, out.start)
+        return dataclasses.replace(self, start=start, end=end)
 
     def holds(self, buckets: Ints) -> Ints:
         """The places of the buckets that belong to it."""
@@ -45,6 +63,16 @@ class Stretch:
             return np.arange(len(buckets))
         touched = (buckets < self.without.end) & (buckets + self.level > self.without.start)
         return np.flatnonzero(~touched)
+
+
+def kept_hours(reader: Reader, streams: Collection[str]) -> int:
+    """From when on some streams have counts by the hour as far as they have any: those before are by the day alone."""
+    days, hours = (reader.recall(bulk.spans, level) for level in (DAY, HOUR))
+    found = [FIRST]
+    for owner in {Owner.of_stream(name) for name in streams} & days.keys():
+        first = hours[owner][0] if owner in hours else LAST
+        found += [first] if first // DAY * DAY > days[owner][0] else []
+    return max(found)
 
 
 def together(

@@ -18,16 +18,17 @@ import numpy as np
 from fourfold.counts import Counts
 from fourfold.errors import InputError
 from fourfold.metrics import quality
-from fourfold.model import DAY, HOUR, Owner, Run, RunStatus, Window, percent
+from fourfold.model import HOUR, Owner, Run, RunStatus, Window, percent
 from fourfold.query.counts import pooled
 from fourfold.query.filtered import ALL_RECORDS, Filter
 from fourfold.query.reader import Reader
 from fourfold.query.together import Stretch, slices_of, together
 from fourfold.reports.shapes import Effect, Groups, apart, between, drawn, names, of_names
 from fourfold.state import catalogue, runs
+from fourfold.state.series import FIRST
 
 Together = Mapping[tuple[str, str, str], Counts]  # by stream, column and kind
-_RUNS = 2_000  # of a component that are looked at
+_RUNS = 10_000  # of a component that are looked at, in each stretch
 _VALUES = 60  # values of a parameter
 _FEW = 5  # runs of the baseline, below which nobody can tell what is usual
 _OWN = 0.9  # of the runs have a value of their own: it names them, as an identifier does
@@ -40,7 +41,8 @@ class Difference:
     ``kind`` is "column", "slice", "version", "parameter" or "records"; ``where`` the stream, or the component;
     ``name`` the column, dimension or parameter; ``value`` the slice's value that differs most, if it is one's.
     ``usual`` is by how much the halves of the baseline differ; ``inside`` and ``baseline`` are the numbers of records
-    (or runs), ``counts`` those of a column, and ``drawn`` others in groups.
+    (or runs), ``counts`` those of a column, and ``drawn`` others in groups. ``presence`` is of whether records have the
+    column at all: it is "gone" or "new", wholly or from some of them.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Difference:
     value: str | None = None
     usual: float = 0.0
     counts: tuple[Counts, Counts] | None = None
+    presence: str = ""
 
     @property
     def sure(self) -> float:
@@ -78,6 +81,8 @@ class Difference:
         inside, baseline = (
             dict(zip(shown.labels, side.tolist(), strict=True)) for side in (shown.inside, shown.baseline)
         )
+        if self.kind == "parameter":
+            return _heavy(inside) + _cut(self.inside), _heavy(baseline) + _cut(self.baseline)
         return _heavy(inside), _heavy(baseline)
 
 
@@ -89,38 +94,46 @@ class Sides:
     baseline: tuple[Stretch, ...]
     where: Filter = ALL_RECORDS
 
+    @property
+    def compared_with(self) -> Window:
+        """From when to when the baseline is counted."""
+        return Window(self.baseline[0].start, self.baseline[-1].end)
 
-def sides(inside: Window, baseline: Window, where: Filter = ALL_RECORDS) -> Sides:
-    """Two stretches of time; the baseline leaves out what is inside.
+
+def sides(inside: Window, baseline: Window, where: Filter = ALL_RECORDS, kept: int = FIRST) -> Sides:
+    """Two stretches of time; the baseline leaves out what is inside, and is in days if its hours are no more kept.
 
     Raises:
         InputError: nothing is left of the baseline.
     """
-    first, other = Stretch.of(inside), Stretch.of(baseline)
-    touches = baseline.start < inside.end and inside.start < baseline.end
-    other = dataclasses.replace(other, without=inside if touches else None)
-    if touches and baseline.start >= inside.start and baseline.end <= inside.end:
+    other = Stretch.of(baseline, kept).beside(inside) or Stretch(baseline.start, baseline.end, HOUR).beside(inside)
+    if other is None:
         raise InputError("nothing is left to compare with: the baseline lies inside; give another with against=")
-    if first.level == HOUR and other.level == DAY and touches:  # the day that holds it has other hours, too
-        day = Window(inside.start // DAY * DAY, -(-inside.end // DAY) * DAY)
-        if day.start > baseline.start or day.end < baseline.end:
-            other = dataclasses.replace(other, without=day)
-        else:
-            other = dataclasses.replace(other, level=HOUR)
     middle = (other.start + other.end) // 2 // other.level * other.level
     halves = (dataclasses.replace(other, end=middle), dataclasses.replace(other, start=middle))
-    return Sides(first, tuple(half for half in halves if half.start < half.end), where)
+    return Sides(Stretch.of(inside), tuple(half for half in halves if half.start < half.end), where)
 
 
 def differences(reader: Reader, chosen: Sides, streams: Sequence[str]) -> list[Difference]:
     """All differences, the largest that is sure first."""
     here = together(reader, streams, chosen.inside, chosen.where)
     halves = [together(reader, streams, half, chosen.where) for half in chosen.baseline]
-    found = ranked_columns(reader, here, halves)
+    found = [*presences(here, halves), *ranked_columns(reader, here, halves)]
     if not chosen.where:
         found += _slices(reader, streams, chosen)
     found += _runs(reader, chosen)
     return ranked(found)
+
+
+def records(reader: Reader, chosen: Sides, stream: str) -> tuple[int, int]:
+    """How many records of a stream are inside, and how many they are compared with."""
+    name = (stream, "", "stream")
+    inside, baseline = (
+        [together(reader, [stream], part, chosen.where, [""]) for part in side]
+        for side in ([chosen.inside], chosen.baseline)
+    )
+    n, m = (sum(part[name].tally("rows") for part in side if name in part) for side in (inside, baseline))
+    return n, m
 
 
 def ranked(found: Iterable[Difference]) -> list[Difference]:
@@ -153,6 +166,46 @@ def ranked_columns(reader: Reader, here: Together, parts: Sequence[Together]) ->
             )
         )  # fmt: skip
     return found
+
+
+def presences(here: Together, parts: Sequence[Together]) -> list[Difference]:
+    """The columns that other shares of the records have, the second in parts: a frame's may vanish, or appear."""
+    inside, several = _with_column(here), [_with_column(part) for part in parts]
+    found = []
+    for place in dict.fromkeys(place for side in (inside, *several) for place in side):
+        stream, column = place
+        rows, *others = (_rows(side, stream) for side in (here, *parts))
+        m = sum(others)
+        if not column or not rows or not m:
+            continue
+        n, *with_it = (side.get(place, 0) for side in (inside, *several))
+        share, usual_share = n / rows, sum(with_it) / m
+        if share == usual_share:
+            continue
+        a, b, *halves = (
+            {"there": float(k), "not there": float(of - k)}
+            for k, of in zip((n, sum(with_it), *with_it), (rows, m, *others), strict=True)
+        )
+        effect, groups = of_names(a, b)
+        if {share, usual_share} == {0.0, 1.0}:
+            effect = Effect(1.0, 1.0, 1.0)  # no matter of chance
+        if effect.low > 0:
+            usual = of_names(*halves)[0].value if len(halves) == 2 and all(others) else 0.0
+            presence = "gone" if share < usual_share else "new"
+            found.append(Difference("column", stream, column, effect, groups, rows, m, usual=usual, presence=presence))
+    return found
+
+
+def _with_column(side: Together) -> dict[tuple[str, str], int]:
+    """How many records of a stream have each column, however it is counted."""
+    found: dict[tuple[str, str], int] = {}
+    for (stream, column, _), counted in side.items():
+        found[stream, column] = max(found.get((stream, column), 0), counted.tally("rows"))
+    return found
+
+
+def _rows(side: Together, stream: str) -> int:
+    return side[stream, "", "stream"].tally("rows") if (stream, "", "stream") in side else 0
 
 
 def words(found: Counts) -> str:
@@ -212,16 +265,21 @@ def _most_different(inside: Mapping[str, float], baseline: Mapping[str, float]) 
 
 def _heavy(shares: Mapping[str, float]) -> str:
     total = sum(shares.values()) or 1.0
-    heavy = sorted(shares, key=lambda name: (-shares[name], name))[:3]
+    heavy = sorted((name for name in shares if shares[name]), key=lambda name: (-shares[name], name))[:3]
     return ", ".join(f"{name} {percent(shares[name] / total)}" for name in heavy) or "none"
+
+
+def _cut(n: int) -> str:
+    return f"; of the newest {n:,} runs" if n >= _RUNS else ""
 
 
 def _runs(reader: Reader, chosen: Sides) -> list[Difference]:
     """What the runs of each component had: parameters, code, versions of packages, and whether they succeeded."""
     found = []
+    windows = [(part.start, part.end) for part in (chosen.inside, *chosen.baseline)]
     with reader.database.read() as connection:
-        newest = runs.newest(connection, reader.project, _RUNS)
-    for component, several in newest.items():
+        during = runs.during(connection, reader.project, windows, _RUNS)
+    for component, several in during.items():
         here = [_facts(run) for run in several if _is_in(run, chosen.inside)]
         there = [_facts(run) for run in several if any(_is_in(run, half) for half in chosen.baseline)]
         for name in dict.fromkeys(name for facts in (*here, *there) for name in facts):

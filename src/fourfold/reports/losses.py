@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from fourfold.model import Value
 from fourfold.query.result import Result, Slice
 
-_SMALLER = ("loss", "error", "fan_out", "override_rate", "label_delay", "hamming")  # is better
+_SMALLER = (  # is better
+    "loss", "error", "fan_out", "override_rate", "label_delay", "hamming", "false_", "orphan_labels", "expired_labels",
+    "withdrawn_labels", "bias", "residual_quantile",
+)  # fmt: skip
+_SIGNED = ("bias", "residual_quantile")  # are worse the farther from 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,20 +42,26 @@ def losses(result: Result, metric: str) -> list[SliceLoss]:
         )
         for row, part in zip(rows, parts, strict=True)
     ]  # fmt: skip
-    sign = 1 if is_smaller_better(metric) else -1
     return sorted(
         found,
-        key=lambda s: (-(s.loss or 0.0), s.value.value is None, -sign * (s.value.value or 0.0), str(dict(s.slice))),
+        key=lambda s: (-(s.loss or 0.0), s.value.value is None, -_badness(s.value, metric), str(dict(s.slice))),
     )
 
 
 def is_smaller_better(metric: str) -> bool:
     """Whether a smaller value of a metric is better.
 
-    >>> is_smaller_better("brier_score_loss"), is_smaller_better("recall")
-    (True, False)
+    >>> is_smaller_better("brier_score_loss"), is_smaller_better("recall"), is_smaller_better("false_negatives")
+    (True, False, True)
     """
     return any(part in metric for part in _SMALLER)
+
+
+def _badness(value: Value, metric: str) -> float:
+    """What is larger the worse a value is."""
+    if metric.partition("(")[0] in _SIGNED:
+        return abs(value.value or 0.0)
+    return (value.value or 0.0) * (1 if is_smaller_better(metric) else -1)
 
 
 def _loss(value: Value, metric: str) -> float | None:

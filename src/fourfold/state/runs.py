@@ -56,10 +56,38 @@ def report(connection: Connection, project: str, record: Run) -> None:
     save(connection, project, record if known is None else known.merged(record))
 
 
-def recent(connection: Connection, project: str, component: str | None = None, limit: int = 20) -> list[Run]:
-    """The newest runs, the newest first."""
+def recent(
+    connection: Connection,
+    project: str,
+    component: str | None = None,
+    limit: int = 20,
+    *,
+    status: RunStatus | None = None,
+    offset: int = 0,
+) -> list[Run]:
+    """The newest runs, the newest first; of a component, or of a status."""
     query = _RECENT if component is None else _NEWEST
-    return _read(connection, query, {"project": project, "name": component, "most": limit})
+    if status is not None:
+        query = query.where(run.c.status == status.value)
+    return _read(connection, query.offset(offset), {"project": project, "name": component, "most": limit})
+
+
+def number(connection: Connection, project: str, component: str | None = None, status: RunStatus | None = None) -> int:
+    """How many runs there are; of a component, or of a status."""
+    query = sa.select(sa.func.count()).where(run.c.project == project)
+    if component is not None:
+        query = query.where(run.c.component == component)
+    if status is not None:
+        query = query.where(run.c.status == status.value)
+    return connection.scalar(query) or 0
+
+
+def before(connection: Connection, project: str, ids: Sequence[str]) -> dict[str, Run]:
+    """The run of the same component before each of some runs, where there is one."""
+    places = {"project": project, "ids": list(set(ids))}
+    older = {id_: earlier for id_, earlier in connection.execute(_BEFORE, places) if earlier is not None}
+    found = by_id(connection, project, list(older.values()))
+    return {id_: found[earlier] for id_, earlier in older.items()}
 
 
 def newest(connection: Connection, project: str, limit: int) -> dict[str, list[Run]]:
@@ -67,6 +95,24 @@ def newest(connection: Connection, project: str, limit: int) -> dict[str, list[R
     found = {}
     for name in _names(connection, project):
         found[name] = _read(connection, _NEWEST, {"project": project, "name": name, "most": limit})[::-1]
+    return found
+
+
+def during(
+    connection: Connection, project: str, windows: Collection[tuple[float, float]], limit: int
+) -> dict[str, list[Run]]:
+    """The runs of each component that are of [start, end) of some windows, by their logical times, the oldest first.
+
+    Of each window the newest ones; without their artifacts.
+    """
+    found = {}
+    for name in _names(connection, project):
+        inside: dict[str, Run] = {}
+        for start, end in windows:
+            asked = {"project": project, "name": name, "most": limit, "start": start, "end": end}
+            inside |= {each.id: each for each in _read(connection, _DURING, asked, artifacts=False)}
+        if inside:
+            found[name] = sorted(inside.values(), key=lambda each: (each.started, each.id))
     return found
 
 
@@ -120,6 +166,24 @@ def _of_component(*columns: Any) -> sa.Select[Any]:
     return query.order_by(run.c.started.desc(), run.c.id).limit(sa.bindparam("most"))
 
 
+def _each_before() -> sa.Select[Any]:
+    """The ids of some runs, each with that of the run of its component before it."""
+    older = run.alias("older")
+    follows = (older.c.started < run.c.started) | ((older.c.started == run.c.started) & (older.c.id > run.c.id))
+    earlier = (
+        sa.select(older.c.id)
+        .where(older.c.project == run.c.project, older.c.component == run.c.component)
+        .where(older.c.started <= run.c.started, follows)  # the first is what the index knows
+        .order_by(older.c.started.desc(), older.c.id)
+        .limit(1)
+        .correlate(run)
+        .scalar_subquery()
+    )
+    return sa.select(run.c.id, earlier).where(
+        run.c.project == sa.bindparam("project"), run.c.id.in_(sa.bindparam("ids", expanding=True))
+    )
+
+
 def _each_name() -> sa.Select[Any]:
     """The components of a project: the first one, then the next one after each."""
     least = sa.select(sa.func.min(run.c.component).label("name")).where(run.c.project == sa.bindparam("project"))
@@ -155,6 +219,8 @@ def _each_edge() -> sa.Select[Any]:
 
 # made once: building a statement takes longer than many a small answer
 _NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
+_LOGICAL = sa.func.coalesce(run.c.at, run.c.started)
+_DURING = _NEWEST.where(sa.bindparam("start") <= _LOGICAL, sa.bindparam("end") > _LOGICAL)
 _RECENT = (
     sa.select(run)
     .where(run.c.project == sa.bindparam("project"))
@@ -164,6 +230,7 @@ _RECENT = (
 _BY_ID = sa.select(run).where(
     run.c.project == sa.bindparam("project"), run.c.id.in_(sa.bindparam("ids", expanding=True))
 )
+_BEFORE = _each_before()
 _NAMES = _each_name()
 _COMPONENTS = (
     sa.select(run.c.component, sa.func.count().label("runs"))
@@ -179,19 +246,22 @@ _ARTIFACTS = (
 )
 
 
-def _read(connection: Connection, query: sa.Select[Any], values: Mapping[str, Any]) -> list[Run]:
-    """The runs that a query finds in the project that ``values`` name."""
+def _read(
+    connection: Connection, query: sa.Select[Any], values: Mapping[str, Any], *, artifacts: bool = True
+) -> list[Run]:
+    """The runs that a query finds in the project that ``values`` name, with their artifacts or without."""
     rows = connection.execute(query, values).fetchall()
-    artifacts: dict[str, list[Artifact]] = {}
+    passed: dict[str, list[Artifact]] = {}
+    ids = [row.id for row in rows] if artifacts else []
     with readable("a run"):
-        for row in connection.execute(_ARTIFACTS, {"project": values["project"], "ids": [row.id for row in rows]}):
+        for row in connection.execute(_ARTIFACTS, {"project": values["project"], "ids": ids}):
             entry = Artifact(row.name, row.direction, row.kind, row.fingerprint, row.rows, _loaded(row.details))
-            artifacts.setdefault(row.run_id, []).append(entry)
+            passed.setdefault(row.run_id, []).append(entry)
         codes = {text: _loaded(text) for text in {row.code for row in rows}}  # most runs have the same
         return [
             Run(
                 id_, component, RunStatus(status), started, ended, at, parent, host, process, error, codes[code],
-                _loaded(params), _loaded(metrics), tuple(artifacts.get(id_, ())), seen,
+                _loaded(params), _loaded(metrics), tuple(passed.get(id_, ())), seen,
             )
             for (
                 _, id_, component, status, started, ended, at, parent, host, process, seen, error, code, params, metrics

@@ -148,6 +148,13 @@ def span(connection: Connection, project: str, owner: Owner, level: int, before:
     return None if first is None else (first, last)
 
 
+def span_of(connection: Connection, project: str, owner: Owner, column: str, level: int) -> tuple[int, int] | None:
+    """The first and the last bucket that a column has counts in; "": the records."""
+    asked = {"project": project, "owner": owner, "column": column, "level": level, "before": LAST}
+    first, last = connection.execute(_SPAN_OF, asked).one()
+    return None if first is None else (first, last)
+
+
 def owners(connection: Connection, project: str) -> list[Owner]:
     """All owners with counts."""
     query = sa.select(series.c.owner).distinct().where(series.c.project == project).order_by(series.c.owner)
@@ -242,12 +249,17 @@ ENDS = tuple(
     .scalar_subquery()
     for end in (sa.func.min, sa.func.max)
 )  # fmt: skip
-_OF_EACH = (
-    sa.select(ENDS[0].label("first"), ENDS[1].label("last"))
-    .where(series.c.project == sa.bindparam("project"), series.c.owner == sa.bindparam("owner"))
-    .subquery()
+_OF_EACH = sa.select(ENDS[0].label("first"), ENDS[1].label("last")).where(
+    series.c.project == sa.bindparam("project"), series.c.owner == sa.bindparam("owner")
 )
-_SPAN = sa.select(sa.func.min(_OF_EACH.c.first), sa.func.max(_OF_EACH.c.last))
+
+
+def _span(of_each: sa.Select[Any]) -> sa.Select[Any]:
+    each = of_each.subquery()
+    return sa.select(sa.func.min(each.c.first), sa.func.max(each.c.last))
+
+
+_SPAN, _SPAN_OF = _span(_OF_EACH), _span(_OF_EACH.where(series.c.column == sa.bindparam("column")))
 
 _OLDER = sa.delete(counts).where(
     counts.c.series_id.in_(

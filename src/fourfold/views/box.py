@@ -9,6 +9,7 @@ from fourfold.errors import InputError
 from fourfold.model import DAY, HOUR, Owner, Window, seconds
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target, resolve
+from fourfold.query.together import kept_hours
 from fourfold.reports import box
 from fourfold.state import bulk, catalogue
 from fourfold.views import differing, forms
@@ -26,18 +27,39 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
     target = resolve(reader, name)
     shown = asked.window(reader, target.owner, now, default="-7d")
     inside = _whole(shown.window)
+    streams = _streams(reader, target, asked.more.get("stream", ""))
     baseline = baseline_of(asked.against, inside, shown)
-    chosen = box.sides(inside, baseline, asked.where)
-    found = box.differences(reader, chosen, _streams(reader, target, asked.more.get("stream", "")))
+    chosen = box.sides(inside, baseline, asked.where, kept_hours(reader, streams))
+    found = box.differences(reader, chosen, streams)
     charts: dict[str, Chart] = {}
     several = differing.gathered(found, lineage_of(reader))
     rows = differing.listed(several, asked, "box", ("inside", "baseline"), charts)
+    n, compared_with = box.records(reader, chosen, target.stream)
     data = {
-        "target": name, "window": {"inside": _plain(inside), "baseline": _plain(baseline)},
+        "target": name, "n": {"inside": n, "baseline": compared_with},
+        "reason": _reason(reader, target.stream, chosen, shown, n, compared_with),
+        "window": {"inside": _plain(inside), "baseline": _plain(chosen.compared_with)},
         "against": asked.against or "before", **forms.where_of(asked.where), "rows": rows, "total": len(several),
         "took": time.perf_counter() - began,
     }  # fmt: skip
     return Page(data, charts, lambda: [differing.row(one) for one in found])
+
+
+def _reason(reader: Reader, stream: str, chosen: box.Sides, shown: Shown, n: int, compared_with: int) -> str:
+    """Why there is nothing to compare; "" if there is."""
+    if n and compared_with:
+        return ""
+    names = sorted(chosen.where.names)
+    if names and all(sorted(entry.names) != names for entry in forms.series_of(reader, stream)):
+        return f"the records of {stream} are not counted by {' × '.join(names)}; declare it as a slice"
+    if n:
+        start, end = _plain(chosen.compared_with).values()
+        return f"{stream} has no such records from {start} to {end}, to compare with"
+    if chosen.inside.start >= shown.data_end:
+        return f"{stream} has no records inside: the newest are of before {forms.time(shown.data_end)}"
+    if chosen.inside.end <= shown.data_start:
+        return f"{stream} has no records inside: the first are of {forms.time(shown.data_start)} or later"
+    return f"{stream} has no such records inside"
 
 
 def baseline_of(against: str, inside: Window, shown: Shown) -> Window:

@@ -14,7 +14,9 @@ from fourfold.query.counts import CurrentCounts, OwnerCounts, Place, by_window, 
 from fourfold.query.filtered import FilteredCounts
 from fourfold.query.reader import Reader
 from fourfold.query.target import Target, column_of
+from fourfold.query.together import Stretch, kept_hours
 from fourfold.reports import shapes
+from fourfold.state import series
 from fourfold.views import curves, forms
 from fourfold.views.asking import Asked, Shown, path
 from fourfold.views.page import Page, Plain
@@ -73,7 +75,7 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         source = FilteredCounts(source, str(target.owner), asked.where)
     shown = asked.window(reader, target.owner, now, default=_BACK)
     kinds = tuple(dict.fromkeys(entry.kind for entry in source.series() if entry.column == column))
-    recent, before = _windows(asked, shown)
+    recent, before = _windows(asked, shown, kept_hours(reader, [stream]))
     about = _Asked(reader, target, kinds, source, shown, recent, before)
     wrong = [each for each in incidents(reader, active=False) if _is_about(each, stream, column)]
     charts: dict[str, Chart] = {}
@@ -100,23 +102,25 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
 _NO_CATEGORIES: Plain = {"new_categories": [], "gone_categories": [], "frequent": []}
 
 
-def _windows(asked: Asked, shown: Shown) -> tuple[Window, Window]:
-    """Now: the window, if it was asked for, else the last of its parts (a day at least); then: before that."""
+def _windows(asked: Asked, shown: Shown, kept: int) -> tuple[Window, Window]:
+    """Now: the window, if it was asked for, else the last of its parts (a day at least); then: before that.
+
+    What begins before the first ``kept`` hour is in days.
+    """
     start, end = shown.window.start, shown.window.end
     if not asked.start and not asked.end:
         start = max(start, end - max(7 * DAY, shown.step))
     recent = Window(start, end)
     if "/" in asked.against:
         first, _, last = asked.against.partition("/")
-        unit = DAY if start % DAY == 0 and end % DAY == 0 else HOUR
-        then = Window(seconds(first, "against") // unit * unit, -(-seconds(last, "against") // unit) * unit)
+        then = Stretch.of(Window(seconds(first, "against"), seconds(last, "against")), kept)
         if then.start >= then.end:
             raise InputError(f"against={asked.against!r}: the start is not before the end")
-        return recent, then
+        return recent, then.window
     if asked.against not in ("", "before"):
         raise InputError(f"against={asked.against!r}: give before, or START/END")
-    days = shown.data_start // DAY * DAY
-    return recent, Window(min(days, start - DAY), start)
+    before = Window(min(shown.data_start // DAY * DAY, start - DAY), start)
+    return recent, (Stretch.of(before, kept).beside(recent) or Stretch.of(before)).window
 
 
 def _words(asked: Asked) -> str:
@@ -261,6 +265,9 @@ def _shares(counted: Counts | None) -> dict[str, float]:
 
 def _always(about: _Asked, history: Sequence[Plain], wrong: Sequence[Incident]) -> Plain:
     """Did it just break, or has it always been broken?"""
+    gone, since = _gone_or_new(about)
+    if gone:
+        return {"broken_since": forms.time(gone), "words": f"it is gone: no record has it since {forms.time(gone)}"}
     active = [each for each in wrong if each.state.is_active]
     if active:
         first = min(active, key=lambda each: each.began)
@@ -271,7 +278,21 @@ def _always(about: _Asked, history: Sequence[Plain], wrong: Sequence[Incident]) 
     if wrong:
         last = max(wrong, key=lambda each: each.began)
         return {"broken_since": None, "words": f"it is as usual; the last incident was: {last.title}"}
-    return {"broken_since": None, "words": "nothing was found to be wrong with it"}
+    new = f"; it is new: the first records that have it are of {forms.time(since)}" if since else ""
+    return {"broken_since": None, "words": f"nothing was found to be wrong with it{new}"}
+
+
+def _gone_or_new(about: _Asked) -> tuple[int | None, int | None]:
+    """From when on no record of the stream has the column, and from which day on some have, if the first had not."""
+    gone, since = None, None
+    owner, column = about.target.owner, about.target.column
+    for level in (DAY, HOUR):  # hours tell it better, as long as they are kept
+        records, own = (about.reader.recall(series.span_of, owner, name, level) for name in ("", column))
+        if records is not None and own is not None:
+            gone = own[1] + level if own[1] < records[1] else None
+            if level == DAY and records[0] < own[0]:
+                since = own[0]
+    return gone, since
 
 
 def href(reader: Reader, stream: str, column: str) -> str:

@@ -189,7 +189,11 @@ def _differences(
         if side.stream:  # the same columns, in another stream
             counted = {(sides[0].stream, column, kind): c for (_, column, kind), c in counted.items()}
         found.append(counted)
-    return box.ranked(box.ranked_columns(reader, found[0], [found[1]])), (sizes[0], sizes[1])
+    here, there = found
+    differences = box.ranked_columns(reader, here, [there])
+    if not sides[0].stream:  # which columns two streams have is as they are made
+        differences += box.presences(here, [there])
+    return box.ranked(differences), (sizes[0], sizes[1])
 
 
 def _metrics(reader: Reader, task: Task, sides: tuple[Side, Side]) -> list[Plain]:

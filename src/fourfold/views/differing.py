@@ -22,17 +22,17 @@ def gathered(found: Sequence[Difference], lineage: Lineage) -> list[list[Differe
     lies in the interval of the other.
     """
     groups: list[list[Difference]] = []
-    through: dict[tuple[str, Node], list[list[Difference]]] = {}
+    through: dict[tuple[str, str, Node], list[list[Difference]]] = {}
     for one in found:
         fed = lineage.upstream(("stream", one.where))
-        near = [group for place in fed for group in through.get((one.name, place), ())] if one.kind == "column" else []
+        keys = [(one.name, one.presence, place) for place in fed] if one.kind == "column" else []
+        near = [group for key in keys for group in through.get(key, ())]
         group = next((g for g in near if g[0].effect.low <= one.effect.value <= g[0].effect.high), None)
         if group is None:
             group = []
             groups.append(group)
-            if one.kind == "column":
-                for place in fed:
-                    through.setdefault((one.name, place), []).append(group)
+            for key in keys:
+                through.setdefault(key, []).append(group)
         group.append(one)
     return [sorted(group, key=lambda one: lineage.depth(Where(stream=one.where))) for group in groups]
 
@@ -65,8 +65,9 @@ def row(one: Difference) -> Plain:
         path("runs", component=one.where)  # fmt: skip
     return {
         "kind": one.kind, "stream": one.where if column or slices else "", "where": one.where,
-        "column": one.name if column else "", "name": one.name, "value": one.value, "effect": one.effect.value,
-        "low": low, "high": high, "size": _size(one.sure) if one.is_known else "cannot be told yet",
+        "column": one.name if column else "", "name": one.name, "value": one.value, "presence": one.presence,
+        "effect": one.effect.value, "low": low, "high": high,
+        "size": _size(one.sure) if one.is_known else "cannot be told yet",
         "usual": one.usual, "inside": {"n": one.inside, "words": inside},
         "baseline": {"n": one.baseline, "words": baseline}, "href": href,
         "only": text, "without": text,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import json
+import operator
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from fourfold.charts import Band, Chart, Curve, Limit, Line, Span
 from fourfold.errors import FourfoldError, InputError
-from fourfold.model import DAY, Finding, Incident, IncidentState, RunStatus, Where
+from fourfold.model import DAY, Finding, Incident, IncidentState, Run, RunStatus, Where
 from fourfold.model.records import EVENT_TIME, KEY
 from fourfold.query.reader import Reader
 from fourfold.query.target import resolve
@@ -33,6 +37,7 @@ _METRICS = {
     "duplicates": "duplicate_keys",
 }  # fmt: skip
 _AROUND = 3 * DAY  # of the onset, in which runs that changed something are told
+_RUNS = 10_000  # of a component, about the onset, that are looked at
 _NOTED = 20  # runs of the time line
 
 
@@ -167,21 +172,27 @@ def _time_line(reader: Reader, incident: Incident, now: float) -> list[Plain]:
 
 def _changes(reader: Reader, incident: Incident) -> list[tuple[float, str, str, Plain | None]]:
     """The runs about the onset that failed, or had other code, parameters or packages than the run before them."""
+    about = (incident.began_low - _AROUND, incident.began_high + _AROUND)
     with reader.database.read() as connection:
-        newest = runs.newest(connection, reader.project, 500)
+        during = runs.during(connection, reader.project, [about], _RUNS)
+        older = runs.before(connection, reader.project, [several[0].id for several in during.values()])
     found: list[tuple[float, str, str, Plain | None]] = []
-    for component, several in newest.items():
-        for before, run in itertools.pairwise(several):
-            at = run.started if run.at is None else run.at
-            if not incident.began_low - _AROUND <= at <= incident.began_high + _AROUND:
-                continue
+    for component, several in during.items():
+        where = forms.where(Where(component=component))
+        first = [older[several[0].id]] if several[0].id in older else []
+        for before, run in itertools.pairwise([*first, *several]):
             changed = forms.changes(before, run)
             if run.status in (RunStatus.FAILED, RunStatus.LOST) and before.status is RunStatus.SUCCEEDED:
                 changed.append(run.outcome)
             if changed:
-                where = forms.where(Where(component=component))
-                found.append((at, f"{component}: {', '.join(changed)}", "run", where))
+                found.append((_at(run), f"{component}: {', '.join(changed)}", "run", where))
+        if len(several) >= _RUNS:
+            found.append((_at(several[0]), f"{component}: of its runs, the newest {_RUNS:,} are told", "run", where))
     return sorted(found, key=lambda e: abs(e[0] - incident.began))[:_NOTED]
+
+
+def _at(run: Run) -> float:
+    return run.started if run.at is None else run.at
 
 
 def _example(reader: Reader, incident: Incident, lineage: Lineage) -> Plain | None:
@@ -201,14 +212,43 @@ def _example(reader: Reader, incident: Incident, lineage: Lineage) -> Plain | No
 
 
 def _first_key(reader: Reader, stream: str, incident: Incident) -> str | None:
-    """The key of the first record since it began."""
+    """The key of the first record since it began that shows it, as far as one record can."""
     log = reader.log(stream).whole()
     micros = [int(at * 1_000_000) for at in (incident.began, max(incident.seen, incident.began + DAY))]
     kind = log.schema.field(EVENT_TIME).type
     first, last = (pc.scalar(at).cast(kind) for at in micros)
-    found = log.records((pc.field(EVENT_TIME) >= first) & (pc.field(EVENT_TIME) < last), [KEY, EVENT_TIME])
-    found = found.filter(pc.is_valid(found[KEY]))
-    return None if not found.num_rows else str(found.sort_by(EVENT_TIME)[KEY][0].as_py())
+    inside = (pc.field(EVENT_TIME) >= first) & (pc.field(EVENT_TIME) < last) & pc.field(KEY).is_valid()
+    sliced, wrong = _in_slice(log.schema, incident.where), _wrong(log.schema, stream, incident.findings[0])
+    for shown in ([*sliced, *wrong], sliced, []):
+        found = log.records(functools.reduce(operator.and_, shown, inside), [KEY, EVENT_TIME])
+        if found.num_rows:
+            return str(found.sort_by(EVENT_TIME)[KEY][0].as_py())
+    return None
+
+
+def _in_slice(schema: pa.Schema, where: Where) -> list[pc.Expression]:
+    """What the records of a slice have, as far as its names are columns."""
+    found = []
+    for name, value in json.loads(where.slice or "{}").items():
+        if name in schema.names and not pa.types.is_nested(schema.field(name).type):
+            column = pc.field(name)
+            found.append(column.is_null() if value is None else column.cast(pa.string()) == value)
+    return found
+
+
+def _wrong(schema: pa.Schema, stream: str, finding: Finding) -> list[pc.Expression]:
+    """What the values that a finding is about have, where each of them is wrong by itself."""
+    name = finding.where.column
+    if finding.where.stream != stream or name not in schema.names:
+        return []
+    column, kind = pc.field(name), schema.field(name).type
+    if finding.kind == "nulls" or (finding.kind == "missing_rate" and (finding.value or 0) > (finding.expected or 0)):
+        return [column.is_null(nan_is_null=pa.types.is_floating(kind))]
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    if finding.kind in ("out_of_range", "negative_values") and is_number:
+        beyond = [] if finding.low is None else [column < finding.low]
+        return beyond if finding.high is None else [column > finding.high]
+    return []
 
 
 def _box(incident: Incident, lineage: Lineage) -> str | None:

@@ -8,10 +8,10 @@ from fourfold.model import Run, RunStatus
 from fourfold.query.reader import Reader
 from fourfold.state import runs
 from fourfold.views import forms
-from fourfold.views.asking import MOST, Asked
+from fourfold.views.asking import Asked
 from fourfold.views.page import Page
 
-_DRAWN = 500
+_DRAWN = 500  # runs
 
 
 def page(reader: Reader, asked: Asked, now: float) -> Page:
@@ -22,26 +22,24 @@ def page(reader: Reader, asked: Asked, now: float) -> Page:
         raise suggest("component", component, list(known))
     if status and status not in list(RunStatus):
         raise InputError(f"status={status!r}: give one of {', '.join(RunStatus)}")
-    most = min(asked.offset + asked.limit, MOST) + 1 if not (status or id_) else MOST
+    of, wanted = component or None, RunStatus(status) if status else None
     with reader.database.read() as connection:
-        found = runs.recent(connection, reader.project, component or None, most)
-        if id_ and all(run.id != id_ for run in found):
-            found = [*runs.by_id(connection, reader.project, [id_]).values(), *found]
-    before: dict[str, Run] = {}
-    older: dict[str, Run | None] = {}
-    for run in reversed(found):
-        older[run.id] = before.get(run.component)
-        before[run.component] = run
-    chosen = [run for run in found if (not status or run.status == status) and (not id_ or run.id == id_)]
-    if id_ and not chosen:
-        raise suggest("run", id_, [run.id for run in found[:10]])
+        if id_:
+            named = runs.by_id(connection, reader.project, [id_]).get(id_)
+            if named is None:
+                raise suggest("run", id_, [run.id for run in runs.recent(connection, reader.project, of, 10)])
+            chosen = [named] if of in (None, named.component) and wanted in (None, named.status) else []
+            total = len(chosen)
+        else:
+            chosen = runs.recent(connection, reader.project, of, asked.limit, status=wanted, offset=asked.offset)
+            total = runs.number(connection, reader.project, of, wanted)
+        older = runs.before(connection, reader.project, [run.id for run in chosen])
+        newest = runs.recent(connection, reader.project, of, _DRAWN) if of else []
     streams = forms.known_streams(reader)
-    shown = chosen[asked.offset : asked.offset + asked.limit]
-    rows = [forms.run(run, streams, older[run.id]) for run in shown]
-    total = len(chosen) if status or id_ else known.get(component, 0) if component else sum(known.values())
+    rows = [forms.run(run, streams, older.get(run.id)) for run in chosen]
     charts: dict[str, Chart] = {}
-    ended = [run for run in reversed(found[:_DRAWN]) if run.duration is not None]
-    if component and ended:
+    ended = [run for run in reversed(newest) if run.duration is not None]
+    if ended:
         charts["durations"] = durations(component, ended)
     return Page({"rows": rows, "total": total, "components": list(known), "component": component}, charts, rows)
 

@@ -1,7 +1,7 @@
 """Findings that belong together, as incidents: they overlap in time and touch along the lineage. Pure.
 
-A finding belongs to the incident that holds it already; else to an active one that began at about the same time and
-touches it, or that fires at the same place; else to one that has just ended and flaps; else it begins a new one.
+A finding belongs to the incident that holds it already, or that held it, has just ended and flaps; else to an active
+one that began at about the same time and touches it, or that fires at the same place; else it begins a new one.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Book:
                 members = {finding.series: finding for finding in incident.findings}
                 here = {series: waiting.pop(series) for series in list(waiting) if series in members}
                 self._now[incident.id] = self._updated(incident, here, at, now, settled)
-        for finding in sorted(waiting.values(), key=lambda f: (f.began, f.series)):
+        known = {finding.series for incident in self.incidents for finding in incident.findings}
+        for finding in sorted(waiting.values(), key=lambda f: (f.series not in known, f.began, f.series)):
             self._place(finding, at, now)
         for incident in list(self._now.values()):
             if incident.state is IncidentState.SNOOZED and incident.until is not None and incident.until <= now:
@@ -98,14 +99,17 @@ class Book:
 
     def _place(self, finding: Finding, at: float, now: float) -> None:
         for incident in reversed(self.incidents):
+            if not any(old.series == finding.series for old in incident.findings):
+                continue
+            if not incident.state.is_active:
+                if not lifecycle.flaps(incident, finding.began):
+                    continue
+                incident = lifecycle.advance(incident, Event.REOPEN, now)
+            self._now[incident.id] = self._described(incident, {finding.series: finding})
+            return
+        for incident in reversed(self.incidents):
             if incident.state.is_active and self._belongs(finding, incident, at):
                 self._now[incident.id] = self._described(incident, {finding.series: finding})
-                return
-        for incident in reversed(self.incidents):
-            known = any(old.series == finding.series for old in incident.findings)
-            if known and not incident.state.is_active and lifecycle.flaps(incident, finding.began):
-                reopened = lifecycle.advance(incident, Event.REOPEN, now)
-                self._now[incident.id] = self._described(reopened, {finding.series: finding})
                 return
         new = Incident(
             id=str(self._next), state=IncidentState.PENDING, severity=finding.severity, title="", kind=finding.kind,

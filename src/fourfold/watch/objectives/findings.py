@@ -55,10 +55,11 @@ def of(entry: Judged, where: Where) -> Finding | None:
     burning = next((burn for burn in entry.burns if burn.fires), None)
     if burning is not None:
         return _burning(entry, where, burning)
-    if entry.status is ObjectiveStatus.MISSED and interval(entry.standing)[1] < reading.goal:
+    missed = entry.status is ObjectiveStatus.MISSED
+    if missed and entry.standing.mature and interval(entry.standing)[1] < reading.goal:
         seen = min(reading.settled_until, reading.end)
         return _made(entry, where, Severity.TICKET, _missed(entry), entry.tally, seen, _spent(entry))
-    if entry.status is ObjectiveStatus.AT_RISK and entry.standing.estimate_misses:
+    if entry.standing.estimate_misses and (missed or entry.status is ObjectiveStatus.AT_RISK):
         severity = Severity.PAGE if objective.estimates else Severity.NOTICE
         return _made(entry, where, severity, _expected(entry), entry.tally, reading.end, 1.0)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from fourfold.metrics.intervals import wilson
@@ -17,9 +18,10 @@ _AWAITED = 0.1  # the share of a window's labels that may still be awaited
 class Standing:
     """What is known of a slice's window.
 
-    ``awaited`` is how many of its events are still expected, for which no label has come; ``elapsed`` is the share of
-    the window that is over; ``estimate`` is the metric as expected once all labels are in; ``events`` is whether the
-    tally is of records or runs, and not of time slices.
+    ``awaited`` is how many more events can come: those whose label is still expected, in an immature window all that
+    have none. ``elapsed`` is the share of the window that is over; ``estimate_misses`` is whether the metric is
+    expected to miss the bound once all labels are in; ``events`` is whether the tally is of records or runs, not of
+    time slices.
     """
 
     tally: Tally
@@ -35,8 +37,8 @@ class Standing:
 def judge(standing: Standing) -> ObjectiveStatus:
     """The status of an objective.
 
-    It is missed only if the better end of its interval is, in a window whose labels are (nearly) all in, or if nothing
-    that is still awaited can change it. A window of the calendar that goes on is missed once its budget is spent.
+    It is missed if nothing that is still to come, and no doubt about a time slice, can change it; also if the better
+    end of its interval is, in a window that is over and whose labels are (nearly) all in.
     """
     tally, goal = standing.tally, standing.goal
     burning = any(burn.fires for burn in standing.burns)
@@ -45,21 +47,14 @@ def judge(standing: Standing) -> ObjectiveStatus:
             return ObjectiveStatus.AT_RISK
         return ObjectiveStatus.NO_DATA if standing.mature and not standing.awaited else ObjectiveStatus.TOO_EARLY
     low, high = interval(standing)
-    risky = burning or standing.estimate_misses
-    if not standing.mature:
-        return ObjectiveStatus.AT_RISK if risky or high < goal else ObjectiveStatus.TOO_EARLY
-    if standing.elapsed < 1:
-        spent = tally.bad - tally.doubtful > (1 - goal) * tally.total / standing.elapsed
-        if spent:
-            return ObjectiveStatus.MISSED
-        if risky or high < goal:
-            return ObjectiveStatus.AT_RISK
-        return ObjectiveStatus.MET if low >= goal else ObjectiveStatus.TOO_EARLY
-    if high < goal or _can_be(standing, best=True) < goal:
+    decided = standing.mature and standing.elapsed >= 1
+    worst, best = _can_be(standing)
+    if best < goal or (decided and high < goal):
         return ObjectiveStatus.MISSED
-    if risky:
+    if burning or standing.estimate_misses or high < goal:
         return ObjectiveStatus.AT_RISK
-    return ObjectiveStatus.MET if low >= goal or _can_be(standing, best=False) >= goal else ObjectiveStatus.TOO_EARLY
+    met = standing.mature and (low >= goal or (decided and worst >= goal))
+    return ObjectiveStatus.MET if met else ObjectiveStatus.TOO_EARLY
 
 
 def interval(standing: Standing) -> tuple[float, float]:
@@ -79,7 +74,10 @@ def is_mature(value: Value, most: float = _AWAITED) -> bool:
     return value.expected_labels <= most * ((value.coverage or 0.0) + value.expected_labels)
 
 
-def _can_be(standing: Standing, *, best: bool) -> float:
-    """The good share once all that is awaited has come, at its best or worst."""
+def _can_be(standing: Standing) -> tuple[float, float]:
+    """The good share once all that is still to come of the window has, at its worst and best."""
     tally = standing.tally
-    return (tally.good + standing.awaited * best) / (tally.total + standing.awaited)
+    total = (tally.total + standing.awaited) / standing.elapsed
+    if math.isinf(total):
+        return 0.0, 1.0
+    return tally.good / total, (total - tally.bad + tally.doubtful) / total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from fourfold.errors import suggest
@@ -106,10 +107,9 @@ def conclude(reading: Reading, one: Sliced) -> Judged:
     found = burns(
         one.buckets, reading.settled_until, alerts, reading.allowed, slices=len(reading.slices), events=reading.events
     )
-    standing = Standing(
-        tally, reading.goal, reading.events, one.mature, _awaited(one, tally, events=reading.events), reading.elapsed,
-        found, _misses(objective, one.estimate),
-    )  # fmt: skip
+    awaited = _awaited(objective, one, tally) if reading.events else 0.0
+    misses = _misses(objective, one.estimate)
+    standing = Standing(tally, reading.goal, reading.events, one.mature, awaited, reading.elapsed, found, misses)
     return Judged(reading, one, tally, tuple(found), standing, judge(standing))
 
 
@@ -154,12 +154,18 @@ def _unit(reading: Reading) -> str:
     return "hours" if reading.unit == HOUR else "days"
 
 
-def _awaited(one: Sliced, tally: Tally, *, events: bool) -> float:
-    """How many of a slice's events are still expected, as far as labels are."""
+def _awaited(objective: Objective, one: Sliced, tally: Tally) -> float:
+    """How many more of a slice's events can come, as far as labels are: they are taken to be as those that have one."""
     value = one.value
-    if not events or value.expected_labels is None:
+    if one.mature:
+        share = value.expected_labels
+    elif value.expected_labels is None or value.coverage is None or objective.name_of_metric == "coverage":
+        return math.inf  # it cannot be told, or what is awaited changes events that are there
+    else:
+        share = 1 - value.coverage
+    if share is None:
         return 0.0
-    return value.expected_labels / value.coverage * tally.total if value.coverage else float(value.expected_labels > 0)
+    return share / value.coverage * tally.total if value.coverage else float(share > 0)
 
 
 def _misses(objective: Objective, estimate: Value | None) -> bool:

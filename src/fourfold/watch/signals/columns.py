@@ -123,6 +123,7 @@ class ColumnSignals:
         self._first, self._last = np.array(ends, np.int64).reshape(-1, 2).T
         self._since = self._begins(known)
         self._whole = self._wholes()
+        self._absent = self._absences()
         self._categorical = self._categories()
         self._closed = np.array([0 < len(anchor.seen) < _KNOWN // 2 for anchor in known], bool)
         self.signals, self._columns = self._signals()
@@ -246,6 +247,7 @@ class ColumnSignals:
         with np.errstate(invalid="ignore", divide="ignore"):
             whole = rows[self._whole]
             nulls = self._tally["null"][:, t] + self._tally["nan"][:, t]
+            absent = self._absent[:, t]
             infinite = self._tally["positive_infinity"][:, t] + self._tally["negative_infinity"][:, t]
             valued = rows - nulls
             share = cells / within[:, None]
@@ -266,7 +268,7 @@ class ColumnSignals:
                 "share": _rate(rows, whole),
                 "null_key_rate": _rate(self._tally["null_key"][:, t], rows),
                 "duplicate_rate": _rate(self._tally["duplicate_key"][:, t], rows),
-                "missing_rate": _rate(nulls, np.where(self._since <= self.buckets[t], rows, 0)),
+                "missing_rate": _rate(nulls + absent, np.where(self._since <= self.buckets[t], rows + absent, 0)),
                 "negative_rate": _rate(self._tally["negative"][:, t], valued),
                 "infinite_rate": _rate(infinite, valued),
                 "new_rate": _rate(self._tally["new"][:, t], np.where(closed & enough, within, np.nan)),
@@ -320,6 +322,17 @@ class ColumnSignals:
         """For each series, the place of its stream's series of all records, for shares."""
         whole = {owner: i for i, (owner, s) in enumerate(self._found) if s.kind == "stream" and s.slice == EVERYTHING}
         return np.array([whole.get(owner, i) for i, (owner, _) in enumerate(self._found)], np.int64)
+
+    def _absences(self) -> Floats:
+        """For each column and bucket, the records that have no such column, as of frames; of all records alone."""
+        rows, names = self._tally["rows"], dict[tuple[Owner, str], int]()
+        group = np.array([names.setdefault((o, s.column), len(names)) for o, s in self._found], np.int64)
+        whole = np.array([series.slice == EVERYTHING for _, series in self._found], bool)
+        valued = np.array([series.kind in ("numeric", "category") for _, series in self._found], bool)
+        present = np.zeros((len(names), rows.shape[1]))
+        np.maximum.at(present, group[whole], rows[whole])  # however it is counted
+        told = (whole & valued)[:, None] & ((rows > 0) | (present[group] == 0))
+        return np.where(told, np.maximum(rows[self._whole] - present[group], 0.0), 0.0)
 
 
 _TALLIES = (

@@ -104,7 +104,7 @@ STREAM = (
 )
 SHARE = Measure("share", Scale.RATE, 0.05, 0, _share("of the records"))
 NUMERIC = (
-    Measure("missing_rate", Scale.RATE, 0.03, 0, _share("are null or NaN")),
+    Measure("missing_rate", Scale.RATE, 0.03, 0, _share("are null, NaN or not there")),
     Measure("negative_rate", Scale.RATE, 0.03, 0, _share("are negative")),
     Measure("infinite_rate", Scale.RATE, 0.03, 1, _share("are infinite")),
     Measure("location", Scale.POSITION, 0.02, 0, _position),
