@@ -303,6 +303,7 @@ export interface BoxRow {
   column: string;
   name: string;
   value: string | null;
+  presence: "" | "gone" | "new"; // whether records have the column at all
   effect: number | null;
   low: number | null;
   high: number | null;
@@ -322,6 +323,8 @@ export interface BoxRow {
 export interface BoxPage {
   target: string;
   window: { inside: { start: string; end: string }; baseline: { start: string; end: string } };
+  n: { inside: number; baseline: number };
+  reason: string; // why there is nothing to compare
   against: string;
   rows: BoxRow[];
   total: number;

@@ -48,10 +48,12 @@ export function Box({ target, stretch, close }: { target: string; stretch: strin
       <Ready asked={found}>
         {({ data, charts }) => (
           <>
-            <Differences rows={data.rows} charts={charts ?? {}} names={["inside", "baseline"]} />
+            {data.reason && data.rows.length > 0 && <p class="note"><Name text={data.reason} /></p>}
+            <Differences rows={data.rows} charts={charts ?? {}} names={["inside", "baseline"]} empty={data.reason} />
             {data.total > data.rows.length && <button type="button" onClick={() => setLimit(MANY)}>Show {Math.min(data.total, MANY)} of {data.total}</button>}
             <p class="note">
-              Compared with <Time at={data.window.baseline.start} /> to <Time at={data.window.baseline.end} />: {count(data.total)} in {length(data.took)}.
+              {count(data.n.inside)} records from <Time at={data.window.inside.start} /> to <Time at={data.window.inside.end} />, compared
+              with {count(data.n.baseline)} from <Time at={data.window.baseline.start} /> to <Time at={data.window.baseline.end} />: {count(data.total)} in {length(data.took)}.
               Ranked by how far the effect, from 0 (the same) to 1 (nothing in common), is beyond what is usual from one such stretch to the next;
               more data narrow its interval, but do not raise it.
             </p>
@@ -62,7 +64,7 @@ export function Box({ target, stretch, close }: { target: string; stretch: strin
   );
 }
 
-export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; charts: Record<string, ChartSpec>; names: [ComponentChildren, ComponentChildren] }) {
+export function Differences({ rows, charts, names, empty }: { rows: readonly BoxRow[]; charts: Record<string, ChartSpec>; names: [ComponentChildren, ComponentChildren]; empty?: string }) {
   const at = usePlace();
   const columns: Column<BoxRow>[] = [
     { head: "", class: "fit quiet", cell: (row) => words(row.kind) },
@@ -79,7 +81,7 @@ export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; 
         );
       },
     },
-    { head: "Effect", number: true, class: "fit", title: "0: the same, 1: nothing in common", cell: (row) => <><span class="quiet">{row.size === "none" ? "as usual" : row.size}</span> {fixed(row.effect, 2)}{row.low !== null && row.high !== null && <span class="interval-text">{fixed(row.low, 2)}–{fixed(row.high, 2)}</span>}</> },
+    { head: "Effect", number: true, class: "fit", title: "0: the same, 1: nothing in common", cell: (row) => <><span class="quiet">{row.presence || (row.size === "none" ? "as usual" : row.size)}</span> {fixed(row.effect, 2)}{row.low !== null && row.high !== null && <span class="interval-text">{fixed(row.low, 2)}–{fixed(row.high, 2)}</span>}</> },
     { head: names[0], class: "wide", cell: (row) => <Name text={row.inside.words} /> },
     { head: names[1], class: "wide", cell: (row) => <Name text={row.baseline.words} /> },
     { head: "Distributions", class: "fit", cell: (row) => (row.chart && charts[row.chart] ? <Small spec={charts[row.chart]!} width={160} /> : null) },
@@ -94,7 +96,7 @@ export function Differences({ rows, charts, names }: { rows: readonly BoxRow[]; 
       ),
     },
   ];
-  return <Table label="differences" rows={rows} columns={columns} id={(row, i) => `${row.kind}:${row.stream}:${row.column}:${row.name}:${row.value}:${i}`} empty="Nothing differs by more than chance." />;
+  return <Table label="differences" rows={rows} columns={columns} id={(row, i) => `${row.kind}:${row.stream}:${row.column}:${row.name}:${row.value}:${i}`} empty={empty || "Nothing differs by more than chance."} />;
 }
 
 /** This address with one more filter. */
