@@ -52,6 +52,12 @@ def check_key(depth: int) -> None:
         raise InputError(f"a key is nested more than {DEEPEST_KEY} deep, or contains itself; give a list of its parts")
 
 
+def is_of_pandas(value: Any, *names: str) -> bool:
+    """Whether a value is of one of these classes of pandas', which need not be loaded for that."""
+    kind = type(value)
+    return kind.__name__ in names and kind.__module__.partition(".")[0] == "pandas"
+
+
 def is_record(data: Any, key: Any = None) -> bool:
     """Whether data is one record, rather than columns: a dict whose key, or else all of whose values, are no sequences.
 
