@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
-from fourfold.fold.arrays import values_of
+from fourfold.fold.arrays import rows_of
 from fourfold.log import messages
 from fourfold.model.records import BATCH, ROW
 from fourfold.sdk.columns import Columns
@@ -69,11 +69,6 @@ def stored(form: Form, several: list[Any]) -> Stored:
             ]  # fmt: skip
         found += [(logged, table) for logged, table in tables]
     return sorted(((logged, str(table.schema.to_string()), rows_of(table)) for logged, table in found), key=repr)
-
-
-def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    values = zip(*(values_of(column) for column in table.columns), strict=True)
-    return [dict(zip(table.column_names, row, strict=True)) for row in values]
 
 
 def as_text(found: Stored) -> str:

@@ -82,6 +82,12 @@ def values_of(column: pa.ChunkedArray) -> list[Any]:
     return found
 
 
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table, each with its values as ``values_of`` has them."""
+    values = zip(*map(values_of, table.columns), strict=True)
+    return [dict(zip(table.column_names, row, strict=True)) for row in values]
+
+
 def _value_of(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
