@@ -429,6 +429,14 @@ def test_a_frame_and_its_records_one_by_one_are_kept_the_same(frame: Any, data: 
     assert kept(prepare(whole, "id", "at", NOW, None)) == kept(prepare(records, "id", "at", NOW, None))
 
 
+def test_a_frame_that_lacks_the_column_of_its_key_is_not_read_record_by_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    monkeypatch.setattr(batch, "records_in", read.append)
+    with pytest.raises(InputError, match="key='no' is not a column"):
+        prepare(pd.DataFrame({"id": [1]}), "no", None, NOW, None)
+    assert read == []
+
+
 def test_one_odd_time_or_number_of_a_frame_costs_no_other_record(session: Session) -> None:
     times = ["2024-03-10T02:30:00Z"] * 100
     for odd in ("not a time", "2024-03-10T02:30:00", "1710037800", "20240310T023000Z"):

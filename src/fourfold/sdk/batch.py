@@ -19,7 +19,7 @@ from fourfold.fold import to_arrow
 from fourfold.fold.arrays import instant_text, numbers, repeated, texts, values_of
 from fourfold.fold.frames import DEEPEST, as_given, in_plain_types, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.model.given import check_key, check_named, is_of_pandas
+from fourfold.model.given import MissingColumnError, check_key, check_named, is_of_pandas
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
@@ -71,6 +71,8 @@ def prepare(
     else:
         try:
             return [(from_frame(data, key, time, logged, run, times), None)]
+        except MissingColumnError:
+            raise
         except InputError:
             rows = _rows(data)
             if rows is None:
@@ -239,7 +241,8 @@ def from_frame(
     """A dataframe as one batch; the columns of a multi-part key stay in the record.
 
     Raises:
-        InputError: it cannot be read as columns, or that of the key or the time does not exist.
+        MissingColumnError: the key or time column does not exist.
+        InputError: it cannot be read as columns.
     """
     try:
         given = as_given(data)
