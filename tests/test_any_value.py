@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -418,7 +419,14 @@ def of_objects(data: dict[str, list[Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame, of_objects, dict], ids=["pandas", "objects", "columns"])
+def of_polars(data: dict[str, list[Any]]) -> pl.DataFrame:
+    return pl.DataFrame({name: pl.Series(name, values, pl.Object) for name, values in data.items()})
+
+
+FRAMES = [pd.DataFrame, of_objects, of_polars, dict]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "pandas objects", "Polars objects", "columns"])
 @given(data=st.data(), rows=st.integers(1, 6))
 def test_a_frame_and_its_records_one_by_one_are_kept_the_same(frame: Any, data: st.DataObject, rows: int) -> None:
     values = VALUES if frame is pd.DataFrame else VALUES | {"odd texts": ODD_TEXTS}

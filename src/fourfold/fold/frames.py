@@ -249,6 +249,8 @@ def _native_to_arrow(data: Frame, mixed: bool) -> pa.Table:
         return _records_to_arrow(data)
     if nw.dependencies.is_pandas_dataframe(data):
         return _pandas_to_arrow(data, mixed)
+    if nw.dependencies.is_polars_dataframe(data) or nw.dependencies.is_polars_lazyframe(data):
+        return _polars_to_arrow(data.lazy().collect(), mixed)
     native = nw.from_native(data, pass_through=True)
     if isinstance(native, nw.LazyFrame):
         return native.collect(backend="pyarrow").to_native()
@@ -304,6 +306,17 @@ def _pandas_to_arrow(frame: Any, mixed: bool) -> pa.Table:
     return pa.table(columns, names=[name_text(name) for name in frame.columns])
 
 
+def _polars_to_arrow(frame: Any, mixed: bool) -> pa.Table:
+    """A Polars frame; of objects, Polars itself would give where they are in memory."""
+    objects = [name for name, kind in frame.schema.items() if kind.is_object()]
+    if not objects:
+        return frame.to_arrow()
+    columns = [
+        _objects_to_arrow(series.to_list(), mixed) if series.name in objects else series.to_arrow() for series in frame
+    ]
+    return pa.table(columns, names=frame.columns)
+
+
 def _series_to_arrow(series: Any, mixed: bool) -> Column:
     if hasattr(series, "sparse"):
         return _series_to_arrow(series.sparse.to_dense(), mixed)
@@ -318,6 +331,10 @@ def _series_to_arrow(series: Any, mixed: bool) -> Column:
     except _REFUSED:
         pass
     values = [None if missing else value for value, missing in zip(series, series.isna(), strict=True)]
+    return _objects_to_arrow(values, mixed)
+
+
+def _objects_to_arrow(values: Sequence[Any], mixed: bool) -> Column:
     try:
         return column_of(values) if mixed else _exactly(values)
     except _REFUSED:
