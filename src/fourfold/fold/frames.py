@@ -201,24 +201,35 @@ def check_objects(values: Iterable[Any]) -> None:
     raise InputError(f"a value is nested more than {DEEPEST} deep, or contains itself")
 
 
-def _check_sorts(values: Iterable[Any]) -> None:
-    """Reject values of several sorts where they would be in one array: see ``check_objects``."""
-    found: dict[tuple[Any, ...], set[str | None]] = {}
-    left: list[tuple[tuple[Any, ...], Any]] = [((), value) for value in values]
-    while left:
-        place, value = left.pop()
+def _check_sorts(values: Iterable[Any], beside: Iterable[str | None] = ()) -> None:
+    """Reject values of several sorts where they would be in one array: see ``check_objects``.
+
+    Args:
+        values: those of one place.
+        beside: the sorts of what else is there.
+    """
+    kinds = set(map(type, values))
+    sorts = {*map(_sort_of, kinds), *beside}
+    if _are_confused(sorts):
+        raise pa.ArrowTypeError(f"{' and '.join(sorted(filter(None, sorts)))} stand in one column; log them apart")
+    if kinds <= _SCALARS:
+        return
+    inside: list[Any] = []
+    arrays: set[str | None] = set()
+    fields: dict[Any, list[Any]] = {}
+    for value in values:
         kind = type(value)
         if issubclass(kind, Mapping):
-            left += [((*place, name), each) for name, each in value.items()]
+            for name, each in value.items():
+                fields.setdefault(name, []).append(each)
         elif issubclass(kind, _CONTAINERS) or (kind is np.ndarray and value.dtype == object):
-            left += [((*place, None), each) for each in value]
-        else:
-            here = found.setdefault((*place, None) if kind is np.ndarray else place, set())
-            here.add(_sort(value))
-            if _are_confused(here):
-                raise pa.ArrowTypeError(
-                    f"{' and '.join(sorted(sort for sort in here if sort))} stand in one column; log them apart"
-                )
+            inside += value
+        elif kind is np.ndarray:
+            arrays.add(_sort(value))
+    for several in fields.values():
+        _check_sorts(several)
+    if inside or arrays:
+        _check_sorts(inside, arrays)
 
 
 def _are_confused(sorts: Iterable[str | None]) -> bool:
