@@ -34,6 +34,7 @@ from fourfold.sdk.times import time_column
 
 SAMPLE = ".sample"  # the end of a frame's name if only a share of its records is counted
 _SAMPLED_ROWS = 64
+_UNREADABLE = np.iinfo(np.int64).min  # microseconds since 1970
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,13 @@ def _profile(session: Session, run: Run, name: str, table: pa.Table, time: str |
     moment = int(run.at if run.at is not None else run.started)
     event = np.full(table.num_rows, moment)
     if time is not None and table[time].null_count == 0:
-        event = time_column(table[time], moment * 1_000_000, moment * 1_000_000) // 1_000_000
+        micros = time_column(table[time], moment * 1_000_000, _UNREADABLE)
+        if unreadable := int((micros == _UNREADABLE).sum()):
+            session.warn(
+                f"{stream}: {unreadable:,} times in the column {time!r} cannot be read; they are the run's",
+                once=f"{stream} times",
+            )
+        event = np.where(micros == _UNREADABLE, moment, micros // 1_000_000)
         table = table.drop_columns([time])
     plan = plan_columns(table, dataclasses.replace(session.plans.get(stream), widths={}), event)
     session.plans.keep(stream, plan)
