@@ -336,8 +336,10 @@ def _series_to_arrow(series: Any, mixed: bool) -> Column:
     try:
         if series.dtype != _OBJECT:
             return pa.array(series, from_pandas=True)
-        if _are_alike(series.to_numpy()):
-            check_objects(series.to_numpy())
+        kinds = set(map(type, series.to_numpy())) - {type(None)}
+        if len(kinds) <= 1 or kinds == {str, float} or kinds == {int, float}:  # NaN is what is missing
+            if not kinds <= _SCALARS:
+                check_objects(series.to_numpy())
             return pa.array(series, from_pandas=True)
     except _REFUSED:
         pass
@@ -358,9 +360,3 @@ def _objects_to_arrow(values: Sequence[Any], mixed: bool) -> Column:
 def _is_logged(kind: type) -> bool:
     """Whether a record may have a value of this type; if not, a column of them is at least texts."""
     return issubclass(kind, _LOGGED) or kind.__name__ == "Period"
-
-
-def _are_alike(objects: Sequence[Any]) -> bool:
-    """Whether objects are of one type, or are texts or whole numbers with NaN for what is missing."""
-    kinds = set(map(type, objects)) - {type(None)}
-    return len(kinds) <= 1 or kinds == {str, float} or kinds == {int, float}
