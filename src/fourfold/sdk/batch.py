@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 import json
 import math
 import uuid
@@ -77,7 +78,7 @@ def prepare(
             rows = _rows(data)
             if rows is None:
                 raise
-    named = {_name(name) for row in rows for name in row}
+    named = {_name(name) for name in {name for row in rows for name in row}}
     check_named(key, time, sorted(named))
     marker = None if run is None else _RunId(run)
     return from_records([Record("", row, {}, key, time, logged, marker) for row in rows], times)
@@ -197,7 +198,10 @@ def rejected(records: Sequence[str], keys: Sequence[str | None], reasons: Sequen
 
 
 def _name(name: Any) -> str:
-    return name_text(name)
+    return _usual_name(name) if type(name) is str else name_text(name)
+
+
+_usual_name = functools.lru_cache(4_096)(name_text)  # each record has them again
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
