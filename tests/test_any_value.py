@@ -590,3 +590,11 @@ def test_a_number_beside_a_moment_is_no_moment() -> None:
             for table in good(prepare([{"v": value}], None, None, NOW, None))
         )
         assert [error is None for _, error in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("frame", [of_objects, of_polars])
+def test_a_column_of_objects_that_no_record_may_have_is_texts(frame: Any) -> None:
+    [(prepared, error)] = prepare(frame({"id": [1, 2, 3], "v": [1 + 2j, Path("a"), None]}), "id", None, NOW, None)
+    assert error is None and prepared.table["v"].to_pylist() == ["(1+2j)", "a", None]
+    logged = prepare(frame({"v": [dt.date(2024, 3, 10), dt.datetime(2024, 3, 10), dt.time(1)]}), None, None, NOW, None)
+    assert sorted(str(table["v"].type) for table in good(logged)) == ["int64", *["timestamp[us, tz=UTC]"] * 2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, TypeAlias
 
 import narwhals.stable.v2 as nw
@@ -151,16 +150,15 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 _AS_TEXT = ("arrow.uuid", "pandas.period", "pandas.interval")
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _OBJECT = np.dtype(object)
-_NUMPY = (np.generic, np.ndarray)
 _CONTAINERS = (list, tuple, set, frozenset, Mapping)
 _SORTS = {
-    "datetime.datetime": "moments", "numpy.datetime64": "moments", "datetime.time": "times of day",
+    "datetime.datetime": "moments", "numpy.datetime64": "moments", "datetime.date": "dates",
+    "datetime.time": "times of day",
     "datetime.timedelta": "durations", "numpy.timedelta64": "durations", "uuid.UUID": "UUIDs",
     "builtins.bytes": "bytes", "builtins.bytearray": "bytes", "builtins.memoryview": "bytes", "builtins.str": "texts",
     "builtins.int": "numbers", "builtins.float": "numbers", "decimal.Decimal": "numbers", "numpy.generic": "numbers",
 }  # fmt: skip
 _REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError)
-_LOGGED = (str, bytes, int, float, Decimal, enum.Enum, *_NUMPY, *_CONTAINERS)
 
 
 def check_objects(values: Iterable[Any]) -> None:
@@ -352,11 +350,12 @@ def _objects_to_arrow(values: Sequence[Any], mixed: bool) -> Column:
         return column_of(values) if mixed else _exactly(values)
     except _REFUSED:
         kinds = {type(value) for value in values if value is not None}
-        if not mixed and (len(kinds) > 1 or any(map(_is_logged, kinds))):
+        if not mixed and any(map(_is_logged, kinds)):
             raise
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _is_logged(kind: type) -> bool:
-    """Whether a record may have a value of this type; if not, a column of them is at least texts."""
-    return issubclass(kind, _LOGGED) or kind.__name__ == "Period"
+    """Whether a record may have a value of this type. If it may of none in a column, these are at least texts."""
+    inside = (enum.Enum, np.ndarray, *_CONTAINERS)
+    return _sort_of(kind) is not None or issubclass(kind, inside) or kind.__name__ == "Period"
