@@ -598,3 +598,11 @@ def test_a_column_of_objects_that_no_record_may_have_is_texts(frame: Any) -> Non
     assert error is None and prepared.table["v"].to_pylist() == ["(1+2j)", "a", None]
     logged = prepare(frame({"v": [dt.date(2024, 3, 10), dt.datetime(2024, 3, 10), dt.time(1)]}), None, None, NOW, None)
     assert sorted(str(table["v"].type) for table in good(logged)) == ["int64", *["timestamp[us, tz=UTC]"] * 2]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.date32()])
+def test_a_moment_of_a_frame_that_microseconds_cannot_hold_is_none(kind: pa.DataType) -> None:
+    stored = pa.array([2**30, 0]) if pa.types.is_date(kind) else pa.array([2**60, 0])
+    column = stored.cast(pa.int32()).cast(kind) if pa.types.is_date(kind) else stored.cast(kind)
+    prepared = from_frame(pa.table({"at": column}), None, "at", NOW, None)
+    assert prepared.unreadable == 1 and prepared.table[EVENT_TIME].cast(pa.int64()).to_pylist() == [NOW // 1_000, 0]

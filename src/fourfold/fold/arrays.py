@@ -93,8 +93,9 @@ def _value_of(scalar: pa.Scalar) -> Any:
         return scalar.as_py()
     except (OverflowError, ValueError):
         kind = scalar.type
-        if pa.types.is_timestamp(kind):
-            return f"{np.datetime64(scalar.value, kind.unit)}".removesuffix(".000000") + "Z"
+        if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
+            unit: Any = "D" if pa.types.is_date32(kind) else kind.unit
+            return f"{np.datetime64(scalar.value, unit)}".removesuffix(".000000") + "Z"
         if pa.types.is_struct(kind):
             return {name: _value_of(value) for name, value in scalar.items()}
         if pa.types.is_map(kind):

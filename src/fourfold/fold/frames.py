@@ -111,7 +111,7 @@ def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_run_end_encoded(kind):
         return decoded(pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type))
     if pa.types.is_dictionary(kind) and isinstance(kind.value_type, pa.BaseExtensionType):
-        return pa.chunked_array([chunk.dictionary.take(chunk.indices) for chunk in column.chunks], kind.value_type)
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], kind.value_type)
     return column
 
 

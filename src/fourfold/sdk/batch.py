@@ -277,7 +277,7 @@ def from_frame(
         wrong = (stamps < first) | (stamps > last)
         if unreadable := int(wrong.sum()):
             said = np.full(rows, None, object)
-            said[wrong] = time_texts(column.filter(pa.array(wrong)), stamps[wrong])
+            said[wrong] = time_texts(column.filter(pa.array(wrong)))
             table = _beside(table, texts(said.tolist()))
         times = numbers(np.where(wrong, micros, stamps), INSTANT)
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}

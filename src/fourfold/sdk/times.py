@@ -81,10 +81,11 @@ def time_text(time: Any) -> str:
     return shown(time.item() if isinstance(time, np.generic) else time)
 
 
-def time_texts(column: pa.ChunkedArray, micros: npt.NDArray[np.int64]) -> list[str]:
-    """``time_text`` of each value of a column, whose moments are ``micros``."""
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return [instant_text(moment) for moment in micros.tolist()]
+def time_texts(column: pa.ChunkedArray) -> list[str]:
+    """``time_text`` of each value of a column."""
+    is_of_moments = pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)
+    if is_of_moments and (cast := _cast(column)) is not None:
+        return [instant_text(moment) for moment in cast.cast(pa.int64()).to_pylist()]
     return [time_text(value) for value in values_of(column)]
 
 
@@ -92,7 +93,7 @@ def moments_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of times with its values written out, and periods as the moments of their starts."""
     column = decoded(column)
     if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
     if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name == "pandas.period":
         return pa.chunked_array([pa.array(column.to_pandas().dt.start_time)])
     return column
