@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 import fourfold as ff
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import ConfigError, InputError
+from fourfold.fold.arrays import values_of
 from fourfold.log.batches import check_writable
 from fourfold.model import Plausible, limits
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
@@ -32,6 +34,8 @@ from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepar
 from fourfold.sdk.columns import Columns
 from fourfold.sdk.plain import Plain
 from fourfold.sdk.record import Record
+from fourfold.sdk.rows import records_in
+from fourfold.sdk.times import micros_of
 
 NOW = 1_710_037_800_000_000_000
 
@@ -68,7 +72,9 @@ ODD = [
     [{}],
     {"a": {}}, {"a": 1, "A": 2}, {1: 2}, {"\ud800": 1}, (), [], set(), {1, "x"}, [1, "x"], object(), True, 1, 1.5, "x",
     dt.date(2024, 3, 10), dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31), dt.time(1), dt.timedelta(days=1), "tomorrow",
-    1_710_037_800_000, lambda: None, complex(1, 2), range(3), type,
+    1_710_037_800_000, lambda: None, complex(1, 2), range(3), type, bytearray(b"ab"), memoryview(b"ab"),
+    pd.Period("2024-03", "M"), pd.Interval(0, 1), np.array(["2024-03-10"], "M8[ns]"), np.datetime64("10000-01-01"),
+    np.timedelta64(5, "D"), np.int64(-5),
 ]  # fmt: skip
 odd = st.sampled_from(ODD)
 
@@ -365,11 +371,30 @@ def test_a_number_is_a_time_in_the_unit_of_its_magnitude(time: Any) -> None:
     assert set(moments) == {dt.datetime(2024, 3, 10, 2, 30, tzinfo=dt.UTC)}
 
 
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1712051012345", dt.datetime(2024, 4, 2, 9, 43, 32, 345_000)),  # not the year 1712
+        ("1710037800.5", dt.datetime(2024, 3, 10, 2, 30, 0, 500_000)),
+        ("20240310", dt.datetime(2024, 3, 10)),
+        ("20240310T023000Z", dt.datetime(2024, 3, 10, 2, 30)),
+    ],
+)
+def test_a_text_of_digits_is_a_number_unless_it_is_a_date(text: str, moment: dt.datetime) -> None:
+    assert micros_of(text) == int(moment.replace(tzinfo=dt.UTC).timestamp() * 1_000_000)
+
+
+def test_whatever_number_is_written_as_text_is_the_same_moment() -> None:
+    for number in range(1_700_000_000_000, 1_760_000_000_000, 7_777_777_777):
+        assert micros_of(str(number)) == micros_of(number)
+
+
 @pytest.mark.parametrize("time", ["yesterday", "9999-12-31", dt.datetime(1, 1, 1), -5, 1e30, True, [1]])
 def test_a_time_that_is_none_is_kept_in_the_record_and_counted(time: Any) -> None:
     ((single, error),) = from_records([Record("s", None, {"v": 1}, "a", time, NOW, None)])
     assert (error, single.unreadable) == (None, 1)
-    assert single.table["unreadable_time"].to_pylist() == [repr(time)]
+    shown = "0001-01-01T00:00:00Z" if isinstance(time, dt.datetime) else repr(time)
+    assert single.table["unreadable_time"].to_pylist() == [shown]
     assert single.table[EVENT_TIME].cast(pa.int64()).to_pylist() == [NOW // 1_000]
 
 
@@ -398,6 +423,133 @@ def test_a_list_of_dicts_loses_only_the_record_that_cannot_be_kept() -> None:
     found = prepare([{"id": "a", "v": 1}, {"id": "b", "v": cyclic()}, {"id": "c", "v": 2}], "id", None, NOW, None)
     assert [table[KEY].to_pylist() for table in good(found)] == [["a", "c"]]
     assert sum(prepared.table.num_rows for prepared, error in found if error is not None) == 1
+
+
+TIMES: dict[str, list[Any]] = {
+    "texts": [
+        "2024-03-10T02:30:00Z", "2024-03-10T02:30:00", "2024-03-10 02:30", "2024-03-10T02:30:00.123456789Z",
+        "20240310T023000Z", "20240310", "2024-03-10T02:30:00+0100", "1710037800", "1712051012345", "2024-03-10T02",
+        "not a time", "", "1800-01-01", "9999-12-31", "inf", "nan", "2024-W10-7", "-5", None,
+    ],
+    "zoned": [dt.datetime(2024, 3, 10, tzinfo=dt.timezone(dt.timedelta(hours=h))) for h in (-5, 0, 9)],
+    "moments": [
+        dt.datetime(2024, 3, 10), dt.datetime(1, 1, 1), dt.datetime(1969, 12, 31, 23), None,
+        dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5))),
+    ],
+    "stamps": [pd.Timestamp("2024-03-10T02:30:00.123456789"), pd.Timestamp("1960-01-01T00:00:00.000000001"), pd.NaT],
+    "dates": [dt.date(2024, 3, 10), dt.date(1, 1, 1), None],
+    "numbers": [1_710_037_800, 1_710_037_800_000, 1_710_037_800_000_000, NOW, -5, 0, 2**62],
+    "fractions": [1_710_037_800.25, float("inf"), -float("inf"), float("nan"), 1e30, -1e300],
+    "big": [1_710_037_800, 2**70, -(2**70), None],
+    "decimals": [Decimal("1710037800.25"), Decimal("-5.00"), Decimal("NaN"), None],
+    "flags": [True, False, None],
+    "days": [dt.timedelta(days=1), dt.timedelta(seconds=1_710_037_800)],
+    "clock": [dt.time(1), dt.time(23, 59), None],
+    "bytes": [b"2024", b"1710037800"],
+    "months": [pd.Period("2024-03", "M"), pd.Period("1950-01", "M")],
+    "quarters": [pd.Period("2024Q1", "Q"), pd.Period("2023Q4", "Q")],
+    "lists": [[1], [], None],
+    "mixed": ["2024-03-10", dt.datetime(2024, 3, 10), 1_710_037_800, True, [1], pd.Period("2024-03", "M"), None],
+}  # fmt: skip
+VALUES: dict[str, list[Any]] = {
+    "whole": [1, 2, 2**70, -(2**70), None],
+    "mixed": [1, 2.5, "x", [1], ["a"], {"a": 1}, None, b"ab", dt.date(2024, 3, 10), 2**70, True],
+    "texts": ["a", "b", None],
+    "lists": [[1], ["a"], [], [[1]], [None]],
+    "nested": [{"a": 1}, {"a": "x"}, {"b": [1]}, {"a": 2**70}],
+    "months": [pd.Period("2024-03", "M"), pd.Period("2024-04", "M")],
+    "spans": [pd.Interval(0, 1), pd.Interval(1, 2)],
+    "colours": [Colour.RED],
+    "moments": [dt.datetime(2024, 3, 10), dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5)))],
+    "itself": [1, cyclic()],
+}
+
+
+def columns(kinds: dict[str, list[Any]], rows: int) -> st.SearchStrategy[list[Any]]:
+    """A column of values of one of the kinds."""
+    return st.sampled_from(sorted(kinds)).flatmap(
+        lambda kind: st.lists(st.sampled_from(kinds[kind]), min_size=rows, max_size=rows)
+    )
+
+
+def kept(found: Found) -> tuple[list[str], list[str]]:
+    """What comes of data: the records that are logged, with the types of their columns, and those aside."""
+    logged, aside = [], []
+    for prepared, error in found:
+        if error is None:
+            rows = zip(*(values_of(column) for column in prepared.table.columns), strict=True)
+            types = [(field.name, str(field.type)) for field in prepared.table.schema]
+            logged += [repr([(name, kind, v) for (name, kind), v in zip(types, row, strict=True)]) for row in rows]
+        else:
+            aside += prepared.table["reason"].to_pylist()
+    return sorted(logged), sorted(aside)
+
+
+ODD_TEXTS = ["a", "a\ud800", None]  # of which pandas itself makes no column of texts
+
+
+def of_objects(data: dict[str, list[Any]]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
+
+
+def of_polars(data: dict[str, list[Any]]) -> pl.DataFrame:
+    return pl.DataFrame({name: pl.Series(name, values, pl.Object) for name, values in data.items()})
+
+
+FRAMES = [pd.DataFrame, of_objects, of_polars, dict]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "pandas objects", "Polars objects", "columns"])
+@given(data=st.data(), rows=st.integers(1, 6))
+def test_a_frame_and_its_records_one_by_one_are_kept_the_same(frame: Any, data: st.DataObject, rows: int) -> None:
+    values = VALUES if frame is pd.DataFrame else VALUES | {"odd texts": ODD_TEXTS}
+    given_as = {"at": data.draw(columns(TIMES, rows)), "v": data.draw(columns(values, rows))}
+    whole = frame({"id": [f"k{i}" for i in range(rows)], **given_as})
+    records = records_in(whole)
+    assert records is not None
+    assert kept(prepare(whole, "id", "at", NOW, None)) == kept(prepare(records, "id", "at", NOW, None))
+
+
+def test_a_frame_that_lacks_the_column_of_its_key_is_not_read_record_by_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    monkeypatch.setattr(batch, "records_in", read.append)
+    with pytest.raises(InputError, match="key='no' is not a column"):
+        prepare(pd.DataFrame({"id": [1]}), "no", None, NOW, None)
+    assert read == []
+
+
+def test_one_odd_time_or_number_of_a_frame_costs_no_other_record(session: Session) -> None:
+    times = ["2024-03-10T02:30:00Z"] * 100
+    for odd in ("not a time", "2024-03-10T02:30:00", "1710037800", "20240310T023000Z"):
+        frame = pd.DataFrame({"id": range(100), "at": [*times, odd][1:], "v": [*range(99), 2**70]})
+        ff.log("p", frame, key="id", time="at")
+    assert ff.metric("p", "rows").value.value == 400.0
+    assert ff.metric("p", "rows", start="2024-03-10", end="2024-03-11").value.value == 399.0
+    assert ff.metric("p.unreadable_time", "null_rate").value.value == pytest.approx(399 / 400)
+    assert session.store.reader.quarantine.entries() == []
+
+
+@pytest.mark.parametrize("make", [lambda data: data, pa.Table.from_pandas])
+def test_a_period_is_the_moment_of_its_start_or_its_text(make: Any) -> None:
+    """Its number of months since 1970, as pandas stores it, would be read as seconds."""
+    for categories in (False, True):
+        months = pd.period_range("2024-01", periods=3, freq="M")
+        data = pd.DataFrame({"at": months, "month": months, "span": pd.interval_range(0, 3)})
+        prepared = from_frame(make(data.astype("category") if categories else data), None, "at", NOW, None)
+        moments = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3)]
+        assert prepared.table[EVENT_TIME].to_pylist() == moments
+        assert prepared.table["month"].to_pylist() == ["2024-01", "2024-02", "2024-03"]
+        assert prepared.table["span"].to_pylist() == ["(0, 1]", "(1, 2]", "(2, 3]"]
+
+
+def test_values_are_what_they_mean_and_not_how_they_are_stored() -> None:
+    sparse = pd.DataFrame({"n": pd.arrays.SparseArray([0, 0, 1]), "x": pd.arrays.SparseArray([float("nan"), 1.5, 2])})
+    table = from_frame(sparse, None, None, NOW, None).table
+    assert table["n"].to_pylist() == [0, 0, 1] and table["x"].to_pylist()[1:] == [1.5, 2.0]
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None], pa.int8()))
+    runs = pa.RunEndEncodedArray.from_arrays([2, 3], [1.5, 2.5])
+    table = from_frame(pa.table({"flag": flags, "run": runs}), None, None, NOW, None).table
+    assert table["flag"].to_pylist() == [True, False, None] and table["run"].to_pylist() == [1.5, 1.5, 2.5]
 
 
 TO_THE_DEATH = """
@@ -495,3 +647,35 @@ def test_a_frame_of_uuids_is_text() -> None:
     table = from_frame(pa.table({"id": pa.array(ids), "other": pa.array(ids)}), "id", None, NOW, None).table
     assert table[KEY].to_pylist() == table["other"].to_pylist() == list(map(str, ids))
     check_writable(table, "s")
+
+
+def test_a_number_beside_a_moment_is_no_moment() -> None:
+    for first, second in (
+        (dt.datetime(2024, 3, 10), 5),
+        (5, dt.datetime(2024, 3, 10)),
+        ("a", b"b"),
+        ([5], [dt.time(1)]),
+    ):
+        found = prepare([{"v": first}, {"v": second}, {"v": [first, second]}], None, None, NOW, None)
+        assert sorted(str(table["v"].type) for table in good(found)) == sorted(
+            str(table["v"].type)
+            for value in (first, second)
+            for table in good(prepare([{"v": value}], None, None, NOW, None))
+        )
+        assert [error is None for _, error in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("frame", [of_objects, of_polars])
+def test_a_column_of_objects_that_no_record_may_have_is_texts(frame: Any) -> None:
+    [(prepared, error)] = prepare(frame({"id": [1, 2, 3], "v": [1 + 2j, Path("a"), None]}), "id", None, NOW, None)
+    assert error is None and prepared.table["v"].to_pylist() == ["(1+2j)", "a", None]
+    logged = prepare(frame({"v": [dt.date(2024, 3, 10), dt.datetime(2024, 3, 10), dt.time(1)]}), None, None, NOW, None)
+    assert sorted(str(table["v"].type) for table in good(logged)) == ["int64", *["timestamp[us, tz=UTC]"] * 2]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.date32()])
+def test_a_moment_of_a_frame_that_microseconds_cannot_hold_is_none(kind: pa.DataType) -> None:
+    stored = pa.array([2**30, 0]) if pa.types.is_date(kind) else pa.array([2**60, 0])
+    column = stored.cast(pa.int32()).cast(kind) if pa.types.is_date(kind) else stored.cast(kind)
+    prepared = from_frame(pa.table({"at": column}), None, "at", NOW, None)
+    assert prepared.unreadable == 1 and prepared.table[EVENT_TIME].cast(pa.int64()).to_pylist() == [NOW // 1_000, 0]

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError
+from fourfold.fold.arrays import rows_of
 from fourfold.log import messages
 from fourfold.model.records import BATCH, ROW
 from fourfold.sdk.columns import Columns
@@ -67,7 +68,7 @@ def stored(form: Form, several: list[Any]) -> Stored:
                 if table is not None
             ]  # fmt: skip
         found += [(logged, table) for logged, table in tables]
-    return sorted(((logged, str(table.schema.to_string()), table.to_pylist()) for logged, table in found), key=repr)
+    return sorted(((logged, str(table.schema.to_string()), rows_of(table)) for logged, table in found), key=repr)
 
 
 def as_text(found: Stored) -> str:

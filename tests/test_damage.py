@@ -305,7 +305,7 @@ def test_a_conflicting_value_is_named_in_its_record_and_put_back_when_it_was_put
     sender = Sender(store)
     sender.records("p", [{"key": "a", "x": 1, "Odd Name": 1, "time": START, "log_time": START}])
     store.writer.catch_up()
-    for odd in ({"key": "b", "x": "2", "Odd Name": "7"}, {"key": "c", "x": None, "Odd Name": "8"}):
+    for odd in ({"key": "b", "x": "02", "Odd Name": "07"}, {"key": "c", "x": None, "Odd Name": "08"}):
         sender.records("p", [{**odd, "time": START, "log_time": START}])
     store.writer.catch_up()
     records = store.reader.log("p").whole().records(None).to_pylist()

@@ -92,7 +92,8 @@ def test_a_key_is_erased_from_quarantine(store: Store) -> None:
     filled(store)
     table = pa.table({"id": ["x", NEEDLE], "deep": [[{"a": "b"}], [{"a": "c"}]]})
     store.reader.quarantine.keep("p", "one", table, "a reason")
-    store.reader.quarantine.keep("p", "two", pa.table({"deep": [[{"a": NEEDLE}]], "n": [5]}), "a reason")
+    later = pa.array([2**58], pa.timestamp("us", "UTC"))  # than the year 9999, which Python has no moment for
+    store.reader.quarantine.keep("p", "two", pa.table({"deep": [[{"a": NEEDLE}]], "n": later}), "a reason")
     (store.reader.quarantine.folder / "bad.parquet").write_bytes(b"no Parquet")
     (store.reader.quarantine.folder / "damaged.arrow").write_bytes(NEEDLE.encode())
     done = store.writer.forget_keys([NEEDLE])

@@ -30,6 +30,15 @@ def declare(labels: list[Any], *, kind: str = "binary", scores: list[Any] | None
     ff.task("t", prediction="p.score", label="l.y", kind=kind, slices=["side"], horizon="1d", **more)
 
 
+def test_a_label_that_is_sent_again_as_text_stays(session: Session) -> None:
+    declare([1, 1, 0, 0])
+    for key, label in (("k0", "1"), ("k2", "0")):
+        ff.log("l", key=key, y=label)
+    value = ff.metric("t", "accuracy").value
+    assert (value.value, value.n, value.coverage) == (1.0, 4, 1.0)
+    assert session.store.reader.quarantine.entries() == []
+
+
 def test_labels_of_no_use_are_in_the_reason_however_few(session: Session) -> None:
     declare([2, 1, 1, 0, 2, 7])
     value = ff.metric("t", "accuracy").value

@@ -140,6 +140,9 @@ def test_any_column_name_can_be_logged_and_read(tmp_path: Path, name: str) -> No
         (pa.bool_(), pa.array([1, 0, None]), [True, False, None]),
         (pa.string(), pa.nulls(2), [None, None]),
         (pa.float64(), pa.array([None, None], pa.string()), [None, None]),
+        (pa.int64(), pa.array(["1", None, "-5"]), [1, None, -5]),  # as a form or a CSV file gives numbers
+        (pa.float64(), pa.array(["0.5", "1.0", None]), [0.5, 1.0, None]),
+        (pa.bool_(), pa.array(["true", "false"]), [True, False]),
     ],
 )
 def test_a_change_of_type_that_loses_nothing_is_cast(
@@ -175,7 +178,9 @@ def test_a_change_of_type_that_a_wider_type_holds_is_taken(
 @pytest.mark.parametrize(
     ("known", "values"),
     [
-        (pa.int64(), pa.array(["1"])),
+        (pa.int64(), pa.array(["x"])),
+        (pa.int64(), pa.array(["007"])),  # of which no number says how it was written
+        (pa.float64(), pa.array(["nan"])),
         (pa.string(), pa.array([1])),
         (pa.float64(), pa.array([[1.0]])),
     ],

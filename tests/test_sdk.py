@@ -248,6 +248,24 @@ def test_frames_are_counted_by_their_own_times_and_slices(session: Session) -> N
     assert ff.metric("load.weather.y", "max").value.value == 2.0
 
 
+@pytest.mark.parametrize("times", [[1_709_337_600] * 3, ["2024-03-02T00:00:00Z", "1709337600", "2024-03-02"]])
+def test_a_frames_times_are_read_as_those_of_records(
+    session: Session, times: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = pd.DataFrame({"at": times, "v": [1.0, 2.0, 3.0]})
+
+    @ff.component(time="at")
+    def clean(frame: pd.DataFrame) -> int:
+        return len(frame)
+
+    clean(frame)
+    assert ff.metric("clean.frame", "rows", start="2024-03-02", end="2024-03-03").value.value == 3.0
+    with caplog.at_level(logging.WARNING, "fourfold"):
+        clean(frame.assign(at=["2024-03-02", "no time", "2024-03-02"]))
+    assert ff.metric("clean.frame", "rows", start="2024-03-02", end="2024-03-03").value.value == 5.0
+    assert "1 times in the column 'at' cannot be read" in caplog.text
+
+
 def test_history_gives_earlier_runs_inside_this_one(session: Session) -> None:
     seen: list[Any] = []
 
@@ -386,7 +404,6 @@ class Unprintable:
     "log",
     [
         lambda: ff.log("predict", pd.DataFrame({"a": [1]}), key="no such column"),
-        lambda: ff.log("predict", pd.DataFrame({"a": ["x"]}), time="a"),
         lambda: ff.log("predict", 42),
         lambda: ff.log("predict", Unprintable()),
         lambda: ff.log("predict", key="a", value=object()),

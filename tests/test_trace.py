@@ -223,3 +223,33 @@ def test_groups_are_compared_though_a_declared_version_was_never_logged(session:
         ff.log("l", key=i, y=i % 2)
     found = ff.compare({"c": "a"}, {"c": "b"})
     assert found.n == (5, 5) and "nope" not in {difference.name for difference in found.differences}
+
+
+THE_END = dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5)))  # of time in New York: the year 10000
+
+
+def test_moments_that_python_has_none_for_are_told_as_texts(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y", version="valid_to", slices=["c"])
+    for i in range(4):
+        far = {"valid_to": THE_END, "within": {"a": [THE_END, None]}, "sun": np.datetime64("20000-01-01")}
+        ff.log("p", key=i, score=0.9, c="ab"[i % 2], **far)
+        ff.log("l", key=i, y=i % 2)
+    values = {value.column: value.value for step in ff.trace("1").steps for value in step.values}
+    text = "10000-01-01T04:59:59.999999Z"
+    assert (values["valid_to"], values["within"]) == (text, {"a": [text, None]})
+    assert values["sun"] == "20000-01-01T00:00:00Z"
+    assert text in ff.trace("1").to_arrow()["value"].to_pylist()
+    assert ff.compare({"c": "a"}, {"c": "b"}).n == (2, 2)
+
+
+def test_labels_and_queries_of_such_moments_are_counted(session: Session) -> None:
+    ff.task("tags", prediction="p.said", label="l.true", kind="multilabel")
+    ff.task("rank", prediction="s.score", label="r.hit", kind="ranking", query="until")
+    for i in range(3):
+        ff.log("p", key=i, said=[THE_END])
+        ff.log("l", key=i, true=[THE_END])
+        ff.log("s", key=i, score=i / 3, until=THE_END)
+        ff.log("r", key=i, hit=i % 2)
+    assert ff.metric("tags", "accuracy").value.value == 1.0
+    assert ff.metric("rank", "ndcg(1)").value.n == 1
+    assert len(ff.trace("1").steps) == 4

@@ -73,6 +73,47 @@ def texts(values: Sequence[str | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
+def values_of(column: pa.ChunkedArray) -> list[Any]:
+    """The values as Python has them; a moment that it has none for, beyond the years 1 to 9999, as its text."""
+    try:
+        found: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        found = [_value_of(scalar) for scalar in column]
+    return found
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table, each with its values as ``values_of`` has them."""
+    values = zip(*map(values_of, table.columns), strict=True)
+    return [dict(zip(table.column_names, row, strict=True)) for row in values]
+
+
+def _value_of(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        kind = scalar.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
+            unit: Any = "D" if pa.types.is_date32(kind) else kind.unit
+            return f"{np.datetime64(scalar.value, unit)}".removesuffix(".000000") + "Z"
+        if pa.types.is_struct(kind):
+            return {name: _value_of(value) for name, value in scalar.items()}
+        if pa.types.is_map(kind):
+            return [tuple(_value_of(pair).values()) for pair in scalar.values]
+        if pa.types.is_nested(kind):
+            return [_value_of(value) for value in scalar.values]
+        raise
+
+
+def instant_text(micros: int) -> str:
+    """A moment in ISO form, in UTC; ``micros`` is in microseconds since 1970.
+
+    >>> instant_text(1_710_037_800_000_000)
+    '2024-03-10T02:30:00Z'
+    """
+    return f"{np.datetime64(micros, 'us')}".removesuffix(".000000") + "Z"
+
+
 def _validity(values: Sequence[Any]) -> tuple[Any, pa.Buffer | None]:
     """Which values are there, and the bits that say so; no bits where all are."""
     if None not in values:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fourfold.fold.arrays import values_of
 from fourfold.log.paths import StorePath, in_order, open_parquet, write_parquet, write_whole
 from fourfold.log.quarantine import Quarantine
 from fourfold.model.records import EVENT_TIME, META
@@ -24,7 +25,7 @@ def with_keys(keys: Collection[str]) -> Callable[[pa.Table], Mask]:
     def rows(table: pa.Table) -> Mask:
         found = np.zeros(table.num_rows, bool)
         for column in table.columns:
-            found |= [any(text in keys for text in _texts(value)) for value in column.to_pylist()]
+            found |= [any(text in keys for text in _texts(value)) for value in values_of(column)]
         return found
 
     return rows

@@ -23,8 +23,8 @@ def conform(table: pa.Table, known: pa.Schema, stream: str) -> tuple[pa.Table, l
     """The table with its columns in types that the stream's can be brought to, and what cannot be.
 
     A column comes in the stream's own type where every value survives that, as whole numbers that come as floats do
-    (pandas' integers with nulls). Else both are brought to a wider type: integers and decimals to floats, booleans
-    to integers, structs to one with the fields of both. Columns that the stream does not have yet stay.
+    (pandas' integers with nulls), or as texts. Else both are brought to a wider type: integers and decimals to floats,
+    booleans to integers, structs to one with the fields of both. Columns that the stream does not have yet stay.
     """
     by_fold = {field.name.casefold(): field for field in known}
     names, columns, conflicts = [], [], []
@@ -120,6 +120,8 @@ def _fitted(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | No
     if types.is_floating(column.type) and types.is_integer(known):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     kind = wider(known, column.type)
+    if kind is None and types.is_string(column.type) and _is_number(known):
+        return _numbers_of(column, known)
     if kind is None:
         return pa.chunked_array([pa.nulls(len(column), known)]) if _is_empty_list(column) else None
     if _is_number(known) and not types.is_floating(known):
@@ -134,6 +136,16 @@ def _fitted(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | No
         return cast(column, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
+
+
+def _numbers_of(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | None:
+    """Texts as the numbers that they are; None where one is none, or is a whole one in another spelling, as 007."""
+    try:
+        found = column.cast(known)
+        same = pc.is_finite(found) if types.is_floating(known) else pc.equal(found.cast(column.type), column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return None if pc.all(same).as_py() is False else found
 
 
 def _is_empty_list(column: pa.ChunkedArray) -> bool:

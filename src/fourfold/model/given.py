@@ -12,6 +12,10 @@ DEEPEST = 32  # levels of a nested value
 DEEPEST_KEY = 4  # levels of a key: each writes the one inside as a text, with twice as many escapes
 
 
+class MissingColumnError(InputError):
+    """The key, or the time, is not a column of what is logged."""
+
+
 def name_text(name: object) -> str:
     """A column's name as the log keeps it: its text, that of bytes being what they hold.
 
@@ -52,6 +56,12 @@ def check_key(depth: int) -> None:
         raise InputError(f"a key is nested more than {DEEPEST_KEY} deep, or contains itself; give a list of its parts")
 
 
+def is_of_pandas(value: Any, *names: str) -> bool:
+    """Whether a value is of one of these classes of pandas', which need not be loaded for that."""
+    kind = type(value)
+    return kind.__name__ in names and kind.__module__.partition(".")[0] == "pandas"
+
+
 def is_record(data: Any, key: Any = None) -> bool:
     """Whether data is one record, rather than columns: a dict whose key, or else all of whose values, are no sequences.
 
@@ -70,12 +80,12 @@ def check_named(key: str | Sequence[str] | None, time: Any, columns: Sequence[st
     """Check that the columns of the key and the time are there.
 
     Raises:
-        InputError: one is not.
+        MissingColumnError: one is not.
     """
     parts = [] if key is None else [key] if isinstance(key, str) else list(key)
     for field, name in (*(("key", part) for part in parts), ("time", time)):
         if name is not None and name not in columns:
-            raise InputError(f"{field}={name!r} is not a column of the frame; there are {list(columns)}")
+            raise MissingColumnError(f"{field}={name!r} is not a column of the frame; there are {list(columns)}")
 
 
 def _arrays() -> tuple[type, ...]:

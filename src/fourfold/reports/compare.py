@@ -15,6 +15,7 @@ from fourfold.counts import Counts
 from fourfold.engine import Extent
 from fourfold.errors import InputError, suggest
 from fourfold.fold import KeptSlices, Plan, event_seconds, fold_columns, group_records, plan_columns
+from fourfold.fold.arrays import values_of
 from fourfold.metrics import drift, parse, quality
 from fourfold.model import HOUR, Dimension, Owner, Part, Task, Value, label_of, slice_key
 from fourfold.model.records import EVENT_TIME, KEY, RUN, users
@@ -168,7 +169,7 @@ def _of_stream(
     versions = dict.fromkeys(task.version for task in tasks if task.prediction.stream == stream and task.version)
     made = [_made_by(reader, table) for table in tables]
     logged = [version for version in versions if version in tables[0].column_names]
-    named = {"run": made} | {v: [_shares(table[v].to_pylist()) for table in tables] for v in logged}
+    named = {"run": made} | {v: [_shares(values_of(table[v])) for table in tables] for v in logged}
     for name, (one, other) in named.items():
         if one or other:
             size = sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other}) / 2

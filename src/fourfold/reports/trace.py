@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from fourfold.counts import Counts
 from fourfold.engine import Engine, Extent
 from fourfold.errors import InputError
+from fourfold.fold.arrays import rows_of
 from fourfold.fold.tasks import Joined
 from fourfold.log import Changes
 from fourfold.metrics.tasks import LABELS
@@ -129,7 +130,7 @@ def trace(reader: Reader, key: str) -> Trace:
     joined = [stream for task in tasks for stream in task.streams]
     logs = reader.whole([*streams, *joined])
     tables = {stream: log.records(pc.field(KEY) == key) for stream, log in logs.items()}
-    rows = {stream: table.to_pylist() for stream, table in tables.items()}
+    rows = {stream: rows_of(table) for stream, table in tables.items()}
     found = [(stream, row) for stream in streams for row in rows[stream]]
     if not found:
         logged = [stream for stream in streams if reader.log(stream).is_begun]
@@ -180,10 +181,10 @@ class _Fate:
         self._joined: list[dict[str, Any]] = []
         for table in engine.joined(bare, {s: logs[s] for s in task.streams}, {}, Extent(keys=(key,))):
             late = Joined(table, bare).late.tolist()
-            self._joined += [{**row, "late": is_late} for row, is_late in zip(table.to_pylist(), late, strict=True)]
+            self._joined += [{**row, "late": is_late} for row, is_late in zip(rows_of(table), late, strict=True)]
         self._joined.sort(key=lambda row: not row.get("served", True))
         usable = engine.usable_labels(task, labels)
-        self._of_no_use = [_id(row) for row, is_usable in zip(labels.to_pylist(), usable, strict=True) if not is_usable]
+        self._of_no_use = [_id(row) for row, is_usable in zip(rows_of(labels), usable, strict=True) if not is_usable]
 
     @property
     def predicted(self) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 import json
 import math
 import uuid
@@ -16,16 +17,17 @@ import pyarrow as pa
 from fourfold.config import PLAUSIBLE
 from fourfold.errors import InputError, let_end
 from fourfold.fold import to_arrow
-from fourfold.fold.arrays import numbers, repeated, texts
-from fourfold.fold.frames import DEEPEST, name_text, unique_names
+from fourfold.fold.arrays import instant_text, numbers, repeated, texts, values_of
+from fourfold.fold.frames import DEEPEST, as_given, in_plain_types, name_text, unique_names
 from fourfold.model import Plausible
-from fourfold.model.given import check_key, check_named
+from fourfold.model.given import MissingColumnError, check_key, check_named, is_of_pandas
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.parting import Row, of_moderate_size, parted
 from fourfold.sdk.record import Record
-from fourfold.sdk.times import INSTANT, instant_text, micros_of, time_column
+from fourfold.sdk.rows import records_in
+from fourfold.sdk.times import INSTANT, micros_of, moments_of, time_column, time_text, time_texts
 
 UNREADABLE, IMPLAUSIBLE = "unreadable", "implausible"  # what is wrong with a record's time
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -59,15 +61,36 @@ def prepare(
 ) -> Found:
     """The data given to ``ff.log`` as batches: a list of dicts record by record, all else as one frame.
 
+    A frame that columns cannot hold is taken record by record, too: one odd value costs only its record.
+
     Raises:
         InputError: see ``from_frame``.
     """
+    rows: Sequence[Mapping[str, Any]] | None = None
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, dict) for row in data):
-        named = {_name(name) for row in data for name in row}
-        check_named(key, time, sorted(named))
-        marker = None if run is None else _RunId(run)
-        return from_records([Record("", row, {}, key, time, logged, marker) for row in data], times)
-    return [(from_frame(data, key, time, logged, run, times), None)]
+        rows = data
+    else:
+        try:
+            return [(from_frame(data, key, time, logged, run, times), None)]
+        except MissingColumnError:
+            raise
+        except InputError:
+            rows = _rows(data)
+            if rows is None:
+                raise
+    named = {_name(name) for name in {name for row in rows for name in row}}
+    check_named(key, time, sorted(named))
+    marker = None if run is None else _RunId(run)
+    return from_records([Record("", row, {}, key, time, logged, marker) for row in rows], times)
+
+
+def _rows(data: Any) -> Sequence[Mapping[str, Any]] | None:
+    """The records of a frame, if they can be read."""
+    try:
+        return records_in(data)
+    except BaseException as error:
+        let_end(error)
+        return None
 
 
 def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Found:
@@ -131,7 +154,7 @@ def _batch(rows: Sequence[Row], plausible_times: Plausible) -> Prepared:
             broken.add(len(times))
         plausible = micros is None or first <= micros <= last
         times.append(logged if micros is None or not plausible else micros)
-        unreadable.append(None if plausible else shown(row.time))
+        unreadable.append(None if plausible else time_text(row.time))
     table = to_arrow([row.values for row in rows]) if any(row.values for row in rows) else pa.table({})
     mistakes: Sequence[tuple[int, str]] = ()
     if wrong := len(rows) - unreadable.count(None):
@@ -177,21 +200,32 @@ def rejected(records: Sequence[str], keys: Sequence[str | None], reasons: Sequen
 
 
 def _name(name: Any) -> str:
-    return name_text(name)
+    return _usual_name(name) if type(name) is str else name_text(name)
+
+
+_usual_name = functools.lru_cache(4_096)(name_text)  # each record has them again
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """A value in plain containers; with one that contains itself, Arrow would recurse until the process dies."""
     if depth > DEEPEST:
         raise InputError(f"a value is nested more than {DEEPEST} deep, or contains itself")
-    if type(value) in _SCALARS or isinstance(value, (bytes, np.generic, dt.date, dt.time, dt.timedelta)):
+    if type(value) in _SCALARS or isinstance(value, (bytes, dt.date, dt.time, dt.timedelta)):
         return None if type(value).__name__ == "NaTType" else value
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return None if np.isnat(value) else value.astype(f"{value.dtype.kind}8[us]")
     if isinstance(value, enum.Enum):
         return _plain(value.value, depth + 1)
+    if isinstance(value, np.generic):
+        return value
     if isinstance(value, uuid.UUID):
         return str(value)
     if type(value).__name__ == "NAType":
         return None
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if is_of_pandas(value, "Period", "Interval"):
+        return str(value)
     if isinstance(value, Mapping):
         names = unique_names([_name(name) for name in value])
         return {n: _plain(v, depth + 1) for n, v in zip(names, value.values(), strict=True)} or None
@@ -213,11 +247,13 @@ def from_frame(
     """A dataframe as one batch; the columns of a multi-part key stay in the record.
 
     Raises:
-        InputError: the key or time column does not exist, or times cannot be read.
+        MissingColumnError: the key or time column does not exist.
+        InputError: it cannot be read as columns.
     """
     try:
-        table = to_arrow(data)
-        table.validate(full=True)
+        given = as_given(data)
+        given.validate(full=True)
+        table = in_plain_types(given)
     except InputError:
         raise
     except BaseException as error:
@@ -230,22 +266,22 @@ def from_frame(
     if isinstance(key, str):
         keys = _key_column(table[key])
     elif parts:
-        keys = pa.array(map(key_text, zip(*(table[part].to_pylist() for part in parts), strict=True)), pa.string())
+        keys = pa.array(map(key_text, zip(*(values_of(table[part]) for part in parts), strict=True)), pa.string())
     logged_at = numbers(np.full(rows, micros), INSTANT)
     times: Any = logged_at
     unreadable = 0
     single = key if isinstance(key, str) else None
-    original = table[time] if time is not None else None
     table = table.drop_columns([name for name in dict.fromkeys((single, time)) if name is not None])
-    if original is not None and time is not None:
-        times = time_column(original, micros, time).combine_chunks()
-        stamps = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    if time is not None:
+        column = moments_of(given[time])
         first, last = plausible_times.micros(micros)
+        stamps = time_column(column, micros, first - 1)
         wrong = (stamps < first) | (stamps > last)
         if unreadable := int(wrong.sum()):
-            said = pa.array([shown(v) if w else None for v, w in zip(original.to_pylist(), wrong, strict=True)])
-            table = _beside(table, said.cast(pa.string()))
-            times = numbers(np.where(wrong, micros, stamps), INSTANT)
+            said = np.full(rows, None, object)
+            said[wrong] = time_texts(column.filter(pa.array(wrong)))
+            table = _beside(table, texts(said.tolist()))
+        times = numbers(np.where(wrong, micros, stamps), INSTANT)
     meta = {KEY: keys, EVENT_TIME: times, LOG_TIME: logged_at, RUN: repeated(run, rows)}
     return Prepared(_with_meta(table, meta), " × ".join(parts) or None, time, unreadable)
 
@@ -280,7 +316,7 @@ def key_text(key: Any, depth: int = 0) -> str | None:
         return None
     if isinstance(key, (bool, np.bool_)):
         return "true" if key else "false"
-    if isinstance(key, (bytes, bytearray)):
+    if isinstance(key, (bytes, bytearray, memoryview)):
         return _bytes_text(bytes(key))
     if isinstance(key, (dt.timedelta, np.timedelta64)):
         key = key.total_seconds() if isinstance(key, dt.timedelta) else key / np.timedelta64(1, "s")
@@ -315,5 +351,5 @@ def _with_meta(table: pa.Table, meta: Mapping[str, Any]) -> pa.Table:
 def _key_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kinds = (pa.types.is_floating, pa.types.is_nested, pa.types.is_binary, pa.types.is_timestamp)
     if any(is_(column.type) for is_ in kinds):
-        return pa.chunked_array([pa.array([key_text(v) for v in column.to_pylist()], pa.string())])
+        return pa.chunked_array([pa.array([key_text(v) for v in values_of(column)], pa.string())])
     return column.cast(pa.string())

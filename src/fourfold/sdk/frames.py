@@ -25,14 +25,16 @@ from fourfold.fold import (
     plan_columns,
     to_arrow,
 )  # fmt: skip
-from fourfold.fold.groups import event_seconds
+from fourfold.fold.arrays import values_of
 from fourfold.log import messages
 from fourfold.model import Artifact, Run
 from fourfold.sdk.host import is_cluster_frame
 from fourfold.sdk.session import Session
+from fourfold.sdk.times import time_column
 
 SAMPLE = ".sample"  # the end of a frame's name if only a share of its records is counted
 _SAMPLED_ROWS = 64
+_UNREADABLE = np.iinfo(np.int64).min  # microseconds since 1970
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,7 @@ def fingerprint_of(table: pa.Table) -> str:
     places = np.unique(np.linspace(0, max(table.num_rows - 1, 0), _SAMPLED_ROWS).astype(np.int64))
     if table.num_rows:
         for column in table.take(pa.array(places)).columns:
-            digest.update(repr([None if v != v else v for v in column.to_pylist()]).encode())
+            digest.update(repr([None if v != v else v for v in values_of(column)]).encode())
     return f"frame:{digest.hexdigest()}"
 
 
@@ -106,11 +108,17 @@ def _profile(session: Session, run: Run, name: str, table: pa.Table, time: str |
     """Count a frame as the stream ``component.name``, at the run's time or a column's times, and send the counts."""
 
     stream = f"{run.component}.{name}"
+    moment = int(run.at if run.at is not None else run.started)
+    event = np.full(table.num_rows, moment)
     if time is not None and table[time].null_count == 0:
-        event = event_seconds(table[time])
+        micros = time_column(table[time], moment * 1_000_000, _UNREADABLE)
+        if unreadable := int((micros == _UNREADABLE).sum()):
+            session.warn(
+                f"{stream}: {unreadable:,} times in the column {time!r} cannot be read; they are the run's",
+                once=f"{stream} times",
+            )
+        event = np.where(micros == _UNREADABLE, moment, micros // 1_000_000)
         table = table.drop_columns([time])
-    else:
-        event = np.full(table.num_rows, int(run.at if run.at is not None else run.started))
     plan = plan_columns(table, dataclasses.replace(session.plans.get(stream), widths={}), event)
     session.plans.keep(stream, plan)
     groups = group_records(bucket_starts(event), table.select(list(by)) if by else None)

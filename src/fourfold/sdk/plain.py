@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 from fourfold.errors import InputError, let_end
 from fourfold.model import Artifact, Plausible, Run
-from fourfold.model.given import DEEPEST, check_key, check_named, is_record, name_text, unique_names
+from fourfold.model.given import DEEPEST, check_key, check_named, is_of_pandas, name_text, unique_names
 from fourfold.sdk.form import Batch, Frames, in_parts
 from fourfold.sdk.host import error_text, shown, summary
 from fourfold.sdk.record import Record
+from fourfold.sdk.rows import reader_of, records_in
 
-_ARROW_UNITS = ("s", "ms", "us", "ns")
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 
@@ -65,7 +65,12 @@ class Plain:
         times: Plausible,
     ) -> list[Batch]:  # fmt: skip
         """See ``Form``."""
-        rows = _rows(data)
+        rows = records_in(data)
+        if rows is None:
+            raise InputError(
+                f"data is a {type(data).__name__}; fourfold-client takes a pandas, Polars or PyArrow frame, a dict, or "
+                "a list of dicts; fourfold takes more"
+            )
         names = list(dict.fromkeys(name_text(name) for row in rows for name in row))
         check_named(key, time, names)
         marked = None if run is None else _RunId(run)
@@ -120,7 +125,7 @@ class _NoFrames:
 
     def found(self, value: Any) -> Any:
         """See ``Frames``."""
-        return value if hasattr(type(value), "columns") and _reader_of(value) is not None else None
+        return value if hasattr(type(value), "columns") and reader_of(value) is not None else None
 
     def names_of(self, frame: Any) -> list[str]:
         """See ``Frames``."""
@@ -180,19 +185,21 @@ def _value(value: Any, depth: int = 0) -> Any:
 def _of_numpy(value: Any, depth: int) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        return [_value(entry, depth + 1) for entry in value.tolist()]
+        of_time = value.dtype.kind in "mM"  # of which lists may have numbers
+        return [_value(entry, depth + 1) for entry in (value if of_time else value.tolist())]
     if numpy is not None and isinstance(value, (numpy.datetime64, numpy.timedelta64)):
-        if numpy.datetime_data(value.dtype)[0] not in _ARROW_UNITS:
-            raise InputError(f"{shown(value)} has a unit that cannot be logged; give s, ms, us or ns")
         return _numpy_moment(numpy, value)
     if numpy is not None and isinstance(value, numpy.generic):
         return _value(value.item(), depth + 1)
+    if is_of_pandas(value, "Period", "Interval"):
+        return str(value)
     raise InputError(f"a {type(value).__name__} is no value that can be logged: {shown(value)[:200]}")
 
 
 def _numpy_moment(numpy: Any, value: Any) -> Any:
-    kind = "datetime64" if isinstance(value, numpy.datetime64) else "timedelta64"
-    return _value(value.astype(f"{kind}[us]").item())
+    if isinstance(value, numpy.timedelta64):
+        return _value(value.astype("timedelta64[us]").item())
+    return None if numpy.isnat(value) else {"$datetime64": str(value.astype("datetime64[us]"))}
 
 
 def _moment(value: dt.datetime) -> dict[str, str]:
@@ -200,12 +207,18 @@ def _moment(value: dt.datetime) -> dict[str, str]:
     return {"$datetime": dt.datetime(*fields, tzinfo=value.tzinfo, fold=value.fold).isoformat()}
 
 
+def _bytes(value: bytes | bytearray | memoryview) -> dict[str, str]:
+    return {"$bytes": base64.b64encode(bytes(value)).decode()}
+
+
 _WRITTEN: dict[type, Callable[[Any], Any]] = {  # a subclass before its class
     bool: bool,
     str: str.__str__,
     int: int,
     float: lambda value: _value(float(value)),
-    bytes: lambda value: {"$bytes": base64.b64encode(value).decode()},
+    bytes: _bytes,
+    bytearray: _bytes,
+    memoryview: _bytes,
     dt.datetime: _moment,
     dt.date: lambda value: {"$date": value.isoformat()},
     dt.time: lambda value: {"$time": value.isoformat()},
@@ -228,7 +241,10 @@ def _key(key: Any, depth: int = 0) -> Any:
 
 def _time(time: Any) -> Any:
     """A moment; what is none is kept as it is shown here."""
-    return _scalar(time) if _is_scalar(time) else {"$shown": shown(time)}
+    if is_of_pandas(time, "Period"):
+        time = time.start_time
+    is_moment = _is_scalar(time) and not isinstance(time, (bytes, bytearray, memoryview))
+    return _scalar(time) if is_moment else {"$shown": shown(time)}
 
 
 def _scalar(value: Any) -> Any:
@@ -245,50 +261,3 @@ def _is_scalar(value: Any) -> bool:
         return False
     numpy = sys.modules.get("numpy")
     return isinstance(value, tuple(_WRITTEN)) or (numpy is not None and isinstance(value, numpy.generic))
-
-
-def _rows(data: Any) -> list[Mapping[str, Any]]:
-    """The records of a frame."""
-    if isinstance(data, Mapping):
-        if is_record(data):
-            return [data]
-        columns = [list(values) for values in data.values()]
-        if len({len(values) for values in columns}) > 1:
-            raise InputError("a dict of columns of unequal length could not be read as columns")
-        return [dict(zip(data, row, strict=True)) for row in zip(*columns, strict=True)]
-    if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
-        return list(data)
-    if (reader := _reader_of(data)) is not None:
-        return reader()
-    raise InputError(
-        f"data is a {type(data).__name__}; fourfold-client takes a pandas, Polars or PyArrow frame, a dict, or a list "
-        "of dicts; fourfold takes more"
-    )
-
-
-def _reader_of(data: Any) -> Callable[[], list[Mapping[str, Any]]] | None:
-    """What gives a frame's records: of Polars, PyArrow or pandas, none of which is loaded for that."""
-    module = type(data).__module__.partition(".")[0]
-    match module, type(data).__name__:
-        case "polars", "DataFrame":
-            return lambda: list(data.to_dicts())
-        case "polars", "LazyFrame":
-            return lambda: list(data.collect().to_dicts())
-        case "pyarrow", "Table" | "RecordBatch":
-            return lambda: list(data.to_pylist())
-    if module == "pandas" and type(data).__name__ == "DataFrame":
-        return lambda: _of_pandas(data)
-    return None
-
-
-def _of_pandas(frame: Any) -> list[Mapping[str, Any]]:
-    """The records of a frame, in which NaN is a missing value, except in a plain column of floats."""
-    names = unique_names([name_text(name) for name in frame.columns])
-    columns = []
-    for position in range(frame.shape[1]):
-        series = frame.iloc[:, position]
-        values = series.tolist()
-        if getattr(series.dtype, "kind", "") != "f" or not type(series.dtype).__module__.startswith("numpy"):
-            values = [None if missing else value for value, missing in zip(values, series.isna(), strict=True)]
-        columns.append(values)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

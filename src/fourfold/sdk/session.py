@@ -303,7 +303,8 @@ def log(stream: str, data: Any = None, /, *, key: Any = None, time: Any = None, 
         key: the record's identity: the key's column if ``data`` is given, else the key itself. A multi-part key is a
             list of columns, or a tuple of values, such as the query and the item of a ranking.
         time: the event time: the column's name if ``data`` is given, else the moment. Default: now. A moment
-            without a time zone is UTC; a number is seconds since 1970.
+            without a time zone is UTC; a number is seconds since 1970, or by its size milli-, micro- or nanoseconds;
+            a period of pandas is its start.
         **fields: the record's other columns.
     """
     now = _session or session()

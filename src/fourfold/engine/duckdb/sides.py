@@ -12,6 +12,7 @@ from fourfold.engine.duckdb.touched import COPIES, FIRST, Side
 from fourfold.engine.expressions import columns_of
 from fourfold.engine.protocol import ChangedLog, Extent, Splits
 from fourfold.errors import ConfigError
+from fourfold.fold.arrays import values_of
 from fourfold.fold.tasks.custom import column_of
 from fourfold.model import Task
 from fourfold.model.records import KEY, users
@@ -118,12 +119,12 @@ def whole_queries(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     kept: pa.Table | None = None
     for table in tables:
         table = table if kept is None else pa.concat_tables([kept, table]).combine_chunks()
-        last = table["query"][-1].as_py()
+        texts = values_of(table["query"])
+        last = texts[-1]
         if last is None:  # labels without a prediction, which are of no query
             kept = None
             yield table
             continue
-        texts = table["query"].to_pylist()
         size = len(texts)
         while size and texts[size - 1] == last:
             size -= 1

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from fourfold.counts import RANKS
 from fourfold.counts.binning import Floats, Ints
 from fourfold.errors import InputError
+from fourfold.fold.arrays import values_of
 from fourfold.fold.category import labels_of
 from fourfold.fold.columns import Plan
 from fourfold.fold.tasks.joined import Joined, Mask, Measured, at, delays
@@ -166,9 +167,7 @@ def paired_names(
 
 
 def _sets(column: pa.ChunkedArray) -> list[frozenset[str] | None]:
-    return [
-        None if entry is None else frozenset(str(e) for e in entry if e is not None) for entry in column.to_pylist()
-    ]
+    return [None if entry is None else frozenset(str(e) for e in entry if e is not None) for entry in values_of(column)]
 
 
 def _of_actual(records: Joined, actual: pa.StringArray) -> tuple[Floats, Ints, Mask]:
@@ -208,7 +207,7 @@ def _matrix(column: pa.Array, classes: tuple[str, ...]) -> tuple[list[str], Floa
             (len(column), 0)
         )
     if pa.types.is_map(kind):
-        found = [dict(entry or ()) for entry in column.to_pylist()]
+        found = [dict(entry or ()) for entry in values_of(column)]
         names = sorted({str(name) for entry in found for name in entry})
         return names, np.array([[_number(entry.get(name)) for name in names] for entry in found], np.float64).reshape(
             len(found), len(names)
@@ -217,7 +216,7 @@ def _matrix(column: pa.Array, classes: tuple[str, ...]) -> tuple[list[str], Floa
         if not classes:
             raise InputError("probabilities come as lists: declare the task with classes=[…], in the lists' order")
         matrix = np.full((len(column), len(classes)), np.nan)
-        for i, entry in enumerate(column.to_pylist()):
+        for i, entry in enumerate(values_of(column)):
             values = [_number(v) for v in (entry or [])][: len(classes)]
             matrix[i, : len(values)] = values
         return list(classes), matrix

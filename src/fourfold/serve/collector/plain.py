@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -126,6 +127,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "$map": lambda pairs: {name: _value(value) for name, value in pairs.items()},
     "$bytes": lambda text: base64.b64decode(text, validate=True),
     "$datetime": dt.datetime.fromisoformat,
+    "$datetime64": np.datetime64,
     "$date": dt.date.fromisoformat,
     "$time": dt.time.fromisoformat,
     "$timedelta": lambda parts: dt.timedelta(*parts),
