@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 types = pa.types
+_UNKNOWN = pa.date32()  # the type in lists that are all empty so far: no value has it, as dates are kept as moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +54,9 @@ def wider(known: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     >>> wider(pa.int64(), pa.float64()), wider(pa.bool_(), pa.int64()), wider(pa.int64(), pa.string())
     (DataType(double), DataType(int64), None)
     """
-    if known == new or types.is_null(new):
+    if known == new or new in (pa.null(), _UNKNOWN):
         return known
-    if types.is_null(known):
+    if known in (pa.null(), _UNKNOWN):
         return new
     if _is_number(known) and _is_number(new):
         whole = (types.is_integer, types.is_boolean)
@@ -83,10 +84,9 @@ def cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def undecided(table: pa.Table, known: pa.Schema | None) -> pa.Table:
-    """Without what is new and all null: it has no type yet, and what is missing reads as null.
+    """Without what is new and all null, also within structs: it has no type yet, and what is missing reads as null.
 
-    So are the entries of lists that are all empty, and fields within structs: such a list is null, and such a field
-    is added once a value comes.
+    What is in lists that are all empty has none either; such a list is one of ``_UNKNOWN`` until a value comes.
     """
     known_types = {} if known is None else {field.name: field.type for field in known}
     names, columns = [], []
@@ -103,7 +103,7 @@ def _decided(kind: pa.DataType) -> pa.DataType:
     """A type without nulls' own type inside it, which no Parquet file can hold."""
     if types.is_list(kind):
         inner = _decided(kind.value_type)
-        return pa.null() if types.is_null(inner) else pa.list_(inner)
+        return pa.list_(_UNKNOWN if types.is_null(inner) else inner)
     if types.is_struct(kind):
         fields = [(field.name, _decided(field.type)) for field in kind]
         decided = [(name, inner) for name, inner in fields if not types.is_null(inner)]
@@ -156,7 +156,7 @@ def _is_empty_list(column: pa.ChunkedArray) -> bool:
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
-    if types.is_null(array.type):
+    if array.type in (pa.null(), _UNKNOWN) or kind == _UNKNOWN:
         return pa.nulls(len(array), kind)
     if types.is_struct(kind) and types.is_struct(array.type):
         places = {field.name.casefold(): i for i, field in enumerate(array.type)}

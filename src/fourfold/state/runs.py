@@ -74,12 +74,12 @@ def recent(
 
 def number(connection: Connection, project: str, component: str | None = None, status: RunStatus | None = None) -> int:
     """How many runs there are; of a component, or of a status."""
-    query = sa.select(sa.func.count()).where(run.c.project == project)
+    query = _NUMBER
     if component is not None:
         query = query.where(run.c.component == component)
     if status is not None:
         query = query.where(run.c.status == status.value)
-    return connection.scalar(query) or 0
+    return connection.scalar(query, {"project": project}) or 0
 
 
 def before(connection: Connection, project: str, ids: Sequence[str]) -> dict[str, Run]:
@@ -221,6 +221,7 @@ def _each_edge() -> sa.Select[Any]:
 _NEWEST, _STARTS, _CODES = _of_component(run), _of_component(run.c.started, run.c.at), _of_component(run.c.code)
 _LOGICAL = sa.func.coalesce(run.c.at, run.c.started)
 _DURING = _NEWEST.where(sa.bindparam("start") <= _LOGICAL, sa.bindparam("end") > _LOGICAL)
+_NUMBER = sa.select(sa.func.count()).where(run.c.project == sa.bindparam("project"))
 _RECENT = (
     sa.select(run)
     .where(run.c.project == sa.bindparam("project"))
