@@ -196,6 +196,30 @@ def test_what_is_empty_has_no_type_until_a_value_comes(
         assert by_key["then"] == then
 
 
+def test_a_column_is_one_whatever_the_case_of_its_name_and_two_of_a_record_stay_apart(session: Session) -> None:
+    ff.task("t", prediction="p.score", label="l.y", slices=["city"])
+    for i in range(40):
+        ff.log("p", key=i, **{"Score" if i < 10 else "score": 0.9, "City" if i % 2 else "city": "Oslo"})
+        ff.log("l", key=i, **{"Y" if i % 3 else "y": i % 2})
+    assert ff.metric("t", "precision").value.value == 0.5 and ff.metric("t", "coverage").value.value == 1.0
+    [oslo] = ff.metric("t", "precision", by="city")
+    assert oslo.slice == {"city": "Oslo"} and oslo.value.n == 40
+    for i in range(20):
+        ff.log("two", {"A": 1, "a": 100} if i % 2 else {"a": 100, "A": 1})
+    assert [ff.metric(f"two.{name}", "mean").value.value for name in ("A", "A_2")] == [1.0, 100.0]
+
+
+def test_parts_of_records_keep_the_order_of_each_key_whatever_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CELLS", 60)
+    values = [1, [1], "a"] * 20
+    found = good(
+        from_records([Record("s", None, {"v": v, "i": i}, "one", None, NOW, None) for i, v in enumerate(values)])
+    )
+    logged = [(at, number, i) for number, table in enumerate(found)
+              for at, i in zip(table[LOG_TIME].to_pylist(), table["i"].to_pylist(), strict=True)]  # fmt: skip
+    assert [i for *_, i in sorted(logged)] == list(range(60))
+
+
 @pytest.mark.parametrize("odd", ["n/a", [1], {"p": 0.5}])
 def test_of_what_comes_together_the_many_decide_a_new_columns_type(session: Session, odd: Any) -> None:
     ff.log("p", [{"id": i, "score": odd if i == 0 else 0.5, "i": i} for i in range(100)], key="id")

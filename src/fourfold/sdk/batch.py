@@ -24,7 +24,7 @@ from fourfold.model.given import MissingColumnError, check_key, check_named, is_
 from fourfold.model.names import UNREADABLE_TIME
 from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, RUN
 from fourfold.sdk.host import error_text, shown, summary
-from fourfold.sdk.parting import Row, of_moderate_size, parted
+from fourfold.sdk.parting import Row, parted
 from fourfold.sdk.record import Record
 from fourfold.sdk.rows import records_in
 from fourfold.sdk.times import INSTANT, micros_of, moments_of, time_column, time_text, time_texts
@@ -107,14 +107,34 @@ def from_records(records: Sequence[Record], times: Plausible = PLAUSIBLE) -> Fou
         except BaseException as error:
             let_end(error)
             aside[place] = error
-    found: Found = []
-    for some in of_moderate_size(rows):
-        found += [(batch, None) for batch in parted(some, lambda part: _batch(part, times), aside)]
+    found: Found = [(batch, None) for batch in parted(_in_one_case(rows), lambda part: _batch(part, times), aside)]
     return [*found, _as_texts(records, aside)] if aside else found
 
 
 class _RunId(NamedTuple):
     id: str
+
+
+def _in_one_case(rows: list[Row]) -> list[Row]:
+    """The records with each name in one case, as a stream's log knows one column for all.
+
+    Where one record has several that differ by nothing else, they stay apart, in whichever order they come.
+    """
+    names = set[str]().union(*(row.values for row in rows))
+    if len({name.casefold() for name in names}) == len(names):
+        return rows
+    spelled = {name.casefold(): name for name in sorted(names, reverse=True)}  # in capitals, where it comes so
+    found = []
+    for row in rows:
+        values: dict[str, Any] = {}
+        for name in sorted(row.values):
+            column, number = spelled[name.casefold()], 2
+            while column in values:
+                column, number = f"{spelled[name.casefold()]}_{number}", number + 1
+                column = spelled.get(column.casefold(), column)
+            values[column] = row.values[name]
+        found.append(row._replace(values=values))
+    return found
 
 
 def _plain_record(place: int, record: Record) -> Row:

@@ -47,6 +47,10 @@ def parted(
     """
     if not rows:
         return
+    if whole and len(_of_moderate_size(rows)) > 1:
+        for part in _of_moderate_size(_one_after_the_other(rows)):
+            yield from parted(part, hold, aside, whole=False)
+        return
     try:
         held = hold(rows)
     except BaseException as error:
@@ -61,7 +65,7 @@ def parted(
         yield from parted(part, hold, aside, whole=False)
 
 
-def of_moderate_size(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
+def _of_moderate_size(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
     """Records in parts that are not too large as columns: many records with many names are mostly nulls."""
     if len(rows) * sum(len(row.values) for row in rows) <= limits.CELLS:
         return [rows]
