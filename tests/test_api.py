@@ -217,6 +217,19 @@ def test_what_is_shown_can_be_taken_away(client: TestClient, format_: str) -> No
     assert "<b>IT</b>" in table["slice.country"].to_pylist()
 
 
+def test_a_file_has_more_rows_than_a_page(tmp_path: Path) -> None:
+    session = ff.init(str(tmp_path / "store"), "shop")
+    for _ in range(120):
+        with ff.run("train"):
+            pass
+    assert len(ff.runs("train", limit=1_000)) == 120
+    session.close()
+    with TestClient(application(Service(Settings(str(tmp_path / "store"), "shop"))), base_url=HOME) as client:
+        for query, rows in (("", 120), ("&limit=7", 7)):
+            answer = client.get(f"/api/runs?format=csv{query}")
+            assert pacsv.read_csv(io.BytesIO(answer.content)).num_rows == rows
+
+
 def test_a_stream_lists_its_columns_in_the_order_asked_for(client: TestClient) -> None:
     data = get(client, "streams/predict", order="-missing", limit=2)["data"]
     assert data["columns_total"] == 3 and next(c["name"] for c in data["columns"]) == "age"

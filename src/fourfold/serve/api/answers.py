@@ -18,7 +18,7 @@ from fourfold.serve.access import Refused
 from fourfold.serve.answering import Question, View
 from fourfold.serve.api.parameters import FORMAT, LIST, PROJECT
 from fourfold.serve.routes import Call, Endpoint, Parameter
-from fourfold.views.asking import unmarked
+from fourfold.views.asking import MOST, unmarked
 
 THREADS = CapacityLimiter(4)  # for pages: taking records in has the others
 _FILES = {
@@ -106,6 +106,8 @@ def _answer(call: Call, project: str, path: str, view: View, known: frozenset[st
         raise InputError(f"format={wanted!r}: give one of {', '.join(_FILES)}")
     asked = [*((name, text) for name, text in query if name != "format"), *names.items()]
     asked.append(("role", call.grant.role.value))
+    if wanted and all(name != "limit" for name, _ in asked):
+        asked.append(("limit", str(MOST)))  # a file is of all rows, not of a page's
 
     def work(now: float) -> bytes:
         return call.service.answer(reader.project, Question(view, asked, wanted, now))
