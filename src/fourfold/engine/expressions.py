@@ -23,7 +23,7 @@ _FOLDING = {"list_reduce", "array_reduce", "reduce"}  # each step may double the
 _LARGEST = 1_000  # the largest such argument; memory is not limited within a single value
 
 
-@functools.cache
+@functools.lru_cache(4_096)  # who sends may send any number
 def columns_of(expression: str) -> frozenset[tuple[str, ...]]:
     """The columns in an expression, each as its parts: ("prediction", "amount").
 
