@@ -606,6 +606,31 @@ def test_a_child_that_is_ended_in_its_first_moment_ends(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+CLOSED = """
+import os, signal, sys, time
+import fourfold as ff
+ff.init("http://127.0.0.1:9", "test")
+ff.log("p", key="a", v=1.0)
+time.sleep(0.3)
+os.closerange(3, 1_000)
+child = os.fork()
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_that_has_closed_all_descriptors_and_forks_can_be_ended(tmp_path: Path) -> None:
+    environment = {**os.environ, "FOURFOLD_SPOOL": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", CLOSED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+
+
 ENDING = """
 import os, sys, threading, time
 import fourfold as ff

@@ -74,8 +74,9 @@ def before_fork() -> None:
 
 
 def after_fork_in_parent() -> None:
-    """Listen again."""
-    if _pipe is not None and threading.current_thread() is threading.main_thread():
+    """Listen again, unless the host has closed the pipe."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if _pipe is not None and is_main and _identity_of(_pipe[0]) == _identity:
         signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
 
 

@@ -221,9 +221,11 @@ class Session(Host):
 
     def release(self) -> None:
         """After a fork, in the parent."""
-        if not self._is_forked:
-            self._sender.release()
-        self._lock.release()
+        try:
+            if not self._is_forked:
+                self._sender.release()
+        finally:
+            self._lock.release()
 
     def forked(self) -> None:
         """In the child of a fork: a session of its own."""
@@ -359,16 +361,20 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     if _session is not None:
-        ending.after_fork_in_parent()
-        _session.release()
-        ending.after_fork()
+        try:
+            _session.release()
+            ending.after_fork_in_parent()
+        finally:
+            ending.after_fork()
 
 
 def _after_fork_in_child() -> None:
     if _session is not None:
-        ending.after_fork_in_child()
-        _session.forked()
-        ending.after_fork()
+        try:
+            ending.after_fork_in_child()
+            _session.forked()
+        finally:
+            ending.after_fork()
 
 
 atexit.register(_at_exit)

@@ -96,7 +96,8 @@ class Spool:
     def forked(self) -> None:
         """In the child of a fork: start with nothing; the locks stay the parent's."""
         for lock in self._held.values():
-            os.close(lock)
+            with contextlib.suppress(OSError):  # a daemon has closed it
+                os.close(lock)
         self._start_anew()
 
     def put(self, writer: str, sequence: int, header: Mapping[str, Any], payload: Payload | None = None) -> str:
