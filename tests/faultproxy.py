@@ -205,8 +205,9 @@ class FaultProxy:
             raise self._ended(fault)
         elif fault == "cut_request":
             self._forward(request, len(request.body) // 2)
+            ended = self._ended(fault)  # noted before the client can know
             client.reset()
-            raise self._ended(fault)
+            raise ended
         elif fault == "refuse":
             self._note(fault)
             client.send(_slow_down(kind))
@@ -221,9 +222,10 @@ class FaultProxy:
             self._note(fault)
             self._replay(request, plan.later)
         elif fault == "cut_answer" and len(answer.body) > 1:
+            ended = self._ended(fault)
             client.send(_Message(answer.head, answer.body[: len(answer.body) // 2]))
             client.reset()
-            raise self._ended(fault)
+            raise ended
         elif kind == "LIST" and answer.succeeded:
             answer = self._listing(request, answer, plan, fault, chance)
         with self._lock:

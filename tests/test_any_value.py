@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 
 import fourfold as ff
 from fourfold.config import PLAUSIBLE
-from fourfold.errors import ConfigError, InputError
+from fourfold.errors import ConfigError, InputError, SchemaError
 from fourfold.fold.arrays import values_of
-from fourfold.log.batches import check_writable
+from fourfold.log import Message, messages
+from fourfold.log.batches import check_writable, fit
 from fourfold.model import Plausible, limits
-from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME
+from fourfold.model.records import EVENT_TIME, KEY, LOG_TIME, META
 from fourfold.reports.problems import problems
 from fourfold.sdk import Session, batch
 from fourfold.sdk.batch import Found, from_frame, from_records, key_text, prepare
@@ -229,6 +230,49 @@ def test_of_what_comes_together_the_many_decide_a_new_columns_type(session: Sess
     assert aside.rows == 1
     ff.log("p", [{"id": i, "score": 0.5, "more": odd if i == 100 else 2} for i in range(100, 200)], key="id")
     assert ff.metric("p.more", "mean").value.value == 2.0
+
+
+def as_message(table: pa.Table, number: int) -> Message:
+    return Message("w", number, messages.records("test", "s", None, None), table)
+
+
+def of_values(values: pa.Array) -> pa.Table:
+    moments = pa.array([NOW // 1_000] * len(values), META.field(EVENT_TIME).type)
+    return pa.table({"v": values, EVENT_TIME: moments, LOG_TIME: moments})
+
+
+def test_what_no_table_can_hold_costs_nothing_that_comes_with_it() -> None:
+    odd, sound = of_values(pa.array([5], pa.duration("us"))), of_values(pa.array([5]))
+    for several in ([odd], [odd, odd], [odd, sound]):
+        with pytest.raises(SchemaError):
+            fit([as_message(table, number) for number, table in enumerate(several)], None, "s")
+    fitted = fit([as_message(sound, 1), as_message(odd, 2), as_message(sound, 3)], None, "s")
+    assert fitted.records["v"].to_pylist() == [5, None, 5] and len(fitted.conflicts) == 1
+    fitted = fit([as_message(of_values(values), number) for number, values in enumerate((
+        pa.array([[]], pa.list_(pa.null())), pa.array([[1.5]]), pa.array([[None]], pa.list_(pa.null())),
+    ))], None, "s")  # fmt: skip
+    assert fitted.records["v"].to_pylist() == [[], [1.5], [None]] and not fitted.conflicts
+
+
+def test_stored_dates_are_no_column_without_a_type() -> None:
+    known = of_values(pa.array([dt.date(2024, 1, 2)])).schema
+    for values in (pa.array([5]), pa.array(["x"]), pa.array([[1]])):
+        fitted = fit([as_message(of_values(values), 1)], known, "s")
+        assert fitted.schema.field("v").type == pa.date32() and len(fitted.conflicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "texts", "fit_in"),
+    [(0.5, ["1", "-2.5", "1e3", "0", "0.25", None], True), (0.5, ["01234"], False), (0.5, ["-007.5"], False),
+     (0.5, ["9007199254740993"], False), (0.5, ["nan"], False), (0.5, ["x"], False), (5, ["1", "-2"], True),
+     (5, ["007"], False), (5, ["1.5"], False)],
+)  # fmt: skip
+def test_texts_are_numbers_where_they_lose_nothing(known: float, texts: list[str | None], fit_in: bool) -> None:
+    schema = of_values(pa.array([known])).schema
+    fitted = fit([as_message(of_values(pa.array(texts)), 1)], schema, "s")
+    assert bool(fitted.conflicts) is not fit_in
+    if fit_in:
+        assert fitted.records["v"].to_pylist() == [None if text is None else float(text) for text in texts]
 
 
 def test_what_is_always_empty_is_no_column(session: Session) -> None:

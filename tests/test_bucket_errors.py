@@ -154,7 +154,7 @@ def test_all_commits_of_a_log_may_be_moved_aside_and_rebuilt(kept: Store, place:
 
 
 def test_an_entry_of_the_quarantine_is_taken_again(kept: Store, bucket: str) -> None:
-    Sender(kept).records("predict", [{"key": "odd", "time": START, "log_time": START + 9, "score": "0.5"}])
+    Sender(kept).records("predict", [{"key": "odd", "time": START, "log_time": START + 9, "score": "high"}])
     kept.writer.catch_up()
     (entry,) = kept.writer.quarantined()
     (again,) = retry(kept.writer)

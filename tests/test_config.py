@@ -98,6 +98,7 @@ GIVEN: dict[str, Any] = {"prediction": "predict.score", "label": "arrivals.late"
         {"slices": {5: "1"}}, {"slices": [[b"x"]]}, {"slices": b"x"}, {"version": LONE}, {"version": 5},
         {"kind": "ranking", "query": LONE}, {"kind": "multiclass", "classes": [LONE]},
         {"kind": "multiclass", "values": {LONE: {"a": 1.0}}}, {"kind": "decision", "outcome": f"o.{LONE}"},
+        {"kind": "multiclass", "values": {"a": {1: 1.0, "1": 2.0}}},
         {"positive": LONE}, {"positive": "a\0"}, {"positive": ["yes"]}, {"positive": float("nan")},
         {"kind": "regression", "positive": "yes"}, {"values": {"true_positive": float("inf")}},
         {"threshold": float("inf")}, {"threshold": 10**400}, {"threshold": np.bool_(True)},
@@ -110,7 +111,8 @@ def test_what_no_store_can_keep_is_refused_where_it_is_declared(changed: dict[st
         config.make_task("t", **{**GIVEN, **changed})
 
 
-COLUMN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1)
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1)
+COLUMN = PLAIN | PLAIN.map("a.b.a.b.{}".format)  # of the stream a.b
 PART = st.one_of(
     COLUMN,
     st.fixed_dictionaries({"column": COLUMN, "buckets": st.integers(2, 100)}),
@@ -127,7 +129,7 @@ OF_KIND: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "multilabel": {"version": COLUMN}, "regression": {"version": COLUMN},
     "ranking": {"cutoffs": st.lists(st.integers(1, 100), min_size=1)},
-    "decision": {"threshold": st.floats(-9, 9), "outcome": st.builds("{}.{}".format, COLUMN, COLUMN)},
+    "decision": {"threshold": st.floats(-9, 9), "outcome": st.builds("{}.{}".format, PLAIN, PLAIN)},
 }  # fmt: skip
 
 
@@ -143,7 +145,7 @@ def test_every_task_that_is_declared_may_also_be_sent(data: st.DataObject, kind:
         **({"query": data.draw(COLUMN)} if kind == "ranking" else {}),
     }
     try:
-        made = config.make_task(data.draw(COLUMN), prediction="a.b.score", label="l.y", kind=kind, **given_)
+        made = config.make_task(data.draw(PLAIN), prediction="a.b.score", label="l.y", kind=kind, **given_)
     except ff.ConfigError:
         return
     check_task(Task.from_json(made.to_json()))
@@ -154,7 +156,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": 5}, "name 5"), ({"name": "a.b"}, "no dot"), ({"kind": "nope"}, "kind='nope'"), ({"kind": []}, "kind=[]"),
     ({"horizon": 10**20}, "horizon=1"), ({"horizon": "30d"}, "horizon='30d'"), ({"horizon": 5}, "horizon=5"),
     ({"horizon": -3600}, "horizon=-3600"), ({"version": 5}, "version=5"), ({"threshold": "0.5"}, "threshold='0.5'"),
-    ({"threshold": None}, "threshold=None"), ({"cutoffs": [1]}, "cutoffs="), ({"query": "q"}, "query='q'"),
+    ({"threshold": None}, "threshold=None"), ({"cutoffs": [1]}, "cutoffs="), ({"query": "q"}, "query='predict.q'"),
     ({"prediction": {"stream": 5, "column": "x"}}, "prediction="), ({"label": {"stream": "a", "column": ""}}, "label="),
     ({"slices": [{"parts": [{"name": "c", "buckets": 10**9, "sql": ""}]}]}, "buckets"),
     ({"slices": [{"parts": [{"name": "c", "buckets": 1, "sql": ""}]}]}, "buckets"),

@@ -114,11 +114,15 @@ def check_task(task: Task) -> None:
             values[name] = worth
         else:
             values.setdefault(predicted, {})[actual] = worth
+
+    def own(column: str) -> str | None:
+        return f"{task.prediction.stream}.{column}" if column else None
+
     made = make_task(
         task.name, prediction=str(task.prediction), label=str(task.label), kind=task.kind, threshold=task.threshold,
         slices=[[_declared(part) for part in dimension.parts] for dimension in task.slices],
-        version=task.version or None, probabilities=task.probabilities or None, classes=task.classes or None,
-        query=task.query or None, cutoffs=task.cutoffs or None, values=values or None, positive=task.positive,
+        version=own(task.version), probabilities=own(task.probabilities), classes=task.classes or None,
+        query=own(task.query), cutoffs=task.cutoffs or None, values=values or None, positive=task.positive,
         outcome=None if task.outcome is None else str(task.outcome),
     )  # fmt: skip
     if not is_whole(task.horizon, HOUR, LONGEST) or task.horizon % HOUR:
@@ -215,4 +219,6 @@ def _values(what: str, kind: str, values: Mapping[str, Any]) -> tuple[tuple[str,
             if not (is_text(str(predicted)) and is_text(str(actual))):
                 raise ConfigError(f"{what}: values: {predicted!r} or {actual!r} has a lone surrogate")
             found.append((str(predicted), str(actual), float(worth)))
+    if len({cell[:2] for cell in found}) < len(found):
+        raise ConfigError(f"{what}: values={values!r} has a cell twice, as texts")
     return tuple(sorted(found))

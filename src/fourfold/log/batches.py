@@ -38,6 +38,7 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
         SchemaError: a batch cannot be held by the log at all.
     """
     batches, conflicts = [], []
+    held = known  # the columns that the table has, of which it is known that it can
     if len(messages) > 1:
         known = _by_most(messages, known)
     plain: pa.Schema | None = None  # the columns of a batch that fitted as it was: those like it do, too
@@ -55,7 +56,7 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
             conflicts += [(message, conflict) for conflict in set_aside]
             batch = _naming(batch, set_aside)
         batch = undecided(batch, known)
-        check_writable(batch, stream, plain=known is not None and _is_part(batch.schema, known))
+        check_writable(batch, stream, plain=held is not None and _is_part(batch.schema, held))
         known = widened(known, batch.schema)
         batches.append(batch)
         fits = batch.schema == message.table.schema and not contradicts(batch.schema, known)

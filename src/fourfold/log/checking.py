@@ -205,7 +205,7 @@ def _parts(kind: pa.DataType) -> Iterator[pa.Field] | list[pa.Field] | None:
         types.is_primitive, types.is_null, types.is_decimal, types.is_string, types.is_large_string, types.is_binary,
         types.is_large_binary, types.is_fixed_size_binary,
     )  # fmt: skip
-    return [] if any(is_(kind) for is_ in plain) else None
+    return [] if any(is_(kind) for is_ in plain) and not types.is_date(kind) else None  # dates are kept as moments
 
 
 def _check_length(array: pa.Array) -> None:

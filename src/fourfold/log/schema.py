@@ -54,16 +54,17 @@ def wider(known: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     >>> wider(pa.int64(), pa.float64()), wider(pa.bool_(), pa.int64()), wider(pa.int64(), pa.string())
     (DataType(double), DataType(int64), None)
     """
-    if known == new or new in (pa.null(), _UNKNOWN):
+    if known == new or types.is_null(new):
         return known
-    if known in (pa.null(), _UNKNOWN):
+    if types.is_null(known):
         return new
     if _is_number(known) and _is_number(new):
         whole = (types.is_integer, types.is_boolean)
         return pa.int64() if all(any(is_(t) for is_ in whole) for t in (known, new)) else pa.float64()
     if types.is_list(known) and types.is_list(new):
-        inner = wider(known.value_type, new.value_type)
-        return None if inner is None else pa.list_(inner)
+        entries = [pa.null() if kind.value_type == _UNKNOWN else kind.value_type for kind in (known, new)]
+        inner = wider(*entries)
+        return None if inner is None else pa.list_(_UNKNOWN if types.is_null(inner) else inner)
     if types.is_struct(known) and types.is_struct(new):
         fields = {field.name.casefold(): field for field in known}
         for field in new:
@@ -139,10 +140,14 @@ def _fitted(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | No
 
 
 def _numbers_of(column: pa.ChunkedArray, known: pa.DataType) -> pa.ChunkedArray | None:
-    """Texts as the numbers that they are; None where one is none, or is a whole one in another spelling, as 007."""
+    """Texts as the numbers that they are; None where one is none, or would lose something, as 007 and long ones do."""
     try:
         found = column.cast(known)
-        same = pc.is_finite(found) if types.is_floating(known) else pc.equal(found.cast(column.type), column)
+        if types.is_floating(known):
+            loses = pc.match_substring_regex(column, "^[^0-9.]*0[0-9]|[0-9]{16}")
+            same = pc.and_(pc.is_finite(found), pc.invert(loses))
+        else:
+            same = pc.equal(found.cast(column.type), column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     return None if pc.all(same).as_py() is False else found
@@ -156,7 +161,7 @@ def _is_empty_list(column: pa.ChunkedArray) -> bool:
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
-    if array.type in (pa.null(), _UNKNOWN) or kind == _UNKNOWN:
+    if array.null_count == len(array) or kind == _UNKNOWN:
         return pa.nulls(len(array), kind)
     if types.is_struct(kind) and types.is_struct(array.type):
         places = {field.name.casefold(): i for i, field in enumerate(array.type)}

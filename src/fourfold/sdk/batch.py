@@ -145,7 +145,9 @@ def _plain_record(place: int, record: Record) -> Row:
     """
     row = {_name(name): value for name, value in record.data.items()} if record.data is not None else {}
     key, time, key_name, time_name = record.key, record.time, None, None
-    if record.data is not None:  # key and time name fields of the data
+    if record.data is not None:  # key and time name fields of the data, which may be the same
+        if isinstance(time, str) and time in row:
+            time_name, time = time, row[time]
         if isinstance(key, str):
             key_name, key = key, row.pop(key, None)
         elif isinstance(key, (list, tuple)):  # their columns stay: a query is also a column
@@ -153,8 +155,8 @@ def _plain_record(place: int, record: Record) -> Row:
             if missing:
                 raise InputError(f"key={missing[0]!r} is not a column of the record; there are {sorted(row)}")
             key_name, key = " × ".join(map(str, key)), tuple(row.get(part) for part in key)
-        if isinstance(time, str) and time in row:
-            time_name, time = time, row.pop(time)
+        if time_name is not None:
+            row.pop(time_name, None)
     row.update((_name(name), value) for name, value in record.fields.items())
     values = {name: value if type(value) in _SCALARS else _plain(value) for name, value in row.items()}
     return Row(place, record, values, key_text(key), time, key_name, time_name)

@@ -149,7 +149,7 @@ class Shipper:
             self._collector.leave()
 
     def _ship_next(self, request: threading.Lock, is_first: bool) -> None:
-        if is_first and not self._failures and monotonic() >= self._look_at:
+        if is_first and monotonic() >= max(self._look_at, self._try_at if self._failures else 0.0):
             self._look_at = monotonic() + LOOK_EVERY
             with request:
                 self._host.never_raise("looking for messages of other processes", self.spool.take_over)
@@ -217,7 +217,7 @@ class Shipper:
                 pause = min(LATEST, SOONEST * 2.0 ** min(self._failures - 1, 9))
                 self._try_at = self._tried + pause * random.uniform(0.75, 1.25)
             self.spool.give_back(message, last=self._failures % GIVE_WAY == 0)
-            if self._failures == AWAY:  # perhaps for this process alone, as its token is wrong
+            if self._failures >= AWAY:  # perhaps for this process alone, as its token is wrong
                 self.spool.leave_others()
                 self._look_at = 0.0
             if self._failures == AWAY and not self._warned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import pickle
 import signal
@@ -74,8 +75,8 @@ def count(settings: Settings, signs: Signs) -> None:
             writers[project] = Writer(settings.place, project, own)
         writers[project].catch_up(_AT_ONCE)
 
-    def work() -> None:
-        each.of(_projects(settings, writers), one)
+    def work() -> float:
+        return each.of(_projects(settings, writers), one)
 
     _repeat("counting", work, signs, LOOK_EVERY_IN_BUCKET if in_bucket else LOOK_EVERY, GATHER)
     for writer in writers.values():
@@ -101,10 +102,10 @@ def watch(settings: Settings, signs: Signs) -> None:
             for failure in deliver(store.reader.database, project, made, now).failed:
                 logger.warning("%s has not been told of %s: %s", failure.channel, failure.incident, failure.error)
 
-    def work() -> None:
+    def work() -> float:
         with contextlib.closing(Store(settings.place, settings.project)) as store:
             known = store.reader.database.recall(catalogue.projects)
-        each.of([settings.project] if settings.named_by else known, one)
+        return each.of([settings.project] if settings.named_by else known, one)
 
     _repeat("watching", work, signs, CHECK_EVERY, 0.0)
 
@@ -119,8 +120,8 @@ class _Each:
         self._what = what
         self._failed: dict[str, tuple[str, float, float]] = {}  # why, when it is tried again, and the pause after that
 
-    def of(self, projects: Sequence[str], work: Callable[[str], None]) -> None:
-        """Do it for all projects whose time it is."""
+    def of(self, projects: Sequence[str], work: Callable[[str], None]) -> float:
+        """Do it for all projects whose time it is; returns in how many seconds one that failed is to be tried again."""
         for project in projects:
             told, again, pause = self._failed.get(project, ("", 0.0, _PAUSE))
             if time.monotonic() < again:
@@ -135,6 +136,8 @@ class _Each:
                 self._failed[project] = why, time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._failed.pop(project, None)
+        again = min((self._failed[project][1] for project in projects if project in self._failed), default=math.inf)
+        return max(again - time.monotonic(), 0.0)
 
 
 def _projects(settings: Settings, writers: dict[str, Writer]) -> list[str]:
@@ -143,13 +146,13 @@ def _projects(settings: Settings, writers: dict[str, Writer]) -> list[str]:
     return list(dict.fromkeys((settings.project, *known)))
 
 
-def _repeat(what: str, work: Callable[[], None], signs: Signs, every: float, gather: float) -> None:
-    """Work after each arrival, and every so often; what fails is told, and tried again later and later."""
+def _repeat(what: str, work: Callable[[], float], signs: Signs, every: float, gather: float) -> None:
+    """Work after each arrival, every so often, and when the work says; what fails is told, and tried again later."""
     pause, told = _PAUSE, ""
     going = True
     while going:
         try:
-            work()
+            soonest = work()
         except _FORESEEN as error:
             if str(error) != told:
                 logger.warning("%s: %s: %s", what, type(error).__name__, error)
@@ -158,7 +161,7 @@ def _repeat(what: str, work: Callable[[], None], signs: Signs, every: float, gat
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
             pause, told = _PAUSE, ""
-            going = signs.wait(every) and not signs.ended.wait(gather)
+            going = signs.wait(min(every, soonest)) and not signs.ended.wait(gather)
 
 
 def _beat(every: float) -> None:
