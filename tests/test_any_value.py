@@ -246,6 +246,9 @@ def test_what_no_table_can_hold_costs_nothing_that_comes_with_it() -> None:
     for several in ([odd], [odd, odd], [odd, sound]):
         with pytest.raises(SchemaError):
             fit([as_message(table, number) for number, table in enumerate(several)], None, "s")
+    empty = of_values(pa.array([None] * 9, pa.string()))
+    fitted = fit([as_message(empty, 1), as_message(sound, 2)], None, "s")
+    assert fitted.schema.field("v").type == pa.int64() and not fitted.conflicts, "values decide, and not nulls"
     fitted = fit([as_message(sound, 1), as_message(odd, 2), as_message(sound, 3)], None, "s")
     assert fitted.records["v"].to_pylist() == [5, None, 5] and len(fitted.conflicts) == 1
     fitted = fit([as_message(of_values(values), number) for number, values in enumerate((

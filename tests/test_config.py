@@ -163,6 +163,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"slices": [{"parts": [{"name": "c", "buckets": 4, "sql": "x"}]}]}, "slices="),
     ({"slices": [{"parts": [{"name": "c"}, {"name": "c"}]}]}, "one twice"), ({"slices": [{"parts": []}]}, "no column"),
     ({"slices": [{"parts": [{"name": f"c{i}"}]} for i in range(1_001)]}, "1,000 are possible"),
+    ({"slices": [{"parts": [{"name": f"c{i}"} for i in range(9)]}]}, "8 are possible"),
+    ({"slices": [{"parts": [{"name": f"c{i}", "sql": "x"}]} for i in range(101)]}, "100 are possible"),
     ({"values": [["1", "1", "much"]]}, "'much'"), ({"positive": 5}, "positive=5"), ({"classes": ["a"]}, "classes="),
 ]  # fmt: skip
 

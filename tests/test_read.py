@@ -72,7 +72,7 @@ def test_one_record_ahead_of_now_moves_no_window_that_ends_with_the_data(filled:
 
 def test_what_has_come_in_this_hour_or_is_ahead_of_now_does_not_end_after_now(store: Store) -> None:
     now = time.time()
-    for stream, at in (("live", now - 1), ("ahead", now + DAY), ("over", now - 2 * DAY)):
+    for stream, at in (("live", now - 1), ("ahead", now + DAY), ("over", now - 2 * DAY), ("ahead", now - DAY)):
         Sender(store).records(stream, [{"key": "1", "time": at, "log_time": now, "score": 0.5}])
     store.writer.catch_up()
     ends = {stream: end for stream, (_, end) in spans(store.reader).items()}

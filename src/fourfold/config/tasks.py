@@ -11,7 +11,7 @@ from fourfold.errors import ConfigError
 from fourfold.model import HOUR, Dimension, Part, StreamColumn, Sums, Task
 
 CUTOFFS = (1, 5, 10)
-MOST_DIMENSIONS = 1_000  # ways in which a task is split
+MOST_DIMENSIONS, MOST_CROSSED, MOST_SQL = 1_000, 8, 100  # ways to split a task, parts of one, SQL expressions in all
 CELLS = {  # the names of a binary task's cells in values=: decided, actual
     "true_positive": ("1", "1"), "false_positive": ("1", "0"), "false_negative": ("0", "1"),
     "true_negative": ("0", "0"),
@@ -85,6 +85,8 @@ def make_task(
     dimensions = tuple(_dimension(what, entry) for entry in slices)
     if len(dimensions) > MOST_DIMENSIONS:
         raise ConfigError(f"{what}: slices: {len(dimensions):,} ways to split it; {MOST_DIMENSIONS:,} are possible")
+    if (number := sum(bool(part.sql) for dimension in dimensions for part in dimension.parts)) > MOST_SQL:
+        raise ConfigError(f"{what}: slices: {number:,} SQL expressions; {MOST_SQL} are possible")
     predicted = _source(what, "prediction", prediction)
     columns = {
         field: _column(what, field, value, predicted.stream)
@@ -182,6 +184,8 @@ def _dimension(what: str, entry: Any) -> Dimension:
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise ConfigError(f"{what}: slices: {entry!r} names no column, or one twice")
+    if len(parts) > MOST_CROSSED:
+        raise ConfigError(f"{what}: slices: {len(parts):,} parts are crossed; {MOST_CROSSED} are possible")
     return Dimension(tuple(sorted(parts, key=lambda part: part.name)))
 
 

@@ -67,12 +67,17 @@ def fit(messages: Sequence[Message], known: pa.Schema | None, stream: str) -> Fi
 
 
 def _by_most(messages: Sequence[Message], known: pa.Schema | None) -> pa.Schema | None:
-    """The columns that a stream has, and the new ones of several batches as the one with the most records has them."""
+    """The columns that a stream has, and the new ones of several batches as the one with the most values has them."""
     fields = {} if known is None else {field.name.casefold(): field for field in known}
-    for message in sorted(messages, key=lambda message: -message.table.num_rows):
-        for field in undecided(message.table.slice(0, 0), None).schema:
-            fields.setdefault(field.name.casefold(), field)
-    return pa.schema(list(fields.values())) if fields else known
+    found: dict[str, tuple[int, pa.Field]] = {}
+    for message in messages:
+        table = undecided(message.table, None)
+        for field, column in zip(table.schema, table.columns, strict=True):
+            values = len(column) - column.null_count
+            if field.name.casefold() not in fields and values > found.get(field.name.casefold(), (-1, None))[0]:
+                found[field.name.casefold()] = values, field
+    new = {name: field for name, (_, field) in found.items()}
+    return pa.schema([*fields.values(), *new.values()]) if fields or new else known
 
 
 def check_writable(table: pa.Table, stream: str, *, plain: bool = False) -> None:

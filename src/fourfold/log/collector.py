@@ -77,6 +77,8 @@ class CollectorInbox:
             NeverTakenError: it will never be taken.
             NotTakenError: it was not taken now, or it is not known whether it was; to try again does no harm.
         """
+        if suffix not in _PUT:
+            raise NeverTakenError(f"a file whose name ends with {suffix!r} is none that this version sends")
         path, content_type = _PUT[suffix]
         headers = {"Content-Type": content_type}
         if len(content) >= _SMALL and not self.endpoint.is_local:

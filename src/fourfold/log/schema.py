@@ -38,9 +38,10 @@ def conform(table: pa.Table, known: pa.Schema, stream: str) -> tuple[pa.Table, l
         names.append(field.name)
         fitted = _fitted(column, field.type)
         if fitted is None:
+            expected = str(field.type).replace(str(_UNKNOWN), "of any type")
             reason = (
-                f"stream {stream!r}, column {field.name!r}: the batch has type {column.type}, the stream {field.type}. "
-                f"These values are set aside. Log them under another name, or cast them to {field.type}."
+                f"stream {stream!r}, column {field.name!r}: the batch has type {column.type}, the stream {expected}. "
+                f"These values are set aside. Log them under another name, or cast them to {expected}."
             )
             conflicts.append(Conflict(field.name, column, reason))
             fitted = _nulls(column, field.type)

@@ -71,13 +71,13 @@ def streams(reader: Reader) -> Table[StreamView]:
 def spans(reader: Reader) -> dict[str, tuple[int, int]]:
     """From when to when each stream has records, in event time: to the hour, the start of what is kept by days only.
 
-    The newest hour may go on: none ends after now.
+    The newest hour may go on: none ends after now, but one that begins there.
     """
     now = int(time.time())
     with reader.database.read() as connection:
         days, hours = (bulk.spans(connection, reader.project, level) for level in (DAY, HOUR))
     return {
-        owner.name: (first, min(hours[owner][1] + HOUR if owner in hours else last + DAY, now))
+        owner.name: (first, max(first, min(hours[owner][1] + HOUR if owner in hours else last + DAY, now)))
         for owner, (first, last) in days.items()
     }
 

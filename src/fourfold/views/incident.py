@@ -230,7 +230,9 @@ def _in_slice(schema: pa.Schema, where: Where) -> list[pc.Expression]:
     """What the records of a slice have, as far as its names are columns."""
     found = []
     for name, value in json.loads(where.slice or "{}").items():
-        if name in schema.names and not pa.types.is_nested(schema.field(name).type):
+        if name in schema.names and not (
+            pa.types.is_nested(schema.field(name).type) or pa.types.is_binary(schema.field(name).type)
+        ):
             column = pc.field(name)
             found.append(column.is_null() if value is None else column.cast(pa.string()) == value)
     return found

@@ -28,25 +28,25 @@ async def put(call: Call) -> Response:
     if not ID.fullmatch(message):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{message[:120]!r} is no message's id")
     content = await call.body()
-    named = await checked(content)
-    project = await call.project(named.project)
+    project = await checked(call, content)
     await call.service.committer.commit([(sent_id(message, project), content)])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-async def checked(content: bytes) -> messages.Content:
-    """What a message says, if it can be taken.
+async def checked(call: Call, content: bytes) -> str:
+    """The project of a message that can be taken.
 
     Raises:
-        Refused: it is none, or one that would harm its stream, or its project.
+        Refused: it is none, or one that would harm its stream, or its project, or is for a project that is not allowed.
     """
     said = await run_in_threadpool(_read, content) if len(content) > _LARGE else _read(content)
+    project = await call.project(said.project)
     if isinstance(said, messages.Declared):
         try:
             await run_in_threadpool(check_slices, said.task, f"task {said.task.name!r}")
         except ConfigError as error:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-    return said
+    return project
 
 
 def _read(content: bytes) -> messages.Content:

@@ -44,7 +44,7 @@ async def put(call: Call) -> Response:
     several = await run_in_threadpool(_several, message, content)
     taken = []
     for name, made in several:
-        project = await call.project((await batches.checked(made)).project)
+        project = await batches.checked(call, made)
         taken.append((sent_id(name, project), made))
     await call.service.committer.commit(taken)
     return Response(status_code=HTTPStatus.NO_CONTENT)
