@@ -113,6 +113,21 @@ def test_a_missed_objective_belongs_to_what_made_it_so() -> None:
     assert (incident.severity, incident.where) == (Severity.PAGE, WHERE["ingest"])
 
 
+def test_a_missed_objective_belongs_to_what_began_before_it_and_not_to_what_came_later() -> None:
+    found = book()
+    ingest, labels = finding("ingest", 10), finding("labels", 40)
+    found.advance([ingest], at(12), at(12))
+    found.advance([dataclasses.replace(ingest, seen=at(42)), labels], at(42), at(42))
+    objective = dataclasses.replace(
+        finding("task", 25, "objective"), where=Where(task="late", objective="late-recall"), seen=at(43)
+    )
+    firing = [dataclasses.replace(one, seen=at(43)) for one in (ingest, labels)]
+    found.advance([*firing, objective], at(43), at(43))
+    assert [(one.where, one.objectives) for one in found.incidents] == [
+        (WHERE["ingest"], ("late-recall",)), (WHERE["labels"], ()),
+    ]  # fmt: skip
+
+
 def test_a_failed_run_is_the_cause_of_what_it_did_not_do() -> None:
     found = book()
     missing = dataclasses.replace(finding("ingest", 10, "missing_run"), where=Where("ingest"))

@@ -107,10 +107,11 @@ class Book:
                 incident = lifecycle.advance(incident, Event.REOPEN, now)
             self._now[incident.id] = self._described(incident, {finding.series: finding})
             return
-        for incident in reversed(self.incidents):
-            if incident.state.is_active and self._belongs(finding, incident, at):
-                self._now[incident.id] = self._described(incident, {finding.series: finding})
-                return
+        touched = [one for one in reversed(self.incidents) if one.state.is_active and self._belongs(finding, one, at)]
+        if touched:  # first one that began before: what begins later is not why
+            incident = min(touched, key=lambda one: one.began > finding.began + SLACK)
+            self._now[incident.id] = self._described(incident, {finding.series: finding})
+            return
         new = Incident(
             id=str(self._next), state=IncidentState.PENDING, severity=finding.severity, title="", kind=finding.kind,
             group=finding.group, began=finding.began, began_low=finding.began_low, began_high=finding.began_high,
