@@ -71,10 +71,11 @@ def _by_most(messages: Sequence[Message], known: pa.Schema | None) -> pa.Schema 
     fields = {} if known is None else {field.name.casefold(): field for field in known}
     found: dict[str, tuple[int, pa.Field]] = {}
     for message in messages:
-        table = undecided(message.table, None)
+        names = [name for name in message.table.column_names if name.casefold() not in fields]
+        table = undecided(message.table.select(names), None)
         for field, column in zip(table.schema, table.columns, strict=True):
             values = len(column) - column.null_count
-            if field.name.casefold() not in fields and values > found.get(field.name.casefold(), (-1, None))[0]:
+            if values > found.get(field.name.casefold(), (-1, None))[0]:
                 found[field.name.casefold()] = values, field
     new = {name: field for name, (_, field) in found.items()}
     return pa.schema([*fields.values(), *new.values()]) if fields or new else known

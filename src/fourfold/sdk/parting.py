@@ -67,10 +67,11 @@ def parted(
 
 def _of_moderate_size(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
     """Records in parts that are not too large as columns: many records with many names are mostly nulls."""
-    if len(rows) * sum(len(row.values) for row in rows) <= limits.CELLS:
+    names = set[str]().union(*(row.values for row in rows))
+    if len(rows) * len(names) <= limits.CELLS:
         return [rows]
     parts: list[list[Row]] = []
-    names: set[str] = set()
+    names.clear()
     for row in rows:
         names.update(row.values)
         if not parts or (len(parts[-1]) + 1) * len(names) > limits.CELLS:
