@@ -71,10 +71,11 @@ def session(collector: Scripted) -> Iterator[Session]:
     started.close()
 
 
-def kept(address: str, project: str = "test") -> list[Path]:
-    """The messages in the spool, of all processes, without those that were refused."""
-    found = spool_folder(address, project=project).glob("*/*.arrow")
-    return sorted(path for path in found if path.parent.name != "refused")
+def kept(address: str, project: str = "test", suffix: str = ".arrow") -> list[Path]:
+    """The messages in the spool, of all processes, whose folders come and go, without those that were refused."""
+    spool = spool_folder(address, project=project)
+    of_writers = (each for each in os.walk(spool) if Path(each[0]) != spool and Path(each[0]).name != "refused")
+    return sorted(Path(folder) / name for folder, _, names in of_writers for name in names if name.endswith(suffix))
 
 
 def flush_soon(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.4) -> None:
@@ -127,7 +128,7 @@ def test_what_fourfold_and_its_client_leave_in_one_spool_either_sends(
         ff.log("predict", key="own", v=2.0)
         ff.flush()
         wait_until(lambda: keys_in(tmp_path / "store") == ["left", "own"])
-        wait_until(lambda: list(folder.glob("*/*")) == [])
+        wait_until(lambda: kept(address, suffix="") == [])
         session.close()
 
 
